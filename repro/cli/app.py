@@ -1,0 +1,14 @@
+"""The command table: one line a command, in the order in which a person meets them."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(
+    name="repro",
+    help="Reproduce published DeepLab results: prepare, train, evaluate, record, compare.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)

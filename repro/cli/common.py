@@ -1,0 +1,62 @@
+"""What every command shares: consoles, JSON output, names, and errors that become messages."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from repro.errors import ReproError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Name = Annotated[str, typer.Argument(help="Experiment, e.g. camvid_mobilenetv2_os16.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Experiments; none means all.")]
+
+
+def console(*, stderr: bool = False) -> Any:
+    """A rich console; colours and boxes disappear when piped."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, soft_wrap=True, highlight=False)
+
+
+def emit_json(value: object) -> None:
+    """`value` as one JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def guarded(run: Callable[[], object]) -> int:
+    """Call `run`; the exit status, with errors of ours and of the machine told in plain words."""
+    try:
+        run()
+    except ReproError as error:
+        return _say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _say("stopped; finished work is kept, the same command goes on from there", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        if error.errno not in _MACHINE:
+            raise
+        return _say(f"{_MACHINE[error.errno]}\n  where: {error.filename or error}\n  next: {_NEXT}", 2)
+    return 0
+
+
+_NEXT = "free some space or fix the permission, then repeat the command; finished work is kept"
+_MACHINE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "no permission",
+    errno.EPERM: "no permission",
+    errno.EROFS: "the file system is read-only",
+}
+
+
+def _say(text: str, code: int) -> int:
+    sys.stderr.write(f"error: {text}\n" if code != 130 else f"{text}\n")
+    return code

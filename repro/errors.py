@@ -1,0 +1,98 @@
+"""Everything this project raises on purpose.
+
+ReproError                 exit code 2: the user can act on it; printed without a traceback
+├── ParamsError            a params file: unknown key, wrong type, impossible value
+├── UnknownNameError       a name that is not there (experiment, dataset, stage, ...); suggests the nearest
+├── DataError              a data set: missing link, wrong layout, damaged image, label out of range
+├── CheckpointError        weights: missing, damaged, of another network
+├── DownloadError          a file that could not be fetched or does not have its sha256
+├── RecordError            a result record: missing, edited by hand, of another schema
+├── StorageError           disk full, no permission
+├── IncomparableError      two results under different protocols or data
+└── CheckFailed            exit code 1: the program worked, the answer is no
+    └── TrainingDiverged   NaN, inf or runaway loss; the last good checkpoint is kept
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ReproError(Exception):
+    """A failure with a way out: what failed, where, what is allowed, what to do next."""
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object | None = None,
+        allowed: object | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.allowed = None if allowed is None else str(allowed)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        parts = {"where": self.where, "allowed": self.allowed, "next": self.hint}
+        return "\n".join([self.what, *(f"  {key}: {text}" for key, text in parts.items() if text)])
+
+
+class ParamsError(ReproError):
+    """A params file says something that cannot be."""
+
+
+class UnknownNameError(ReproError):
+    """A name that does not exist, with the nearest one that does."""
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str], *, hint: str | None = None) -> None:
+        known = sorted(choices)
+        near = nearest(name, known)
+        listed = ", ".join(known[:20]) + (f", ... ({len(known)} in all)" if len(known) > 20 else "")
+        suggestion = f"did you mean '{near}'?" if near else hint
+        super().__init__(f"unknown {kind} '{name}'", allowed=listed or "none exist yet", hint=suggestion)
+
+
+class DataError(ReproError):
+    """A data set that is missing, incomplete or damaged."""
+
+
+class CheckpointError(ReproError):
+    """Weights that are missing, damaged or made for another network."""
+
+
+class DownloadError(ReproError):
+    """A file that could not be fetched, or whose sha256 is wrong."""
+
+
+class RecordError(ReproError):
+    """A result record that is missing, edited or of another schema."""
+
+
+class StorageError(ReproError):
+    """The disk is full or may not be written."""
+
+
+class IncomparableError(ReproError):
+    """Two results that were not measured in the same way."""
+
+
+class CheckFailed(ReproError):
+    """A check that ran and said no."""
+
+    exit_code = 1
+
+
+class TrainingDiverged(CheckFailed):
+    """The loss became NaN, infinite or ran away."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """The choice that looks most like `name`, or None when nothing is close."""
+    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return found[0] if found else None

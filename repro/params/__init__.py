@@ -1,0 +1,37 @@
+"""Typed parameters: the only reader of params.yaml files."""
+
+from repro.params.data import Augmentation, DatasetFacts
+from repro.params.experiment import (
+    Engine,
+    Evaluation,
+    Expectation,
+    Experiment,
+    experiment_name,
+    experiment_names,
+    load_experiment,
+)
+from repro.params.model import ModelParams
+from repro.params.parse import parse, read_yaml, to_plain
+from repro.params.project import Project, find_project
+from repro.params.protocol import Protocol
+from repro.params.training import TrainingParams
+
+__all__ = [
+    "Augmentation",
+    "DatasetFacts",
+    "Engine",
+    "Evaluation",
+    "Expectation",
+    "Experiment",
+    "ModelParams",
+    "Project",
+    "Protocol",
+    "TrainingParams",
+    "experiment_name",
+    "experiment_names",
+    "find_project",
+    "load_experiment",
+    "parse",
+    "read_yaml",
+    "to_plain",
+]

@@ -1,0 +1,130 @@
+"""An experiment: one folder, one hand-written params.yaml, and the shared blocks it names.
+
+`params.yaml` of the experiment holds the difference; `recipes:` and `protocols:` of the root params.yaml
+hold what is shared. The merge is per key, deep, and the experiment wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.errors import ParamsError, UnknownNameError
+from repro.params.data import Augmentation, DatasetFacts
+from repro.params.model import ModelParams
+from repro.params.parse import parse, read_yaml
+from repro.params.project import Project
+from repro.params.protocol import Protocol
+from repro.params.training import TrainingParams
+
+MAX_NAME = 64  # MLflow run names and SLURM job names stay readable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Where and how an experiment is measured."""
+
+    split: str
+    protocol: str  # a key of `protocols:` in the root params.yaml
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """A number this project measured before and must not fall below; percent points."""
+
+    mIoU: float
+    band: float
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """Versions of the code that can change a number; a stage re-runs when its own is raised."""
+
+    data: int
+    training: int
+    evaluation: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A fully resolved experiment: nothing left to look up."""
+
+    name: str
+    dataset: str
+    recipe: str
+    rows: tuple[str, ...] = ()
+    note: str = ""
+    seed: int = 0
+    expect: Expectation | None = None
+    start_from: str | None = None  # another experiment whose weights training starts from
+    model: ModelParams
+    augmentation: Augmentation
+    training: TrainingParams
+    evaluation: Evaluation
+    protocol: Protocol
+    facts: DatasetFacts
+    engine: Engine
+
+    @property
+    def folder(self) -> str:
+        return f"experiments/{self.name}"
+
+
+def experiment_names(project: Project) -> list[str]:
+    """Names of all experiment folders, sorted."""
+    return sorted(path.parent.name for path in project.experiments.glob("*/params.yaml"))
+
+
+def load_experiment(project: Project, name: str) -> Experiment:
+    """The experiment `name` (also `experiments/name` and with a trailing slash), fully resolved."""
+    name = experiment_name(name)
+    path = project.experiments / name / "params.yaml"
+    if not path.is_file():
+        raise UnknownNameError("experiment", name, experiment_names(project), hint="`repro list` shows all")
+    return resolve(name, read_yaml(path), read_yaml(project.params), path)
+
+
+def experiment_name(text: str) -> str:
+    """'experiments/x/', 'x', and '.' inside the folder all name x; shell completion adds the slash."""
+    name = Path(text).resolve().name if text in (".", "./") else text.rstrip("/").removeprefix("experiments/")
+    if not 0 < len(name) <= MAX_NAME or "/" in name:
+        raise ParamsError(
+            f"not an experiment name: '{text}'", allowed=f"1 to {MAX_NAME} characters, no slash"
+        )
+    return name
+
+
+def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: Path) -> Experiment:
+    """Merge an experiment's own keys with the root blocks it names, and type the result."""
+    for key in ("dataset", "recipe", "evaluation"):
+        if key not in own:
+            raise ParamsError(f"missing key '{key}'", where=where, hint="see the experiments beside it")
+    recipe = _block(root, "recipes", own["recipe"])
+    merged = deep_merge(recipe, own)
+    evaluation = parse(Evaluation, merged["evaluation"], where)
+    merged |= {
+        "name": name,
+        "facts": _block(root, "datasets", own["dataset"]),
+        "protocol": _block(root, "protocols", evaluation.protocol),
+        "engine": root.get("engine", {}),
+    }
+    return parse(Experiment, merged, where)
+
+
+def deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `over` laid on top, mapping by mapping."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = deep_merge(merged[key], value) if both else value
+    return merged
+
+
+def _block(root: Mapping[str, Any], section: str, key: object) -> dict[str, Any]:
+    blocks = root.get(section, {})
+    if key not in blocks:
+        raise UnknownNameError(section.removesuffix("s"), str(key), blocks)
+    return dict(blocks[key])

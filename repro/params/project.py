@@ -1,0 +1,57 @@
+"""Where things lie: the project root and the folders below it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.errors import ParamsError
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout: `root` holds params.yaml and experiments/."""
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def experiments(self) -> Path:
+        return self.root / "experiments"
+
+    @property
+    def data(self) -> Path:
+        """Raw data sets as their owners ship them, one folder or link each; never edited."""
+        return self.root / "data"
+
+    @property
+    def prepared(self) -> Path:
+        """prepared/<dataset>/<split>.zip"""
+        return self.root / "prepared"
+
+    @property
+    def rows(self) -> Path:
+        """reports/rows/<experiment>.json"""
+        return self.root / "reports" / "rows"
+
+    @property
+    def work(self) -> Path:
+        """.repro/work/<run key>/: journals and checkpoints of unfinished runs, outside DVC's outs."""
+        return self.root / ".repro" / "work"
+
+
+def find_project(start: Path | None = None) -> Project:
+    """The project that contains `start` (default: the working directory)."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file() and (folder / "experiments").is_dir():
+            return Project(folder)
+    raise ParamsError(
+        "not inside a project",
+        where=here,
+        allowed="a folder with params.yaml and experiments/ in it or above it",
+        hint="cd into the clone and repeat the command",
+    )
