@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import typing
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -40,7 +41,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def parse(cls: type[T], raw: Mapping[str, Any], where: object) -> T:
     """`raw` as an instance of the frozen dataclass `cls`; `where` names the source in errors."""
     try:
-        return _adapter(cls).validate_json(json.dumps(raw, default=str), strict=True)
+        return cast(T, _adapter(cls).validate_json(json.dumps(raw, default=str), strict=True))
     except ValidationError as error:
         raise _params_error(cls, error, where) from None
 
@@ -51,15 +52,13 @@ def to_plain(value: object) -> Any:
 
 
 @lru_cache
-def _adapter(cls: type[T]) -> TypeAdapter[T]:
+def _adapter(cls: Any) -> TypeAdapter[Any]:
     _forbid_extra(cls)
     return TypeAdapter(cls)
 
 
 def _forbid_extra(cls: Any) -> None:
     """Unknown keys are errors in `cls` and in every dataclass it contains."""
-    import typing
-
     if "__pydantic_config__" in vars(cls):
         return
     cls.__pydantic_config__ = ConfigDict(extra="forbid")
@@ -70,8 +69,6 @@ def _forbid_extra(cls: Any) -> None:
 
 
 def _flatten(hint: Any) -> list[Any]:
-    import typing
-
     return [hint, *(part for arg in typing.get_args(hint) for part in _flatten(arg))]
 
 
@@ -101,8 +98,6 @@ def _params_error(cls: Any, error: ValidationError, where: object) -> ParamsErro
 
 def _keys_at(cls: Any, loc: tuple[int | str, ...]) -> list[str]:
     """Field names of the dataclass found by walking `loc` down from `cls`."""
-    import typing
-
     for part in loc:
         hint = typing.get_type_hints(cls).get(str(part)) if dataclasses.is_dataclass(cls) else None
         inner = [p for p in _flatten(hint) if dataclasses.is_dataclass(p)] if hint else []
