@@ -33,10 +33,13 @@ def guarded(run: Callable[[], object]) -> int:
     """Call `run`; the exit status, with errors of ours and of the machine told in plain words."""
     try:
         run()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return _say(_STOPPED, code) if code == 130 else code
+    except KeyboardInterrupt:
+        return _say(_STOPPED, 130)
     except ReproError as error:
         return _say(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _say("stopped; finished work is kept, the same command goes on from there", 130)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
@@ -47,6 +50,7 @@ def guarded(run: Callable[[], object]) -> int:
     return 0
 
 
+_STOPPED = "stopped; finished work is kept, the same command goes on from there"
 _NEXT = "free some space or fix the permission, then repeat the command; finished work is kept"
 _MACHINE = {
     errno.ENOSPC: "the disk is full",

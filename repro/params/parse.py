@@ -41,7 +41,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def parse(cls: type[T], raw: Mapping[str, Any], where: object) -> T:
     """`raw` as an instance of the frozen dataclass `cls`; `where` names the source in errors."""
     try:
-        return cast(T, _adapter(cls).validate_json(json.dumps(raw, default=str), strict=True))
+        return cast(T, _adapter(cast(Any, cls)).validate_json(json.dumps(raw, default=str), strict=True))
     except ValidationError as error:
         raise _params_error(cls, error, where) from None
 

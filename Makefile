@@ -1,0 +1,71 @@
+# Everything a person or CI runs. Needs Python 3.11+ and make; `make setup` brings the rest into .venv.
+PYTHON ?= python3
+UV     := .repro/uv/bin/uv
+BIN    := $(CURDIR)/.venv/bin
+# `repro` and `dvc` must be found by the stages that DVC starts.
+export PATH := $(BIN):$(PATH)
+DEMO   := synthetic_mobilenetv2_os16
+
+.PHONY: help setup demo test check ui bench parity lock docs
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/ready ## make .venv from requirements.lock (pinned, hashed)
+
+$(UV): requirements-bootstrap.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is %d.%d; try make PYTHON=python3.12" % sys.version_info[:2] if not (3, 11) <= sys.version_info < (3, 14) else 0)'
+	$(PYTHON) -m venv .repro/uv
+	.repro/uv/bin/python -m pip install --quiet --require-hashes -r requirements-bootstrap.lock
+	@touch $@
+
+.venv/ready: requirements.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip sync --require-hashes --python .venv requirements.lock
+	$(UV) pip install --quiet --no-deps --no-build-isolation --python .venv --editable .
+	@touch $@
+
+demo: setup ## prepare, train, evaluate, record and tabulate the built-in data set
+	repro data synthetic
+	dvc repro experiments/$(DEMO)
+	dvc repro --single-item tables
+	repro table --dataset synthetic
+	repro check $(DEMO)
+	@echo
+	@echo 'Next: make ui                          every run in MLflow, side by side'
+	@echo '      repro show $(DEMO)   one result and where it comes from'
+	@echo '      repro list                       all experiments (first: source .venv/bin/activate)'
+
+test: setup ## pass the tests
+	python -m pytest
+
+check: setup ## ruff, formatting, types, generated files
+	ruff check .
+	ruff format --check .
+	mypy
+	repro sync --check
+
+ui: setup ## MLflow's own UI on the embedded store
+	repro ui
+
+bench: parity ## speed and memory as ratios against named peers
+	.venv-parity/bin/python -m tests.bench
+
+parity: .venv-parity/ready ## compare networks with independent implementations
+	.venv-parity/bin/python -m pytest tests/parity
+
+.venv-parity/ready: requirements-parity.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-parity
+	$(UV) pip sync --require-hashes --python .venv-parity requirements-parity.lock
+	$(UV) pip install --quiet --no-deps --no-build-isolation --python .venv-parity --editable .
+	@touch $@
+
+COMPILE := pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --quiet --custom-compile-command 'make lock'
+lock: | $(UV) ## renew the lock files from pyproject.toml
+	$(UV) $(COMPILE) pyproject.toml --extra dev -o requirements.lock
+	$(UV) $(COMPILE) pyproject.toml --extra dev --extra parity -c requirements.lock -o requirements-parity.lock
+	echo 'uv==0.13.8' | $(UV) $(COMPILE) - -o requirements-bootstrap.lock
+
+docs: setup ## renew generated documentation and table regions
+	repro table --write
+	python -m repro.reports.docs
