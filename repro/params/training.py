@@ -1,22 +1,182 @@
-"""Parameters of a training run."""
+"""Parameters of a training run: every choice in which the five pages' schedules differ, by name.
+
+Defaults are what most rows share, so a recipe block states five to ten of them. Units: learning rates are per
+update, `batch` counts images over all devices, an *iteration* is one update of the weights, counted from 0.
+
+    one update = accumulate micro-batches on each of the devices; batch = devices x accumulate x micro-batch
+    one epoch  = floor(images / batch) x epoch_scale iterations  (incomplete last batches are dropped)
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le, Lt
+
+from repro.errors import ParamsError
+
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Count = Annotated[int, Gt(0)]
+Fraction = Annotated[float, Ge(0), Le(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParams:
-    """Optimiser, schedule and batch of one training run."""
+    """Optimiser, schedule, loss, batch and machine of one training run."""
 
+    # --- What is learned from, and for how long: exactly one of `epochs` and `iterations`.
     split: str
-    epochs: Annotated[int, Gt(0)]
-    batch: Annotated[int, Gt(0)]
-    lr: Annotated[float, Gt(0)]
-    momentum: Annotated[float, Ge(0)] = 0.9
-    weight_decay: Annotated[float, Ge(0)] = 1e-4
-    precision: Literal["fp32", "bf16"] = "fp32"
+    """Split of the data set that is trained on (train, trainval, train_aug, ...)."""
+    batch: Count
+    """Images per update over all devices, as the page counts it (003 prints it per GPU: multiply)."""
+    epochs: Count | None = None
+    iterations: Count | None = None
+    epoch_scale: Count = 1
+    """Page 003 calls this many passes one epoch (its EPOCH_SCALE; 1 elsewhere)."""
+    epoch_devices: Count = 1
+    """Page 003 counts an epoch in batches of one GPU: its GPU count here gives floor(N / (batch / GPUs))."""
+
+    # --- Optimiser.
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: Positive
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    """SGD only."""
+    betas: tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]] = (0.9, 0.999)
+    """Adam only."""
+    eps: Positive = 1e-8
+    """Adam only: 2.5e-4 on page 003, 1e-7 (Keras) for the TensorFlow rows of page 000."""
+    lr_backbone: NotNegative = 1.0
+    """Multiplier of `lr` for parameters under `model.backbone` (0.1 for the PyTorch rows of page 000)."""
+    lr_head: NotNegative = 1.0
+    """Multiplier of `lr` for all other parameters."""
+    grad_weight: NotNegative = 1.0
+    """Multiplier of the gradient of the classifier's weights before the optimiser (5 or 10 on page 003)."""
+    grad_bias: NotNegative = 1.0
+    """The same for the classifier's bias (10 or 20 on page 003)."""
+    weight_decay: NotNegative = 0.0
+    """c of the penalty c/2 |W|^2, added to the gradient as c W (torch and TensorFlow alike)."""
+    weight_decay_on: Literal["all", "kernels"] = "all"
+    """all: every parameter, norms and biases too (PyTorch pages); kernels: weights of convolutions (003)."""
+    weight_decay_factor: Annotated[float, Gt(0), Le(1)] = 1.0
+    """The coefficient is multiplied by this after every `weight_decay_steps` iterations (0.7 on page 003)."""
+    weight_decay_steps: Count = 80_000
+    clip_norm: Positive | None = None
+    """Largest norm of the whole gradient; none of the pages clips."""
+
+    # --- Learning rate over time.
+    schedule: Literal["constant", "poly", "step", "plateau"] = "poly"
+    power: Positive = 0.9
+    """poly: (1 - iteration / iterations) ^ power."""
+    floor: NotNegative = 0.0
+    """poly: lowest learning rate, absolute (1e-6 on page 000, 1e-4 or 1e-5 on page 004)."""
+    floor_ratio: Fraction = 0.0
+    """poly: lowest learning rate as a part of `lr` (0.01 on pages 001 and 002); the larger floor counts."""
+    floor_rule: Literal["blend", "clamp"] = "blend"
+    """blend: floor + (lr - floor) x poly (001, 002, 004); clamp: max(lr x poly, floor) (page 000)."""
+    steps: tuple[tuple[Count, Positive], ...] = ()
+    """step: (epoch, lr) pairs; the value holds once so many epochs are complete: [[4, 1e-4], [8, 1e-5]]."""
+    plateau_factor: Annotated[float, Gt(0), Lt(1)] = 0.5
+    plateau_patience: Count = 20
+    """plateau: validations without progress of `monitor` before the learning rate is multiplied."""
+    warmup: Annotated[int, Ge(0)] = 0
+    """Iterations over which the rate rises linearly from warmup_ratio x lr; none of the pages has it."""
+    warmup_ratio: Fraction = 0.0
+
+    # --- Loss. Cross entropy of the logits resized to the label; 255 is never counted as a class.
+    loss_average: Literal["valid", "all"] = "valid"
+    """Mean over labelled pixels, or over all pixels with 0 for ignored ones (mmsegmentation, page 004)."""
+    heads: Literal["weighted", "mean"] = "weighted"
+    """weighted: first head + aux_weight x the others; mean of all heads (newdid6 of page 003)."""
+    aux_weight: NotNegative = 0.4
+    ohem_threshold: Annotated[float, Gt(0), Lt(1)] | None = None
+    """Count only pixels whose true class has a probability below this; none of the pages does."""
+    ohem_keep: Fraction = 0.0625
+    """...but always at least this part of the labelled pixels (1/16 as in common code)."""
+
+    # --- Batch normalisation (momentum and eps belong to the model).
+    batch_norm: Literal["local", "sync", "frozen"] = "local"
+    """local: statistics per device; sync: over all devices; frozen: the stored ones, left alone."""
+    norm_affine: Literal["trained", "fixed"] = "trained"
+    """fixed: scale and shift of normalisations are not trained (003-100, 'betagammafix')."""
+
+    # --- Validation during training, and which weights are the result.
+    keep: Literal["last", "best"] = "last"
+    monitor: Literal["mIoU", "loss"] = "mIoU"
+    """What `keep: best` and `schedule: plateau` watch; loss is better when lower."""
+    validate_split: str | None = None
+    """Split that is measured during training; required when something watches it."""
+    validate_every: Count | Literal["epoch"] | None = None
+    """Iterations between validations, or after every epoch; none: never."""
+    validate_images: Count | None = None
+    """Measure only the first so many images (30 on the cs.*, 100 on the pascal.* rows of page 003)."""
+
+    # --- Machine: changes the last bits of a result, not its meaning.
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     channels_last: bool = False
+    compile: bool = False
+    """torch.compile, after a check that its gradients are those of the plain network."""
+    accumulate: Count = 1
+    """Micro-batches per update and device, so that a large batch fits a small card (BN sees less)."""
+    devices: Count | None = None
+    """Devices of the published run where known: for the record and `repro plan`, not a demand."""
+    threads: Count | None = None
+    """CPU threads of the computation; none: torch's own choice. Another number gives other last bits."""
+    deterministic: bool = True
+    """Deterministic kernels where they exist; the others are listed in the journal."""
+
+    # --- Housekeeping: changes no number.
+    checkpoint_minutes: NotNegative = 10.0
+    log_every: Count = 10
+    """Iterations whose mean loss makes one journal line."""
+    diverge_loss: Positive = 100.0
+    diverge_after: Count = 500
+    """A mean loss above `diverge_loss` for so many iterations on end stops the run; NaN does at once."""
+
+    def __post_init__(self) -> None:
+        for problem, allowed in _contradictions(self):
+            raise ParamsError(problem, allowed=allowed)
+
+    @property
+    def watched(self) -> bool:
+        """Whether training needs validation: to choose the best weights or to lower the learning rate."""
+        return self.keep == "best" or self.schedule == "plateau"
+
+
+def _contradictions(p: TrainingParams) -> list[tuple[str, str]]:
+    """(what is wrong, what is allowed) for keys that do not fit each other."""
+    epochs = [epoch for epoch, _ in p.steps]
+    rules = [
+        (
+            (p.epochs is None) == (p.iterations is None),
+            ("training needs either 'epochs' or 'iterations'", "exactly one of them"),
+        ),
+        (
+            p.batch % (p.accumulate * p.epoch_devices) != 0,
+            (
+                f"training.batch {p.batch} cannot be divided evenly",
+                f"a multiple of accumulate {p.accumulate} x epoch_devices {p.epoch_devices}",
+            ),
+        ),
+        (
+            (p.schedule == "step") != bool(p.steps) or epochs != sorted(set(epochs)),
+            ("training.steps and 'schedule: step' go together", "[[epoch, lr], ...] with rising epochs"),
+        ),
+        (
+            p.watched and (p.validate_every is None or p.validate_split is None),
+            (
+                "'keep: best' and 'schedule: plateau' watch a validation",
+                "validate_split and validate_every as well",
+            ),
+        ),
+        (
+            p.validate_every is not None and p.validate_split is None,
+            ("training.validate_every needs training.validate_split", "the name of a split"),
+        ),
+        (
+            p.ohem_threshold is not None and p.loss_average == "all",
+            ("training.ohem_threshold averages over the pixels it keeps", "loss_average: valid"),
+        ),
+    ]
+    return [message for broken, message in rules if broken]
