@@ -1,24 +1,71 @@
-"""Parameters of data: facts of a data set, and the augmentation of its training samples."""
+"""Parameters of data: the facts of a data set, and how a training sample is drawn from an image."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+
+Positive = Annotated[int, Gt(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+Strength = Annotated[float, Ge(0)]
+
+Pipeline = Literal["scale_crop", "sssegmentation", "mmsegmentation", "rsi", "vainf", "keras", "tensorpack"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetFacts:
-    """What must be true of a data set: the number of images of each split, and of classes."""
+    """What must be true of a data set; a block under `datasets:` in the root params.yaml.
 
-    classes: int
-    splits: Mapping[str, int]
+    `splits` are the images of each prepared split; a number that differs from what lies on the disk stops
+    `repro prepare`. A person with a part of the data writes the part's numbers here.
+    """
+
+    classes: Annotated[int, Gt(1), Le(254)]  # void and other unlabelled pixels (255) not counted
+    splits: Mapping[str, Positive]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How a training sample is drawn from an image and its label."""
+    """How a training sample is drawn from an image and its label.
 
-    crop: tuple[int, int]  # height, width
-    scale: tuple[float, float] = (1.0, 1.0)
-    flip: float = 0.5
-    options: Mapping[str, float] = field(default_factory=dict)
+    `pipeline` fixes the order of the steps and the page's quirks; the other fields are its numbers:
+
+    | pipeline       | rows               | steps                                                             |
+    |----------------|--------------------|-------------------------------------------------------------------|
+    | scale_crop     | own (CamVid, demo) | scale the image by `scale`, crop, flips, brightness factor; pad bottom/right |
+    | sssegmentation | 001, 002           | fit into `base` x `scale`, crop (`category_share`), flip, distortion; pad centred |
+    | mmsegmentation | 004                | the same steps, pad bottom/right                                  |
+    | rsi            | 004-04 ... 004-06  | fit into `base` x `scale`, crop, quarter turn, flips; pad bottom/right |
+    | vainf          | 000-01 ... 000-03  | crop, jitter in random order, flip                                |
+    | keras          | 000-04, 000-05     | crop, jitter brightness, contrast, saturation in this order, flip |
+    | tensorpack     | 003                | scale x and y apart (`aspect`), pad centred, crop, flip           |
+
+    The colour fields mean what the pipeline's author meant: a *distortion* (sssegmentation,
+    mmsegmentation) adds up to +-`brightness` (0..255), multiplies by 1 +- `contrast` and 1 +- `saturation`,
+    turns the hue by up to +-`hue` (of 180), each with probability 0.5; a *jitter* (vainf, keras) multiplies
+    brightness, contrast and saturation by 1 +- the field, always; scale_crop multiplies the pixels by
+    1 +- `brightness`. 0 switches a step off.
+    """
+
+    pipeline: Pipeline
+    crop: tuple[Positive, Positive]  # height, width of the sample
+    scale: tuple[Annotated[float, Gt(0)], Annotated[float, Gt(0)]] = (1.0, 1.0)  # uniform in [low, high]
+    base: tuple[Positive, Positive] | None = (
+        None  # width, height that `scale` multiplies; None: the image's own
+    )
+    category_share: Share = (
+        1.0  # a crop whose largest class holds more of its valid pixels is drawn again, 10 x
+    )
+    aspect: Share = 0.0  # tensorpack: x and y scale apart, the ratio changes by less than this; 0: together
+    label_resize: Literal["nearest", "bilinear"] = "nearest"  # bilinear: 003's quirk, mixes class numbers
+    flip: Share = 0.5  # probability of left-right
+    vertical_flip: Share = 0.0
+    rotate90: Share = 0.0  # probability of a random quarter turn (0, 90, 180 or 270 degrees alike)
+    brightness: Strength = 0.0
+    contrast: Strength = 0.0
+    saturation: Strength = 0.0
+    hue: Annotated[int, Ge(0), Le(90)] = 0
+    cache: bool = False  # decode once into a memory map under .repro/cache; the samples stay the same
