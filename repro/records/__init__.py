@@ -1,1 +1,42 @@
-"""TBD."""
+"""What happened and what came out: journals, records, verdicts, provenance. No torch, no MLflow at import."""
+
+from repro.records.device import cpu_identity, device_identity
+from repro.records.files import canonical, run_key, sha256_file, sha256_text, write_bytes, write_json
+from repro.records.journal import Journal, read_journal, truncate_journal
+from repro.records.provenance import collect, git_state, lock_hashes, source_diff, timestamp
+from repro.records.record import Expected, Record, from_json, read_record, read_records, to_json, write_record
+from repro.records.verdict import PASSING, VERDICTS, Band, Kind, Verdict, default_band, seed_band, verdict
+
+__all__ = [
+    "PASSING",
+    "VERDICTS",
+    "Band",
+    "Expected",
+    "Journal",
+    "Kind",
+    "Record",
+    "Verdict",
+    "canonical",
+    "collect",
+    "cpu_identity",
+    "default_band",
+    "device_identity",
+    "from_json",
+    "git_state",
+    "lock_hashes",
+    "read_journal",
+    "read_record",
+    "read_records",
+    "run_key",
+    "seed_band",
+    "sha256_file",
+    "sha256_text",
+    "source_diff",
+    "timestamp",
+    "to_json",
+    "truncate_journal",
+    "verdict",
+    "write_bytes",
+    "write_json",
+    "write_record",
+]

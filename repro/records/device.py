@@ -1,0 +1,78 @@
+"""What a number was measured on: a speed or a bit-exact weight means nothing without it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+
+def device_identity(device: str = "cpu") -> dict[str, Any]:
+    """Identity of "cpu", "cuda" or "cuda:1": two results are of one device when these are equal.
+
+    The thread count belongs to it: training here differs in the last bits between 1 and 2 threads.
+    """
+    import torch
+
+    identity = cpu_identity() | {
+        "type": "cpu",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    return identity | _gpu(device) if device.startswith("cuda") else identity
+
+
+@lru_cache
+def cpu_identity() -> dict[str, Any]:
+    """Model name and cores of this machine's processor, without importing torch."""
+    import psutil
+
+    return {
+        "cpu": _cpu_name(),
+        "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
+        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_GiB": round(psutil.virtual_memory().total / 2**30),
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "Model"))]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _gpu(device: str) -> dict[str, Any]:
+    import torch
+
+    number = torch.device(device).index or 0
+    facts = torch.cuda.get_device_properties(number)
+    return {
+        "type": "cuda",
+        "gpu": facts.name,
+        "gpu_memory_GiB": round(facts.total_memory / 2**30, 1),
+        "capability": f"{facts.major}.{facts.minor}",
+        "driver": gpu_driver(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+        "tf32_conv": torch.backends.cudnn.allow_tf32,
+    }
+
+
+@lru_cache
+def gpu_driver() -> str | None:
+    """Version of the NVIDIA driver, or None on a machine without one."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    query = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.split("\n")[0].strip() or None

@@ -1,0 +1,57 @@
+"""Whole files or none: a reader never sees half of what is being written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` through a temporary file in the same folder and one rename.
+
+    On any failure (disk full, no permission, Ctrl-C) the file that was there before stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with half.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """`value` as indented JSON with a final newline; NaN and inf are refused (ValueError)."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces: equal values have equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def sha256_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """sha256 of a file's bytes, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def run_key(mapping: Mapping[str, Any]) -> str:
+    """The name of a run: 16 hex digits of what it was made from (params, data fingerprint, engine, ...).
+
+    Equal input gives an equal key whatever the order of keys; 64 bits keep a billion runs apart
+    with a chance of collision below 3 %.
+    """
+    return sha256_text(canonical(mapping))[:16]

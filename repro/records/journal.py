@@ -1,0 +1,128 @@
+"""The journal of a run: an append-only file of JSON lines, and the truth about what happened.
+
+Every line is one object with `at` (seconds since 1970, UTC) and `kind`:
+
+    {"at": 1763615946.2, "kind": "metrics", "step": 40, "values": {"train/loss": 0.91}}
+    {"at": 1763615946.9, "kind": "checkpoint", "step": 40}
+
+A line is handed to the operating system at once, so a killed process loses nothing. It is forced to the
+disk once a second, at every event and before `offset` is told, so a power cut loses at most one second
+of metrics and never anything that a checkpoint refers to.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+SYNC_SECONDS = 1.0
+
+
+class Journal:
+    """Writes a journal; several processes may append to the same file.
+
+    A torn last line left by a power cut is cut off when the file is opened. A write that fails
+    (disk full) is taken back whole before the OSError goes on to the caller.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        if path.exists():
+            truncate_journal(path, _whole_lines(path))
+        # O_APPEND: every line lands at the end, also after a resume has cut the file.
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._synced = 0.0
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Metrics of one step. NaN and inf become an event `not_finite`, never a metric.
+
+        MLflow would store NaN as 0 and inf as 1.8e308, and a filter could not tell them from results.
+        """
+        numbers = {name: float(value) for name, value in values.items()}
+        finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        if finite:
+            self._append({"kind": "metrics", "step": step, "values": finite})
+        if len(finite) < len(numbers):
+            wrong = {name: str(value) for name, value in numbers.items() if name not in finite}
+            self.event("not_finite", step=step, values=wrong)
+        if time.monotonic() - self._synced > SYNC_SECONDS:
+            self.sync()
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Something that happened once (start, checkpoint, end, ...); on disk when this returns."""
+        self._append({"kind": kind, **fields})
+        self.sync()
+
+    @property
+    def offset(self) -> int:
+        """Size of the journal in bytes, all of it on disk: what a checkpoint remembers."""
+        self.sync()
+        return os.fstat(self._fd).st_size
+
+    def sync(self) -> None:
+        """Force everything written so far to the disk."""
+        os.fsync(self._fd)
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Sync and close; closing twice is harmless."""
+        if self._fd >= 0:
+            self.sync()
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        line = json.dumps({"at": round(time.time(), 3), **entry}, allow_nan=False) + "\n"
+        data = line.encode()
+        start = os.fstat(self._fd).st_size
+        try:
+            while data:  # a short write means that the disk is nearly full: the next one raises
+                data = data[os.write(self._fd, data) :]
+        except OSError:
+            os.ftruncate(self._fd, start)
+            raise
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """All entries in order; a missing file is an empty journal, a torn last line is left out.
+
+    A damaged line elsewhere is kept out too and shows up as an entry of kind `damaged`.
+    """
+    if not path.exists():
+        return []
+    return list(_entries(path.read_bytes()))
+
+
+def truncate_journal(path: Path, offset: int) -> None:
+    """Cut the journal to its first `offset` bytes: what a resumed run will write again is dropped."""
+    if path.exists() and path.stat().st_size > offset:
+        os.truncate(path, offset)
+
+
+def _entries(data: bytes) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(data.split(b"\n")[:-1], start=1):  # what follows the last \n is torn
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = {"kind": "damaged", "line": number}
+        yield entry if isinstance(entry, dict) else {"kind": "damaged", "line": number}
+
+
+def _whole_lines(path: Path) -> int:
+    """Bytes up to and with the last newline."""
+    return path.read_bytes().rfind(b"\n") + 1

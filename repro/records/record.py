@@ -1,0 +1,127 @@
+"""The record of one result: what was measured, what was published, the verdict, and where it all comes from.
+
+`reports/rows/<experiment>.json` in git. The only source of every table, report, gate and export; MLflow is
+rebuilt from it. A content hash tells a record that was edited by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from repro.errors import ParamsError, RecordError, UnknownNameError
+from repro.params.parse import parse
+from repro.records.files import canonical, sha256_text, write_json
+from repro.records.verdict import Kind, Verdict
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a metric should be: reference value, half band (percent points both), and why."""
+
+    metric: str
+    value: float
+    band: float
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One result. Metrics, intervals and per_class are percent; cost is what cost.json holds."""
+
+    schema: int = SCHEMA
+    experiment: str
+    rows: tuple[str, ...]  # published rows this result stands for, e.g. ("003-028",)
+    kind: Kind
+    dataset: str
+    dataset_fingerprint: str
+    split: str
+    n_images: int
+    metrics: Mapping[str, float]  # mIoU, aAcc, mAcc, fwIoU, and the same with _ms_flip
+    intervals: Mapping[str, tuple[float, float]]  # metric -> 95 % bootstrap interval over images
+    per_class: Mapping[str, float | None]  # class -> IoU; None: the class is not in the split
+    protocol: Mapping[str, Any]
+    protocol_hash: str
+    cost: Mapping[str, Any]
+    published: Mapping[str, float]  # metric -> value of the row
+    expectation: Expected | None
+    verdict: Verdict
+    notes: tuple[str, ...] = ()  # why a result is incomparable, what a reader must know
+    model_sha256: str | None
+    params: Mapping[str, Any]  # the resolved experiment
+    run_key: str
+    provenance: Mapping[str, Any]
+    content_hash: str = field(default="")  # sha256 of everything above
+
+    @property
+    def primary(self) -> str:
+        """The metric the verdict is about."""
+        return self.expectation.metric if self.expectation else "mIoU"
+
+    @property
+    def family_key(self) -> str:
+        """Equal for experiments that differ in their seed alone."""
+        same = {k: v for k, v in self.params.items() if k not in ("name", "seed", "note", "expect", "rows")}
+        return sha256_text(canonical({**same, "kind": self.kind}))[:16]
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """The record as JSON types, with its content hash filled in."""
+    plain: dict[str, Any] = json.loads(canonical(asdict(replace(record, content_hash=""))))
+    del plain["content_hash"]
+    ordered = {name: plain[name] for name in asdict(record) if name != "content_hash"}
+    return ordered | {"content_hash": sha256_text(canonical(plain))}
+
+
+def from_json(raw: Mapping[str, Any], where: object) -> Record:
+    """A record from JSON types; RecordError when the schema is unknown or the content was edited."""
+    if raw.get("schema") != SCHEMA:
+        raise RecordError(
+            f"record of schema {raw.get('schema')!r}", where=where, allowed=f"schema {SCHEMA}", hint=_AGAIN
+        )
+    try:
+        record = parse(Record, raw, where)
+    except ParamsError as error:
+        raise RecordError(
+            f"not a record: {error.what}", where=where, allowed=error.allowed, hint=_AGAIN
+        ) from None
+    body = {key: value for key, value in raw.items() if key != "content_hash"}
+    if sha256_text(canonical(body)) != record.content_hash:
+        raise RecordError(
+            "the record was changed after it was measured", where=where, allowed="`repro record`", hint=_AGAIN
+        )
+    return record
+
+
+def write_record(path: Path, record: Record) -> Record:
+    """Write `record` atomically; returns it with its content hash."""
+    plain = to_json(record)
+    write_json(path, plain)
+    return replace(record, content_hash=plain["content_hash"])
+
+
+def read_record(path: Path) -> Record:
+    """Read and check one record; RecordError when it is missing, damaged or edited."""
+    try:
+        raw = json.loads(path.read_text())
+    except FileNotFoundError:
+        known = (p.stem for p in path.parent.glob("*.json"))
+        raise UnknownNameError("record", path.stem, known, hint=f"`repro run {path.stem}` makes it") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise RecordError(f"not JSON: {error}", where=path, hint=_AGAIN) from None
+    if not isinstance(raw, dict):
+        raise RecordError("not a record", where=path, hint=_AGAIN)
+    return from_json(raw, path)
+
+
+def read_records(folder: Path) -> list[Record]:
+    """All records of a folder (reports/rows), sorted by experiment; an absent folder has none."""
+    return [read_record(path) for path in sorted(folder.glob("*.json"))]
+
+
+_AGAIN = "git checkout the file, or make it again with `repro record NAME`"

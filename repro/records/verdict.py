@@ -1,0 +1,98 @@
+"""Verdicts: is a measured number the published one?
+
+    reproduced     within the band around the reference
+    improved       above the band
+    regressed      below the band
+    unmeasured     nothing was measured yet
+    incomparable   there is no reference, or the two were not measured in the same way
+
+Only the first two pass. A band is half a width in percent points, and each says where it comes from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Literal
+
+Verdict = Literal["reproduced", "improved", "regressed", "unmeasured", "incomparable"]
+Kind = Literal["trained", "released", "smoke"]
+VERDICTS: tuple[Verdict, ...] = ("reproduced", "improved", "regressed", "unmeasured", "incomparable")
+PASSING: frozenset[str] = frozenset({"reproduced", "improved"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """Half a width in percent points, and the reason for it."""
+
+    value: float
+    source: str
+
+
+RELEASED = Band(
+    value=0.05, source="the same weights: rounding of the printed number and of other resize kernels"
+)
+DEFAULT = Band(value=0.5, source="project default for a newly trained network, about one seed's spread")
+TRAINED = {
+    "ade20k": Band(
+        value=1.5, source="seeds move ADE20K by 1 to 2 points (reports of users of public toolboxes)"
+    ),
+    "camvid": Band(
+        value=0.8,
+        source="003: two networks that are identical (dropout is inert there) print 54.0 and 54.8",
+    ),
+    "loveda": Band(
+        value=1.0, source="domain gap between scenes: the same spread as small sets, not measured"
+    ),
+    "potsdam": Band(value=1.0, source="14 test scenes: a small set, not measured"),
+    "vaihingen": Band(value=1.0, source="17 test scenes: a small set, not measured"),
+}
+# 97.5 % quantiles of Student's t for 2 to 9 degrees of freedom (tests compare them with scipy)
+_T = (4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
+
+
+def default_band(kind: Kind, dataset: str) -> Band:
+    """The band of a result when nothing better is known."""
+    return RELEASED if kind == "released" else TRAINED.get(dataset, DEFAULT)
+
+
+def seed_band(values: Sequence[float]) -> Band | None:
+    """A 95 % t-interval for one more seed, from three or more measured ones; None for fewer.
+
+    The published number is one run, so the interval is that of a single further run:
+    t * s * sqrt(1 + 1/n), not the narrower one of the mean.
+    """
+    count = len(values)
+    if count < 3:
+        return None
+    t = _T[count - 3] if count - 3 < len(_T) else _T[-1]
+    half = t * stdev(values) * math.sqrt(1 + 1 / count)
+    return Band(value=round(half, 3), source=f"95 % t-interval for one more run, from {count} seeds")
+
+
+def verdict(
+    *,
+    measured: float | None,
+    reference: float | None,
+    band: float,
+    comparable: bool = True,
+    seeds: Sequence[float] = (),
+) -> Verdict:
+    """The verdict on `measured` against `reference`, percent points both.
+
+    With three or more `seeds` their mean stands for the measurement and their t-interval for the band.
+    """
+    if measured is None or math.isnan(measured):
+        return "unmeasured"
+    if reference is None or not comparable:
+        return "incomparable"
+    from_seeds = seed_band(seeds)
+    if from_seeds is not None:
+        measured, band = fmean(seeds), from_seeds.value
+    # 1e-9: 50.5 against 50.0 with band 0.5 is inside, whatever binary fractions make of it
+    gap = measured - reference
+    if abs(gap) <= band + 1e-9:
+        return "reproduced"
+    return "improved" if gap > 0 else "regressed"
