@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 Positive = Annotated[int, Gt(0)]
 Share = Annotated[float, Ge(0), Le(1)]
 Strength = Annotated[float, Ge(0)]
+Factor = Annotated[float, Gt(0)]
 
 Pipeline = Literal["scale_crop", "sssegmentation", "mmsegmentation", "rsi", "vainf", "keras", "tensorpack"]
 
@@ -33,15 +34,15 @@ class Augmentation:
 
     `pipeline` fixes the order of the steps and the page's quirks; the other fields are its numbers:
 
-    | pipeline       | rows               | steps                                                             |
-    |----------------|--------------------|-------------------------------------------------------------------|
-    | scale_crop     | own (CamVid, demo) | scale the image by `scale`, crop, flips, brightness factor; pad bottom/right |
-    | sssegmentation | 001, 002           | fit into `base` x `scale`, crop (`category_share`), flip, distortion; pad centred |
-    | mmsegmentation | 004                | the same steps, pad bottom/right                                  |
-    | rsi            | 004-04 ... 004-06  | fit into `base` x `scale`, crop, quarter turn, flips; pad bottom/right |
-    | vainf          | 000-01 ... 000-03  | crop, jitter in random order, flip                                |
-    | keras          | 000-04, 000-05     | crop, jitter brightness, contrast, saturation in this order, flip |
-    | tensorpack     | 003                | scale x and y apart (`aspect`), pad centred, crop, flip           |
+    | pipeline       | rows         | steps                                                               |
+    |----------------|--------------|---------------------------------------------------------------------|
+    | scale_crop     | own, CamVid  | scale, crop, flips, brightness factor; pad bottom/right             |
+    | sssegmentation | 001, 002     | fit into base x scale, crop, flip, distortion; pad centred          |
+    | mmsegmentation | 004          | fit into base x scale, crop, flip, distortion; pad bottom/right     |
+    | rsi            | 004-04 to 06 | fit into base x scale, crop, quarter turn, flips; pad bottom/right  |
+    | vainf          | 000-01 to 03 | crop, jitter in random order, flip                                  |
+    | keras          | 000-04, 05   | crop, jitter brightness then contrast then saturation, flip         |
+    | tensorpack     | 003          | scale x and y apart, pad centred, crop, flip                        |
 
     The colour fields mean what the pipeline's author meant: a *distortion* (sssegmentation,
     mmsegmentation) adds up to +-`brightness` (0..255), multiplies by 1 +- `contrast` and 1 +- `saturation`,
@@ -52,14 +53,10 @@ class Augmentation:
 
     pipeline: Pipeline
     crop: tuple[Positive, Positive]  # height, width of the sample
-    scale: tuple[Annotated[float, Gt(0)], Annotated[float, Gt(0)]] = (1.0, 1.0)  # uniform in [low, high]
-    base: tuple[Positive, Positive] | None = (
-        None  # width, height that `scale` multiplies; None: the image's own
-    )
-    category_share: Share = (
-        1.0  # a crop whose largest class holds more of its valid pixels is drawn again, 10 x
-    )
-    aspect: Share = 0.0  # tensorpack: x and y scale apart, the ratio changes by less than this; 0: together
+    scale: tuple[Factor, Factor] = (1.0, 1.0)  # drawn uniformly from [low, high]
+    base: tuple[Positive, Positive] | None = None  # width, height that `scale` multiplies; None: the image
+    category_share: Share = 1.0  # redraw a crop (10 times) whose largest class exceeds this share
+    aspect: Share = 0.0  # tensorpack: x and y scale apart by less than this ratio; 0: together
     label_resize: Literal["nearest", "bilinear"] = "nearest"  # bilinear: 003's quirk, mixes class numbers
     flip: Share = 0.5  # probability of left-right
     vertical_flip: Share = 0.0
