@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from repro.cli import scaffold
+
 app = typer.Typer(
     name="repro",
     help="Reproduce published DeepLab results: prepare, train, evaluate, record, compare.",
@@ -12,3 +14,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+app.command("new")(scaffold.new)

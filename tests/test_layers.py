@@ -1,0 +1,64 @@
+"""Imports go down only, heavy libraries enter through one door, and the CLI starts light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "repro"
+LAYERS = [
+    {"errors"},
+    {"records", "published", "params"},
+    {"models", "datasets", "checkpoints"},
+    {"training", "evaluation"},
+    {"scaffold", "reports", "tracking"},
+    {"fleet"},
+    {"cli"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+DOORS = {"mlflow": {"tracking"}, "pandas": {"reports", "tracking"}, "tabulate": {"reports"}, "dvc": set()}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in LEVEL)
+
+
+def part(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of all modules that a file imports, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down_only(path: Path) -> None:
+    mine = part(path)
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("repro.")} & set(LEVEL)
+    wrong = {name for name in used - {mine} if LEVEL[name] >= LEVEL[mine]}
+    # Records hold typed params; the two share a layer because neither can change a number.
+    wrong -= {"params", "published"} if mine == "records" else set()
+    assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_foreign_libraries_enter_through_one_package(path: Path) -> None:
+    used = {name.split(".")[0] for name in imports(path)}
+    assert not {library for library in used & set(DOORS) if part(path) not in DOORS[library]}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, repro.cli.app; print(*[m for m in ('torch', 'mlflow', 'pandas', 'numpy', 'yaml', 'pydantic', 'cv2') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
