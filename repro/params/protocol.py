@@ -1,15 +1,128 @@
-"""Parameters of an evaluation: how a network's output becomes a number."""
+"""Parameters of an evaluation: how a network's output becomes a number.
+
+A protocol is a block of `protocols:` in the root params.yaml. Everything that can move a number is a field,
+and `protocol_hash` tells whether two results may be compared. Two of the pages computed something other
+than what their column says; such quirks are switches here, and with a quirk on the metrics hold both
+values: the correct one under its name, the page's under the name with the suffix `_page`.
+
+What each page does (recipes in the repositories that measured the rows):
+
+=====================  ============================================================================
+000, PyTorch rows      mode: whole
+000, TensorFlow rows   mode: whole, void_outputs: 1, union_bug: true
+001 and 002            mode: whole, base: [2048, 512] (Cityscapes [2048, 1024])
+002, Pascal Context    mode: slide, base: [520, 520], crop: [480, 480], stride: [320, 320]
+003                    mode: slide, crop: [321, 321], overlap: 0.3333333333333333, pad_tiles: true,
+                       scales: [0.5, 0.75, 1, 1.25, 1.5], rounding: floor, zero_tile: nan (tile 473)
+003, before 2018-02    the same with overlap: 0 and scales: [0.9, 1, 1.1]
+003, printed scores    first: 30 (Cityscapes) or first: 100 (VOC)
+004                    mode: whole, logits_resize: via_input,
+                       ms_flip: {scales: [0.5, 0.75, 1, 1.25, 1.5, 1.75], flip: true}
+=====================  ============================================================================
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+Side = Annotated[int, Gt(0)]
+Scale = Annotated[float, Gt(0), Le(8)]
+Scales = Annotated[tuple[Scale, ...], MinLen(1)]
+ResizeRule = Literal["half_pixel", "align_corners", "tf_legacy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A second way to look at every image, measured in the same pass; its metrics end in `_ms_flip`."""
+
+    scales: Scales
+    flip: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """One evaluation protocol; its hash tells which results may be compared."""
+    """One evaluation protocol. Sizes are (height, width) in pixels unless a comment says otherwise."""
 
     mode: Literal["whole", "slide"]
-    scales: tuple[float, ...] = (1.0,)
-    flip: bool = False
+
+    # The image, before the network. Always resized as uint8, bilinear, half-pixel centres (OpenCV).
+    base: tuple[Side, Side] | None = None  # (long side, short side) limits; keeps the ratio; None: as it is
+    scales: Scales = (1.0,)
+    flip: bool = False  # adds the mirrored image at every scale
+    rounding: Literal["round", "floor"] = "round"  # of a scaled side to whole pixels
+
+    # Tiles of mode `slide`; the last tile of a row or column is moved back to the border.
+    crop: tuple[Side, Side] | None = None
+    stride: tuple[Side, Side] | None = None
+    overlap: Annotated[float, Ge(0), Lt(1)] | None = None  # or: stride is ceil(crop height x (1 - overlap))
+    pad_tiles: bool = False  # fill a tile that leaves the image with black, bottom and right
+    zero_tile: Literal["pad", "nan"] = "pad"  # page 003: an image too small for one tile becomes 0/0, class 0
+
+    # From logits to one class a pixel.
+    rule: Literal["model", "half_pixel", "align_corners", "tf_legacy"] = "model"  # enlarging the logits
+    logits_resize: Literal["direct", "via_input"] = "direct"  # to the label's size at once, or by the input's
+    map_rule: ResizeRule = "half_pixel"  # averaged tiles, and `via_input`, to the label's size
+    average: Literal["probability", "logit"] = "probability"  # over tiles, scales and flips
+    void_outputs: Annotated[int, Ge(0)] = 0  # last channels that mean no class: always wrong
+    precision: Literal["fp32", "bf16"] = "fp32"  # of the network; logits are merged in fp32
+    batch: Annotated[int, Gt(0)] = 1  # images of one size, or tiles of one image, in a forward pass
+
+    # What is counted.
+    first: Annotated[int, Gt(0)] | None = None  # only the first images of the split
+    reduce_zero_label: bool = False  # label 0 is ignored, the others move down by one
+    ignore_index: Annotated[int, Ge(0), Le(255)] = 255
+    mean_over: tuple[str, ...] = ()  # classes in the means; empty: all
+    absent: Literal["skip", "zero"] = "skip"  # a class in neither truth nor prediction: left out, or 0
+    union_bug: bool = False  # page 000, TensorFlow: IoU as TP / (2 GT - TP), accuracy as a mean over images
+    boundary_ratio: Annotated[float, Ge(0), Lt(0.5)] = 0.0  # boundary IoU, band in image diagonals; 0: off
+
+    ms_flip: Variant | None = None
+
+    def __post_init__(self) -> None:
+        tiling = (self.crop, self.stride, self.overlap)
+        if self.mode == "whole" and tiling != (None, None, None):
+            raise ValueError("mode whole takes no crop, stride or overlap")
+        if self.mode == "slide" and (self.crop is None or (self.stride is None) == (self.overlap is None)):
+            raise ValueError("mode slide takes crop and one of stride, overlap")
+        if self.zero_tile == "nan" and self.overlap is None:
+            raise ValueError("zero_tile nan belongs to tiles given by overlap")
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """Distance of neighbouring tiles; page 003 takes both directions from the tile's height."""
+        if self.stride is not None:
+            return self.stride
+        if self.crop is None or self.overlap is None:
+            raise ValueError("mode whole has no tiles")
+        side = math.ceil(self.crop[0] * (1 - self.overlap))
+        return side, side
+
+    @property
+    def has_quirk(self) -> bool:
+        """Whether the page's number is not the correct one, so that both are reported."""
+        return self.union_bug or self.zero_tile == "nan"
+
+    def variants(self) -> dict[str, Variant]:
+        """Suffix of the metrics -> scales and flip."""
+        own = {"": Variant(scales=self.scales, flip=self.flip)}
+        return own if self.ms_flip is None else own | {"_ms_flip": self.ms_flip}
+
+
+def protocol_hash(protocol: Protocol, *, classes: Sequence[str]) -> str:
+    """12 hex digits of the fields that differ from their default and of the class list.
+
+    Defaults are left out, so a field that is added later with a neutral default keeps all hashes.
+    """
+    fields = dataclasses.fields(protocol)
+    differing = {f.name: getattr(protocol, f.name) for f in fields if getattr(protocol, f.name) != f.default}
+    content = {"protocol": differing, "classes": list(classes)}
+    text = json.dumps(content, sort_keys=True, default=dataclasses.asdict, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
