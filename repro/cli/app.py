@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from repro.cli import scaffold
+from repro.cli import docs, doctor, scaffold
 
 app = typer.Typer(
     name="repro",
@@ -16,3 +16,5 @@ app = typer.Typer(
 )
 
 app.command("new")(scaffold.new)
+app.command("docs")(docs.docs)
+app.command("doctor")(doctor.doctor)

@@ -22,12 +22,14 @@ def new(
 
     project = find_project()
     path = new_experiment(project, name, like)
-    out = console()
-    out.print(f"made {path.relative_to(project.root)}: edit it, then `dvc repro {path.parent.relative_to(project.root)}`")
+    made = path.relative_to(project.root)
+    console().print(f"made {made}: edit it, then `dvc repro {made.parent}`")
 
 
 def sync(
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 when a file is stale.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 when a file is stale.")
+    ] = False,
 ) -> None:
     """Bring the generated DVC files up to date with params.yaml and the experiment folders.
 

@@ -1,4 +1,7 @@
-"""`make bench [ARGS=name ...]`: run every bench_*.py beside this file and print ratios; exit 1 when a bound is missed."""
+"""`make bench`: run every bench_*.py beside this file and print ratios; exit 1 when a bound is missed.
+
+Names as arguments choose: `.venv-parity/bin/python -m tests.bench cli evaluation`.
+"""
 
 from __future__ import annotations
 

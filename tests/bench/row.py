@@ -40,7 +40,9 @@ def best_of(run: Callable[[], object], *, repeats: int = 5) -> float:
     return min(times)
 
 
-def interleaved(ours: Callable[[], object], peer: Callable[[], object], *, repeats: int = 5) -> tuple[float, float]:
+def interleaved(
+    ours: Callable[[], object], peer: Callable[[], object], *, repeats: int = 5
+) -> tuple[float, float]:
     """Best times of two functions called in turn, so that a slow moment of the machine hits both."""
     pairs = [(best_of(ours, repeats=1), best_of(peer, repeats=1)) for _ in range(repeats)]
     return min(a for a, _ in pairs), min(b for _, b in pairs)

@@ -1,0 +1,74 @@
+"""Documentation that cannot lie: every command has help with an example, and what is generated is current."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from repro.cli.docs import REFERENCE, commands, reference
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = dict(commands())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_has_help_with_a_runnable_example(name: str) -> None:
+    text = COMMANDS[name].help or ""
+    assert "Example:" in text, f"{name}: help without an example"
+    example = re.sub(r"\s+", " ", text.split("Example:")[1]).strip()
+    assert example.startswith(name), example
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_have_help(name: str) -> None:
+    silent = [p.name for p in COMMANDS[name].params if not getattr(p, "help", None)]
+    assert not silent, f"{name}: parameters without help: {silent}"
+
+
+def test_command_reference_is_current() -> None:
+    assert (ROOT / REFERENCE).read_text() == reference(), "run `repro docs`"
+
+
+@pytest.mark.parametrize(
+    "page", sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
+)
+def test_commands_named_in_documents_exist(page: Path) -> None:
+    """Every `repro ...` in a code span or block names a real command and real options."""
+    for line in _code(page.read_text()):
+        words = shlex.split(line.split("#")[0].replace("[", " ").replace("]", " "))
+        command = _longest(words)
+        assert command, f"{page.name}: no such command: {line}"
+        known = {opt for p in COMMANDS[command].params for opt in (*p.opts, *p.secondary_opts)} | {"--help"}
+        unknown = [w for w in words if w.startswith("--") and w.split("=")[0] not in known]
+        assert not unknown, f"{page.name}: {line}: no option {unknown}"
+
+
+def test_links_between_documents_resolve() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", _prose(page.read_text())):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def _code(text: str) -> list[str]:
+    spans = re.findall(r"`(repro [a-z][^`\n]*)`", text)
+    blocks = [
+        line.strip() for block in re.findall(r"```\w*\n(.*?)```", text, re.S) for line in block.splitlines()
+    ]
+    return [
+        line
+        for line in [*spans, *blocks]
+        if re.match(r"repro (--help|[a-z])", line) and line != "repro --help"
+    ]
+
+
+def _longest(words: list[str]) -> str | None:
+    """The command that the first words name: 'repro data link' before 'repro data'."""
+    return next((c for n in (3, 2) if (c := " ".join(words[:n])) in COMMANDS), None)
+
+
+def _prose(text: str) -> str:
+    """Without generated tables: their links are the published pages' own."""
+    return re.sub(r"<!-- repro:table.*?<!-- /repro:table -->", "", text, flags=re.S)
