@@ -1,4 +1,6 @@
-"""Experiment folders and DVC files: `repro new` and `repro sync`. Knows the shape of dvc.yaml, never imports dvc.
+"""Experiment folders and DVC files: `repro new` and `repro sync`.
+
+Knows the shape of dvc.yaml, never imports dvc.
 
 dvc.yaml at the root is generated: `prepare` for every data set, one stage literally named
 `experiments/<name>` for every folder (so that `dvc repro experiments/<name>` works as typed; `dvc stage add`
@@ -29,7 +31,7 @@ def new_experiment(project: Project, name: str, like: str) -> Path:
     """Make experiments/<name>/ with a copy of another experiment's params.yaml; the path of the copy."""
     name, like = experiment_name(name), experiment_name(like)
     if not NAME.fullmatch(name):
-        raise ParamsError(f"not an experiment name: '{name}'", allowed="lower-case letters, digits, underscores")
+        raise ParamsError(f"not a name: '{name}'", allowed="lower-case letters, digits, underscores")
     source, target = (project.experiments / n / "params.yaml" for n in (like, name))
     if not source.is_file():
         raise UnknownNameError("experiment", like, experiment_names(project))

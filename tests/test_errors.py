@@ -1,0 +1,74 @@
+"""Errors say what, where, what is allowed and what to do next; each has its exit code."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from repro import errors
+from repro.cli.common import guarded
+from repro.errors import CheckFailed, DataError, ParamsError, ReproError, TrainingDiverged, UnknownNameError
+
+
+def test_message_has_every_part() -> None:
+    text = str(DataError("label out of range", where="a.png", allowed="0..10, 255", hint="fix the file"))
+    assert text.splitlines() == [
+        "label out of range",
+        "  where: a.png",
+        "  allowed: 0..10, 255",
+        "  next: fix the file",
+    ]
+
+
+def test_unknown_name_suggests_the_nearest() -> None:
+    error = UnknownNameError("experiment", "camvid_r50", ["camvid_r18", "ade20k_r50_os16"])
+    assert "did you mean 'camvid_r18'?" in str(error)
+
+
+def test_every_error_is_in_the_tree_that_the_docstring_draws() -> None:
+    drawn = errors.__doc__ or ""
+    for value in vars(errors).values():
+        if isinstance(value, type) and issubclass(value, ReproError):
+            assert value.__name__ in drawn
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ParamsError("x"), 2),
+        (CheckFailed("x"), 1),
+        (TrainingDiverged("x"), 1),
+        (KeyboardInterrupt(), 130),
+        (SystemExit(130), 130),
+        (SystemExit(3), 3),
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 2),
+        (PermissionError(errno.EACCES, "Permission denied", "/data/x"), 2),
+    ],
+    ids=repr,
+)
+def test_exit_codes_without_traceback(
+    error: BaseException, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    assert guarded(fail) == code
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_full_disk_names_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "model.safetensors")
+
+    guarded(fail)
+    assert "the disk is full" in (text := capsys.readouterr().err)
+    assert "model.safetensors" in text
+
+
+def test_a_bug_of_ours_keeps_its_traceback() -> None:
+    def fail() -> None:
+        raise OSError(errno.ENOTCONN, "not a user's mistake")
+
+    with pytest.raises(OSError, match="not a user"):
+        guarded(fail)

@@ -1,0 +1,142 @@
+"""Params files become typed experiments; every mistake is an error that names the key."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from repro.errors import ParamsError, UnknownNameError
+from repro.params import Project, experiment_name, find_project, load_experiment, to_plain
+from repro.params.experiment import deep_merge, resolve
+
+ROOT: dict[str, Any] = {
+    "engine": {"data": 1, "training": 1, "evaluation": 1},
+    "datasets": {"tiny": {"classes": 3, "splits": {"train": 4, "val": 2}}},
+    "recipes": {
+        "plain": {
+            "model": {"family": "deeplabv3plus", "output_stride": 16},
+            "augmentation": {"pipeline": "scale_crop"},
+            "training": {"epochs": 2, "batch": 2, "lr": 0.1},
+        }
+    },
+    "protocols": {"whole": {"mode": "whole"}},
+}
+OWN: dict[str, Any] = {
+    "dataset": "tiny",
+    "recipe": "plain",
+    "seed": 3,
+    "model": {"backbone": "resnet18"},
+    "augmentation": {"crop": [32, 48]},
+    "training": {"split": "train", "lr": 1},
+    "evaluation": {"split": "val", "protocol": "whole"},
+}
+HERE = Path("experiments/tiny_resnet18_os16/params.yaml")
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """OWN with one key set."""
+    own = copy.deepcopy(OWN)
+    *parents, last = path.split(".")
+    block = own
+    for key in parents:
+        block = block[key]
+    block[last] = value
+    return own
+
+
+def test_experiment_wins_over_recipe() -> None:
+    experiment = resolve("tiny_resnet18_os16", OWN, ROOT, HERE)
+    assert (experiment.training.lr, experiment.training.epochs) == (1.0, 2)
+    assert experiment.augmentation.crop == (32, 48)
+    assert experiment.facts.splits == {"train": 4, "val": 2}
+    assert experiment.folder == "experiments/tiny_resnet18_os16"
+
+
+def test_resolving_leaves_the_blocks_alone() -> None:
+    own, root = copy.deepcopy(OWN), copy.deepcopy(ROOT)
+    resolve("x", own, root, HERE)
+    assert (own, root) == (OWN, ROOT)
+
+
+def test_plain_form_has_everything() -> None:
+    plain = to_plain(resolve("x", OWN, ROOT, HERE))
+    assert plain["augmentation"]["crop"] == [32, 48]
+    assert plain["protocol"]["mode"] == "whole"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("training.momentun", 0.9, ["training.momentun", "did you mean 'momentum'", str(HERE)]),
+        ("training.lr", "fast", ["training.lr", "'fast'", "number"]),
+        ("training.lr", "0.1", ["training.lr", "'0.1'", "number"]),
+        ("training.lr", -1, ["training.lr", "-1", "greater than 0"]),
+        ("model.backbone", "resnet19", ["model.backbone", "resnet18", "did you mean"]),
+        ("model.output_stride", 12, ["model.output_stride", "8"]),
+        ("augmentation.crop", [32], ["augmentation.crop"]),
+        ("sede", 1, ["sede", "did you mean 'seed'"]),
+        ("dataset", "tinny", ["unknown dataset 'tinny'", "did you mean 'tiny'"]),
+        ("recipe", "plane", ["unknown recipe 'plane'", "did you mean 'plain'"]),
+        ("evaluation.protocol", "hole", ["unknown protocol 'hole'", "did you mean 'whole'"]),
+        ("evaluation", {"split": "val"}, ["missing key", "protocol"]),
+    ],
+)
+def test_a_mistake_names_the_key_and_the_way_out(path: str, value: object, words: list[str]) -> None:
+    with pytest.raises((ParamsError, UnknownNameError)) as caught:
+        resolve("x", changed(path, value), ROOT, HERE)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_missing_top_level_key_is_named() -> None:
+    with pytest.raises(ParamsError, match="missing key 'evaluation'"):
+        resolve("x", {k: v for k, v in OWN.items() if k != "evaluation"}, ROOT, HERE)
+
+
+def test_deep_merge_replaces_lists_and_joins_mappings() -> None:
+    assert deep_merge({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2]}}) == {"a": {"b": 1, "c": [2]}}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project with one experiment, tiny_resnet18_os16."""
+    folder = tmp_path / "experiments" / "tiny_resnet18_os16"
+    folder.mkdir(parents=True)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(ROOT))
+    (folder / "params.yaml").write_text(yaml.safe_dump(OWN))
+    return Project(tmp_path)
+
+
+def test_project_is_found_from_inside(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = project.experiments / "tiny_resnet18_os16"
+    assert find_project(folder).root == project.root.resolve()
+    monkeypatch.chdir(folder)
+    for text in (".", "tiny_resnet18_os16", "experiments/tiny_resnet18_os16/"):
+        assert load_experiment(project, text).name == "tiny_resnet18_os16"
+
+
+def test_outside_a_project(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="not inside a project"):
+        find_project(tmp_path)
+
+
+def test_unknown_experiment_suggests(project: Project) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'tiny_resnet18_os16'"):
+        load_experiment(project, "tiny_resnet18_os8")
+
+
+@pytest.mark.parametrize("text", ["", "a/b", "x" * 65])
+def test_not_a_name(text: str) -> None:
+    with pytest.raises(ParamsError, match="not an experiment name"):
+        experiment_name(text)
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- 1\n", "\xff"])
+def test_broken_yaml_names_the_file(project: Project, text: str) -> None:
+    path = project.experiments / "tiny_resnet18_os16" / "params.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ParamsError, match=r"params\.yaml"):
+        load_experiment(project, "tiny_resnet18_os16")

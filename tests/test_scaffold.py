@@ -1,0 +1,90 @@
+"""`repro new` and `repro sync`: folders, template copies and root stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from repro.errors import ParamsError, UnknownNameError
+from repro.params import Project
+from repro.scaffold import drift, new_experiment, sync, write_atomic
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project whose one experiment stands for the published rows 001-06 and 003-028."""
+    folder = tmp_path / "experiments" / "tiny_r18_os16"
+    folder.mkdir(parents=True)
+    (tmp_path / "params.yaml").write_text("datasets: {tiny: {}, other: {}}\n")
+    (tmp_path / "experiments" / "pipeline.yaml").write_text("stages: {}\n")
+    (folder / "params.yaml").write_text("# heading\ndataset: tiny\nrows: ['001-06', '003-028']\nexpect: {}\n")
+    return Project(tmp_path)
+
+
+def root_stages(project: Project) -> dict[str, dict[str, object]]:
+    stages: dict[str, dict[str, object]] = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]
+    return stages
+
+
+def test_sync_writes_copies_and_root_stages_once(project: Project) -> None:
+    assert {p.relative_to(project.root).as_posix() for p in sync(project)} == {
+        "dvc.yaml",
+        "experiments/tiny_r18_os16/dvc.yaml",
+    }
+    assert sync(project) == []
+    assert list(root_stages(project)) == ["prepare", "experiments/tiny_r18_os16", "tables"]
+    assert root_stages(project)["prepare"]["foreach"] == ["other", "tiny"]
+
+
+def test_record_stage_depends_on_its_rows_alone(project: Project) -> None:
+    sync(project)
+    assert root_stages(project)["experiments/tiny_r18_os16"]["params"] == [
+        {"experiments/tiny_r18_os16/params.yaml": ["rows", "expect"]},
+        {"repro/published/page-001.json": ["rows.001-06"]},
+        {"repro/published/page-003.json": ["rows.003-028"]},
+    ]
+
+
+def test_new_copies_with_comments_and_adds_the_stage(project: Project) -> None:
+    path = new_experiment(project, "tiny_r50_os16", "experiments/tiny_r18_os16/")
+    assert path.read_text().startswith("# heading\n")
+    assert "experiments/tiny_r50_os16" in root_stages(project)
+    assert list(drift(project)) == []
+
+
+def test_new_never_overwrites(project: Project) -> None:
+    with pytest.raises(ParamsError, match="exists"):
+        new_experiment(project, "tiny_r18_os16", "tiny_r18_os16")
+
+
+@pytest.mark.parametrize("name", ["Tiny", "tiny-r18", "_x"])
+def test_new_refuses_odd_names(project: Project, name: str) -> None:
+    with pytest.raises(ParamsError, match="not a"):
+        new_experiment(project, name, "tiny_r18_os16")
+
+
+def test_new_from_an_unknown_one_suggests(project: Project) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'tiny_r18_os16'"):
+        new_experiment(project, "tiny_r50_os16", "tiny_r18_os8")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "dvc.yaml"
+    path.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("repro.scaffold.os.replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_generated_files_of_this_project_are_current() -> None:
+    assert [path for path, _ in drift(Project(ROOT))] == []
