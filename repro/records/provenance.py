@@ -25,12 +25,16 @@ PACKAGES = (
     *("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scipy"),
     *("safetensors", "pydantic", "mlflow", "dvc"),
 )
-ENVIRONMENT = tuple(
-    ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_PROC_BIND", "KMP_AFFINITY", "ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "CUDA_VISIBLE_DEVICES", "CUDA_LAUNCH_BLOCKING", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "PYTORCH_CUDA_ALLOC_CONF", "PYTHONHASHSEED", "WORLD_SIZE", "SLURM_JOB_ID", "DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"]
+ENVIRONMENT = (
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_PROC_BIND", "KMP_AFFINITY", "ONEDNN_MAX_CPU_ISA"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "WORLD_SIZE"),
+    *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "PYTORCH_CUDA_ALLOC_CONF"),
+    *("PYTHONHASHSEED", "SLURM_JOB_ID", "DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"),
 )
 # What the pipeline itself writes: it differs from HEAD in every `dvc repro` and says nothing of the code.
-WRITTEN = tuple(
-    ["reports/**", "README.md", "dvc.lock", "experiments/*/dvc.lock", "experiments/*/*.json", "experiments/*/*.csv", "experiments/*/overlays/**"]
+WRITTEN = (
+    *("reports/**", "README.md", "dvc.lock", "experiments/*/dvc.lock", "experiments/*/*.json"),
+    *("experiments/*/*.csv", "experiments/*/overlays/**"),
 )
 _SECRET = re.compile(r"(?i)(token|secret|passw(or)?d|api[-_]?key|credential)")
 
@@ -70,7 +74,7 @@ def git_state(root: Path) -> dict[str, Any]:
 
 
 def source_diff(root: Path) -> bytes:
-    """Changes of hand-written files against HEAD as a patch that `git apply` takes; empty when there are none.
+    """Changes of hand-written files against HEAD as a patch for `git apply`; empty without any.
 
     New files that git does not ignore are in it too: a module that was never added can change a number.
     """

@@ -1,1 +1,8 @@
-"""TBD."""
+"""MLflow: a live view of journals and records that can be rebuilt from them at any time."""
+
+from repro.tracking.mirror import Mirror
+from repro.tracking.run import Run
+from repro.tracking.state import RunState, Status, read_state
+from repro.tracking.store import tracking_uri
+
+__all__ = ["Mirror", "Run", "RunState", "Status", "read_state", "tracking_uri"]

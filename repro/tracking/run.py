@@ -1,0 +1,47 @@
+"""What a run is called and what it was made from: the first line of every journal.
+
+No MLflow here: a bare GPU node writes this line, and MLflow is fed from it later.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training run as MLflow will show it. `params` may be nested; `tags` are short strings."""
+
+    name: str  # the experiment
+    dataset: str
+    run_key: str
+    split: str = ""  # what it trains on
+    dataset_fingerprint: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def start_fields(run: Run) -> dict[str, Any]:
+    """Fields of the journal's `run` event; process and machine tell later whether it is still alive."""
+    return {"run": asdict(run), "pid": os.getpid(), "host": platform.node()}
+
+
+def read_run(entry: Mapping[str, Any]) -> Run:
+    """The run of a `run` event."""
+    return Run(**entry["run"])
+
+
+def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested params as `model.backbone: mobilenetv2`; sequences and scalars as text."""
+    flat: dict[str, str] = {}
+    for key, value in params.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[name] = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return flat

@@ -1,0 +1,81 @@
+"""What a journal says about its run: what it is, which metrics it logged, and how it ended."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from repro.records import read_journal
+from repro.tracking.run import Run, read_run
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+Point = tuple[str, int]  # metric, step
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """A journal, read. Times are milliseconds since 1970, as MLflow wants them."""
+
+    run: Run
+    status: Status
+    started: int
+    ended: int | None
+    error: str
+    pid: int
+    points: dict[Point, tuple[float, int]]  # (metric, step) -> value, time; the last line wins
+    steps: int
+
+
+def read_state(path: Path) -> RunState | None:
+    """The state of the run whose journal is `path`; None when the journal has no `run` line yet."""
+    return state_of(read_journal(path))
+
+
+def state_of(entries: Sequence[dict[str, Any]]) -> RunState | None:
+    starts = [entry for entry in entries if entry["kind"] == "run"]
+    if not starts:
+        return None
+    last = max(index for index, entry in enumerate(entries) if entry["kind"] == "run")
+    ends = [entry for entry in entries[last:] if entry["kind"] == "end"]
+    points = points_of(entries)
+    return RunState(
+        run=read_run(starts[-1]),
+        status=ends[-1]["status"] if ends else "RUNNING" if is_alive(starts[-1]) else "KILLED",
+        started=milliseconds(starts[0]),
+        ended=milliseconds(ends[-1]) if ends else milliseconds(entries[-1]),
+        error=str(ends[-1].get("error", "")) if ends else "",
+        pid=int(starts[-1]["pid"]),
+        points=points,
+        steps=max((step for _, step in points), default=0),
+    )
+
+
+def points_of(entries: Sequence[dict[str, Any]]) -> dict[Point, tuple[float, int]]:
+    """Every metric and step once: a resumed run may have written a step twice, the later line counts."""
+    return {
+        (name, int(entry["step"])): (float(value), milliseconds(entry))
+        for entry in entries
+        if entry["kind"] == "metrics"
+        for name, value in entry["values"].items()
+    }
+
+
+def milliseconds(entry: dict[str, Any]) -> int:
+    return round(float(entry.get("at", 0.0)) * 1000)
+
+
+def is_alive(start: dict[str, Any]) -> bool:
+    """Whether the process of a `run` event still runs; on another machine it is taken to be."""
+    import psutil
+
+    if start.get("host") != platform.node():
+        return True
+    try:
+        process = psutil.Process(int(start["pid"]))
+        # A process that began after the line was written only carries the number of the dead one.
+        return process.create_time() <= float(start["at"]) + 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

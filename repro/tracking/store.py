@@ -1,0 +1,73 @@
+"""Where MLflow keeps its runs, and a client for it that is safe to open from many processes at once.
+
+The address is always explicit: MLFLOW_TRACKING_URI, or `mlflow.db` in the project. A stray `mlruns/` in the
+working folder would otherwise make MLflow 3.17 choose the file store, and fail.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from repro.params import Project
+
+CREATE_SECONDS = 180  # a fresh database takes seconds to migrate, on a loaded machine far more
+
+
+def tracking_uri(project: Project) -> str:
+    """The address of the tracking store: MLFLOW_TRACKING_URI, or sqlite in the project folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project.root / 'mlflow.db'}"
+
+
+def open_client(project: Project, uri: str | None = None) -> Any:
+    """An MlflowClient for the project's store; a local database is created under a file lock.
+
+    Of six processes that open a fresh sqlite store at once five would crash in its migrations. The lock
+    serialises the first use and costs nothing afterwards.
+    """
+    uri = uri or tracking_uri(project)
+    quiet()
+    from mlflow import MlflowClient
+
+    if not is_database(uri):
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    lock = project.root / ".repro" / "mlflow.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock, timeout=CREATE_SECONDS):
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_experiments(max_results=1)  # the first query is what creates the tables
+        client.search_registered_models(max_results=1)
+    return client
+
+
+def quiet() -> None:
+    """Few retries, short timeouts, no telemetry: a tracker that is away must be noticed soon."""
+    defaults = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "GIT_PYTHON_REFRESH": "quiet",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def is_database(uri: str) -> bool:
+    """True for sqlite, postgresql, mysql, mssql addresses, which a client opens itself."""
+    return uri.split(":", 1)[0].split("+")[0] in {"sqlite", "postgresql", "mysql", "mssql"}
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file behind a sqlite address, None for every other address."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def artifact_location(project: Project, uri: str, dataset: str) -> str | None:
+    """Folder for artifacts of a local store; None lets a server choose."""
+    return (project.root / "mlartifacts" / dataset).as_uri() if is_database(uri) else None
