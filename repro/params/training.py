@@ -14,8 +14,6 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from repro.errors import ParamsError
-
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Gt(0)]
@@ -135,8 +133,10 @@ class TrainingParams:
     """A mean loss above `diverge_loss` for so many iterations on end stops the run; NaN does at once."""
 
     def __post_init__(self) -> None:
-        for problem, allowed in _contradictions(self):
-            raise ParamsError(problem, allowed=allowed)
+        """Keys that do not fit each other; a ValueError becomes a ParamsError that names the file."""
+        for broken, message in _contradictions(self):
+            if broken:
+                raise ValueError(message)
 
     @property
     def watched(self) -> bool:
@@ -144,39 +144,16 @@ class TrainingParams:
         return self.keep == "best" or self.schedule == "plateau"
 
 
-def _contradictions(p: TrainingParams) -> list[tuple[str, str]]:
-    """(what is wrong, what is allowed) for keys that do not fit each other."""
-    epochs = [epoch for epoch, _ in p.steps]
-    rules = [
-        (
-            (p.epochs is None) == (p.iterations is None),
-            ("training needs either 'epochs' or 'iterations'", "exactly one of them"),
-        ),
-        (
-            p.batch % (p.accumulate * p.epoch_devices) != 0,
-            (
-                f"training.batch {p.batch} cannot be divided evenly",
-                f"a multiple of accumulate {p.accumulate} x epoch_devices {p.epoch_devices}",
-            ),
-        ),
-        (
-            (p.schedule == "step") != bool(p.steps) or epochs != sorted(set(epochs)),
-            ("training.steps and 'schedule: step' go together", "[[epoch, lr], ...] with rising epochs"),
-        ),
-        (
-            p.watched and (p.validate_every is None or p.validate_split is None),
-            (
-                "'keep: best' and 'schedule: plateau' watch a validation",
-                "validate_split and validate_every as well",
-            ),
-        ),
-        (
-            p.validate_every is not None and p.validate_split is None,
-            ("training.validate_every needs training.validate_split", "the name of a split"),
-        ),
-        (
-            p.ohem_threshold is not None and p.loss_average == "all",
-            ("training.ohem_threshold averages over the pixels it keeps", "loss_average: valid"),
-        ),
+def _contradictions(p: TrainingParams) -> list[tuple[bool, str]]:
+    """(whether it is wrong, what is allowed)."""
+    after = [epoch for epoch, _ in p.steps]
+    shares = p.accumulate * p.epoch_devices
+    return [
+        ((p.epochs is None) == (p.iterations is None), "exactly one of epochs and iterations"),
+        (p.batch % shares != 0, f"batch divisible by accumulate x epoch_devices ({shares})"),
+        ((p.schedule == "step") != bool(p.steps), "steps together with `schedule: step`"),
+        (after != sorted(set(after)), "steps as [[epoch, lr], ...] with rising epochs"),
+        (p.validate_every is not None and p.validate_split is None, "validate_every with validate_split"),
+        (p.watched and p.validate_every is None, "validate_every with `keep: best` or `schedule: plateau`"),
+        (p.ohem_threshold is not None and p.loss_average == "all", "ohem_threshold with loss_average valid"),
     ]
-    return [message for broken, message in rules if broken]

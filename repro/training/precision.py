@@ -1,0 +1,121 @@
+"""Number formats and kernels: autocast, the scaler of fp16, TF32, determinism, torch.compile with a check."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from repro.errors import ParamsError
+from repro.params.training import TrainingParams
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+NORM_TOLERANCE = 0.1  # relative; bf16 noise of a whole gradient is below 0.02, a broken graph gives 1.0
+
+
+def autocast(params: TrainingParams, device: torch.device) -> torch.autocast:
+    """The forward pass's number format; fp32 and tf32 leave it alone."""
+    dtype = _AUTOCAST.get(params.precision)
+    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def scaler_for(params: TrainingParams, device: torch.device) -> torch.amp.GradScaler:
+    """Scales the loss so that fp16 gradients do not vanish; does nothing for the other formats."""
+    if params.precision == "fp16" and device.type == "cpu":
+        raise ParamsError("training.precision fp16 needs a GPU", allowed="fp32, bf16 on a CPU")
+    return torch.amp.GradScaler(device.type, enabled=params.precision == "fp16")
+
+
+@contextmanager
+def machine(params: TrainingParams, seed: int) -> Iterator[list[str]]:
+    """Threads, TF32, deterministic kernels and the seed while a training runs; the old settings afterwards.
+
+    Yields a list that fills with the operations for which this device has no deterministic kernel.
+    """
+    before = (torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
+    if params.threads is not None:
+        torch.set_num_threads(params.threads)
+    tf32 = params.precision == "tf32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.manual_seed(seed)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
+    try:
+        with _deterministic(params.deterministic) as found:
+            yield found
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[1])
+        torch.backends.cudnn.allow_tf32 = before[2]
+
+
+@contextmanager
+def _deterministic(wanted: bool) -> Iterator[list[str]]:
+    found: list[str] = []
+    was, warned = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    # Filling every new tensor with NaN finds programs that read before they write; ours is tested instead.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    show = warnings.showwarning
+
+    def note(message: Warning | str, category: type[Warning], *rest: object, **more: object) -> None:
+        operation = nondeterministic(str(message))
+        if operation is None:
+            show(message, category, *rest, **more)  # type: ignore[arg-type]
+        elif operation not in found:
+            found.append(operation)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("always", message=".*deterministic implementation.*")
+            warnings.showwarning = note
+            yield found
+    finally:
+        torch.use_deterministic_algorithms(was, warn_only=warned)
+
+
+def nondeterministic(message: str) -> str | None:
+    """The operation named in torch's warning about a missing deterministic kernel."""
+    return message.split()[0] if "does not have a deterministic implementation" in message else None
+
+
+def compiled(model: nn.Module, step: Callable[[nn.Module], None]) -> tuple[nn.Module, float | None]:
+    """(torch.compile(model), None) if its gradients are those of `model`, else (model, relative difference).
+
+    `step` runs forward and backward of one batch. On one torchvision network compile with
+    bf16 autocast gave gradients of exactly zero, without an error. The batch leaves no trace: buffers and
+    random state are put back.
+    """
+    fast = torch.compile(model)
+    assert isinstance(fast, nn.Module)
+    plain_norm, fast_norm = _gradient_norm(model, model, step), _gradient_norm(model, fast, step)
+    difference = abs(fast_norm - plain_norm) / max(plain_norm, 1e-12)
+    return (fast, None) if difference < NORM_TOLERANCE else (model, difference)
+
+
+def _gradient_norm(model: nn.Module, runner: nn.Module, step: Callable[[nn.Module], None]) -> float:
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with torch.random.fork_rng():
+        step(runner)
+    squares = [p.grad.float().square().sum() for p in model.parameters() if p.grad is not None]
+    model.zero_grad(set_to_none=True)
+    for name, buffer in model.named_buffers():
+        buffer.copy_(buffers[name])
+    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+
+
+def peak_memory(device: torch.device) -> float:
+    """MiB, the most held at once: by tensors on CUDA, by the process elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

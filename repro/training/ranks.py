@@ -1,0 +1,107 @@
+"""One process or many: who this process is, and the few things that processes tell each other.
+
+Started by torchrun, or by srun without it, each process finds its place in the environment; Accelerate's
+PartialState turns that into a process group (gloo on CPUs, nccl on NVIDIA). A single process needs neither.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from repro.errors import ParamsError, ReproError
+
+_SLURM = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_NTASKS", "LOCAL_RANK": "SLURM_LOCALID"}
+
+
+class RankLost(ReproError):
+    """Another process of the job is gone; this one cannot go on without it."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """This process among `world` equal ones; rank 0 writes files and speaks."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model with gradients averaged over processes."""
+        if self.world == 1:
+            return model
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(model, device_ids=ids)
+
+    def exchange(self, model: nn.Module, *, now: bool) -> AbstractContextManager[object]:
+        """Whether a backward pass exchanges gradients: only the last micro-batch of an update does."""
+        if now or not isinstance(model, nn.parallel.DistributedDataParallel):
+            return nullcontext()
+        return cast(AbstractContextManager[object], model.no_sync())
+
+    def mean(self, value: float) -> float:
+        """Mean of a number over processes."""
+        return value if self.world == 1 else self._reduce([value], dist.ReduceOp.SUM)[0] / self.world
+
+    def agree(self, *flags: bool) -> list[bool]:
+        """Whether any process says so, the same answer everywhere."""
+        if self.world == 1:
+            return list(flags)
+        return [value > 0 for value in self._reduce([float(flag) for flag in flags], dist.ReduceOp.MAX)]
+
+    def gather(self, value: Any) -> list[Any]:
+        """The value of every process, in rank order."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
+
+    def _reduce(self, values: Any, how: Any) -> list[float]:
+        numbers = torch.tensor(list(values), dtype=torch.float64, device=self.device)
+        dist.all_reduce(numbers, op=how)
+        return [float(number) for number in numbers]
+
+
+def join(device: str = "auto") -> Ranks:
+    """Find this process's place; `device` is auto, cpu, cuda, cuda:N or mps."""
+    for name, slurm in _SLURM.items():
+        if name not in os.environ and slurm in os.environ:
+            os.environ[name] = os.environ[slurm]
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Ranks(device=pick_device(device))
+    from accelerate import PartialState
+
+    cpu = pick_device(device).type == "cpu"
+    state = PartialState(cpu=cpu)
+    return Ranks(device=state.device, rank=state.process_index, world=state.num_processes)
+
+
+def leave() -> None:
+    """End the process group, so that the other processes do not wait for this one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def pick_device(name: str) -> torch.device:
+    """auto takes CUDA, then MPS, then the CPU; a device that is not there is a ParamsError."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
+    kind = name.split(":")[0]
+    if not there.get(kind, False):
+        here = ", ".join(kind for kind, present in there.items() if present)
+        raise ParamsError(f"device '{name}' is not available", allowed=f"auto, {here}")
+    return torch.device("cuda", 0) if name == "cuda" else torch.device(name)

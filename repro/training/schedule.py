@@ -1,0 +1,120 @@
+"""Learning rate and weight decay as plain functions of the iteration. No torch: `repro show` plots these.
+
+Iterations count updates from 0; the value at iteration i is the one used by update i. Sources: recipes of
+the five pages; poly per iteration as in VainF (000), sssegmentation (001, 002) and mmcv (004); values set
+after an epoch as tensorpack's ScheduledHyperParamSetter does (003); plateau as Keras' callback (000 TF).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from repro.errors import ParamsError
+from repro.params.training import TrainingParams
+
+PLATEAU_DELTA = 1e-4  # Keras' min_delta: smaller progress is none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Length:
+    """How long a training is."""
+
+    steps_per_epoch: int
+    iterations: int
+
+    def epoch(self, iteration: int) -> int:
+        """Epochs that are complete before update `iteration`."""
+        return iteration // self.steps_per_epoch
+
+
+def length(params: TrainingParams, *, images: int) -> Length:
+    """Iterations of a training on `images` images; incomplete batches are dropped as on every page.
+
+    Page 003: floor(N / batch of one GPU) x epoch_scale, not divided by the number of GPUs.
+    Raises ParamsError when a batch is larger than the data set.
+    """
+    counted = params.batch // params.epoch_devices
+    batches = images // counted
+    if batches == 0:
+        raise ParamsError(
+            f"training.batch is larger than the data: {counted} images a batch, {images} in '{params.split}'",
+            allowed=f"1 to {images}",
+        )
+    steps = batches * params.epoch_scale
+    return Length(steps_per_epoch=steps, iterations=params.iterations or (params.epochs or 0) * steps)
+
+
+def learning_rate(
+    params: TrainingParams, *, iteration: int, of: Length, multiplier: float = 1.0, plateau: float = 1.0
+) -> float:
+    """Learning rate of update `iteration` for a parameter group with an lr `multiplier`.
+
+    `plateau` is the factor that a Plateau has reached; it is 1 for the other schedules.
+    """
+    return _warmup(params, iteration) * _CURVES[params.schedule](params, iteration, of, multiplier) * plateau
+
+
+def weight_decay(params: TrainingParams, *, iteration: int) -> float:
+    """Coefficient of update `iteration`: c x factor ^ floor(iteration / steps)."""
+    return params.weight_decay * float(params.weight_decay_factor ** (iteration // params.weight_decay_steps))
+
+
+def curve(params: TrainingParams, *, images: int, points: int = 200) -> Iterator[tuple[int, float, float]]:
+    """(iteration, learning rate of the head, weight decay) at evenly spaced iterations, ends included."""
+    of = length(params, images=images)
+    last = of.iterations - 1
+    count = min(points, of.iterations)
+    for iteration in sorted({round(last * k / max(count - 1, 1)) for k in range(count)}):
+        rate = learning_rate(params, iteration=iteration, of=of, multiplier=params.lr_head)
+        yield iteration, rate, weight_decay(params, iteration=iteration)
+
+
+@dataclass(kw_only=True)
+class Plateau:
+    """Keras' ReduceLROnPlateau: `factor` falls when `patience` looks in a row brought no progress."""
+
+    best: float | None = None
+    waited: int = 0
+    factor: float = 1.0
+
+    def look(self, value: float, params: TrainingParams) -> None:
+        """Take in one validation."""
+        if better(value, self.best, params, margin=PLATEAU_DELTA):
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        if self.waited >= params.plateau_patience:
+            self.factor, self.waited = self.factor * params.plateau_factor, 0
+
+
+def better(value: float, than: float | None, params: TrainingParams, *, margin: float = 0.0) -> bool:
+    """Whether a watched value beats the best so far: lower for a loss, higher for mIoU."""
+    if than is None:
+        return True
+    return value < than - margin if params.monitor == "loss" else value > than + margin
+
+
+def _constant(params: TrainingParams, iteration: int, of: Length, multiplier: float) -> float:
+    return params.lr * multiplier
+
+
+def _poly(params: TrainingParams, iteration: int, of: Length, multiplier: float) -> float:
+    base = params.lr * multiplier
+    floor = max(params.floor, params.floor_ratio * base)
+    falling: float = (1 - min(iteration, of.iterations) / of.iterations) ** params.power
+    return max(base * falling, floor) if params.floor_rule == "clamp" else floor + (base - floor) * falling
+
+
+def _step(params: TrainingParams, iteration: int, of: Length, multiplier: float) -> float:
+    reached = [rate for epoch, rate in params.steps if of.epoch(iteration) >= epoch]
+    return (reached[-1] if reached else params.lr) * multiplier
+
+
+_CURVES = {"constant": _constant, "poly": _poly, "step": _step, "plateau": _constant}
+
+
+def _warmup(params: TrainingParams, iteration: int) -> float:
+    if iteration >= params.warmup:
+        return 1.0
+    return params.warmup_ratio + (1 - params.warmup_ratio) * (iteration + 1) / (params.warmup + 1)

@@ -1,0 +1,142 @@
+"""What a run needs to go on exactly where it was, taken out of it and put back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from repro.records import truncate_journal
+from repro.training import resume
+from repro.training.parameters import all_finite
+from repro.training.schedule import Plateau
+from repro.training.watch import Losses, diverged
+
+if TYPE_CHECKING:
+    from repro.training.loop import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The weights that validated best so far: a file in the work folder.
+
+    The file's name carries its iteration: a checkpoint refers to the file that was best when it was written,
+    whatever came later and was lost.
+    """
+
+    value: float | None = None
+    iteration: int = 0
+
+    @classmethod
+    def write(
+        cls, work: Path, weights: dict[str, Tensor], value: float, iteration: int, *, write: bool
+    ) -> Best:
+        best = cls(value=value, iteration=iteration)
+        if write:
+            half = work / f".best.{os.getpid()}.part"
+            torch.save(weights, half)
+            os.replace(half, best.path(work))
+        return best
+
+    def path(self, work: Path) -> Path:
+        return work / f"best-{self.iteration:09d}.pt"
+
+    def load(self, work: Path) -> dict[str, Tensor]:
+        weights: dict[str, Tensor] = torch.load(self.path(work), map_location="cpu", weights_only=True)
+        return weights
+
+    def forget_others(self, work: Path) -> None:
+        for path in work.glob("best-*.pt"):
+            if path != self.path(work):
+                path.unlink()
+
+
+def save(run: Run) -> None:
+    """Write a checkpoint; refuses weights that are not finite, so that the last good one stays."""
+    task = run.task
+    if not all_finite(run.model):
+        raise diverged(f"a weight is not finite after {run.iteration} iterations")
+    random = task.ranks.gather(random_state(task.ranks.device))
+    if not task.ranks.first:
+        return
+    state = {
+        "iteration": run.iteration,
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "scaler": run.scaler.state_dict(),
+        "random": random,
+        "losses": run.losses.state(),
+        "plateau": asdict(run.plateau),
+        "best": asdict(run.best),
+        "journal": task.journal.offset if task.journal is not None else 0,
+    }
+    resume.save_state(task.work, state, iteration=run.iteration)
+    run.best.forget_others(task.work)
+    if task.journal is not None:
+        task.journal.event("checkpoint", step=run.iteration)
+
+
+def restore(run: Run) -> int:
+    """Put the newest readable checkpoint into the run; the iteration it goes on from, 0 without one.
+
+    With another number of processes the random state of processes that were not there before is seeded
+    anew: the resumed run then equals the uninterrupted one up to dropout, not bit for bit.
+    """
+    task = run.task
+    state, damaged = resume.load_state(task.work)
+    if task.journal is not None:
+        for path in damaged:
+            task.journal.event("damaged_checkpoint", file=path.name)
+    if state is None:
+        return 0
+    run.model.load_state_dict(state["model"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.scaler.load_state_dict(state["scaler"])
+    run.iteration = int(state["iteration"])
+    run.losses, run.plateau = Losses(**state["losses"]), Plateau(**state["plateau"])
+    run.best = Best(**state["best"])
+    if task.ranks.rank < len(state["random"]):
+        set_random_state(state["random"][task.ranks.rank], task.ranks.device)
+    if task.journal is not None:
+        task.journal.event("resumed", step=run.iteration)
+    return run.iteration
+
+
+def rewind(work: Path, journal: Path) -> int:
+    """Cut the journal back to the newest readable checkpoint: later lines will be written again.
+
+    Call before the journal is opened and before anything (a tracker) notes that the run goes on. Returns
+    the iteration that training will go on from; 0 empties the journal.
+    """
+    state, _ = resume.load_state(work)
+    truncate_journal(journal, int(state["journal"]) if state else 0)
+    return int(state["iteration"]) if state else 0
+
+
+def forget(work: Path) -> None:
+    """Remove the checkpoints of a finished run; its journal stays."""
+    resume.forget(work)
+    for path in work.glob("best-*.pt"):
+        path.unlink()
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """Random state that dropout draws from. Batches need none: they follow from (seed, epoch, index)."""
+    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, Any], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+    if device.type == "mps" and "mps" in state:
+        torch.mps.set_rng_state(state["mps"])
