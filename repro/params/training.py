@@ -103,12 +103,8 @@ class TrainingParams:
     keep: Literal["last", "best"] = "last"
     monitor: Literal["mIoU", "loss"] = "mIoU"
     """What `keep: best` and `schedule: plateau` watch; loss is better when lower."""
-    validate_split: str | None = None
-    """Split that is measured during training; required when something watches it."""
     validate_every: Count | Literal["epoch"] | None = None
-    """Iterations between validations, or after every epoch; none: never."""
-    validate_images: Count | None = None
-    """Measure only the first so many images (30 on the cs.*, 100 on the pascal.* rows of page 003)."""
+    """Iterations between validations on `evaluation.split` under its protocol (at one scale); none: never."""
 
     # --- Machine: changes the last bits of a result, not its meaning.
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
@@ -153,7 +149,6 @@ def _contradictions(p: TrainingParams) -> list[tuple[bool, str]]:
         (p.batch % shares != 0, f"batch divisible by accumulate x epoch_devices ({shares})"),
         ((p.schedule == "step") != bool(p.steps), "steps together with `schedule: step`"),
         (after != sorted(set(after)), "steps as [[epoch, lr], ...] with rising epochs"),
-        (p.validate_every is not None and p.validate_split is None, "validate_every with validate_split"),
         (p.watched and p.validate_every is None, "validate_every with `keep: best` or `schedule: plateau`"),
         (p.ohem_threshold is not None and p.loss_average == "all", "ohem_threshold with loss_average valid"),
     ]
