@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from repro.cli import docs, doctor, scaffold
+from repro.cli import check, docs, doctor, record, scaffold, sync, table
 
 app = typer.Typer(
     name="repro",
@@ -18,3 +18,9 @@ app = typer.Typer(
 app.command("new")(scaffold.new)
 app.command("docs")(docs.docs)
 app.command("doctor")(doctor.doctor)
+app.command("table")(table.table)
+app.command("list")(table.list_)
+app.command("explain")(table.explain)
+app.command("check")(check.check)
+app.command("record")(record.record)
+app.command("sync")(sync.sync)

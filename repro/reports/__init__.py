@@ -1,1 +1,1 @@
-"""TBD."""
+"""Everything people read: tables, the gate, lint, exports. Made from records, never typed by hand."""

@@ -1,0 +1,85 @@
+"""`repro check`: the gate."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.common import Json, Names, console, emit_json
+
+if TYPE_CHECKING:
+    from repro.reports.gate import Finding
+
+File = Path | None
+
+
+def check(
+    names: Names = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Experiments of a data set.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every experiment must be measured.")] = False,
+    against: Annotated[str | None, typer.Option(metavar="REV", help="Compare with a git revision.")] = None,
+    json: Json = False,
+    junit: Annotated[File, typer.Option(help="Write JUnit XML to this file.")] = None,
+    sarif: Annotated[File, typer.Option(help="Write SARIF to this file.")] = None,
+    markdown: Annotated[File, typer.Option(help="Write a pull-request comment to this file.")] = None,
+) -> None:
+    """Check that recorded results still hold: exit 0 all pass, 1 a regression, 2 cannot compare.
+
+    Without names: everything that is recorded. Examples: repro check · repro check --against main
+    """
+    from repro.params.experiment import experiment_name
+    from repro.params.project import find_project
+    from repro.reports import gate, outputs
+    from repro.reports.results import load_results
+
+    results = load_results(find_project(), strict=False)
+    wanted = [experiment_name(name) for name in names or ()]
+    if against:
+        from repro.reports.against import compare
+
+        findings = compare(results, against, gate.chosen(results, wanted, dataset, everything))
+    else:
+        findings = gate.check(results, names=wanted, dataset=dataset, everything=everything)
+    code = gate.exit_code(findings, strict=bool(wanted or dataset or everything))
+    for path, text in (
+        (junit, outputs.junit(findings)),
+        (sarif, outputs.sarif(findings)),
+        (markdown, outputs.comment(findings, code)),
+    ):
+        if path:
+            path.write_text(text, encoding="utf-8")
+    if json:
+        emit_json(outputs.as_json(findings, code))
+    else:
+        _show(findings)
+    raise typer.Exit(code)
+
+
+def _show(findings: list[Finding]) -> None:
+    from repro.reports import outputs
+    from repro.reports.gate import summary
+
+    measured = [one for one in findings if one.verdict != "unmeasured"]
+    if sys.stdout.isatty():
+        _rich(measured)
+    else:
+        sys.stdout.writelines(f"{one.experiment}: {outputs.message(one)}\n" for one in measured)
+    console().print(summary(findings))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        sys.stdout.write(outputs.annotations(findings))
+
+
+def _rich(findings: list[Finding]) -> None:
+    from rich.table import Table
+
+    from repro.reports.outputs import grid
+
+    shown = grid(findings)
+    table = Table(*shown.columns)
+    for row in shown.rows:
+        table.add_row(*row)
+    console().print(table)

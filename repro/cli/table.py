@@ -1,0 +1,149 @@
+"""`repro table`, `list`, `explain`: what was published, what was measured, and where it comes from."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.common import Json, Name, console, emit_json
+from repro.reports.choices import Format, Origin, Values
+
+if TYPE_CHECKING:
+    from repro.reports.grid import Grid
+    from repro.reports.results import Results
+
+
+Dataset = Annotated[str | None, typer.Option("--dataset", "-d", help="Only rows of this data set.")]
+PageId = Annotated[str | None, typer.Option("--page", "-p", help="A published page, laid out as it is.")]
+
+
+def table(
+    dataset: Dataset = None,
+    page: PageId = None,
+    values: Annotated[Values | None, typer.Option(help="Numbers in a page's layout.")] = None,
+    fmt: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.md,
+    origin: Annotated[
+        Origin, typer.Option("--from", help="Records in git, or an MLflow store.")
+    ] = Origin.records,
+    uri: Annotated[str | None, typer.Option(help="Address of the MLflow store, with --from mlflow.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write README, docs and reports/.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 when a generated file is stale.")] = False,
+) -> None:
+    """Print results beside the published rows; --write fills README and reports/, --check compares them.
+
+    Examples: repro table --dataset cityscapes · repro table --page 002 --values both · repro table --check
+    """
+    if origin is Origin.mlflow:
+        return _from_mlflow(uri, dataset, fmt)
+    if values is Values.published and dataset is None and fmt is Format.md and not (write or check):
+        return _published(page)
+    from repro.params.project import find_project
+    from repro.reports import regions
+    from repro.reports.results import load_results
+
+    results = load_results(find_project())
+    if check:
+        regions.check(regions.generated_files(results), results.project.root)
+    elif write:
+        for path in regions.write(regions.generated_files(results)):
+            console().print(f"wrote {path.relative_to(results.project.root)}")
+    else:
+        _print(results, dataset, page, values, fmt)
+
+
+def _published(page_id: str | None) -> None:
+    """The pages' tables byte for byte; needs nothing but the page files."""
+    from repro.published import load_page, page_ids
+
+    wanted = page_ids() if page_id is None else [page_id.zfill(3)]
+    texts = [page.markdown(table) for page in map(load_page, wanted) for table in page.tables]
+    sys.stdout.write("\n\n".join(texts) + "\n")
+
+
+def _print(
+    results: Results, dataset: str | None, page_id: str | None, values: Values | None, fmt: Format
+) -> None:
+    from repro.published import load_page, page_ids
+    from repro.reports import layouts, tables
+    from repro.reports.results import require_page
+
+    if dataset:
+        results.require_dataset(dataset)
+    if page_id or values:
+        shown = [load_page(require_page(page_id))] if page_id else [load_page(one) for one in page_ids()]
+        chosen = values or Values.both
+        if fmt is Format.md:
+            texts = [layouts.page_text(results, page, chosen, dataset=dataset) for page in shown]
+            sys.stdout.write("\n".join(text for text in texts if text.strip()))
+            return
+        _emit([g for page in shown for g in layouts.page_grids(results, page, chosen, dataset=dataset)], fmt)
+    elif dataset:
+        _emit(tables.dataset_tables(results, dataset), fmt)
+    else:
+        _emit(tables.measured_table(results), fmt)
+
+
+def _emit(grids: list[Grid], fmt: Format) -> None:
+    from repro.reports.grid import FORMATS
+
+    sys.stdout.write(FORMATS[fmt.value](grids))
+
+
+def _from_mlflow(uri: str | None, dataset: str | None, fmt: Format) -> None:
+    from repro.params.project import find_project
+    from repro.reports.runs import runs_table
+    from repro.tracking.read import read_runs
+
+    _emit([runs_table(read_runs(find_project(), uri), dataset=dataset)], fmt)
+
+
+def list_(
+    dataset: Dataset = None,
+    page: PageId = None,
+    measured: Annotated[bool, typer.Option("--measured", help="Only experiments with a record.")] = False,
+    json: Json = False,
+) -> None:
+    """List every experiment with its published number, the measured one, and the verdict.
+
+    Example: repro list --dataset camvid
+    """
+    from repro.params.project import find_project
+    from repro.reports.listing import listing, one_line
+    from repro.reports.results import load_results, require_page
+
+    results = load_results(find_project(), strict=False)
+    if dataset:
+        results.require_dataset(dataset)
+    lines = listing(results, dataset=dataset, page=require_page(page) if page else None, measured=measured)
+    if json:
+        return emit_json(lines)
+    sys.stdout.writelines(one_line(line) + "\n" for line in lines)
+    counted = f"{len(lines)} experiments, {sum(line['measured'] is not None for line in lines)} measured"
+    console(stderr=True).print(counted)
+
+
+def explain(
+    name: Name,
+    metric: Annotated[str, typer.Argument(help="mIoU, IoU/Road, params_M, latency_ms_p50...")] = "mIoU",
+    json: Json = False,
+) -> None:
+    """Say where a number comes from: record, run, commit, data, protocol, weights, interval.
+
+    Example: repro explain camvid_mobilenetv2_os16 mIoU
+    """
+    from repro.params.experiment import experiment_name
+    from repro.params.project import find_project
+    from repro.reports.explain import explanation
+    from repro.reports.results import believed
+
+    project = find_project()
+    path: Path = project.rows / f"{experiment_name(name)}.json"
+    facts = explanation(believed(path), metric, path.relative_to(project.root))
+    if json:
+        return emit_json(facts)
+    width = max(map(len, facts))
+    for key, value in facts.items():
+        sys.stdout.write(f"{key:<{width}}  {value}\n")

@@ -1,0 +1,77 @@
+"""How a value is shown in a cell: one function a quantity, nothing for what is not known."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from typing import Any
+
+from repro.records import Record
+
+NO_VALUE = ""
+
+
+def percent(value: float | None) -> str:
+    """Two digits after the point, as the pages print."""
+    return NO_VALUE if value is None else f"{value:.2f}"
+
+
+def difference(measured: float | None, published: float | None) -> str:
+    """Signed points; empty unless both are known."""
+    if measured is None or published is None:
+        return NO_VALUE
+    return f"{measured - published:+.2f}"
+
+
+def interval(record: Record, metric: str = "mIoU") -> str:
+    """95 % bootstrap interval over images."""
+    low_high = record.intervals.get(metric)
+    return NO_VALUE if low_high is None else f"{low_high[0]:.2f}–{low_high[1]:.2f}"
+
+
+def macs(cost: Mapping[str, Any]) -> str:
+    """Multiply-accumulates of convolutions with the input they were counted at: '133.60 @ 1024x2048'."""
+    count, size = cost.get("gmacs_conv"), cost.get("input_size")
+    if count is None:
+        return NO_VALUE
+    return f"{count:.2f}" + (f" @ {size_text(size)}" if size else "")
+
+
+def size_text(size: Any) -> str:
+    """(1024, 2048), 1024 or '1024x2048' as '1024x2048'."""
+    if isinstance(size, int | float):
+        size = (size, size)
+    return size if isinstance(size, str) else "x".join(str(int(side)) for side in size)
+
+
+def device_text(cost: Mapping[str, Any]) -> str:
+    """What a speed was measured on: processor or GPU, threads, torch, precision, batch."""
+    device = cost.get("device") or {}
+    if isinstance(device, str):
+        return device
+    name = device.get("gpu") or device.get("cpu")
+    threads = f"{device['threads']} threads" if device.get("threads") and not device.get("gpu") else None
+    torch = f"torch {device['torch']}" if device.get("torch") else None
+    batch = f"batch {cost['batch']}" if cost.get("batch") else None
+    return ", ".join(str(part) for part in (name, threads, torch, cost.get("precision"), batch) if part)
+
+
+class Footnotes:
+    """Letters for texts that many cells share, in order of appearance: a, b, ..., z, aa, ..."""
+
+    def __init__(self) -> None:
+        self._letters: dict[str, str] = {}
+
+    def mark(self, cell: str, text: str) -> str:
+        """`cell` with the letter of `text`; unchanged when either is empty."""
+        if not cell or not text:
+            return cell
+        return f"{cell} ({self._letters.setdefault(text, _letter(len(self._letters)))})"
+
+    def notes(self, prefix: str) -> list[str]:
+        return [f"({letter}) {prefix}: {text}" for text, letter in self._letters.items()]
+
+
+def _letter(index: int) -> str:
+    letters = string.ascii_lowercase
+    return letters[index] if index < 26 else _letter(index // 26 - 1) + letters[index % 26]

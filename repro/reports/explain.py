@@ -1,0 +1,62 @@
+"""Where one number comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from repro.errors import UnknownNameError
+from repro.records import Record
+from repro.reports import cells
+
+
+def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
+    """Ordered facts about `metric` (a metric, `IoU/<class>` or a cost) of a record stored at `path`."""
+    value = _value(record, metric)
+    git = record.provenance.get("git") or {}
+    dirty = " with uncommitted changes" if git.get("dirty") else ""
+    facts = {
+        "number": f"{metric} = {value}",
+        "interval": cells.interval(record, metric)
+        and f"{cells.interval(record, metric)} (95 %, over images)",
+        "published": _published(record, metric),
+        "verdict": f"{record.verdict} ({_reason(record)})" if metric == record.primary else "",
+        "measured on": f"{record.dataset} {record.split}, {record.n_images} images",
+        "data": f"fingerprint {record.dataset_fingerprint}",
+        "protocol": f"{record.protocol_hash} ({_protocol(record)})",
+        "weights": f"sha256 {record.model_sha256}" if record.model_sha256 else "",
+        "record": f"{path} (content {record.content_hash[:16]})",
+        "run": f"{record.run_key} ({record.kind})",
+        "commit": f"{git.get('commit') or 'unknown'}{dirty}",
+        "made": str(record.provenance.get("at", "")),
+        "device": cells.device_text(record.cost),
+        "notes": "; ".join(record.notes),
+    }
+    return {key: text for key, text in facts.items() if text}
+
+
+def _value(record: Record, metric: str) -> float | str:
+    known: dict[str, float | str] = {**record.metrics}
+    known |= {f"IoU/{name}": "undefined" if iou is None else iou for name, iou in record.per_class.items()}
+    known |= {name: cost for name, cost in record.cost.items() if isinstance(cost, int | float)}
+    if metric not in known:
+        raise UnknownNameError("metric", metric, known)
+    return known[metric]
+
+
+def _published(record: Record, metric: str) -> str:
+    if metric not in record.published:
+        return ""
+    return f"{record.published[metric]:.2f} (row {', '.join(record.rows)})"
+
+
+def _reason(record: Record) -> str:
+    if record.expectation is None:
+        return "no reference"
+    expected = record.expectation
+    return f"reference {expected.value:.2f} ± {expected.band:g}: {expected.source}"
+
+
+def _protocol(record: Record) -> str:
+    return ", ".join(
+        f"{key} {value}" for key, value in record.protocol.items() if value not in (None, "", [], ())
+    )

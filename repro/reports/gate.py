@@ -1,0 +1,161 @@
+"""The gate: does what is recorded still hold? From records alone, without network, torch or DVC.
+
+Exit status 0: everything asked for passes; 1: something regressed; 2: something cannot be compared. A record
+that was edited, is not finite, lacks its metric, or stands for a published row that has changed since is
+never a pass. Unmeasured experiments are counted, and fail only when they were asked for by name, by data
+set or with --all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.errors import UnknownNameError
+from repro.published import rows
+from repro.records import PASSING, Record, Verdict, seed_band, verdict
+from repro.records.make import measured_value
+from repro.reports.results import Results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The verdict on one experiment; numbers are percent points of `metric`."""
+
+    experiment: str
+    verdict: Verdict
+    reason: str
+    dataset: str = ""
+    rows: tuple[str, ...] = ()
+    metric: str = "mIoU"
+    measured: float | None = None
+    reference: float | None = None
+    band: float | None = None
+    file: str = ""
+    line: int = 1
+
+    @property
+    def passes(self) -> bool:
+        return self.verdict in PASSING
+
+    @property
+    def difference(self) -> float | None:
+        if self.measured is None or self.reference is None:
+            return None
+        return self.measured - self.reference
+
+
+def check(
+    results: Results,
+    *,
+    names: Sequence[str] = (),
+    dataset: str | None = None,
+    everything: bool = False,
+) -> list[Finding]:
+    """Findings on the named experiments, on those of a data set, on all, or (default) on all measured."""
+    return [finding(results, name) for name in chosen(results, names, dataset, everything)]
+
+
+def chosen(results: Results, names: Sequence[str], dataset: str | None, everything: bool) -> list[str]:
+    """The experiments to look at, sorted."""
+    known = results.names()
+    if names:
+        for name in names:
+            if name not in known:
+                raise UnknownNameError("experiment", name, known, hint="`repro list` shows all")
+        return sorted(set(names))
+    if dataset is not None:
+        results.require_dataset(dataset)
+        row_names = {results.by_row.get(row.id) for row in results.rows_of(dataset)}
+        return [name for name in known if results.dataset(name) == dataset or name in row_names]
+    return known if everything else sorted({*results.records, *results.damaged})
+
+
+def finding(results: Results, name: str) -> Finding:
+    """The verdict on one experiment, made anew from its record."""
+    declared = results.experiments.get(name)
+    file = f"experiments/{name}/params.yaml"
+    line = row_line(results.project.root / file)
+    row_ids = declared.rows if declared else ()
+    base = {"experiment": name, "dataset": results.dataset(name), "file": file, "line": line}
+    if name in results.damaged:
+        text = str(results.damaged[name]).splitlines()[0]
+        return Finding(**base, rows=row_ids, verdict="incomparable", reason=text)  # type: ignore[arg-type]
+    record = results.records.get(name)
+    if record is None:
+        return Finding(**base, rows=row_ids, verdict="unmeasured", reason="nothing recorded")  # type: ignore[arg-type]
+    return _judged(results, record, file, line)
+
+
+def _judged(results: Results, record: Record, file: str, line: int) -> Finding:
+    expected = record.expectation
+    measured = measured_value(record.metrics, expected)
+    seeds = results.seeds.get(record.family_key, [])
+    doubt = _doubt(record)
+    decided = verdict(
+        measured=measured,
+        reference=expected.value if expected else None,
+        band=expected.band if expected else 0.0,
+        comparable=not doubt,
+        seeds=seeds if expected and expected.metric == record.primary and len(seeds) > 2 else (),
+    )
+    band = seed_band(seeds)
+    source = band.source if band else expected.source if expected else "no reference"
+    if measured is None:
+        doubt, decided = f"the record has no {record.primary}", "incomparable"
+    return Finding(
+        experiment=record.experiment,
+        verdict=decided,
+        reason=doubt or source,
+        dataset=record.dataset,
+        rows=record.rows,
+        metric=record.primary,
+        measured=measured,
+        reference=expected.value if expected else None,
+        band=band.value if band else expected.band if expected else None,
+        file=file,
+        line=line,
+    )
+
+
+def _doubt(record: Record) -> str:
+    """Why a record must not be compared; empty when it may be."""
+    if record.kind == "smoke":
+        return "a smoke run: too short to mean anything"
+    known = rows()
+    current: dict[str, float] = {}
+    for row_id in record.rows:
+        if row_id not in known:
+            return f"row {row_id} is on no published page"
+        current = dict(known[row_id].metrics) | current
+    if current != dict(record.published):
+        return "the published row was changed after this was recorded: `repro record` again"
+    if record.verdict == "incomparable":
+        return next(iter(record.notes), "recorded as incomparable")
+    return ""
+
+
+def exit_code(findings: Iterable[Finding], *, strict: bool) -> int:
+    """0, 1 or 2 as the module says; `strict` makes unmeasured experiments count as not comparable."""
+    verdicts: Collection[str] = {one.verdict for one in findings}
+    if "regressed" in verdicts:
+        return 1
+    if "incomparable" in verdicts or (strict and "unmeasured" in verdicts):
+        return 2
+    return 0
+
+
+def row_line(path: Path) -> int:
+    """1-based line of `rows:` (or of the first key) in a params.yaml: where an annotation points."""
+    lines = path.read_text().splitlines() if path.is_file() else []
+    starts = [i for i, text in enumerate(lines, 1) if text.startswith("rows:")]
+    keys = [i for i, text in enumerate(lines, 1) if text and not text.startswith("#")]
+    return (starts or keys or [1])[0]
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """'3 reproduced, 1 regressed'."""
+    order = ("regressed", "incomparable", "improved", "reproduced", "unmeasured")
+    counts = {name: sum(one.verdict == name for one in findings) for name in order}
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to check"

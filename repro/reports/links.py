@@ -1,0 +1,73 @@
+"""The Download cell of a measured row: made from what exists, never typed.
+
+config: the experiment's params.yaml in git. model: where DVC keeps the weights (the remote's URL, or the
+local path while there is no remote). log: the learning curve in git.
+"""
+
+from __future__ import annotations
+
+import configparser
+from functools import lru_cache
+from pathlib import Path
+
+from repro.params.project import Project
+
+
+def measured_links(project: Project, name: str, *, base: str = "") -> dict[str, str]:
+    """Role -> target of an experiment's own files. `base` leads from the page to the project root."""
+    folder = f"experiments/{name}"
+    found = {}
+    if (project.root / folder / "params.yaml").is_file():
+        found["config"] = f"{base}{folder}/params.yaml"
+    weights = model_location(project, name)
+    if weights:
+        found["model"] = weights if "://" in weights else base + weights
+    if (project.root / folder / "curve.csv").is_file():
+        found["log"] = f"{base}{folder}/curve.csv"
+    return found
+
+
+def link_cell(found: dict[str, str], separator: str = " · ") -> str:
+    """Markdown links of a role -> target mapping."""
+    return separator.join(f"[{role}]({target})" for role, target in found.items())
+
+
+def model_location(project: Project, name: str) -> str | None:
+    """Where the weights of a locked experiment are; None before the first training."""
+    path = f"experiments/{name}/model.safetensors"
+    md5 = locked_md5(project.root / f"experiments/{name}/dvc.lock", "model.safetensors")
+    if md5 is None:
+        return None
+    remote = remote_url(project.root)
+    return f"{remote}/files/md5/{md5[:2]}/{md5[2:]}" if remote else path
+
+
+def locked_md5(lock: Path, out: str) -> str | None:
+    """md5 of an output in a dvc.lock file; None when the file or the output is not there."""
+    return locked_md5_text(lock.read_text(), out) if lock.is_file() else None
+
+
+def locked_md5_text(text: str, out: str) -> str | None:
+    """As `locked_md5`, of the content of a dvc.lock. Read line by line: a YAML parser costs 20 times more."""
+    here = False
+    for line in text.splitlines():
+        key, _, value = line.strip().removeprefix("- ").partition(": ")
+        if key == "path":
+            here = value == out
+        elif here and key == "md5":
+            return value
+    return None
+
+
+@lru_cache
+def remote_url(root: Path) -> str | None:
+    """URL of DVC's default remote when it can be opened in a browser (http, s3, gs, ...), else None."""
+    for name in ("config.local", "config"):
+        config = configparser.ConfigParser()
+        config.read(root / ".dvc" / name)
+        remote = config.get("core", "remote", fallback=None)
+        for section in (f"'remote \"{remote}\"'", f'remote "{remote}"'):
+            url = config.get(section, "url", fallback="")
+            if "://" in url:
+                return url.rstrip("/")
+    return None

@@ -1,0 +1,147 @@
+"""Tables of a data set: every published row beside what was measured here, and our own experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from repro.published import Row, load_page
+from repro.records import Record
+from repro.reports import cells
+from repro.reports.grid import Grid
+from repro.reports.links import link_cell, measured_links
+from repro.reports.results import Results
+
+COLUMNS = (
+    "row",
+    "experiment",
+    "model",
+    "published mIoU",
+    "measured mIoU",
+    "95 % interval",
+    "difference",
+    "verdict",
+    "published ms+flip",
+    "measured ms+flip",
+    "params (M)",
+    "GMACs",
+    "latency p50 (ms)",
+    "memory (MiB)",
+    "protocol",
+    "links",
+)
+MACS_NOTE = "GMACs: multiply-accumulates of the convolutions of one forward pass at the size given"
+TITLES = {
+    "000": "Page 000: Cityscapes, DeepLabV3+",
+    "001": "Page 001: sssegmentation, DeepLabV3+",
+    "002": "Page 002: sssegmentation, DeepLabV3",
+    "003": "Page 003: tensorpack research log",
+    "004": "Page 004: remote sensing, DeepLabV3+",
+}
+OWN_TITLE = "Experiments of this project without a published row"
+
+
+def dataset_tables(results: Results, dataset: str, *, base: str = "") -> list[Grid]:
+    """One table a page that has rows of `dataset`, then one of our own experiments on it."""
+    results.require_dataset(dataset)
+    by_page: dict[str, list[Row]] = {}
+    for row in results.rows_of(dataset):
+        by_page.setdefault(row.page, []).append(row)
+    tables = [
+        _table(results, TITLES.get(page, page), page_rows, (), base) for page, page_rows in by_page.items()
+    ]
+    own = [name for name in results.own() if results.dataset(name) == dataset]
+    return tables + ([_table(results, OWN_TITLE, (), own, base)] if own else [])
+
+
+def measured_table(results: Results, *, base: str = "") -> list[Grid]:
+    """Every result measured so far in one table: what a reader of the README wants first."""
+    measured = [row for row in _all_rows() if results.record_of(row.id)]
+    own = [name for name in results.own() if name in results.records]
+    if not measured and not own:
+        return [Grid(title="", columns=("results",), rows=(("nothing measured yet",),))]
+    return [_table(results, "", measured, own, base)]
+
+
+def _all_rows() -> Iterable[Row]:
+    from repro.published import rows
+
+    return rows().values()
+
+
+def _table(results: Results, title: str, rows: Iterable[Row], own: Iterable[str], base: str) -> Grid:
+    devices, protocols = cells.Footnotes(), cells.Footnotes()
+    lines = [_line(results, row, results.by_row.get(row.id, ""), devices, protocols, base) for row in rows]
+    lines += [_line(results, None, name, devices, protocols, base) for name in own]
+    grid = Grid(title=title, columns=COLUMNS, rows=tuple(_cells(line) for line in lines)).used()
+    notes = [MACS_NOTE] if "GMACs" in grid.columns else []
+    notes += [*devices.notes("device"), *protocols.notes("protocol")]
+    return Grid(title=title, columns=grid.columns, rows=grid.rows, notes=tuple(notes))
+
+
+def _cells(line: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(line.get(column, "") for column in COLUMNS)
+
+
+def _line(
+    results: Results,
+    row: Row | None,
+    name: str,
+    devices: cells.Footnotes,
+    protocols: cells.Footnotes,
+    base: str,
+) -> dict[str, str]:
+    record = results.records.get(name)
+    line = {"row": row.id if row else "", "experiment": name, "verdict": "unmeasured" if name else "not run"}
+    line |= _published(row) if row else {}
+    if record:
+        line |= _measured(record, row, devices, protocols)
+    ours = measured_links(results.project, name, base=base) if name else {}
+    theirs = {f"published {role}": url for role, url in (row.links if row else {}).items() if role == "model"}
+    return line | {"links": link_cell(ours | theirs)}
+
+
+def _published(row: Row) -> dict[str, str]:
+    return {
+        "model": row.label,
+        "published mIoU": cells.percent(row.metrics.get("mIoU")),
+        "published ms+flip": cells.percent(row.metrics.get("mIoU_ms_flip")),
+    }
+
+
+def _measured(
+    record: Record, row: Row | None, devices: cells.Footnotes, protocols: cells.Footnotes
+) -> dict[str, str]:
+    cost = record.cost
+    latency, memory = cost.get("latency_ms_p50"), cost.get("peak_memory_MiB")
+    device = cells.device_text(cost)
+    miou = record.metrics.get("mIoU")
+    expected = record.expectation.value if record.expectation else None
+    reference = row.metrics.get("mIoU") if row else expected
+    return {
+        "measured mIoU": cells.percent(miou) + ("" if record.kind != "smoke" else " (smoke run)"),
+        "95 % interval": cells.interval(record),
+        "difference": cells.difference(miou, reference) if record.verdict != "incomparable" else "",
+        "verdict": record.verdict,
+        "measured ms+flip": cells.percent(record.metrics.get("mIoU_ms_flip")),
+        "params (M)": f"{cost['params_M']:.2f}" if cost.get("params_M") is not None else "",
+        "GMACs": cells.macs(cost),
+        "latency p50 (ms)": devices.mark("" if latency is None else f"{latency:.1f}", device),
+        "memory (MiB)": devices.mark("" if memory is None else f"{memory:.0f}", device),
+        "protocol": protocols.mark(record.protocol_hash[:8], _protocol_text(record)),
+    }
+
+
+def _protocol_text(record: Record) -> str:
+    """What a reader must know to compare: split, images, sliding window, scales, flip."""
+    protocol = record.protocol
+    parts = [f"{record.dataset} {record.split}", f"{record.n_images} images", str(protocol.get("mode", ""))]
+    if len(scales := protocol.get("scales") or ()) > 1:
+        parts.append("scales " + " ".join(f"{scale:g}" for scale in scales))
+    if protocol.get("flip"):
+        parts.append("flip")
+    return ", ".join(part for part in parts if part)
+
+
+def page_title(page_id: str) -> str:
+    """Title of a built-in page; other pages go by their source."""
+    return TITLES.get(page_id) or load_page(page_id).source.origin
