@@ -2,35 +2,35 @@
 
 The defaults are those of page 000's PyTorch rows (DeepLabV3+ in torchvision's layout) except `norm.momentum`
 (0.01 there); a recipe writes the difference. "." = as the first column, "-" = not used,
-512/128 = R-50 and R-101 / R-18; 003 slim v3 has dilations 1,1,1,2 and `inner_grid`.
+512/128 = R-50 and R-101 / R-18, legacy = tf_legacy; 003 slim v3 has dilations 1,1,1,2 and `inner_grid`.
 
-| choice                | 000 torch  | 000 TF | 001        | 002        | 003 ResNet | 003 slim  | 004        |
-|-----------------------|------------|--------|------------|------------|------------|-----------|------------|
-| family                | v3+        | .      | .          | v3         | v2         | v2, v3    | .          |
-| resnet.version        | v1         | .      | .          | .          | .          | v2        | .          |
-| resnet.stem           | 7x7        | .      | deep       | deep       | .          | .         | deep       |
-| resnet.stride_in      | 3x3        | -      | .          | .          | 1x1        | last      | .          |
-| resnet.dilations      | by stride  | .      | .          | .          | 1,1,2,4    | 1,1,2,4   | .          |
-| resnet.first_dilation | contract   | full   | .          | .          | full       | full      | .          |
-| resnet.basic_dilation | -          | both   | -          | -          | -          | -         | first      |
-| resnet.shortcut       | bn         | conv   | .          | .          | .          | -         | .          |
-| norm.momentum         | .01        | .01    | .1         | .1         | .1         | .0003     | .1         |
-| norm.eps              | 1e-5       | 1e-3   | .          | .          | .          | .         | .          |
-| padding               | symmetric  | same   | .          | .          | same       | slim      | .          |
-| resize                | half_pixel | .      | .          | .          | tf_legacy  | tf_legacy | .          |
-| head.channels         | 256        | .      | 512        | 512        | -          | .         | 512/128    |
-| head.separable        | no         | .      | yes        | .          | -          | .         | yes        |
-| head.fuse             | concat     | .      | .          | .          | -          | sum       | .          |
-| head.fuse_kernel      | 1          | .      | 3          | 3          | -          | .         | 3          |
-| head.pool             | global     | height | .          | .          | -          | .         | .          |
-| head.pool_first       | no         | yes    | .          | .          | -          | .         | yes        |
-| head.low_level        | 48         | .      | .          | -          | -          | -         | 48/12      |
-| head.low_level_first  | yes        | no     | no         | -          | -          | -         | no         |
-| head.decoder_convs    | 1          | .      | 2          | 0          | -          | 0         | 2          |
-| head.dropout_at       | aspp       | .      | classifier | classifier | dropout 0  | dropout 0 | classifier |
-| head.dropout_kind     | element    | .      | channel    | channel    | -          | -         | channel    |
-| head.bias             | yes        | no     | .          | .          | no         | .         | .          |
-| aux.channels          | -          | -      | 512        | 512        | -          | -         | 256/64     |
+| choice                | 000 torch  | 000 TF | 001        | 002        | 003 ResNet | 003 slim | 004        |
+|-----------------------|------------|--------|------------|------------|------------|----------|------------|
+| family                | v3+        | .      | .          | v3         | v2         | v2, v3   | .          |
+| resnet.version        | v1         | .      | .          | .          | .          | v2       | .          |
+| resnet.stem           | 7x7        | .      | deep       | deep       | .          | .        | deep       |
+| resnet.stride_in      | 3x3        | -      | .          | .          | 1x1        | last     | .          |
+| resnet.dilations      | by stride  | .      | .          | .          | 1,1,2,4    | 1,1,2,4  | .          |
+| resnet.first_dilation | contract   | full   | .          | .          | full       | full     | .          |
+| resnet.basic_dilation | -          | both   | -          | -          | -          | -        | first      |
+| resnet.shortcut       | bn         | conv   | .          | .          | .          | -        | .          |
+| norm.momentum         | .01        | .01    | .1         | .1         | .1         | .0003    | .1         |
+| norm.eps              | 1e-5       | 1e-3   | .          | .          | .          | .        | .          |
+| padding               | symmetric  | same   | .          | .          | same       | slim     | .          |
+| resize                | half_pixel | .      | .          | .          | legacy     | legacy   | .          |
+| head.channels         | 256        | .      | 512        | 512        | -          | .        | 512/128    |
+| head.separable        | no         | .      | yes        | .          | -          | .        | yes        |
+| head.fuse             | concat     | .      | .          | .          | -          | sum      | .          |
+| head.fuse_kernel      | 1          | .      | 3          | 3          | -          | .        | 3          |
+| head.pool             | global     | height | .          | .          | -          | .        | .          |
+| head.pool_first       | no         | yes    | .          | .          | -          | .        | yes        |
+| head.low_level        | 48         | .      | .          | -          | -          | -        | 48/12      |
+| head.low_level_first  | yes        | no     | no         | -          | -          | -        | no         |
+| head.decoder_convs    | 1          | .      | 2          | 0          | -          | 0        | 2          |
+| head.dropout_at       | aspp       | .      | classifier | classifier | -          | -, 0     | classifier |
+| head.dropout_kind     | element    | .      | channel    | channel    | -          | -        | channel    |
+| head.bias             | yes        | no     | .          | .          | no         | .        | .          |
+| aux.channels          | -          | -      | 512        | 512        | -          | -        | 256/64     |
 """
 
 from __future__ import annotations

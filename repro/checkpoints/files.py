@@ -1,0 +1,59 @@
+"""Our own weights on disk: safetensors, written atomically, read strictly."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from repro.errors import CheckpointError
+
+State = dict[str, Tensor]
+
+
+def save_model(path: Path, state_dict: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write `state_dict` and `metadata` (strings) to `path`: all of it, or nothing and the old file stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in state_dict.items()}
+    data = safetensors.torch.save(_unshared(tensors), dict(metadata))
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_model(path: Path) -> tuple[State, dict[str, str]]:
+    """(state_dict on the CPU, metadata) of a file that `save_model` wrote."""
+    if not path.is_file():
+        raise CheckpointError("weights are missing", where=path, hint="train first, or convert a checkpoint")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(
+            f"not a complete safetensors file: {error}", where=path, hint="delete it and make it again"
+        ) from error
+
+
+def _unshared(tensors: State) -> State:
+    """Safetensors refuses tensors that share memory; copies do not."""
+    seen: set[int] = set()
+    unshared = {}
+    for key, tensor in tensors.items():
+        pointer = tensor.untyped_storage().data_ptr()
+        unshared[key] = tensor.clone() if pointer in seen else tensor
+        seen.add(pointer)
+    return unshared
