@@ -70,7 +70,7 @@ def _show(findings: list[Finding]) -> None:
         sys.stdout.writelines(f"{one.experiment}: {outputs.message(one)}\n" for one in measured)
     console().print(summary(findings))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        sys.stdout.write(outputs.annotations(findings))
+        sys.stdout.write(outputs.github(findings))
 
 
 def _rich(findings: list[Finding]) -> None:

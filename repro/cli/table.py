@@ -29,6 +29,7 @@ def table(
         Origin, typer.Option("--from", help="Records in git, or an MLflow store.")
     ] = Origin.records,
     uri: Annotated[str | None, typer.Option(help="Address of the MLflow store, with --from mlflow.")] = None,
+    columns: Annotated[str, typer.Option(help="Patterns, e.g. 'metrics.mIoU,params.*'.")] = "*",
     write: Annotated[bool, typer.Option("--write", help="Write README, docs and reports/.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 when a generated file is stale.")] = False,
 ) -> None:
@@ -37,7 +38,7 @@ def table(
     Examples: repro table --dataset cityscapes · repro table --page 002 --values both · repro table --check
     """
     if origin is Origin.mlflow:
-        return _from_mlflow(uri, dataset, fmt)
+        return _from_mlflow(uri, dataset, columns, fmt)
     if values is Values.published and dataset is None and fmt is Format.md and not (write or check):
         return _published(page)
     from repro.params.project import find_project
@@ -92,12 +93,12 @@ def _emit(grids: list[Grid], fmt: Format) -> None:
     sys.stdout.write(FORMATS[fmt.value](grids))
 
 
-def _from_mlflow(uri: str | None, dataset: str | None, fmt: Format) -> None:
+def _from_mlflow(uri: str | None, dataset: str | None, columns: str, fmt: Format) -> None:
     from repro.params.project import find_project
     from repro.reports.runs import runs_table
     from repro.tracking.read import read_runs
 
-    _emit([runs_table(read_runs(find_project(), uri), dataset=dataset)], fmt)
+    _emit([runs_table(read_runs(find_project(), uri), dataset=dataset, columns=columns)], fmt)
 
 
 def list_(

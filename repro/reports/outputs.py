@@ -18,6 +18,10 @@ _RULES = {
     "unmeasured": "Nothing was recorded for this experiment yet.",
     "improved": "The measured number lies above the band around its reference.",
 }
+COLUMNS = (
+    *("", "experiment", "row", "metric", "measured", "reference", "band", "difference", "verdict"),
+    "why",
+)
 _MARK = {"reproduced": "✅", "improved": "✅", "regressed": "❌", "incomparable": "⚠️", "unmeasured": "·"}
 
 
@@ -111,18 +115,6 @@ def comment(findings: Sequence[Finding], code: int) -> str:
 
 def grid(findings: Iterable[Finding], title: str = "") -> Grid:
     """The findings as a table."""
-    columns = (
-        "",
-        "experiment",
-        "row",
-        "metric",
-        "measured",
-        "reference",
-        "band",
-        "difference",
-        "verdict",
-        "why",
-    )
     rows = tuple(
         (
             _MARK[one.verdict],
@@ -138,16 +130,18 @@ def grid(findings: Iterable[Finding], title: str = "") -> Grid:
         )
         for one in findings
     )
-    return Grid(title=title, columns=columns, rows=rows)
+    return Grid(title=title, columns=COLUMNS, rows=rows)
 
 
-def annotations(findings: Iterable[Finding]) -> str:
+def github(findings: Iterable[Finding]) -> str:
     """GitHub workflow commands, one a line: shown at the params.yaml in a pull request."""
     shown = [one for one in findings if one.verdict in ("regressed", "incomparable")]
-    return "".join(
-        f"::error file={_property(one.file)},line={one.line},title={_property(one.experiment)}::{_data(message(one))}\n"
-        for one in shown
-    )
+    return "".join(_command(one) for one in shown)
+
+
+def _command(one: Finding) -> str:
+    place = f"file={_property(one.file)},line={one.line},title={_property(one.experiment)}"
+    return f"::error {place}::{_data(message(one))}\n"
 
 
 def _data(text: str) -> str:
