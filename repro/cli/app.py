@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from repro.cli import check, docs, doctor, record, scaffold, sync, table
+from repro.cli import check, docs, doctor, record, scaffold, sync, table, train
 
 app = typer.Typer(
     name="repro",
@@ -24,3 +24,4 @@ app.command("explain")(table.explain)
 app.command("check")(check.check)
 app.command("record")(record.record)
 app.command("sync")(sync.sync)
+app.command("train")(train.train)

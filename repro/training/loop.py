@@ -137,8 +137,7 @@ def start(task: Task) -> Run:
     """The network, its optimiser and its precision on the device, before the first update."""
     device = task.ranks.device
     model = parameters.prepare_norms(task.model, task.params).to(device)
-    if task.params.channels_last:
-        model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=memory_format(task.params))
     return Run(
         task=task,
         model=model,
@@ -182,14 +181,17 @@ def backward(run: Run, runner: nn.Module, image_NCHW: Tensor, label_NHW: Tensor,
     """Forward and backward of one micro-batch; its part of the loss, detached."""
     task, device = run.task, run.task.ranks.device
     x_NCHW = task.normalise(image_NCHW.to(device, non_blocking=True))
-    if task.params.channels_last:
-        x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
+    x_NCHW = x_NCHW.contiguous(memory_format=memory_format(task.params))
     with precision.autocast(task.params, device):
         heads = runner(x_NCHW)
     label_NHW = label_NHW.to(device, non_blocking=True)
     loss = total_loss(heads, label_NHW, task.params, pixels=max(pixels, 1.0), resize=task.resize)
     torch.autograd.backward(run.scaler.scale(loss))
     return loss.detach()
+
+
+def memory_format(params: TrainingParams) -> torch.memory_format:
+    return torch.channels_last if params.channels_last else torch.contiguous_format
 
 
 def check_compiled(run: Run) -> None:
@@ -237,6 +239,8 @@ def look(run: Run) -> None:
     with torch.random.fork_rng(), torch.no_grad():
         run.model.eval()
         values = dict(task.validate(run.model))
+    # Evaluation may lay the weights out channels_last; other strides mean other kernels and other last bits.
+    run.model.to(memory_format=memory_format(task.params))
     parameters.training_mode(run.model, task.params)
     if task.journal is not None:
         task.journal.metrics({f"val/{name}": value for name, value in values.items()}, step=run.iteration)

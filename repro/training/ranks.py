@@ -61,6 +61,11 @@ class Ranks:
             return list(flags)
         return [value > 0 for value in self._reduce([float(flag) for flag in flags], dist.ReduceOp.MAX)]
 
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.world > 1:
+            dist.barrier()
+
     def gather(self, value: Any) -> list[Any]:
         """The value of every process, in rank order."""
         if self.world == 1:

@@ -1,0 +1,215 @@
+"""`repro train`: train an experiment, from its newest checkpoint on, and put its weights in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from repro.cli.common import Name, console
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from repro.params import Experiment, Project
+    from repro.training.ranks import Ranks
+    from repro.training.watch import Progress
+
+
+def train(
+    name: Name,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches; 0: a thread.")] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier progress of this training.")] = False,
+) -> None:
+    """Train NAME and write its model.safetensors and curve.csv. Stopped or killed, the same command goes on.
+
+    On several GPUs: torchrun --nproc-per-node 4 -m repro train NAME. On several machines: the same under
+    torchrun's or SLURM's usual environment, with the project on a shared disk.
+
+    Example: repro train camvid_mobilenetv2_os16
+    """
+    from repro.params import find_project, load_experiment
+    from repro.training.ranks import join, leave
+
+    project = find_project()
+    experiment = load_experiment(project, name)
+    ranks = join(device)
+    try:
+        train_experiment(project, experiment, ranks=ranks, workers=workers, fresh=fresh)
+    finally:
+        leave()
+
+
+def train_experiment(
+    project: Project, experiment: Experiment, *, ranks: Ranks, workers: int = 0, fresh: bool = False
+) -> None:
+    """Everything that `repro train` does, for one process of the job."""
+    from repro.datasets.archive import Split
+    from repro.records import Journal, training_key
+    from repro.training import state
+    from repro.training.train import train as run_training
+
+    split = Split.open(project.prepared / experiment.dataset / f"{experiment.training.split}.zip")
+    initial, initial_sha256 = initial_weights(project, experiment)
+    key = training_key(experiment, split.fingerprint, initial_sha256=initial_sha256)
+    work = project.work / key
+    with _alone(work, ranks):
+        if ranks.first:
+            _rewind(work, fresh)
+        ranks.wait()
+        journal_path = work / "journal.jsonl"
+        journal = Journal(journal_path) if ranks.first else None
+        with journal or nullcontext(), _mirror(project, experiment, split, key, ranks), _bar(ranks) as bar:
+            outcome = run_training(
+                experiment,
+                split=split,
+                work=work,
+                device=ranks,
+                journal=journal,
+                validate=validation(project, experiment, ranks),
+                progress=bar,
+                initial=initial,
+                workers=workers,
+            )
+        if ranks.first:
+            promote(project, experiment, outcome.state_dict, work, key)
+            state.forget(work)
+
+
+def promote(
+    project: Project, experiment: Experiment, weights: Mapping[str, Tensor], work: Path, key: str
+) -> None:
+    """Put curve.csv and model.safetensors into the experiment's folder, each by one rename."""
+    from repro.checkpoints import save_model
+    from repro.records import write_bytes
+    from repro.training.curve import curve_csv
+
+    folder = project.root / experiment.folder
+    write_bytes(folder / "curve.csv", curve_csv(work / "journal.jsonl").encode())
+    save_model(folder / "model.safetensors", weights, {"experiment": experiment.name, "run_key": key})
+    console(stderr=True).print(f"wrote {experiment.folder}/model.safetensors and curve.csv")
+
+
+def initial_weights(project: Project, experiment: Experiment) -> tuple[dict[str, Tensor] | None, str]:
+    """(weights that training starts from or None, the sha256 that stands for them in the run key)."""
+    from repro.checkpoints import load_model
+    from repro.records import sha256_file
+
+    if experiment.start_from is not None:
+        path = project.experiments / experiment.start_from / "model.safetensors"
+        weights, _ = load_model(path)
+        return weights, sha256_file(path)
+    return None, ""
+
+
+def validation(
+    project: Project, experiment: Experiment, ranks: Ranks
+) -> Callable[[nn.Module], Mapping[str, float]] | None:
+    """How the loop measures the network while training: the experiment's own protocol at one scale."""
+    from dataclasses import replace
+
+    from repro.datasets.archive import Split
+
+    if experiment.training.validate_every is None:
+        return None
+    from repro.evaluation.evaluate import evaluate
+
+    split = Split.open(project.prepared / experiment.dataset / f"{experiment.evaluation.split}.zip")
+    protocol = replace(experiment.protocol, ms_flip=None, scales=(1.0,), flip=False)
+
+    def validate(model: nn.Module) -> Mapping[str, float]:
+        result = evaluate(
+            model,
+            split,
+            protocol=protocol,
+            model_params=experiment.model,
+            num_classes=experiment.facts.classes,
+            device=str(ranks.device),
+        )
+        return {"mIoU": result.metrics["mIoU"]}
+
+    return validate
+
+
+def _rewind(work: Path, fresh: bool) -> None:
+    from repro.training import state
+
+    work.mkdir(parents=True, exist_ok=True)
+    if fresh:
+        state.forget(work)
+    done = state.rewind(work, work / "journal.jsonl")
+    if done:
+        console(stderr=True).print(f"going on after iteration {done}")
+
+
+def _mirror(
+    project: Project, experiment: Experiment, split: Any, key: str, ranks: Ranks
+) -> AbstractContextManager[Any]:
+    """MLflow follows the journal of rank 0."""
+    if not ranks.first:
+        return nullcontext()
+    from repro.params import to_plain
+    from repro.tracking import Mirror, Run
+
+    run = Run(
+        name=experiment.name,
+        dataset=experiment.dataset,
+        run_key=key,
+        split=experiment.training.split,
+        dataset_fingerprint=split.fingerprint,
+        params=to_plain(experiment),
+    )
+    return Mirror(project, project.work / key / "journal.jsonl", run=run)
+
+
+@contextmanager
+def _alone(work: Path, ranks: Ranks) -> Iterator[None]:
+    """No second job trains in the same folder."""
+    from filelock import FileLock, Timeout
+
+    from repro.errors import StorageError
+
+    if not ranks.first:
+        yield
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise StorageError(
+            "this training is running already", where=work, hint="wait for it or stop it"
+        ) from None
+
+
+@contextmanager
+def _bar(ranks: Ranks) -> Iterator[Progress | None]:
+    """A bar with loss, learning rate, images/s, time left and the share of waiting for data."""
+    if not ranks.first:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from repro.training.watch import Status
+
+    columns = (TextColumn("train"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
+    with Progress(*columns, console=console(stderr=True), refresh_per_second=2) as bar:
+        task = bar.add_task("train", total=None, text="")
+
+        def show(status: Status) -> None:
+            bar.update(task, completed=status.iteration, total=status.iterations, text=describe(status))
+
+        yield show
+
+
+def describe(status: Any) -> str:
+    """One line about a running training."""
+    minutes, seconds = divmod(round(status.eta_s), 60)
+    return (
+        f"loss {status.loss:.3f}  lr {status.lr:.2e}  {status.images_per_s:.1f} images/s  "
+        f"data wait {status.data_wait:.0%}  left {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+    )

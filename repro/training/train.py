@@ -1,0 +1,101 @@
+"""From an experiment to trained weights: build the network, feed it, call the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from repro.datasets.archive import Split
+from repro.datasets.loader import batches
+from repro.errors import CheckpointError
+from repro.models import build, normalise, resize_logits
+from repro.params import Experiment
+from repro.records import Journal
+from repro.training.loop import Batch, Outcome, Task, Validate, fit
+from repro.training.ranks import Ranks, pick_device
+from repro.training.schedule import length
+from repro.training.watch import Progress
+
+
+def train(
+    experiment: Experiment,
+    *,
+    split: Split,
+    work: Path,
+    device: str | Ranks = "auto",
+    journal: Journal | None = None,
+    validate: Validate | None = None,
+    progress: Progress | None = None,
+    initial: Mapping[str, Tensor] | None = None,
+    workers: int = 0,
+) -> Outcome:
+    """Train `experiment` on `split`, going on from the newest checkpoint in `work`.
+
+    `initial` holds weights to start from: of the whole network, or of the backbone alone (`backbone.*`).
+    Call `state.rewind` before the journal is opened. Raises what `loop.fit` raises, and CheckpointError when
+    `initial` belongs to another network.
+    """
+    ranks = device if isinstance(device, Ranks) else Ranks(device=pick_device(device))
+    return fit(
+        Task(
+            params=experiment.training,
+            model=network(experiment, initial=initial),
+            feed=partial(_feed, experiment, split, ranks, workers),
+            of=length(experiment.training, images=len(split)),
+            classes=experiment.facts.classes,
+            work=work,
+            journal=journal,
+            ranks=ranks,
+            seed=experiment.seed,
+            normalise=partial(normalise, params=experiment.model),
+            resize=partial(resize_logits, rule=experiment.model.resize),
+            validate=validate,
+            progress=progress,
+        )
+    )
+
+
+def network(experiment: Experiment, *, initial: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """The network before its first update; equal seeds give equal weights."""
+    torch.manual_seed(experiment.seed)
+    model = build(experiment.model, num_classes=experiment.facts.classes)
+    if initial is not None:
+        _load(model, initial)
+    return model
+
+
+def _load(model: nn.Module, initial: Mapping[str, Tensor]) -> None:
+    """Load strictly what `initial` brings; only a backbone may come without its head."""
+    wanted = model.state_dict()
+    if all(name.startswith("backbone.") for name in initial):
+        wanted = {name: value for name, value in wanted.items() if name.startswith("backbone.")}
+    wrong = sorted(wanted.keys() ^ initial.keys()) or [
+        name for name in wanted if wanted[name].shape != initial[name].shape
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"the weights to start from belong to another network: {len(wrong)} entries differ",
+            where=wrong[0],
+            hint="compare model: in the params of both experiments",
+        )
+    model.load_state_dict(dict(initial), strict=False)
+
+
+def _feed(
+    experiment: Experiment, split: Split, ranks: Ranks, workers: int, start: int, stop: int
+) -> Iterator[Batch]:
+    return batches(
+        split,
+        experiment.augmentation,
+        batch=experiment.training.batch,
+        seed=experiment.seed,
+        start=start,
+        stop=stop,
+        workers=workers,
+        rank=ranks.rank,
+        world=ranks.world,
+    )
