@@ -3,6 +3,7 @@
 from repro.records.device import cpu_identity, device_identity
 from repro.records.files import canonical, run_key, sha256_file, sha256_text, write_bytes, write_json
 from repro.records.journal import Journal, read_journal, truncate_journal
+from repro.records.make import make_record, training_key
 from repro.records.provenance import collect, git_state, lock_hashes, source_diff, timestamp
 from repro.records.record import Expected, Record, from_json, read_record, read_records, to_json, write_record
 from repro.records.verdict import PASSING, VERDICTS, Band, Kind, Verdict, default_band, seed_band, verdict
@@ -24,6 +25,7 @@ __all__ = [
     "from_json",
     "git_state",
     "lock_hashes",
+    "make_record",
     "read_journal",
     "read_record",
     "read_records",
@@ -34,6 +36,7 @@ __all__ = [
     "source_diff",
     "timestamp",
     "to_json",
+    "training_key",
     "truncate_journal",
     "verdict",
     "write_bytes",

@@ -3,6 +3,6 @@
 from repro.tracking.mirror import Mirror
 from repro.tracking.run import Run
 from repro.tracking.state import RunState, Status, read_state
-from repro.tracking.store import tracking_uri
+from repro.tracking.store import store_state, tracking_uri
 
-__all__ = ["Mirror", "Run", "RunState", "Status", "read_state", "tracking_uri"]
+__all__ = ["Mirror", "Run", "RunState", "Status", "read_state", "store_state", "tracking_uri"]

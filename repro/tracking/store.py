@@ -7,6 +7,7 @@ working folder would otherwise make MLflow 3.17 choose the file store, and fail.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,22 @@ def sqlite_path(uri: str) -> Path | None:
 def artifact_location(project: Project, uri: str, dataset: str) -> str | None:
     """Folder for artifacts of a local store; None lets a server choose."""
     return (project.root / "mlartifacts" / dataset).as_uri() if is_database(uri) else None
+
+
+def store_state(project: Project) -> tuple[str, bool, str]:
+    """(address without password, whether it answers, what to do when it does not)."""
+    uri = tracking_uri(project)
+    shown = re.sub(r"://[^/@\s]+@", "://***@", uri)
+    path = sqlite_path(uri)
+    if path is not None:
+        return shown, os.access(path if path.exists() else path.parent, os.W_OK), "make the folder writable"
+    if is_database(uri):
+        return shown, True, ""
+    import requests
+
+    try:
+        answer = requests.get(f"{uri.rstrip('/')}/health", timeout=5)
+        good = answer.ok
+    except requests.RequestException:
+        good = False
+    return shown, good, "start the server, or unset MLFLOW_TRACKING_URI; trainings go on without it"

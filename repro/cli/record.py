@@ -1,0 +1,86 @@
+"""`repro record`: from what the stages of an experiment wrote to its record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.common import Json, Name, console, emit_json
+
+if TYPE_CHECKING:
+    from repro.params import Experiment, Project
+    from repro.records import Record
+
+
+def record(
+    name: Name,
+    mirror: Annotated[bool, typer.Option(help="Show the record in MLflow too.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Compare the measured numbers with the published row and write reports/rows/NAME.json.
+
+    Example: repro record camvid_mobilenetv2_os16
+    """
+    from repro.params import find_project, load_experiment
+    from repro.records import to_json, write_record
+
+    project = find_project()
+    experiment = load_experiment(project, name)
+    path = project.rows / f"{experiment.name}.json"
+    made = write_record(path, build(project, experiment))
+    if as_json:
+        emit_json(to_json(made))
+    else:
+        console().print(summary(made), f"wrote {path.relative_to(project.root)}", sep="\n")
+    if mirror:
+        show_in_mlflow(project, made)
+
+
+def build(project: Project, experiment: Experiment) -> Record:
+    """The record, with the fingerprints of the splits it was trained and measured on."""
+    from repro.datasets.archive import Split
+    from repro.records import make_record, training_key
+
+    folder = project.prepared / experiment.dataset
+    measured = Split.open(folder / f"{experiment.evaluation.split}.zip").fingerprint
+    trained = Split.open(folder / f"{experiment.training.split}.zip").fingerprint
+    key = training_key(experiment, trained, initial_sha256=initial(project, experiment))
+    return make_record(project, experiment, dataset_fingerprint=measured, key=key)
+
+
+def initial(project: Project, experiment: Experiment) -> str:
+    """sha256 of the weights of the experiment that training starts from, "" for none."""
+    from repro.records import sha256_file
+
+    if experiment.start_from is None:
+        return ""
+    return sha256_file(project.experiments / experiment.start_from / "model.safetensors")
+
+
+def summary(made: Record) -> str:
+    """One line: measured, published, verdict."""
+    value = made.metrics.get(made.primary)
+    measured = "not measured" if value is None else f"{made.primary} {value:.2f}"
+    low_high = made.intervals.get(made.primary)
+    interval = f" ({low_high[0]:.2f} to {low_high[1]:.2f})" if low_high else ""
+    wanted = made.expectation
+    against = f", expected {wanted.value:.2f} ± {wanted.band:g}" if wanted else ", nothing to compare with"
+    return f"{made.experiment}: {measured}{interval}{against}: {made.verdict}"
+
+
+def show_in_mlflow(project: Project, made: Record) -> None:
+    """Mirror one record; whatever MLflow says, the record stands."""
+    import os
+
+    from repro.tracking.mirror import is_wanted
+
+    if not is_wanted():
+        return
+    try:
+        from repro.tracking.sync import sync_record
+
+        sync_record(project, made, uri=os.environ.get("MLFLOW_TRACKING_URI"))
+    except Exception as error:  # the record is written: a tracker must not turn that into a failure
+        text = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        console(stderr=True).print(f"MLflow was not reached ({text}); `repro sync` fills it later")

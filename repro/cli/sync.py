@@ -1,0 +1,82 @@
+"""`repro sync`: generated DVC files, and MLflow, brought up to date."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.common import Json, console, emit_json
+
+if TYPE_CHECKING:
+    from repro.params import Project
+    from repro.tracking.sync import Report
+
+
+def sync(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 when a file is stale.")
+    ] = False,
+    files: Annotated[bool, typer.Option("--files", help="Only the generated files, not MLflow.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make the MLflow store anew from the records in git.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring the generated DVC files and MLflow up to date with experiments, journals and records.
+
+    Example: repro sync --rebuild
+    """
+    from repro.params import find_project
+
+    project = find_project()
+    if check:
+        return check_files(project)
+    written = write_files(project)
+    if files:
+        report = None
+    else:
+        from repro.tracking.sync import sync as to_mlflow
+
+        report = to_mlflow(project, rebuild=rebuild)
+    if as_json:
+        found = {"files": written, **(vars(report) if report else {})}
+        return emit_json(found)
+    for name in written:
+        console().print(f"wrote {name}")
+    if report:
+        tell(project, report)
+
+
+def check_files(project: Project) -> None:
+    """Exit 1 when a generated file is stale."""
+    from repro.errors import CheckFailed
+    from repro.scaffold import drift
+
+    stale = [str(path.relative_to(project.root)) for path, _ in drift(project)]
+    for name in stale:
+        console().print(f"stale {name}")
+    if stale:
+        raise CheckFailed(f"{len(stale)} generated files are stale", hint="run `repro sync` and commit")
+
+
+def write_files(project: Project) -> list[str]:
+    """Template copies and root stages; returns what was written."""
+    from repro.scaffold import sync as write
+
+    return [str(path.relative_to(project.root)) for path in write(project)]
+
+
+def tell(project: Project, report: Report) -> None:
+    """What was sent; a run that could not be sent is a failed check."""
+    from repro.errors import CheckFailed
+    from repro.tracking import store_state
+
+    out = console()
+    out.print(
+        f"MLflow at {store_state(project)[0]}: {len(report.sent)} sent, {len(report.unchanged)} unchanged"
+    )
+    for name, error in report.failed.items():
+        out.print(f"not sent: {name}: {error}")
+    if report.failed:
+        raise CheckFailed(f"{len(report.failed)} runs were not sent", hint="`repro sync` tries them again")

@@ -1,0 +1,163 @@
+"""From the files of an experiment to its record: metrics.json, cost.json, weights, and the published row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from repro.errors import RecordError
+from repro.params import Experiment, Project, to_plain
+from repro.published import Row, rows
+from repro.records.files import run_key, sha256_file
+from repro.records.provenance import collect, lock_hashes
+from repro.records.record import Expected, Record
+from repro.records.verdict import Kind, Verdict, default_band, verdict
+
+QUIRK = "_page"  # mIoU_page: what the page computed, where that differs from the metric's definition
+
+
+def training_key(experiment: Experiment, dataset_fingerprint: str, *, initial_sha256: str = "") -> str:
+    """The run key of a training: what its weights are made from, and nothing else.
+
+    `dataset_fingerprint` is that of the training split, `initial_sha256` that of the weights it starts from.
+    Name, note, published rows and evaluation are not in it: changing them never trains again.
+    """
+    plain = to_plain(experiment)
+    made_from = {name: plain.get(name) for name in ("dataset", "seed", "model", "augmentation", "training")}
+    engine = {name: plain["engine"][name] for name in ("data", "training")}
+    made_from |= {"engine": engine, "fingerprint": dataset_fingerprint, "initial": initial_sha256}
+    return run_key(made_from)
+
+
+def make_record(
+    project: Project,
+    experiment: Experiment,
+    *,
+    dataset_fingerprint: str,
+    key: str,
+    kind: Kind = "trained",
+    device: str | None = None,
+) -> Record:
+    """The record of `experiment` from what its stages wrote; RecordError when evaluation has not run."""
+    folder = project.root / experiment.folder
+    found = read_metrics(folder / "metrics.json")
+    weights = folder / "model.safetensors"
+    provenance = collect(project.root, device=device)
+    published, notes = published_metrics(experiment)
+    expectation = expected(experiment, kind, published)
+    measured = measured_value(found, expectation)
+    notes += doubts(experiment, found)
+    return Record(
+        experiment=experiment.name,
+        rows=experiment.rows,
+        kind=kind,
+        dataset=experiment.dataset,
+        dataset_fingerprint=dataset_fingerprint,
+        split=str(found["split"]),
+        n_images=int(found["n_images"]),
+        metrics=plain_metrics(found),
+        intervals=intervals(found),
+        per_class=found["IoU"],
+        protocol=to_plain(experiment.protocol),
+        protocol_hash=str(found["protocol"]),
+        cost=_read(folder / "cost.json") if (folder / "cost.json").is_file() else {},
+        published=published,
+        expectation=expectation,
+        verdict=judge(measured, expectation, kind, doubts(experiment, found)),
+        notes=notes,
+        model_sha256=sha256_file(weights) if weights.is_file() else None,
+        params=to_plain(experiment),
+        run_key=key,
+        provenance=collect(project.root, device=device)
+        | {"locks": lock_hashes(project.root, experiment.name)},
+    )
+
+
+def published_metrics(experiment: Experiment) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Metric -> published value over the experiment's rows, the first row first; and remarks on them."""
+    known = rows()
+    found: dict[str, float] = {}
+    remarks: tuple[str, ...] = ()
+    for row in (known[name] for name in experiment.rows if name in known):
+        found = dict(row.metrics) | found
+        remarks += tuple(f"{row.id}: {remark}" for remark in remarks_of(row))
+    return found, remarks
+
+
+def remarks_of(row: Row) -> tuple[str, ...]:
+    return (*row.remarks, *(() if row.metrics else ("the page prints no number in this row",)))
+
+
+def expected(experiment: Experiment, kind: Kind, published: Mapping[str, float]) -> Expected | None:
+    """What the verdict compares with: the published row, else the number this project measured before."""
+    own, band = experiment.expect, default_band(kind, experiment.dataset)
+    for metric in ("mIoU", "mIoU_ms_flip", *published):
+        if metric in published:
+            source = f"row {experiment.rows[0]}; band: {band.source}"
+            return Expected(metric=metric, value=published[metric], band=band.value, source=source)
+    return Expected(metric="mIoU", value=own.mIoU, band=own.band, source=own.source) if own else None
+
+
+def measured_value(metrics: Mapping[str, Any], expectation: Expected | None) -> float | None:
+    """The number to compare; where a page computed its metric otherwise, the number of that computation."""
+    name = expectation.metric if expectation else "mIoU"
+    value = metrics.get(name + QUIRK, metrics.get(name))
+    return None if value is None else float(value)
+
+
+def doubts(experiment: Experiment, metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why this result must not be compared with the row; empty when it may be."""
+    split = experiment.evaluation.split
+    full = experiment.protocol.first or experiment.facts.splits.get(split)
+    found: list[str] = []
+    if metrics["split"] != split:
+        found.append(f"measured on '{metrics['split']}', the experiment says '{split}'")
+    if full is not None and metrics["n_images"] != min(full, experiment.facts.splits.get(split, full)):
+        found.append(f"{metrics['n_images']} images were counted, the split has {full}")
+    return tuple(found)
+
+
+def judge(
+    measured: float | None, expectation: Expected | None, kind: Kind, wrong: tuple[str, ...]
+) -> Verdict:
+    comparable = kind != "smoke" and not wrong
+    reference = expectation.value if expectation else None
+    band = expectation.band if expectation else 0.0
+    return verdict(measured=measured, reference=reference, band=band, comparable=comparable)
+
+
+def plain_metrics(found: Mapping[str, Any]) -> dict[str, float]:
+    """The flat numbers of metrics.json without interval ends and counts."""
+    numbers = {k: float(v) for k, v in found.items() if isinstance(v, (int, float)) and k != "n_images"}
+    return {k: v for k, v in numbers.items() if not k.endswith(("_low", "_high"))}
+
+
+def intervals(found: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Metric -> (low, high) from `mIoU_low`, `mIoU_high`."""
+    names = [key.removesuffix("_low") for key in found if key.endswith("_low")]
+    return {name: (float(found[f"{name}_low"]), float(found[f"{name}_high"])) for name in names}
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """metrics.json, checked for what a record needs."""
+    found = _read(path)
+    missing = [key for key in ("split", "n_images", "protocol", "IoU") if key not in found]
+    if missing:
+        raise RecordError(f"no '{missing[0]}' in it", where=path, hint=f"`repro evaluate {path.parent.name}`")
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    name = path.parent.name
+    verb = "benchmark" if path.name == "cost.json" else "evaluate"
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RecordError("nothing was measured yet", where=path, hint=f"`repro {verb} {name}`") from None
+    except ValueError as error:
+        raise RecordError(f"not JSON: {error}", where=path, hint=f"`repro {verb} {name}` again") from None
+    if not isinstance(found, dict):
+        raise RecordError("not a mapping", where=path, hint=f"`repro {verb} {name}` again")
+    return found

@@ -1,0 +1,105 @@
+"""One record into MLflow: numbers, params, tags, data set, files."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from repro.params import Project
+from repro.records import Record
+from repro.tracking.feed import (
+    JOURNAL,
+    bring_up,
+    ensure_experiment,
+    ensure_run,
+    log_dataset,
+    log_params,
+    log_points,
+    set_tags,
+)
+from repro.tracking.run import Run
+from repro.tracking.shown import (
+    confusion_figure,
+    curve_of,
+    files_of,
+    metrics_of,
+    params_of,
+    tags_of,
+    texts_of,
+)
+from repro.tracking.state import RunState, read_state
+
+RECORD = "repro.record"  # content hash of the record that is in
+
+
+def journals(project: Project) -> list[RunState]:
+    """Journals of all work folders that say what they are."""
+    found = (read_state(path) for path in sorted(project.work.glob("*/journal.jsonl")))
+    return [state for state in found if state is not None]
+
+
+def send_record(client: Any, project: Project, uri: str, record: Record) -> str:
+    """Metrics, params, tags, data set and files of a record; the mark that it is complete comes last.
+
+    A run that shows another record already is made anew, because MLflow keeps the old values of a metric.
+    """
+    at = measured_at(record)
+    run = Run(name=record.experiment, dataset=record.dataset, run_key=record.run_key)
+    experiment_id = ensure_experiment(client, project, uri, record.dataset)
+    run_id = ensure_run(client, experiment_id, run, at)
+    found = client.get_run(run_id)
+    if found.data.tags.get(RECORD):
+        run_id = _anew(client, project, uri, experiment_id, run, run_id, at)
+        found = client.get_run(run_id)
+    send_numbers(client, project, record, run_id, found, at)
+    send_files(client, project, record, run_id)
+    if found.info.status == "RUNNING" and JOURNAL not in found.data.tags:
+        client.set_terminated(run_id, status="FINISHED", end_time=at)
+    set_tags(client, run_id, {RECORD: record.content_hash})
+    return run_id
+
+
+def _anew(client: Any, project: Project, uri: str, experiment_id: str, run: Run, run_id: str, at: int) -> str:
+    client.delete_run(run_id)
+    for state in journals(project):
+        if state.run.run_key == run.run_key:
+            return bring_up(client, project, uri, state).run_id
+    return ensure_run(client, experiment_id, run, at)
+
+
+def send_numbers(client: Any, project: Project, record: Record, run_id: str, found: Any, at: int) -> None:
+    """Params, tags, metrics and data set; the committed curve only where no journal was sent."""
+    params = {k: v for k, v in params_of(record).items() if k not in found.data.params}
+    log_params(client, run_id, params)
+    set_tags(client, run_id, tags_of(record))
+    final = {(name, 0): (value, at) for name, value in metrics_of(record).items()}
+    log_points(client, run_id, {p: v for p, v in final.items() if found.data.metrics.get(p[0]) != v[0]})
+    if "train/loss" not in found.data.metrics:
+        # The curve in git has no times: a millisecond a step keeps the order.
+        curve = {(name, step): (value, at + step) for name, step, value in curve_of(project, record)}
+        log_points(client, run_id, curve)
+    if not any(i.dataset.digest == record.dataset_fingerprint[:36] for i in found.inputs.dataset_inputs):
+        log_dataset(client, run_id, record.dataset, record.split, record.dataset_fingerprint, "evaluation")
+
+
+def send_files(client: Any, project: Project, record: Record, run_id: str) -> None:
+    """Artifacts, in two calls instead of one a file, and the confusion matrix as a picture."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, text in texts_of(record).items():
+            (folder / file).write_text(text)
+        for path, under in files_of(project, record):
+            (folder / under).mkdir(exist_ok=True)
+            (folder / under / path.name).symlink_to(path)
+        table = project.experiments / record.experiment / "confusion.csv"
+        if table.is_file():
+            confusion_figure(table, record.per_class).savefig(folder / "confusion.png", dpi=120)
+        client.log_artifacts(run_id, str(folder))
+
+
+def measured_at(record: Record) -> int:
+    """When the record was made, in milliseconds since 1970."""
+    text = str(record.provenance.get("at", "1970-01-01T00:00:00Z"))
+    return round(datetime.fromisoformat(text).timestamp() * 1000)

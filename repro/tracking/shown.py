@@ -1,0 +1,164 @@
+"""What MLflow shows of a record: metrics, params, tags, the note, and files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from repro.params import Project
+from repro.records import Record, to_json
+from repro.tracking.feed import KEY
+from repro.tracking.run import flatten
+
+MARKS = {"reproduced": "✅", "improved": "✅", "regressed": "❌", "unmeasured": "⬜", "incomparable": "⚠️"}
+_FORBIDDEN = re.compile(r"[^\w\-. :/]")  # MLflow's metric names
+
+
+def metrics_of(record: Record) -> dict[str, float]:
+    """Everything that can be a column of the run list. Percent; cost in the units of its name."""
+    found: dict[str, float] = dict(record.metrics)
+    for name, (low, high) in record.intervals.items():
+        found |= {f"{name}_low": low, f"{name}_high": high}
+    found |= {f"IoU/{name}": value for name, value in record.per_class.items() if value is not None}
+    found |= {f"published/{name}": value for name, value in record.published.items()}
+    wanted = record.expectation
+    if wanted and wanted.metric in record.metrics:
+        found[f"gap/{wanted.metric}"] = round(record.metrics[wanted.metric] - wanted.value, 4)
+    costs = {k: v for k, v in record.cost.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    found |= {f"cost/{name}": float(value) for name, value in costs.items()}
+    return {_FORBIDDEN.sub("_", name): float(value) for name, value in found.items()}
+
+
+def tags_of(record: Record) -> dict[str, str]:
+    """Tags that make the run list and the compare view useful: what one wants to filter and group by."""
+    git = record.provenance.get("git", {})
+    model = record.params.get("model", {})
+    tags = {
+        KEY: record.run_key,
+        "repro.experiment": record.experiment,
+        "verdict": record.verdict,
+        "kind": record.kind,
+        "dataset": record.dataset,
+        "row": ", ".join(record.rows),
+        "page": ", ".join(sorted({row.partition("-")[0] for row in record.rows})),
+        "family": str(model.get("family", "")),
+        "backbone": str(model.get("backbone", "")),
+        "output_stride": str(model.get("output_stride", "")),
+        "seed": str(record.params.get("seed", "")),
+        "protocol_hash": record.protocol_hash,
+        "dataset_fingerprint": record.dataset_fingerprint,
+        "model_sha256": record.model_sha256 or "",
+        "git.commit": str(git.get("commit") or ""),
+        "git.dirty": str(git.get("dirty")).lower(),
+        "dvc.stage": f"experiments/{record.experiment}",
+        "mlflow.source.git.commit": str(git.get("commit") or ""),
+        "mlflow.note.content": note_of(record),
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def params_of(record: Record) -> dict[str, str]:
+    """The resolved parameters; what the tags say already, and long facts, are left out."""
+    skipped = {"name", "rows", "note", "expect", "facts"}
+    return flatten({key: value for key, value in record.params.items() if key not in skipped})
+
+
+def note_of(record: Record) -> str:
+    """The run's description in markdown: the published numbers beside the measured ones, and the verdict."""
+    wanted, git = record.expectation, record.provenance.get("git", {})
+    lines = [f"## {MARKS[record.verdict]} {record.verdict}", ""]
+    if record.rows:
+        lines += [f"Published row {', '.join(record.rows)}, {record.dataset} {record.split}.", ""]
+    lines += ["| metric | measured | 95 % interval | published |", "|---|--:|:-:|--:|"]
+    lines += [_note_row(record, name) for name in record.metrics]
+    if wanted:
+        lines += ["", f"Expected {wanted.metric} {wanted.value:g} ± {wanted.band:g}: {wanted.source}."]
+    lines += ["", *(f"- {note}" for note in record.notes)]
+    lines += [
+        f"{record.n_images} images, protocol `{record.protocol_hash}`, commit `{git.get('commit') or '?'}`."
+    ]
+    lines += ["", f"Again: `dvc repro experiments/{record.experiment}`"]
+    return "\n".join(lines)
+
+
+def _note_row(record: Record, name: str) -> str:
+    low_high = record.intervals.get(name)
+    interval = f"{low_high[0]:.2f} to {low_high[1]:.2f}" if low_high else ""
+    published = f"{record.published[name]:g}" if name in record.published else ""
+    return f"| {name} | {record.metrics[name]:.2f} | {interval} | {published} |"
+
+
+def curve_of(project: Project, record: Record) -> list[tuple[str, int, float]]:
+    """(metric, step, value) of the committed learning curve; empty where there is none."""
+    path = project.experiments / record.experiment / "curve.csv"
+    if not path.is_file():
+        return []
+    names = {"loss": "train/loss", "lr": "train/lr", "val_mIoU": "val/mIoU"}
+    with path.open(newline="") as file:
+        return [
+            (names.get(column, column), int(row["step"]), float(text))
+            for row in csv.DictReader(file)
+            for column, text in row.items()
+            if column != "step" and text
+        ]
+
+
+def texts_of(record: Record) -> dict[str, str]:
+    """Artifacts made from the record alone: name -> text."""
+    rows = [
+        f"{json.dumps(name, ensure_ascii=False)},{_number(iou)}" for name, iou in record.per_class.items()
+    ]
+    return {
+        "record.json": json.dumps(to_json(record), indent=2, ensure_ascii=False),
+        "metrics.json": json.dumps({**record.metrics, "IoU": dict(record.per_class)}, indent=2),
+        "per_class.csv": "\n".join(["class,IoU", *rows]) + "\n",
+        "params.json": json.dumps(record.params, indent=2, ensure_ascii=False),
+    }
+
+
+def files_of(project: Project, record: Record) -> list[tuple[Path, str]]:
+    """(file, artifact folder) of what lies beside the record: overlays and the confusion table."""
+    folder = project.experiments / record.experiment
+    overlays = [(path, "overlays") for path in sorted((folder / "overlays").glob("*.png"))]
+    tables = [(path, "") for path in (folder / "confusion.csv", folder / "curve.csv") if path.is_file()]
+    return [*overlays, *tables]
+
+
+def confusion_figure(path: Path, classes: Mapping[str, Any]) -> Any:
+    """Confusion matrix of `confusion.csv` (actual,predicted,count) as a figure: rows sum to 100 %."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(classes)
+    place = {name: index for index, name in enumerate(names)}
+    counts = np.zeros((len(names), len(names)))
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["actual"] in place and row["predicted"] in place:
+                counts[place[row["actual"]], place[row["predicted"]]] += float(row["count"])
+    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 3 + 0.28 * min(len(names), 60)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    shown = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+    size = 8 if len(names) <= 30 else 4
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(names)), names, fontsize=size)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("actual")
+    if len(names) <= 25:
+        for (row_index, column), value in np.ndenumerate(percent):
+            colour = "white" if value > 60 else "black"
+            axes.text(column, row_index, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=6)
+    figure.colorbar(shown, label="% of the actual class", shrink=0.8)
+    return figure
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

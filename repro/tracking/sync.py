@@ -1,0 +1,151 @@
+"""`repro sync`: MLflow brought up to date with every journal and record. Running it again changes nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from filelock import FileLock
+
+from repro.params import Project
+from repro.records import Record, read_records
+from repro.tracking.families import join_families
+from repro.tracking.feed import JOURNAL, KEY, bring_up, mark
+from repro.tracking.send import RECORD, journals, send_record
+from repro.tracking.state import RunState
+from repro.tracking.store import open_client, sqlite_path, tracking_uri
+
+LOCK_SECONDS = 600
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What a sync did: names of experiments, and what could not be done."""
+
+    sent: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def sync(
+    project: Project, *, rebuild: bool = False, progress: Callable[[str], None] = lambda name: None
+) -> Report:
+    """Send what MLflow lacks. `rebuild` starts from an empty store and uses what git holds, and journals.
+
+    One sync at a time on this machine; two machines end with the same single run each (feed.ensure_run).
+    A run that fails does not keep the others from being sent.
+    """
+    uri = tracking_uri(project)
+    with one_at_a_time(project):
+        if not rebuild:
+            return _sync_into(project, uri, progress)
+        if sqlite_path(uri) is not None:
+            return _rebuild_file(project, uri, progress)
+        delete_runs(project, uri)
+        return _sync_into(project, uri, progress)
+
+
+def _sync_into(project: Project, uri: str, progress: Callable[[str], None]) -> Report:
+    client = open_client(project, uri)
+    known, report = known_runs(client), Report()
+    records = read_records(project.rows)
+    for state in journals(project):
+        send = partial(sync_journal, client, project, uri, state, known)
+        _guard(report, state.run.name, progress, send)
+    for record in records:
+        send = partial(_sync, client, project, uri, record, known)
+        _guard(report, record.experiment, progress, send)
+    join_families(client, project, uri, records)
+    return report
+
+
+def _rebuild_file(project: Project, uri: str, progress: Callable[[str], None]) -> Report:
+    """A new sqlite file, put in place of the old one when it is complete; the old one is kept beside it."""
+    path = sqlite_path(uri)
+    assert path is not None
+    new = path.with_name(f"{path.name}.rebuilding")
+    for suffix in ("", "-wal", "-shm"):
+        new.with_name(new.name + suffix).unlink(missing_ok=True)
+    report = _sync_into(project, f"sqlite:///{new}", progress)
+    if path.exists():
+        os.replace(path, path.with_name(f"{path.name}.before-rebuild"))
+    os.replace(new, path)
+    return report
+
+
+def _guard(report: Report, name: str, progress: Callable[[str], None], send: Callable[[], bool]) -> None:
+    progress(name)
+    try:
+        (report.sent if send() else report.unchanged).append(name)
+    except Exception as error:  # told at the end; the next sync tries again
+        report.failed[name] = re.sub(r"://[^/@\s]+@", "://***@", f"{type(error).__name__}: {error}")[:500]
+
+
+@contextmanager
+def one_at_a_time(project: Project) -> Iterator[None]:
+    lock = project.root / ".repro" / "sync.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock, timeout=LOCK_SECONDS):
+        yield
+
+
+def known_runs(client: Any) -> dict[str, dict[str, str]]:
+    """Run key -> tags of the run in MLflow, all experiments, in pages of 1,000."""
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    known: dict[str, dict[str, str]] = {}
+    token: str | None = None
+    while experiments:
+        page = client.search_runs(experiments, max_results=1000, page_token=token)
+        known |= {run.data.tags[KEY]: dict(run.data.tags) for run in page if KEY in run.data.tags}
+        token = page.token
+        if not token:
+            break
+    return known
+
+
+def sync_journal(
+    client: Any, project: Project, uri: str, state: RunState, known: dict[str, dict[str, str]]
+) -> bool:
+    """Send one journal; False when MLflow has all of it."""
+    if known.get(state.run.run_key, {}).get(JOURNAL) == mark(state):
+        return False
+    bring_up(client, project, uri, state)
+    known.pop(state.run.run_key, None)  # it may have been made anew: the record is sent again
+    return True
+
+
+def sync_record(project: Project, record: Record, *, uri: str | None = None) -> None:
+    """Send one record (what `repro record` calls); raises when MLflow cannot be reached."""
+    uri = uri or tracking_uri(project)
+    with one_at_a_time(project):
+        client = open_client(project, uri)
+        known = known_runs(client)
+        for state in journals(project):
+            if state.run.run_key == record.run_key:
+                sync_journal(client, project, uri, state, known)
+        _sync(client, project, uri, record, known)
+
+
+def _sync(client: Any, project: Project, uri: str, record: Record, known: dict[str, dict[str, str]]) -> bool:
+    tags = known.get(record.run_key, {})
+    if tags.get(RECORD) == record.content_hash:
+        return False
+    send_record(client, project, uri, record)
+    return True
+
+
+def delete_runs(project: Project, uri: str) -> None:
+    """Move every run of this project on a server to MLflow's trash."""
+    client = open_client(project, uri)
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    while experiments:
+        page = client.search_runs(experiments, f"tags.`{KEY}` != ''", max_results=1000)
+        for run in page:
+            client.delete_run(run.info.run_id)
+        if not page:
+            break
