@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from repro.params import Project
-from repro.tracking.run import Run, flatten
+from repro.tracking.run import Run, shown_params
 from repro.tracking.state import Point, RunState
 from repro.tracking.store import artifact_location
 
@@ -86,7 +86,7 @@ def attach(client: Any, project: Project, uri: str, state: RunState) -> Place:
 def describe(client: Any, run_id: str, run: Run) -> None:
     """Params, tags and data set of a run that has not got them yet."""
     present = client.get_run(run_id)
-    params = {k: v for k, v in flatten(run.params).items() if k not in present.data.params}
+    params = {k: v for k, v in shown_params(run.params).items() if k not in present.data.params}
     log_params(client, run_id, params)
     set_tags(client, run_id, {k: v for k, v in run.tags.items() if present.data.tags.get(k) != v})
     if run.dataset_fingerprint and not present.inputs.dataset_inputs:

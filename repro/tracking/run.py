@@ -35,6 +35,15 @@ def read_run(entry: Mapping[str, Any]) -> Run:
     return Run(**entry["run"])
 
 
+# Names and remarks may change without another run, and MLflow's params never can.
+_NOT_PARAMS = ("name", "rows", "note", "expect", "facts")
+
+
+def shown_params(params: Mapping[str, Any]) -> dict[str, str]:
+    """What MLflow shows of a resolved experiment."""
+    return flatten({key: value for key, value in params.items() if key not in _NOT_PARAMS})
+
+
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested params as `model.backbone: mobilenetv2`; sequences and scalars as text."""
     flat: dict[str, str] = {}

@@ -19,13 +19,12 @@ from repro.tracking.feed import (
     log_points,
     set_tags,
 )
-from repro.tracking.run import Run
+from repro.tracking.run import Run, shown_params
 from repro.tracking.shown import (
     confusion_figure,
     curve_of,
     files_of,
     metrics_of,
-    params_of,
     tags_of,
     texts_of,
 )
@@ -71,7 +70,7 @@ def _anew(client: Any, project: Project, uri: str, experiment_id: str, run: Run,
 
 def send_numbers(client: Any, project: Project, record: Record, run_id: str, found: Any, at: int) -> None:
     """Params, tags, metrics and data set; the committed curve only where no journal was sent."""
-    params = {k: v for k, v in params_of(record).items() if k not in found.data.params}
+    params = {k: v for k, v in shown_params(record.params).items() if k not in found.data.params}
     log_params(client, run_id, params)
     set_tags(client, run_id, tags_of(record))
     final = {(name, 0): (value, at) for name, value in metrics_of(record).items()}

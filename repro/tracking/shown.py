@@ -12,7 +12,6 @@ from typing import Any
 from repro.params import Project
 from repro.records import Record, to_json
 from repro.tracking.feed import KEY
-from repro.tracking.run import flatten
 
 MARKS = {"reproduced": "✅", "improved": "✅", "regressed": "❌", "unmeasured": "⬜", "incomparable": "⚠️"}
 _FORBIDDEN = re.compile(r"[^\w\-. :/]")  # MLflow's metric names
@@ -59,12 +58,6 @@ def tags_of(record: Record) -> dict[str, str]:
         "mlflow.note.content": note_of(record),
     }
     return {name: value for name, value in tags.items() if value}
-
-
-def params_of(record: Record) -> dict[str, str]:
-    """The resolved parameters; what the tags say already, and long facts, are left out."""
-    skipped = {"name", "rows", "note", "expect", "facts"}
-    return flatten({key: value for key, value in record.params.items() if key not in skipped})
 
 
 def note_of(record: Record) -> str:
