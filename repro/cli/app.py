@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from repro.cli import check, docs, doctor, record, scaffold, sync, table, train
+from repro.cli import benchmark, check, docs, doctor, evaluate, record, scaffold, sync, table, train
 
 app = typer.Typer(
     name="repro",
@@ -25,3 +25,5 @@ app.command("check")(check.check)
 app.command("record")(record.record)
 app.command("sync")(sync.sync)
 app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("benchmark")(benchmark.benchmark)

@@ -9,7 +9,7 @@ What each page does (recipes in the repositories that measured the rows):
 
 =====================  ============================================================================
 000, PyTorch rows      mode: whole
-000, TensorFlow rows   mode: whole, void_outputs: 1, union_bug: true
+000, TensorFlow rows   mode: whole, union_bug: true
 001 and 002            mode: whole, base: [2048, 512] (Cityscapes [2048, 1024])
 002, Pascal Context    mode: slide, base: [520, 520], crop: [480, 480], stride: [320, 320]
 003                    mode: slide, crop: [321, 321], overlap: 0.3333333333333333, pad_tiles: true,
@@ -71,7 +71,6 @@ class Protocol:
     logits_resize: Literal["direct", "via_input"] = "direct"  # to the label's size at once, or by the input's
     map_rule: ResizeRule = "half_pixel"  # averaged tiles, and `via_input`, to the label's size
     average: Literal["probability", "logit"] = "probability"  # over tiles, scales and flips
-    void_outputs: Annotated[int, Ge(0)] = 0  # last channels that mean no class: always wrong
     precision: Literal["fp32", "bf16"] = "fp32"  # of the network; logits are merged in fp32
     batch: Annotated[int, Gt(0)] = 1  # images of one size, or tiles of one image, in a forward pass
 

@@ -1,0 +1,113 @@
+"""`repro evaluate`: how good a network is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from repro.cli.common import Json, Name, console, emit_json
+from repro.cli.measure import (
+    Device,
+    Out,
+    ProtocolName,
+    bar,
+    num_classes,
+    open_split,
+    protocol_named,
+    ranks,
+    trained_model,
+)
+
+if TYPE_CHECKING:
+    from repro.datasets.archive import Split
+    from repro.evaluation.summary import EvaluationResult
+    from repro.params import Experiment, Project
+    from repro.params.protocol import Protocol
+
+
+def evaluate(
+    name: Name,
+    device: Device = "auto",
+    protocol: ProtocolName = None,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Measure NAME's weights on its split, under its protocol or another one (then --out is needed).
+
+    Writes metrics.json, confusion.npz, confusion.csv and overlays/. On several GPUs: torchrun
+    --nproc-per-node 4 -m repro evaluate NAME; the result is the same, bit for bit.
+
+    Example: repro evaluate camvid_mobilenetv2_os16
+    """
+    from repro.errors import ParamsError
+    from repro.params import find_project, load_experiment
+
+    project = find_project()
+    experiment = load_experiment(project, name)
+    if protocol not in (None, experiment.evaluation.protocol) and out is None:
+        raise ParamsError("another protocol needs a folder of its own", hint="add --out FOLDER")
+    chosen = experiment.protocol if protocol is None else protocol_named(project, protocol)
+    folder = out or project.root / experiment.folder
+    with ranks(device) as place:
+        result = evaluate_experiment(project, experiment, chosen, folder, device=place)
+    if result is not None:
+        report(result, experiment.evaluation.split, as_json=json)
+
+
+def evaluate_experiment(
+    project: Project, experiment: Experiment, protocol: Protocol, folder: Path, *, device: str
+) -> EvaluationResult | None:
+    """Evaluate and write; None on all processes of a job but the first."""
+    import torch.distributed as dist
+
+    from repro.evaluation.evaluate import evaluate as run
+    from repro.evaluation.files import write_result
+
+    split = open_split(project, experiment)
+    model = trained_model(project.root / experiment.folder / "model.safetensors", experiment, device)
+    with pictures(folder / "overlays", split, protocol) as keep, bar("evaluate") as progress:
+        result = run(
+            model,
+            split,
+            protocol=protocol,
+            model_params=experiment.model,
+            num_classes=num_classes(experiment, protocol),
+            device=device,
+            progress=progress,
+            keep=keep,
+        )
+    if dist.is_initialized() and dist.get_rank() > 0:
+        return None
+    write_result(result, folder, split=experiment.evaluation.split)
+    return result
+
+
+@contextmanager
+def pictures(folder: Path, split: Split, protocol: Protocol) -> Iterator[Callable[..., None]]:
+    """Writes overlays into `folder`, in place of those of an earlier run."""
+    from repro.evaluation.overlays import keeper
+
+    number = min(len(split), protocol.first or len(split))
+    wanted = keeper(folder, split.ids[:number], split.palette)
+    for old in folder.glob("*.png"):
+        old.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    yield wanted
+
+
+def report(result: EvaluationResult, split: str, *, as_json: bool) -> None:
+    """The numbers, or all of metrics.json."""
+    from repro.evaluation.files import metrics_json
+
+    values = metrics_json(result, split=split)
+    if as_json:
+        emit_json(values)
+        return
+    console().print(f"{values['n_images']} images of {split}, protocol {values['protocol']}")
+    for suffix in result.confusions:
+        names = [key for key in ("mIoU", "aAcc", "mAcc", "fwIoU") if key + suffix in values]
+        shown = "  ".join(f"{key} {values[key + suffix]:.2f}" for key in names)
+        between = f"mIoU 95 % [{values['mIoU_low' + suffix]:.2f}, {values['mIoU_high' + suffix]:.2f}]"
+        console().print(f"{suffix.strip('_') or 'main':8} {shown}  {between}", markup=False)

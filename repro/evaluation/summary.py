@@ -1,0 +1,134 @@
+"""From counts to metrics: what an evaluation saw, and the flat dictionary that metrics.json holds.
+
+Shapes: N images, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from typing import Protocol as Interface
+
+import numpy as np
+import numpy.typing as npt
+
+from repro.errors import DataError
+from repro.evaluation.bootstrap import interval
+from repro.evaluation.confusion import Cells, Confusions, Counts, LabelMap, collect
+from repro.evaluation.metrics import (
+    Floats,
+    chosen_classes,
+    mean,
+    metrics,
+    page_000_metrics,
+    per_class,
+    percent,
+    ratio,
+)
+from repro.evaluation.views import Image
+from repro.params.protocol import Protocol, protocol_hash
+
+
+class Images(Interface):
+    """What an evaluation needs of a split."""
+
+    @property
+    def ids(self) -> Sequence[str]: ...
+    @property
+    def classes(self) -> Sequence[str]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def __len__(self) -> int: ...
+    def image(self, i: int) -> Image: ...
+    def label(self, i: int) -> LabelMap: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one image came to: a squeezed confusion matrix for every suffix, and its outlines."""
+
+    index: int
+    cells: Mapping[str, Cells]
+    outlines: tuple[Counts, Counts] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """Everything measured on a split. `metrics` is what metrics.json holds beside the split's name."""
+
+    metrics: dict[str, Any]
+    confusions: dict[str, Confusions]  # suffix of the metrics -> matrices of all images
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    protocol: Protocol
+    protocol_hash: str
+    fingerprint: str
+
+
+def summarise(
+    seen: Sequence[Seen], split: Images, number: int, *, classes: tuple[str, ...], protocol: Protocol
+) -> EvaluationResult:
+    """Metrics of everything seen; every image must have been seen exactly once."""
+    if [one.index for one in seen] != list(range(number)):
+        raise DataError(f"{len(seen)} images were counted, the split has {number}")
+    suffixes = seen[0].cells if seen else {"": None}
+    confusions = {s: collect([one.cells[s] for one in seen], classes=len(classes)) for s in suffixes}
+    code = protocol_hash(protocol, classes=classes)
+    found: dict[str, Any] = {}
+    for suffix, confusion in confusions.items():
+        found |= summary(confusion, suffix, classes, protocol)
+    found |= boundary_summary(seen, chosen_classes(classes, protocol.mean_over))
+    found |= class_summary(confusions[""], classes)
+    return EvaluationResult(
+        metrics=found | {"n_images": number, "protocol": code},
+        confusions=confusions,
+        ids=tuple(split.ids[:number]),
+        classes=classes,
+        protocol=protocol,
+        protocol_hash=code,
+        fingerprint=split.fingerprint,
+    )
+
+
+def summary(
+    confusion: Confusions, suffix: str, classes: tuple[str, ...], protocol: Protocol
+) -> dict[str, float]:
+    """Metrics of one variant, its bootstrap interval and, where the protocol has it, the page's value."""
+    chosen = chosen_classes(classes, protocol.mean_over)
+    values = metrics(confusion.total(), chosen=chosen, absent=protocol.absent)
+    low, high = interval(confusion, chosen=chosen, absent=protocol.absent)
+    values |= {"mIoU_low": round(low, 4), "mIoU_high": round(high, 4)}
+    result = {name + suffix: value for name, value in values.items()}
+    if protocol.union_bug:
+        page = page_000_metrics(confusion, chosen=chosen)
+        result |= {f"{name}{suffix}_page": value for name, value in page.items()}
+    return finite(result)
+
+
+def class_summary(confusion: Confusions, classes: tuple[str, ...]) -> dict[str, Any]:
+    """IoU, precision, recall and Dice by class; null where a class is neither in truth nor in prediction."""
+    iou, recall, precision, dice = per_class(confusion.total())
+    tables = {"IoU": iou, "recall": recall, "precision": precision, "Dice": dice}
+    return {name: by_class(values, classes) for name, values in tables.items()}
+
+
+def boundary_summary(seen: Sequence[Seen], chosen: npt.NDArray[np.intp]) -> dict[str, float]:
+    """Mean boundary IoU over the split, from sums over all images."""
+    pairs = [one.outlines for one in seen if one.outlines is not None]
+    if not pairs:
+        return {}
+    inter, union = (np.sum([pair[k] for pair in pairs], axis=0) for k in (0, 1))
+    return finite(percent({"boundary_mIoU": mean(ratio(inter, union)[chosen], "skip")}))
+
+
+def by_class(values: Floats, classes: Sequence[str]) -> dict[str, float | None]:
+    return {
+        name: None if np.isnan(value) else round(100 * float(value), 4)
+        for name, value in zip(classes, values, strict=True)
+    }
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float]:
+    """Without the metrics that are 0/0 (a split without one valid pixel)."""
+    return {name: value for name, value in values.items() if np.isfinite(value)}
