@@ -7,6 +7,7 @@ Legend: N images, C classes, H W label size, h w logit size. Logits are resized 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -60,15 +61,56 @@ def head_weights(heads: int, params: TrainingParams) -> list[float]:
 def _head_loss(
     logits_NChw: Tensor, label_NHW: Tensor, params: TrainingParams, pixels: float | Tensor, resize: Resize
 ) -> Tensor:
-    size = (int(label_NHW.shape[1]), int(label_NHW.shape[2]))
-    # Classes last: one pixel's logits lie together, which halves the time of softmax on a CPU
-    # (8x11x320x320, 2 threads: 97 ms forward and backward against 167 ms classes first).
-    logits = logits_NChw.float().contiguous(memory_format=torch.channels_last)
-    flat_PC = resize(logits, size).permute(0, 2, 3, 1).flatten(0, 2)
-    target_P = label_NHW.flatten().long()
     if params.ohem_threshold is not None:
-        return _hard_pixels(flat_PC, target_P, params)
-    return F.cross_entropy(flat_PC, target_P, ignore_index=IGNORE, reduction="sum") / pixels
+        size = (int(label_NHW.shape[1]), int(label_NHW.shape[2]))
+        flat_PC = resize(logits_NChw.float(), size).permute(0, 2, 3, 1).flatten(0, 2)
+        return _hard_pixels(flat_PC, label_NHW.flatten().long(), params)
+    total: Tensor = ResizedCrossEntropy.apply(logits_NChw, label_NHW, resize)
+    return total / pixels
+
+
+class ResizedCrossEntropy(torch.autograd.Function):
+    """Sum over labelled pixels of the cross entropy of resized logits; float32, whatever the logits are.
+
+    One image at a time, its gradient made at once while everything lies in the processor's cache, and only
+    the small gradient kept. 8x11x320x320 from 80x80, 2 threads: 30 ms forward and backward against 110 ms
+    for interpolate and cross_entropy, and a CxHxW block of memory instead of five NxCxHxW ones.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_NChw: Tensor, label_NHW: Tensor, resize: Resize) -> Tensor:
+        size = (int(label_NHW.shape[1]), int(label_NHW.shape[2]))
+        losses, gradients = [], []
+        for logits, label_HW in zip(logits_NChw.split(1), label_NHW, strict=True):
+            with torch.enable_grad():
+                small = logits.detach().float().contiguous().requires_grad_()
+                large = resize(small, size)
+            loss, gradient_CHW = cross_entropy(
+                large.detach()[0] if large is not small else large.detach()[0].clone(), label_HW
+            )
+            gradients += torch.autograd.grad(large, small, gradient_CHW[None])
+            losses.append(loss)
+        ctx.save_for_backward(torch.cat(gradients).to(logits_NChw.dtype))
+        return torch.stack(losses).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
+        (gradient_NChw,) = ctx.saved_tensors
+        return gradient_NChw * outer[0], None, None
+
+
+def cross_entropy(logits_CHW: Tensor, label_HW: Tensor) -> tuple[Tensor, Tensor]:
+    """(sum over labelled pixels of -log softmax at the label, its gradient); overwrites `logits_CHW`."""
+    valid_HW = label_HW != IGNORE
+    index_1HW = label_HW.masked_fill(~valid_HW, 0).long()[None]
+    logits_CHW -= logits_CHW.amax(0)
+    picked_HW = logits_CHW.gather(0, index_1HW)[0]
+    exponents_CHW = logits_CHW.exp_()
+    sum_HW = exponents_CHW.sum(0)
+    loss = ((sum_HW.log() - picked_HW) * valid_HW).sum()
+    gradient_CHW = exponents_CHW.mul_(valid_HW / sum_HW)  # softmax; 0 where nothing is labelled
+    gradient_CHW.scatter_add_(0, index_1HW, -valid_HW.to(gradient_CHW.dtype)[None])
+    return loss, gradient_CHW
 
 
 def _hard_pixels(flat_PC: Tensor, target_P: Tensor, params: TrainingParams) -> Tensor:
