@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from repro.cli import benchmark, check, docs, doctor, evaluate, record, scaffold, sync, table, train
+from repro.cli import benchmark, check, data, docs, doctor, evaluate, record, scaffold, sync, table, train
 
 app = typer.Typer(
     name="repro",
@@ -27,3 +27,5 @@ app.command("sync")(sync.sync)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("benchmark")(benchmark.benchmark)
+app.command("prepare")(data.prepare)
+app.add_typer(data.app, name="data")

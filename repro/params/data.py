@@ -58,6 +58,7 @@ class Augmentation:
     category_share: Share = 1.0  # redraw a crop (10 times) whose largest class exceeds this share
     aspect: Share = 0.0  # tensorpack: x and y scale apart by less than this ratio; 0: together
     label_resize: Literal["nearest", "bilinear"] = "nearest"  # bilinear: 003's quirk, mixes class numbers
+    label_void: Annotated[int, Ge(0), Le(255)] = 255  # void's number while mixing; CamVid's files say 11
     flip: Share = 0.5  # probability of left-right
     vertical_flip: Share = 0.0
     rotate90: Share = 0.0  # probability of a random quarter turn (0, 90, 180 or 270 degrees alike)

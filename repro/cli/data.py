@@ -1,0 +1,229 @@
+"""`repro data ...` and `repro prepare`: find, check, draw and prepare data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from repro.cli.common import Json, console, emit_json
+
+if TYPE_CHECKING:
+    from repro.datasets.inspect import Findings
+    from repro.params import Project
+
+app = typer.Typer(
+    help="Data sets: what is here, where the rest comes from, whether it is right.", no_args_is_help=True
+)
+
+Dataset = Annotated[str, typer.Argument(help="Data set, e.g. camvid.")]
+Deep = Annotated[bool, typer.Option("--deep", help="Decode every file instead of a sample.")]
+Workers = Annotated[int | None, typer.Option(help="Threads; default: all cores, at most 8.", min=1)]
+
+
+@app.command("list")
+def list_(json_: Json = False) -> None:
+    """Show every data set: here or missing, splits, licence, and the owner's page."""
+    from rich.table import Table
+
+    from repro.datasets import DATASETS
+    from repro.params import find_project
+
+    project = find_project()
+    rows = [_row(name, project) for name in DATASETS]
+    if json_:
+        return emit_json(rows)
+    table = Table("data set", "raw", "prepared", "official splits", "licence", "owner's page", box=None)
+    for row in rows:
+        splits = ", ".join(f"{split} {count}" for split, count in row["splits"].items())
+        table.add_row(row["name"], row["raw"], row["prepared"], splits, row["licence"], row["page"])
+    console().print(table)
+
+
+def _row(name: str, project: Project) -> dict[str, Any]:
+    from repro.datasets import dataset_module
+
+    module, raw = dataset_module(name), project.data / name
+    ready = sorted(path.stem for path in (project.prepared / name).glob("*.zip"))
+    return {
+        "name": name,
+        "title": module.TITLE,
+        "raw": "broken link"
+        if raw.is_symlink() and not raw.exists()
+        else "here"
+        if raw.exists()
+        else "missing",
+        "prepared": ", ".join(ready) or "no",
+        "splits": dict(module.SPLITS),
+        "licence": module.LICENCE,
+        "page": module.PAGE,
+        "layout": module.LAYOUT,
+        "downloads": [f"{d.name} ({d.size_GB:g} GB)" for d in module.DOWNLOADS],
+    }
+
+
+@app.command("synthetic")
+def synthetic() -> None:
+    """Draw the built-in data set into data/synthetic: the same bytes on every machine."""
+    from repro.datasets import synthetic as module
+    from repro.params import find_project
+
+    folder = find_project().data / "synthetic"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    count = module.write(folder)
+    console().print(f"{folder}: {count} scenes of {module.WIDTH}x{module.HEIGHT}")
+
+
+@app.command("link")
+def link(
+    name: Dataset,
+    path: Annotated[Path, typer.Argument(help="Folder, zip or tar in the owner's layout.")],
+    deep: Deep = False,
+) -> None:
+    """Check the layout, counts and label values of PATH, then make data/NAME a link to it."""
+    from repro.datasets.inspect import inspect
+    from repro.params import find_project
+
+    project = find_project()
+    with _progress() as tell:
+        findings = inspect(name, path.resolve(), deep=deep, progress=tell)
+    _print(findings)
+    target = _set_link(project.data / name, path.resolve())
+    console().print(f"linked {target} -> {path.resolve()}")
+
+
+def _set_link(link: Path, target: Path) -> Path:
+    from repro.errors import DataError
+
+    if link.exists() and not link.is_symlink():
+        if link.resolve() == target:
+            return link
+        raise DataError(
+            "there is data in the place of the link", where=link, hint="move it away, or use it as it is"
+        )
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(target, target_is_directory=target.is_dir())
+    return link
+
+
+@app.command("verify")
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Data sets; none: all that are here.")] = None,
+    deep: Deep = False,
+    workers: Workers = None,
+    json_: Json = False,
+) -> None:
+    """Check counts, pairs, sizes, label values and that no image lies in two splits."""
+    from repro.datasets.inspect import inspect
+    from repro.errors import CheckFailed
+    from repro.params import find_project
+
+    project = find_project()
+    chosen = names or _present(project)
+    with _progress() as tell:
+        found = [inspect(n, project.data / n, deep=deep, progress=tell, workers=workers) for n in chosen]
+    if json_:
+        emit_json([_plain(findings) for findings in found])
+    else:
+        for findings in found:
+            _print(findings)
+    shared = {f.name: f.shared for f in found if f.shared}
+    if shared:
+        raise CheckFailed(f"the same image lies in two splits: {shared}", allowed="disjoint splits")
+
+
+def _present(project: Project) -> list[str]:
+    from repro.datasets import DATASETS
+
+    return [name for name in DATASETS if (project.data / name).exists()]
+
+
+def prepare(
+    name: Dataset,
+    workers: Workers = None,
+) -> None:
+    """Turn data/NAME into prepared/NAME/<split>.zip: checked, resumable, the same bytes everywhere."""
+    from repro.datasets import dataset_module, prepare_dataset
+    from repro.params import DatasetFacts, find_project, parse, read_yaml
+
+    dataset_module(name)
+    project = find_project()
+    blocks = read_yaml(project.params).get("datasets", {})
+    facts = parse(DatasetFacts, blocks.get(name) or _missing(name, blocks), f"params.yaml: datasets.{name}")
+    with _progress() as tell:
+        report = prepare_dataset(
+            name, project.data / name, project.prepared / name, facts, progress=tell, workers=workers
+        )
+    for note in report.notes:
+        console(stderr=True).print(f"note: {note}")
+    for split, count in report.images.items():
+        path = project.prepared / name / f"{split}.zip"
+        size = path.stat().st_size / 1e6
+        console().print(
+            f"{path}: {count} images, {size:.1f} MB, fingerprint {report.fingerprints[split][:12]}"
+        )
+
+
+def _missing(name: str, blocks: dict[str, Any]) -> dict[str, Any]:
+    from repro.errors import UnknownNameError
+
+    raise UnknownNameError(
+        "data set in params.yaml", name, blocks, hint=f"add datasets.{name} to params.yaml"
+    )
+
+
+def _print(findings: Findings) -> None:
+    """What was found, a line a split, then what is missing or odd."""
+    out = console()
+    out.print(f"[bold]{findings.name}[/bold]  {findings.where}")
+    for f in findings.splits:
+        (width, height), _ = f.sizes.most_common(1)[0]
+        sizes = f"{width}x{height}" + (f" and {len(f.sizes) - 1} other sizes" if len(f.sizes) > 1 else "")
+        count = f"{f.images}" if f.complete else f"[yellow]{f.images} of {f.official}[/yellow]"
+        out.print(f"  {f.split}: {count} images, {sizes}, {f.decoded} decoded, {_values(f.histogram)}")
+        for note in f.notes[:3]:
+            out.print(f"    note: {note}")
+    for split, why in findings.missing.items():
+        out.print(f"  {split}: [yellow]not here[/yellow] - {why}")
+    if any(not f.complete for f in findings.splits):
+        out.print(f"  a part of the data: write your numbers under datasets.{findings.name} in params.yaml")
+
+
+def _values(histogram: Any) -> str:
+    present = [i for i in range(255) if histogram[i]]
+    void = 100 * histogram[255] / max(1, histogram.sum())
+    return f"{len(present)} classes seen, {void:.1f} % ignored" if present else "no labels"
+
+
+def _plain(findings: Findings) -> dict[str, Any]:
+    splits = [
+        {"split": f.split, "images": f.images, "official": f.official, "decoded": f.decoded}
+        for f in findings.splits
+    ]
+    return {
+        "name": findings.name,
+        "where": str(findings.where),
+        "splits": splits,
+        "missing": findings.missing,
+    }
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar a split on a terminal; nothing when piped."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        tasks: dict[str, Any] = {}
+
+        def tell(split: str, done: int, total: int) -> None:
+            if split not in tasks:
+                tasks[split] = progress.add_task(split, total=total)
+            progress.update(tasks[split], completed=done)
+
+        yield tell

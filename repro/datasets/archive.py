@@ -1,0 +1,157 @@
+"""A prepared split: one zip of stored members, read through a memory map.
+
+    images/<id>.<ext>   the owner's bytes (tiles of large images: PNG)
+    labels/<id>.png     uint8 train ids, 255 = ignore; absent in test splits without labels
+    index.csv           id,image,label,height,width: one line a sample, in order
+    fingerprint.json    what the split holds, and the hash of it
+
+Names, times, order and attributes are fixed, so equal input gives an equal file on any machine.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import mmap
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from repro.datasets.images import Pixels, read_raw_label, read_rgb
+from repro.errors import DataError
+
+INDEX_FIELDS = ("id", "image", "label", "height", "width")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_LOCAL = struct.Struct("<4s5H3I2H")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One line of index.csv; `label` is None where the split has no labels."""
+
+    id: str
+    image: str
+    label: str | None
+    height: int
+    width: int
+
+
+def member(name: str) -> zipfile.ZipInfo:
+    """Header of a stored member that is the same whenever and wherever it is written."""
+    info = zipfile.ZipInfo(name, date_time=_EPOCH)
+    info.create_system, info.external_attr = 3, 0o644 << 16
+    return info
+
+
+def index_csv(samples: list[Sample]) -> bytes:
+    """index.csv with Unix line ends."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(INDEX_FIELDS)
+    writer.writerows((s.id, s.image, s.label or "", s.height, s.width) for s in samples)
+    return text.getvalue().encode()
+
+
+class Split:
+    """The samples of one prepared split. Reading is safe from several threads and processes."""
+
+    def __init__(
+        self,
+        path: Path,
+        samples: list[Sample],
+        facts: dict[str, Any],
+        members: dict[str, tuple[int, int, int]],
+    ) -> None:
+        self.path = path
+        self.samples = samples
+        self.facts = facts
+        self._members = members  # offset, size, CRC-32
+
+    @classmethod
+    def open(cls, path: Path) -> Split:
+        """Read the index; DataError when the file is missing, cut off or not a prepared split."""
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = {i.filename: (i.header_offset, i.file_size, i.CRC) for i in archive.infolist()}
+                rows = csv.DictReader(io.StringIO(archive.read("index.csv").decode()))
+                samples = [_sample(row) for row in rows]
+                facts = json.loads(archive.read("fingerprint.json"))
+        except FileNotFoundError as error:
+            hint = f"`repro prepare {path.parent.name}` makes it"
+            raise DataError("the split is not prepared", where=path, hint=hint) from error
+        except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+            hint = f"`repro prepare {path.parent.name} --force` makes it again"
+            raise DataError(f"not a prepared split: {error}", where=path, hint=hint) from error
+        return cls(path, samples, facts, members)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def ids(self) -> list[str]:
+        return [sample.id for sample in self.samples]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.facts["classes"])
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """One RGB colour a class."""
+        return tuple((r, g, b) for r, g, b in self.facts["palette"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex sha256 over ids, image bytes, label pixels and class names."""
+        return str(self.facts["fingerprint"])
+
+    @property
+    def labelled(self) -> bool:
+        return bool(self.samples) and self.samples[0].label is not None
+
+    def image(self, i: int) -> Pixels:
+        """image_HWC uint8 RGB of sample i."""
+        name = self.samples[i].image
+        return read_rgb(self.read(name), f"{self.path}:{name}")
+
+    def label(self, i: int) -> Pixels:
+        """label_HW uint8 train ids of sample i, 255 = ignore."""
+        name = self.samples[i].label
+        if name is None:
+            raise DataError("this split has no labels", where=self.path, allowed="a split with labels")
+        return read_raw_label(self.read(name), f"{self.path}:{name}")
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a member, checked against its CRC-32 (1 to 3 GB/s: a thousandth of decoding)."""
+        offset, size, crc = self._members[name]
+        local = _LOCAL.unpack_from(self._map, offset)
+        start = offset + _LOCAL.size + local[-2] + local[-1]
+        data = self._map[start : start + size]
+        if zlib.crc32(data) != crc:
+            hint = f"`repro prepare {self.path.parent.name} --force` makes it again"
+            raise DataError("damaged member of a prepared split", where=f"{self.path}:{name}", hint=hint)
+        return data
+
+    @cached_property
+    def _map(self) -> mmap.mmap:
+        with self.path.open("rb") as handle:
+            return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A worker process opens its own memory map."""
+        return {key: value for key, value in vars(self).items() if key != "_map"}
+
+
+def _sample(row: dict[str, str]) -> Sample:
+    return Sample(
+        id=row["id"],
+        image=row["image"],
+        label=row["label"] or None,
+        height=int(row["height"]),
+        width=int(row["width"]),
+    )

