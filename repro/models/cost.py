@@ -52,7 +52,7 @@ class _Tally(TorchFunctionMode):
     """Counts the operations inside a `with`."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.macs = self.normed = self.kept = 0
 
     def __torch_function__(

@@ -1,0 +1,147 @@
+"""Foreign weights into ours and back: every entry used once, every shape compared, nothing guessed.
+
+This package never builds a network: `ours` is the state dict of the target (values or meta tensors).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from repro.checkpoints.files import State
+from repro.checkpoints.formats import FORMATS, Format
+from repro.checkpoints.tables import Table
+from repro.errors import CheckpointError
+from repro.params.model import ModelParams
+
+
+def convert(
+    foreign: Mapping[str, Tensor],
+    ours: Mapping[str, Tensor],
+    *,
+    format_name: str,
+    params: ModelParams,
+    where: object,
+    drop_aux: bool = False,
+) -> State:
+    """`foreign` under our names, for the network `params` whose state dict is `ours`.
+
+    `drop_aux` leaves an auxiliary head of the file unused. A format of scope backbone gives `backbone.` keys
+    only. A missing entry, one left over, or another shape is a CheckpointError that names both sides.
+    """
+    entry = FORMATS[format_name]
+    wanted = {key: value for key, value in ours.items() if entry.scope == "network" or _is_backbone(key)}
+    names = rename(wanted, entry.table(params), where)
+    kept = {key: value for key, value in foreign.items() if not _is_dropped(key, entry, drop_aux)}
+    _check_names(kept, names, entry, where)
+    converted = {}
+    for key, value in wanted.items():
+        tensor = kept.get(names[key], torch.zeros((), dtype=torch.int64))  # a counter that the file lacks
+        if tensor.shape != value.shape:
+            raise _shape_error(key, value, names[key], tensor, where)
+        converted[key] = tensor.to(value.dtype)
+    return reorder(converted, params, pool_first=entry.pool_first, low_first=entry.low_first, back=False)
+
+
+def convert_back(
+    ours: Mapping[str, Tensor], *, format_name: str, params: ModelParams, where: object
+) -> State:
+    """Our state dict under the names and in the channel order of `format_name`."""
+    entry = FORMATS[format_name]
+    if entry.scope == "backbone":
+        networks = ", ".join(name for name, found in FORMATS.items() if found.scope == "network")
+        raise CheckpointError(f"cannot write '{format_name}': it is a classifier's format", allowed=networks)
+    names = rename(ours, entry.table(params), where)
+    state = reorder(ours, params, pool_first=entry.pool_first, low_first=entry.low_first, back=True)
+    return {names[key]: value for key, value in state.items()}
+
+
+def rename(keys: Iterable[str], table: Table, where: object) -> dict[str, str]:
+    """Our key -> theirs, by the longest prefix in `table`; injective, or an error."""
+    prefixes = sorted(table, key=len, reverse=True)
+    names = {}
+    for key in keys:
+        prefix = next((p for p in prefixes if key == p or key.startswith(f"{p}.")), None)
+        if prefix is None:
+            raise CheckpointError(
+                f"the format has no name for our '{key}'",
+                where=where,
+                hint="another network, or another format",
+            )
+        names[key] = table[prefix] + key[len(prefix) :]
+    if len(set(names.values())) != len(names):
+        raise CheckpointError("two of our entries would get one foreign name", where=where)
+    return names
+
+
+def reorder(
+    state: Mapping[str, Tensor], params: ModelParams, *, pool_first: bool, low_first: bool, back: bool
+) -> State:
+    """Move input channels where the source concatenates in another order than the network of `params`.
+
+    The pooled branch stands first in 004 and last elsewhere (recipes 2); low-level features stand first
+    in 000 torch and last elsewhere. `back` moves from ours to theirs.
+    """
+    head, moved = params.head, dict(state)
+    if head.fuse == "concat" and head.pool != "none" and pool_first != head.pool_first:
+        forth = head.channels if head.pool_first else -head.channels  # last -> first is a roll to the right
+        _roll(moved, "head.aspp.fuse.conv.weight", -forth if back else forth, dim=1)
+    if params.family == "deeplabv3plus" and low_first != head.low_level_first:
+        forth = head.low_level if head.low_level_first else -head.low_level
+        _roll_decoder(moved, -forth if back else forth)
+    return moved
+
+
+def _roll_decoder(state: State, shift: int) -> None:
+    """The first decoder convolution: input channels of a plain one; each channel of a depthwise one."""
+    _roll(state, "head.decoder.0.conv.weight", shift, dim=1)
+    _roll(state, "head.decoder.0.pointwise.conv.weight", shift, dim=1)
+    for name in [key for key in state if key.startswith("head.decoder.0.depthwise.")]:
+        if state[name].ndim:
+            _roll(state, name, shift, dim=0)
+
+
+def _roll(state: State, key: str, shift: int, *, dim: int) -> None:
+    if key in state:
+        state[key] = state[key].roll(shift, dims=dim)
+
+
+def _is_backbone(key: str) -> bool:
+    return key.startswith("backbone.")
+
+
+def _is_dropped(key: str, entry: Format, drop_aux: bool) -> bool:
+    return key.startswith(entry.dropped) or (drop_aux and entry.aux is not None and key.startswith(entry.aux))
+
+
+def _check_names(kept: Mapping[str, Tensor], names: Mapping[str, str], entry: Format, where: object) -> None:
+    missing = [key for key in names.values() if key not in kept]
+    if not any(key.endswith("num_batches_tracked") for key in kept):
+        # Files older than PyTorch 0.4.1 (torchvision's first ResNets) have no counters; 0 changes nothing.
+        missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    used = set(names.values())
+    left = [key for key in kept if key not in used]
+    if not missing and not left:
+        return
+    parts = [f"missing {_some(missing)}" if missing else "", f"left over {_some(left)}" if left else ""]
+    hint = (
+        "the experiment's `model:` describes another network; `repro checkpoint inspect` says which one fits"
+    )
+    if left and entry.aux and all(key.startswith(entry.aux) for key in left):
+        hint = "only an auxiliary head is left over: --drop-aux leaves it out"
+    raise CheckpointError("; ".join(part for part in parts if part), where=where, hint=hint)
+
+
+def _some(keys: list[str]) -> str:
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return f"{', '.join(keys[:3])}{more}"
+
+
+def _shape_error(key: str, value: Tensor, name: str, tensor: Tensor, where: object) -> CheckpointError:
+    return CheckpointError(
+        f"shapes differ: the file's '{name}' is {list(tensor.shape)}, the network's '{key}' {list(value.shape)}",
+        where=where,
+        hint="another number of classes, depth or width",
+    )
