@@ -117,6 +117,7 @@ def validation(
     if experiment.training.validate_every is None:
         return None
     from repro.evaluation.evaluate import evaluate
+    from repro.training.validation import validation_loss
 
     split = Split.open(project.prepared / experiment.dataset / f"{experiment.evaluation.split}.zip")
     protocol = replace(experiment.protocol, ms_flip=None, scales=(1.0,), flip=False)
@@ -130,7 +131,10 @@ def validation(
             num_classes=experiment.facts.classes,
             device=str(ranks.device),
         )
-        return {"mIoU": result.metrics["mIoU"]}
+        values = {"mIoU": result.metrics["mIoU"]}
+        if experiment.training.monitor == "loss":
+            values["loss"] = validation_loss(model, split, experiment, device=ranks.device)
+        return values
 
     return validate
 

@@ -81,7 +81,7 @@ class ResizedCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, logits_NChw: Tensor, label_NHW: Tensor, resize: Resize) -> Tensor:
         size = (int(label_NHW.shape[1]), int(label_NHW.shape[2]))
         losses, gradients = [], []
-        for logits, label_HW in zip(logits_NChw.split(1), label_NHW, strict=True):
+        for logits, label_HW in zip(torch.split(logits_NChw, 1), label_NHW, strict=True):
             with torch.enable_grad():
                 small = logits.detach().float().contiguous().requires_grad_()
                 large = resize(small, size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from repro.models import build, normalise, resize_logits
 from repro.params import Experiment
 from repro.records import Journal
 from repro.training.loop import Batch, Outcome, Task, Validate, fit
+from repro.training.losses import Resize
 from repro.training.ranks import Ranks, pick_device
 from repro.training.schedule import length
 from repro.training.watch import Progress
@@ -51,8 +52,8 @@ def train(
             journal=journal,
             ranks=ranks,
             seed=experiment.seed,
-            normalise=partial(normalise, params=experiment.model),
-            resize=partial(resize_logits, rule=experiment.model.resize),
+            normalise=network_input(experiment),
+            resize=logits_resize(experiment),
             validate=validate,
             progress=progress,
         )
@@ -66,6 +67,16 @@ def network(experiment: Experiment, *, initial: Mapping[str, Tensor] | None = No
     if initial is not None:
         _load(model, initial)
     return model
+
+
+def network_input(experiment: Experiment) -> Callable[[Tensor], Tensor]:
+    """A function from pixels to what the network is fed."""
+    return partial(normalise, params=experiment.model)
+
+
+def logits_resize(experiment: Experiment) -> Resize:
+    """A function that brings logits to a label's size under the network's own rule."""
+    return partial(resize_logits, rule=experiment.model.resize)
 
 
 def _load(model: nn.Module, initial: Mapping[str, Tensor]) -> None:
