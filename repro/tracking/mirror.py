@@ -60,7 +60,9 @@ class Mirror:
     ) -> None:
         status: Status = "FINISHED"
         if error is not None:
-            status = "KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED"
+            signalled = isinstance(error, (KeyboardInterrupt, SystemExit))
+            stopped = signalled or getattr(error, "exit_code", None) == 130  # 128 + SIGINT: saved, then ended
+            status = "KILLED" if stopped else "FAILED"
         text = f"{type(error).__name__}: {error}" if error else ""
         try:
             with Journal(self.journal_path) as journal:
