@@ -116,12 +116,12 @@ def _iterate(run: Run, stop: Stop) -> None:
         run.losses.add(update(run, batch))
         run.iteration += 1
         speed.add(images=task.params.batch, waited=waited)
-        tell(run, speed)
         if run.iteration % task.params.log_every == 0 or run.iteration == task.of.iterations:
             log_losses(run)
             if time.monotonic() - reported > SYSTEM_SECONDS:
                 reported = time.monotonic()
                 log_system(run, speed)
+        tell(run, speed)
         if validation_is_due(task.params, task.of, run.iteration):
             look(run)
         if due(run, stop, minutes=(time.monotonic() - saved) / 60):

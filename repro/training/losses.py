@@ -80,7 +80,8 @@ class ResizedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits_NChw: Tensor, label_NHW: Tensor, resize: Resize) -> Tensor:
         size = (int(label_NHW.shape[1]), int(label_NHW.shape[2]))
-        losses, gradients = [], []
+        losses: list[Tensor] = []
+        gradients: list[Tensor] = []
         for logits, label_HW in zip(torch.split(logits_NChw, 1), label_NHW, strict=True):
             with torch.enable_grad():
                 small = logits.detach().float().contiguous().requires_grad_()

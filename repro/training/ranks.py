@@ -7,7 +7,8 @@ PartialState turns that into a process group (gloo on CPUs, nccl on NVIDIA). A s
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from torch import nn
 
 from repro.errors import ParamsError, ReproError
 
+_BROKEN = ("gloo", "NCCL", "nccl", "Connection", "Broken pipe", "timed out")
 _SLURM = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_NTASKS", "LOCAL_RANK": "SLURM_LOCALID"}
 
 
@@ -98,6 +100,21 @@ def leave() -> None:
     """End the process group, so that the other processes do not wait for this one."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+
+
+@contextmanager
+def telling(ranks: Ranks) -> Iterator[None]:
+    """Turn the broken connection that a dead process leaves behind into a clear message."""
+    try:
+        yield
+    except RuntimeError as error:
+        if ranks.world == 1 or not any(word in str(error) for word in _BROKEN):
+            raise
+        raise RankLost(
+            f"process {ranks.rank} of {ranks.world}: another process of this job is gone",
+            where=str(error).splitlines()[0][:200],
+            hint="its own output says why; the same command goes on from the last checkpoint",
+        ) from None
 
 
 def pick_device(name: str) -> torch.device:
