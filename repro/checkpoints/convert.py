@@ -58,6 +58,20 @@ def convert_back(
     return {names[key]: value for key, value in state.items()}
 
 
+def check_same_network(state: Mapping[str, Tensor], ours: Mapping[str, Tensor], *, where: object) -> None:
+    """`state`, in our names already, must be that of the network whose state dict is `ours`."""
+    missing = [key for key in ours if key not in state]
+    left = [key for key in state if key not in ours]
+    if missing or left:
+        raise CheckpointError(
+            f"weights of another network: missing {_some(missing) or 'none'}; left over {_some(left) or 'none'}",
+            where=where,
+        )
+    for key, value in ours.items():
+        if state[key].shape != value.shape:
+            raise _shape_error(key, value, key, state[key], where)
+
+
 def rename(keys: Iterable[str], table: Table, where: object) -> dict[str, str]:
     """Our key -> theirs, by the longest prefix in `table`; injective, or an error."""
     prefixes = sorted(table, key=len, reverse=True)
@@ -141,7 +155,7 @@ def _some(keys: list[str]) -> str:
 
 def _shape_error(key: str, value: Tensor, name: str, tensor: Tensor, where: object) -> CheckpointError:
     return CheckpointError(
-        f"shapes differ: the file's '{name}' is {list(tensor.shape)}, the network's '{key}' {list(value.shape)}",
+        f"the file's '{name}' has shape {list(tensor.shape)}, the network's '{key}' {list(value.shape)}",
         where=where,
         hint="another number of classes, depth or width",
     )

@@ -1,7 +1,7 @@
 """Rename tables: our module names to those of each foreign source.
 
-A table maps prefixes (ours -> theirs); the longest matching prefix of a key wins. It is written for the network
-that `params` describe, so it reads in both directions. `conv_norm` spells the two halves of one of our ConvNorms.
+A table maps prefixes (ours -> theirs); the longest matching prefix of a key wins. It is written for the
+network that `params` describe, so it reads in both directions. `conv_norm` spells the halves of our ConvNorm.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def stages(ours: str, theirs: str) -> Table:
     return {f"{ours}layer{stage}": f"{theirs}layer{stage}" for stage in range(1, 5)}
 
 
-# --- whole networks ---------------------------------------------------------------------------------------------
+# --- whole networks
 
 
 def vainf(params: ModelParams) -> Table:
@@ -134,7 +134,7 @@ def torchvision(params: ModelParams) -> Table:
     return table | conv_norm("aux.0.conv", "aux_classifier") | {"aux.0.classifier": "aux_classifier.4"}
 
 
-# --- ImageNet backbones -----------------------------------------------------------------------------------------
+# --- ImageNet backbones
 
 
 def torchvision_imagenet(params: ModelParams) -> Table:

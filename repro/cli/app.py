@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from repro.cli import benchmark, check, data, docs, doctor, evaluate, record, scaffold, sync, table, train
+from repro.cli import (
+    benchmark,
+    check,
+    checkpoint,
+    cost,
+    data,
+    docs,
+    doctor,
+    evaluate,
+    record,
+    scaffold,
+    sync,
+    table,
+    train,
+    weights,
+)
 
 app = typer.Typer(
     name="repro",
@@ -29,3 +44,6 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("benchmark")(benchmark.benchmark)
 app.command("prepare")(data.prepare)
 app.add_typer(data.app, name="data")
+app.command("cost")(cost.cost)
+app.add_typer(checkpoint.app, name="checkpoint")
+app.add_typer(weights.app, name="weights")

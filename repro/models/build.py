@@ -7,10 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from repro.models.dense_heads import dense_head
+from repro.models.densenet import DenseNet
 from repro.models.heads import AuxHead, DeepLabV3Head, DeepLabV3PlusHead, SumHead
 from repro.models.init import initialise
 from repro.models.mobilenet import MobileNetV2
 from repro.models.resnet import ResNet
+from repro.models.slim import ResNetV2
+from repro.models.vgg import VGG16, FullyConvolutionalHead
+from repro.models.xception import Xception65
 from repro.params.model import ModelParams
 
 BACKBONES: dict[str, Callable[[ModelParams], nn.Module]] = {
@@ -18,11 +23,18 @@ BACKBONES: dict[str, Callable[[ModelParams], nn.Module]] = {
     "resnet18": ResNet,
     "resnet50": ResNet,
     "resnet101": ResNet,
+    "resnet50-v2": ResNetV2,
+    "resnet101-v2": ResNetV2,
+    "xception65": Xception65,
+    "vgg16": VGG16,
+    "densenet": DenseNet,
 }
 HEADS: dict[str, Callable[[tuple[int, ...], int, ModelParams], nn.Module]] = {
+    "deeplabv1": FullyConvolutionalHead,
     "deeplabv2": SumHead,
     "deeplabv3": DeepLabV3Head,
     "deeplabv3plus": DeepLabV3PlusHead,
+    "densenet": dense_head,
 }
 
 
@@ -55,8 +67,10 @@ def build(params: ModelParams, *, num_classes: int) -> SegmentationNet:
     about H / 4 (DeepLabV3+, FPN) or H / output_stride.
     """
     outputs = num_classes + params.head.extra_classes
-    backbone = BACKBONES[params.backbone](params)
-    head = HEADS[params.family](backbone.channels, outputs, params)  # type: ignore[arg-type]
+    version = "-v2" if params.resnet.version == "v2" else ""
+    backbone = BACKBONES[params.backbone + version](params)
+    make_head = FullyConvolutionalHead if params.backbone == "vgg16" else HEADS[params.family]
+    head = make_head(backbone.channels, outputs, params)  # type: ignore[arg-type]
     aux = nn.ModuleList()
     if params.aux is not None:
         aux.append(AuxHead(backbone.channels[2], outputs, params.aux, params.head.norm))  # type: ignore

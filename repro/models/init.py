@@ -16,6 +16,8 @@ def initialise(net: nn.Module, params: ModelParams) -> None:
     draw = DRAWS[params.init]
     for name, conv in _convolutions(net):
         draw(conv, name.startswith("backbone."))
+    if params.init == "xavier":
+        _xavier_linear(net)
     if params.init == "mmsegmentation":
         _mmsegmentation_classifiers(net)
     if params.resnet.zero_init:
@@ -73,6 +75,14 @@ def _truncated(conv: nn.Conv2d, *, fan: str) -> object:
 def _xavier(conv: nn.Conv2d, backbone: bool) -> object:
     nn.init.xavier_uniform_(conv.weight)
     return _zero(conv.bias)
+
+
+def _xavier_linear(net: nn.Module) -> None:
+    """The squeeze-and-excitation layers of 003."""
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
 
 
 def _zero(bias: Tensor | None) -> object:

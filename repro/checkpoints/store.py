@@ -1,0 +1,168 @@
+"""The local store of foreign weights: `<home>/weights/<name>` and, beside each file, its sha256.
+
+`REPRO_HOME` moves the home; otherwise it is the platform's cache folder. ImageNet weights that the pages start
+from are known by name; whatever else a person has can be added.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.checkpoints.download import SHORTEST_HASH, Progress, download
+from repro.checkpoints.foreign import sha256_of
+from repro.errors import CheckpointError, DownloadError, UnknownNameError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A file that can be fetched. `sha256`: the first digits, as its publisher prints them in the file name."""
+
+    url: str
+    sha256: str
+    format: str
+    used_by: str
+
+
+_PYTORCH = "https://download.pytorch.org/models"
+_OPENMMLAB = "https://download.openmmlab.com/pretrain/third_party"
+
+KNOWN: dict[str, Weights] = {
+    "torchvision/mobilenet_v2": Weights(
+        url=f"{_PYTORCH}/mobilenet_v2-b0353104.pth",
+        sha256="b0353104",
+        format="torchvision-imagenet",
+        used_by="000-01",
+    ),
+    "torchvision/resnet18": Weights(
+        url=f"{_PYTORCH}/resnet18-f37072fd.pth",
+        sha256="f37072fd",
+        format="torchvision-imagenet",
+        used_by="our own experiments",
+    ),
+    "torchvision/resnet50": Weights(
+        url=f"{_PYTORCH}/resnet50-19c8e357.pth",
+        sha256="19c8e357",
+        format="torchvision-imagenet",
+        used_by="000-02",
+    ),
+    "torchvision/resnet101": Weights(
+        url=f"{_PYTORCH}/resnet101-5d3b4d8f.pth",
+        sha256="5d3b4d8f",
+        format="torchvision-imagenet",
+        used_by="000-03; stands in for the lost resnet101.npz of 003",
+    ),
+    "openmmlab/resnet18_v1c": Weights(
+        url=f"{_OPENMMLAB}/resnet18_v1c-b5776b93.pth",
+        sha256="b5776b93",
+        format="openmmlab-imagenet",
+        used_by="004, R-18",
+    ),
+    "openmmlab/resnet50_v1c": Weights(
+        url=f"{_OPENMMLAB}/resnet50_v1c-2cccc1ad.pth",
+        sha256="2cccc1ad",
+        format="openmmlab-imagenet",
+        used_by="001, 002, 004, R-50",
+    ),
+    "openmmlab/resnet101_v1c": Weights(
+        url=f"{_OPENMMLAB}/resnet101_v1c-e67eebb6.pth",
+        sha256="e67eebb6",
+        format="openmmlab-imagenet",
+        used_by="001, 002, 004, R-101",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A file in the store."""
+
+    name: str
+    path: Path
+    sha256: str
+    bytes: int
+
+
+def home() -> Path:
+    """`REPRO_HOME`, or the platform's cache folder."""
+    if chosen := os.environ.get("REPRO_HOME"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "deeplab-repro"
+    base = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else os.environ.get("XDG_CACHE_HOME")
+    return Path(base) / "deeplab-repro" if base else Path.home() / ".cache" / "deeplab-repro"
+
+
+def path_of(name: str) -> Path:
+    """Where the store keeps `name`; a name that leaves the store is refused."""
+    root = (home() / "weights").resolve()
+    path = (root / name).resolve()
+    if root not in path.parents:
+        raise CheckpointError(f"not a name for weights: '{name}'", allowed="letters, digits, / between parts")
+    return path
+
+
+def stored() -> Iterator[Stored]:
+    """Everything in the store, by name."""
+    root = (home() / "weights").resolve()
+    for note in sorted(root.rglob("*.sha256")):
+        path = note.with_suffix("")
+        if path.is_file():
+            name = path.relative_to(root).as_posix()
+            yield Stored(name=name, path=path, sha256=note.read_text().strip(), bytes=path.stat().st_size)
+
+
+def find(name: str) -> Path:
+    """The file of `name`, which must be in the store already."""
+    path = path_of(name)
+    if path.is_file():
+        return path
+    here = [entry.name for entry in stored()]
+    if name not in KNOWN:
+        raise UnknownNameError("weights", name, [*KNOWN, *here], hint="`repro weights add FILE --name NAME`")
+    raise CheckpointError(
+        f"the weights '{name}' are not here yet",
+        where=path,
+        hint=f"`repro weights get {name}`, or fetch {KNOWN[name].url} by hand and `repro weights add FILE --name {name}`",
+    )
+
+
+def get(name: str, *, progress: Progress | None = None) -> Path:
+    """The file of `name`, fetched if it is not in the store."""
+    path = path_of(name)
+    if path.is_file():
+        return path
+    if name not in KNOWN:
+        raise UnknownNameError("weights", name, KNOWN)
+    _note(path, download(KNOWN[name].url, path, sha256=KNOWN[name].sha256, progress=progress))
+    return path
+
+
+def add(file: Path, *, name: str, sha256: str | None = None) -> Stored:
+    """Copy a file that was fetched by hand into the store; a known name must have its known sha256."""
+    if not file.is_file():
+        raise CheckpointError("no such file", where=file)
+    wanted = sha256 or (KNOWN[name].sha256 if name in KNOWN else None)
+    found = sha256_of(file)
+    if wanted and not (len(wanted) >= SHORTEST_HASH and found.startswith(wanted.lower())):
+        raise DownloadError(
+            f"the file has another sha256: {found}",
+            where=file,
+            allowed=wanted,
+            hint="it is another file, or it was not fetched completely",
+        )
+    path = path_of(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    shutil.copyfile(file, part)
+    part.replace(path)
+    _note(path, found)
+    return Stored(name=name, path=path, sha256=found, bytes=path.stat().st_size)
+
+
+def _note(path: Path, sha256: str) -> None:
+    path.with_name(path.name + ".sha256").write_text(sha256 + "\n")

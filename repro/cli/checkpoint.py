@@ -1,0 +1,133 @@
+"""`repro checkpoint`: foreign weights, looked at and converted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.common import Json, console, emit_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from repro.params import Experiment
+
+app = typer.Typer(help="Look at other people's checkpoints and convert them.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="A .pth, .pt, .pth.tar or .safetensors file.")]
+
+
+@app.command()
+def inspect(file: File, json: Json = False) -> None:
+    """Say what FILE is: format, network, classes, entries, parameters, sha256. Nothing in it is run.
+
+    Example: repro checkpoint inspect best_deeplabv3plus_mobilenet_cityscapes_os16.pth
+    """
+    import dataclasses
+
+    from repro.checkpoints import inspect as look
+
+    values = dataclasses.asdict(look(file))
+    if json:
+        emit_json({"file": str(file)} | values)
+        return
+    for key, value in values.items():
+        console().print(f"{key:<11} {value}")
+
+
+@app.command()
+def convert(
+    file: File,
+    experiment: Annotated[str, typer.Option("--experiment", "-e", help="Whose network the weights are for.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Write this foreign format from our weights, e.g. mmsegmentation."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--format", help="Format of FILE; none: told from its names.")
+    ] = None,
+    drop_aux: Annotated[
+        bool, typer.Option("--drop-aux", help="Leave an auxiliary head of FILE out.")
+    ] = False,
+) -> None:
+    """Convert FILE into weights of an experiment's network, strictly; with --to, our weights back again.
+
+    Example: repro checkpoint convert released.pth --experiment loveda_r18_os8 -o model.safetensors
+    """
+    from repro.params import find_project, load_experiment
+
+    found = load_experiment(find_project(), experiment)
+    if to is not None:
+        _write_foreign(file, found, to, output)
+    else:
+        _write_ours(file, found, source, output, drop_aux=drop_aux)
+    console(stderr=True).print(f"wrote {output}")
+
+
+def _write_ours(
+    file: Path, experiment: Experiment, source: str | None, output: Path, *, drop_aux: bool
+) -> None:
+    from repro import checkpoints
+    from repro.checkpoints.foreign import sha256_of
+
+    state = checkpoints.read_checkpoint(file)
+    name = _format(source) if source else checkpoints.guess_format(state, file)
+    ours = _fresh(experiment) if checkpoints.FORMATS[name].scope == "backbone" else _shapes(experiment)
+    converted = checkpoints.convert(
+        state, ours, format_name=name, params=experiment.model, where=file, drop_aux=drop_aux
+    )
+    if checkpoints.FORMATS[name].scope == "backbone":
+        converted = ours | converted  # the head keeps its seeded first weights
+    note = {
+        "experiment": experiment.name,
+        "source": file.name,
+        "source_sha256": sha256_of(file),
+        "format": name,
+    }
+    checkpoints.save_model(output, converted, note)
+
+
+def _write_foreign(file: Path, experiment: Experiment, to: str, output: Path) -> None:
+    import torch
+
+    from repro import checkpoints
+
+    name = _format(to)
+    state, _ = checkpoints.load_model(file)
+    checkpoints.check_same_network(state, _shapes(experiment), where=file)
+    foreign = checkpoints.convert_back(state, format_name=name, params=experiment.model, where=file)
+    wrap = checkpoints.FORMATS[name].wrap
+    torch.save({"meta": {"experiment": experiment.name}, wrap: foreign} if wrap else foreign, output)
+
+
+def _format(name: str) -> str:
+    from repro.checkpoints import FORMATS
+    from repro.errors import UnknownNameError
+
+    if name not in FORMATS:
+        raise UnknownNameError("checkpoint format", name, FORMATS)
+    return name
+
+
+def _shapes(experiment: Experiment) -> dict[str, Tensor]:
+    """The state dict of the experiment's network, without memory."""
+    from repro.cli.measure import num_classes
+    from repro.models import build_on_meta
+
+    classes = num_classes(experiment, experiment.protocol)
+    return dict(build_on_meta(experiment.model, num_classes=classes).state_dict())
+
+
+def _fresh(experiment: Experiment) -> dict[str, Tensor]:
+    """The same with first values drawn from the experiment's seed."""
+    import torch
+
+    from repro.cli.measure import num_classes
+    from repro.models import build
+
+    torch.manual_seed(experiment.seed)
+    classes = num_classes(experiment, experiment.protocol)
+    return dict(build(experiment.model, num_classes=classes).state_dict())

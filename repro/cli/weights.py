@@ -1,0 +1,89 @@
+"""`repro weights`: the local store of weights that networks start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.common import Json, console, emit_json
+
+if TYPE_CHECKING:
+    from repro.checkpoints.download import Progress
+
+app = typer.Typer(help="Weights that networks start from: list, fetch, add.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List the weights that are known or stored, with their sha256 and who starts from them.
+
+    Example: repro weights list
+    """
+    from repro.checkpoints import store
+
+    here = {entry.name: entry for entry in store.stored()}
+    rows = [
+        {
+            "name": name,
+            "stored": name in here,
+            "sha256": here[name].sha256 if name in here else store.KNOWN[name].sha256,
+            "url": store.KNOWN[name].url if name in store.KNOWN else None,
+            "used_by": store.KNOWN[name].used_by if name in store.KNOWN else "added by hand",
+            "path": str(here[name].path) if name in here else None,
+        }
+        for name in sorted({*store.KNOWN, *here})
+    ]
+    if json:
+        emit_json({"store": str(store.home() / "weights"), "weights": rows})
+        return
+    console().print(f"store: {store.home() / 'weights'} (REPRO_HOME moves it)")
+    for row in rows:
+        mark = "here   " if row["stored"] else "to get "
+        console().print(f"{mark}  {row['name']:<28}  {str(row['sha256'])[:16]:<16}  {row['used_by']}")
+
+
+@app.command()
+def get(names: Annotated[list[str], typer.Argument(help="Names from `repro weights list`.")]) -> None:
+    """Fetch weights into the store; a broken download goes on where it stopped, and the sha256 must be right.
+
+    Example: repro weights get torchvision/resnet50
+    """
+    from repro.checkpoints import store
+
+    for name in names:
+        with _bar(name) as progress:
+            path = store.get(name, progress=progress)
+        console().print(str(path))
+
+
+@app.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="A file that you fetched yourself.")],
+    name: Annotated[str, typer.Option("--name", "-n", help="Its name in the store.")],
+    sha256: Annotated[
+        str | None, typer.Option(help="What it must be; needed for a name that is not known.")
+    ] = None,
+) -> None:
+    """Put a file into the store, verified: for machines without a way out.
+
+    Example: repro weights add resnet50-19c8e357.pth --name torchvision/resnet50
+    """
+    from repro.checkpoints import store
+
+    entry = store.add(file, name=name, sha256=sha256)
+    console().print(f"{entry.path}\nsha256 {entry.sha256}")
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Progress]:
+    """A bar on standard error: bytes, speed, time left."""
+    from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*Progress.get_default_columns()[:2], *columns, console=console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
