@@ -13,6 +13,8 @@ from repro.cli import (
     docs,
     doctor,
     evaluate,
+    links,
+    lint,
     record,
     scaffold,
     sync,
@@ -47,3 +49,6 @@ app.add_typer(data.app, name="data")
 app.command("cost")(cost.cost)
 app.add_typer(checkpoint.app, name="checkpoint")
 app.add_typer(weights.app, name="weights")
+app.command("lint")(lint.lint)
+app.command("import")(lint.import_)
+app.command("links")(links.links)

@@ -1,0 +1,75 @@
+"""`repro lint` and `repro import`: results pages, ours and other people's."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from repro.cli.common import Json, console, emit_json
+
+Pages = Annotated[list[Path] | None, typer.Argument(help="Markdown pages; none means the published ones.")]
+
+
+def lint(pages: Pages = None, json: Json = False) -> None:
+    """Find what is wrong in a results page: links, units, labels, numbers; exit 1 when anything is.
+
+    Example: repro lint README.md
+    """
+    from repro.errors import CheckFailed
+    from repro.reports.lint import lint as lint_text
+
+    texts = {str(path): read_page_text(path) for path in pages} if pages else published_texts()
+    found = [(name, problem) for name, text in texts.items() for problem in lint_text(text)]
+    if json:
+        emit_json([{"page": name, **vars(problem)} for name, problem in found])
+    else:
+        sys.stdout.writelines(f"{name}:{one.line}: {one.rule}: {one.text}\n" for name, one in found)
+    if found:
+        raise CheckFailed(f"{len(found)} problems in {len({name for name, _ in found})} pages")
+    console(stderr=True).print(f"nothing wrong in {len(texts)} pages")
+
+
+def import_(
+    page: Annotated[Path, typer.Argument(help="A markdown page with result tables.")],
+    source: Annotated[str, typer.Option(help="Short id of the new source; rows become ID-01, ID-02, ...")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; none prints.")] = None,
+) -> None:
+    """Turn a results page into typed rows, kept byte for byte.
+
+    Example: repro import README.md --source mine -o page-mine.json
+    """
+    from repro.published.take import take
+    from repro.published.write import page_json
+
+    raw = take(read_page_text(page), source=source, origin=page.name)
+    text = page_json(raw)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    out.write_text(text, encoding="utf-8")
+    measured = sum(bool(row["metrics"]) for row in raw["rows"].values())
+    console(stderr=True).print(
+        f"{len(raw['tables'])} tables, {len(raw['rows'])} rows, {measured} with a metric: {out}"
+    )
+
+
+def read_page_text(path: Path) -> str:
+    """The text of a page; a missing or binary one is a DataError."""
+    from repro.errors import DataError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError("no such page", where=path) from None
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise DataError(f"not a text page: {error}", where=path) from None
+
+
+def published_texts() -> dict[str, str]:
+    from repro.published import pages
+    from repro.published.write import page_markdown
+
+    return {f"page-{page.id}.md": page_markdown(page) for page in pages()}

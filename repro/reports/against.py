@@ -1,0 +1,196 @@
+"""The results of this tree against those of a git revision, image by image.
+
+A drop fails when it is larger than the band and significant: the 95 % interval of the difference, from a
+paired bootstrap over images, lies below zero. The matrices of the old revision come from DVC's cache; where
+they are not there, a drop larger than the band cannot be compared, and that is no pass.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from repro.errors import RecordError, ReproError
+from repro.params.project import Project
+from repro.records import Record, default_band, from_json
+from repro.records.make import measured_value
+from repro.reports.gate import Finding, finding, row_line
+from repro.reports.links import locked_md5, locked_md5_text
+from repro.reports.results import Results
+
+LEVEL = 0.95
+RESAMPLES = 2_000  # the 2.5 % quantile is then 50 resamples deep
+
+
+def compare(results: Results, rev: str, names: Iterable[str]) -> list[Finding]:
+    """Findings on `names` and on every experiment that only `rev` has a record of."""
+    root = results.project.root
+    commit = _resolve(root, rev)
+    old = _records_at(root, commit)
+    wanted = sorted({*names, *(old.keys() - results.records.keys() - results.damaged.keys())})
+    return [_compare_one(results, name, old.get(name), commit, rev) for name in wanted]
+
+
+def _compare_one(
+    results: Results, name: str, old: Record | RecordError | None, commit: str, rev: str
+) -> Finding:
+    new = results.records.get(name)
+    if isinstance(old, RecordError):
+        return _finding(results, name, "incomparable", f"the record at {rev} is damaged: {old.what}")
+    if old is None:
+        return finding(results, name)  # nothing before: judged by its own reference
+    if new is None:
+        damaged = results.damaged.get(name)
+        return _finding(
+            results,
+            name,
+            "incomparable",
+            damaged.what if damaged else f"{rev} has a record, this tree has none",
+        )
+    for what in ("dataset_fingerprint", "split", "protocol_hash", "kind"):
+        if getattr(new, what) != getattr(old, what):
+            return _finding(results, name, "incomparable", f"{what} differs from {rev}")
+    return _difference(results, new, old, commit, rev)
+
+
+def _difference(results: Results, new: Record, old: Record, commit: str, rev: str) -> Finding:
+    metric = old.primary
+    before, after = (measured_value(record.metrics, old.expectation) for record in (old, new))
+    band = old.expectation.band if old.expectation else default_band(old.kind, old.dataset).value
+    base = {"metric": metric, "measured": after, "reference": before, "band": band}
+    name = new.experiment
+    if before is None or after is None:
+        return _finding(results, name, "incomparable", f"no {metric} in one of the two", **base)
+    if abs(after - before) <= band + 1e-9:
+        return _finding(results, name, "reproduced", f"within the band of {rev}", **base)
+    if after > before:
+        return _finding(results, name, "improved", f"above the band of {rev}", **base)
+    try:
+        low, high = _paired_interval(results.project, name, commit, old, metric)
+    except ReproError as error:
+        return _finding(results, name, "incomparable", f"larger than the band, and {error.what}", **base)
+    interval = f"95 % interval of the difference {low:+.2f} to {high:+.2f}"
+    return _finding(results, name, "regressed" if high < 0 else "reproduced", interval, **base)
+
+
+def _finding(results: Results, name: str, verdict: str, reason: str, **fields: object) -> Finding:
+    file = f"experiments/{name}/params.yaml"
+    declared = results.experiments.get(name)
+    return Finding(
+        experiment=name,
+        verdict=verdict,  # type: ignore[arg-type]
+        reason=reason,
+        dataset=results.dataset(name),
+        rows=declared.rows if declared else (),
+        file=file,
+        line=row_line(results.project.root / file),
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def _paired_interval(
+    project: Project, name: str, commit: str, record: Record, metric: str
+) -> tuple[float, float]:
+    """95 % interval of new - old mIoU over the same resampled images."""
+    import numpy as np
+
+    from repro.evaluation.bootstrap import counts, miou_draws
+    from repro.evaluation.files import read_confusions
+    from repro.evaluation.metrics import chosen_classes
+
+    suffix = metric.removeprefix("mIoU")
+    new = read_confusions(_current_matrices(project, name))
+    old = read_confusions(_matrices_at(project, name, commit))
+    if new.ids != old.ids or new.classes != old.classes or suffix not in new.confusions:
+        raise RecordError("the matrices are not of the same images and classes")
+    chosen = chosen_classes(new.classes, tuple(record.protocol.get("mean_over") or ()))
+    absent = record.protocol.get("absent", "skip")
+    draws = [
+        miou_draws(counts(one.confusions[suffix], chosen), resamples=RESAMPLES, absent=absent)
+        for one in (old, new)
+    ]
+    tail = (1 - LEVEL) / 2
+    low, high = np.nanquantile(draws[1] - draws[0], (tail, 1 - tail))
+    return float(low), float(high)
+
+
+def _current_matrices(project: Project, name: str) -> Path:
+    path = project.experiments / name / "confusion.npz"
+    if path.is_file():
+        return path
+    return _cached(project.root, locked_md5(path.with_name("dvc.lock"), path.name), f"{path.name} of {name}")
+
+
+def _matrices_at(project: Project, name: str, commit: str) -> Path:
+    lock = _git(project.root, "show", f"{commit}:experiments/{name}/dvc.lock").decode()
+    return _cached(
+        project.root, locked_md5_text(lock, "confusion.npz"), f"confusion.npz of {name} at {commit[:9]}"
+    )
+
+
+def _cached(root: Path, md5: str | None, what: str) -> Path:
+    """The file with this md5 in DVC's local cache."""
+    path = _cache(root) / "files" / "md5" / (md5 or "-")[:2] / (md5 or "-")[2:]
+    if not path.is_file():
+        raise RecordError(
+            f"{what} is not in DVC's cache", where=path, hint="`dvc fetch --all-commits` gets it"
+        )
+    return path
+
+
+def _cache(root: Path) -> Path:
+    for config_name in ("config.local", "config"):
+        config = configparser.ConfigParser()
+        config.read(root / ".dvc" / config_name)
+        folder = config.get("cache", "dir", fallback=None)
+        if folder:
+            return (root / ".dvc" / folder).resolve()
+    return root / ".dvc" / "cache"
+
+
+def _resolve(root: Path, rev: str) -> str:
+    try:
+        return (
+            _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
+            .decode()
+            .strip()
+        )
+    except ReproError:
+        raise ReproError(
+            f"'{rev}' is no git revision here", where=root, hint="`git fetch` may be needed"
+        ) from None
+
+
+def _records_at(root: Path, commit: str) -> dict[str, Record | RecordError]:
+    """Every record of a revision, read with two git processes."""
+    listed = _git(root, "ls-tree", "--name-only", commit, "reports/rows/").decode().split()
+    paths = [path for path in listed if path.endswith(".json")]
+    wanted = "".join(f"{commit}:{path}\n" for path in paths).encode()
+    rest = _git(root, "cat-file", "--batch", feed=wanted) if paths else b""
+    found: dict[str, Record | RecordError] = {}
+    for path in paths:
+        header, _, rest = rest.partition(b"\n")
+        size = int(header.split()[2])
+        found[Path(path).stem] = _parsed(rest[:size], f"{commit[:9]}:{path}")
+        rest = rest[size + 1 :]
+    return found
+
+
+def _parsed(content: bytes, where: str) -> Record | RecordError:
+    try:
+        return from_json(json.loads(content), where)
+    except RecordError as error:
+        return error
+    except ValueError as error:
+        return RecordError(f"not a record: {error}", where=where)
+
+
+def _git(root: Path, *arguments: str, feed: bytes = b"") -> bytes:
+    done = subprocess.run(["git", *arguments], cwd=root, input=feed, capture_output=True)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ReproError(f"git {arguments[0]} failed: {said[0] if said else done.returncode}", where=root)
+    return done.stdout

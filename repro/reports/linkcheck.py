@@ -1,0 +1,102 @@
+"""Do published links still lead somewhere? `repro links --check`.
+
+HEAD first, then a one-byte GET for servers that refuse HEAD; retries with growing pauses; a mirror of the
+same row may stand in for a dead link. Not reached is not dead: without a network nothing is called dead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from repro.published import Row
+
+State = Literal["ok", "dead", "unreached"]
+TRIES = 3
+_GONE = frozenset({404, 410, 451})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A published link of one row."""
+
+    row: str
+    role: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What became of a link: its state, and why in a few words."""
+
+    link: Link
+    state: State
+    detail: str
+    mirror: str | None = None
+
+
+Ask = Callable[[str, str], int]  # (method, url) -> HTTP status; raises OSError when nothing answers
+
+
+def links_of(rows: Iterable[Row]) -> list[Link]:
+    """Every link of the rows that has a target."""
+    return [Link(row=row.id, role=role, url=url) for row in rows for role, url in row.links.items()]
+
+
+def check_links(
+    links: Sequence[Link], *, ask: Ask | None = None, pause: float = 1.0, workers: int = 8
+) -> list[Checked]:
+    """The state of every link, each address asked once; dead ones with their row's living mirror."""
+    asked = ask or http_status
+    urls = list(dict.fromkeys(link.url for link in links))
+    with ThreadPoolExecutor(workers) as pool:
+        states = dict(zip(urls, pool.map(lambda url: _state(url, asked, pause), urls), strict=True))
+    checked = [Checked(link=link, state=states[link.url][0], detail=states[link.url][1]) for link in links]
+    return [_with_mirror(one, checked) for one in checked]
+
+
+def _with_mirror(one: Checked, all_checked: Sequence[Checked]) -> Checked:
+    roles = {"model": "model_mirror", "model_mirror": "model"}
+    other = [
+        found.link.url
+        for found in all_checked
+        if found.link.row == one.link.row
+        and found.link.role == roles.get(one.link.role)
+        and found.state == "ok"
+    ]
+    return replace(one, mirror=other[0]) if one.state == "dead" and other else one
+
+
+def _state(url: str, ask: Ask, pause: float) -> tuple[State, str]:
+    """HEAD, else GET; server errors and silence are tried again."""
+    detail = ""
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(pause * 2 ** (attempt - 1))
+        try:
+            status = ask("HEAD", url)
+            if status in (400, 403, 405, 501):  # some servers refuse HEAD alone
+                status = ask("GET", url)
+        except OSError as error:
+            detail = f"could not reach: {type(error).__name__}"
+            continue
+        detail = f"HTTP {status}"
+        if status < 400:
+            return "ok", detail
+        if status in _GONE:
+            return "dead", detail
+    return "unreached", detail
+
+
+def http_status(method: str, url: str) -> int:
+    """Status after redirects; a GET asks for the first byte only and does not read it."""
+    import requests
+
+    headers = {"Range": "bytes=0-0"} if method == "GET" else {}
+    with requests.request(
+        method, url, headers=headers, allow_redirects=True, timeout=15, stream=True
+    ) as answer:
+        return answer.status_code

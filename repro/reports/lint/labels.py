@@ -1,0 +1,104 @@
+"""Rules about labels and the shape of tables."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from repro.published.markdown import MarkdownTable
+from repro.reports.lint.reading import Problem, Rule, datasets, described, label, metric_columns
+
+_SLIPS = {
+    r"\.\.": "a doubled dot",
+    r"\.(py|sh|ya?ml|ckpt|pth)$": "the suffix of a file",
+    r"[ÃÂï][\x80-\xbf]|ï¼|â€": "text in a wrong encoding",
+    r"(?i)ac?turall?y|actually": "a label that corrects itself",
+}
+_MISSPELT = re.compile(
+    r"(?i)\b\w*(comming|offical|termiat|terminat(?!e|i)|acturally|baselline|recieve|seperat|paramter|flippling"
+    r"|accurracy|resutls?|segmention|convolutoin|trainning|occured|lenght|widht|heigth|validaton)\w*"
+)
+
+
+def duplicate_label(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """Rows of one table that call themselves the same, or a long label in two tables."""
+    for table in found:
+        counts = Counter(label(row) for row in table.rows)
+        for row in table.rows:
+            if counts[label(row)] > 1:
+                text = f"'{label(row)}' stands {counts[label(row)]} times in the table"
+                yield Problem(rule="duplicate-label", line=row.number, text=text)
+    home: dict[str, set[int]] = defaultdict(set)
+    lines: dict[str, list[int]] = defaultdict(list)
+    for table in found:
+        for row in table.rows:
+            home[label(row)].add(table.number)
+            lines[label(row)].append(row.number)
+    for name in (name for name in home if len(home[name]) > 1 and name.count(".") > 1):  # names of runs
+        for line in lines[name]:
+            yield Problem(rule="duplicate-label", line=line, text=f"'{name}' stands in several tables")
+
+
+def wrong_table(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """A row that names a data set which its section does not."""
+    for table in found:
+        section = datasets(f"{table.section} {table.title}")
+        for row in table.rows:
+            foreign = datasets(label(row)) - section
+            if section and foreign:
+                text = f"'{label(row)}' names {'/'.join(sorted(foreign))} under '{table.title}'"
+                yield Problem(rule="wrong-table", line=row.number, text=text)
+
+
+def slip(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """Labels and cells with doubled dots, file suffixes, wrong encodings, misspellings, contradictions."""
+    for table in found:
+        for row in table.rows:
+            for pattern, what in _SLIPS.items():
+                text = described(row) if what.endswith("encoding") else label(row)
+                if re.search(pattern, text):
+                    yield Problem(rule="slip", line=row.number, text=f"{what}: '{described(row)[:100]}'")
+            for word in _MISSPELT.finditer(described(row)):
+                yield Problem(rule="slip", line=row.number, text=f"misspelt: '{word[0]}'")
+            sizes = set(re.findall(r"ima?ge?size(\d+)", label(row)))
+            if len(sizes) > 1:
+                text = f"two sizes in one label: {', '.join(sorted(sizes))}"
+                yield Problem(rule="slip", line=row.number, text=text)
+        for word in _MISSPELT.finditer(f"{table.header} {table.title}"):
+            yield Problem(rule="slip", line=table.number, text=f"misspelt: '{word[0]}'")
+
+
+def shape(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """More or fewer cells than the header has, and rules between rows."""
+    for table in found:
+        width = len(table.columns)
+        for line in table.body:
+            if line.is_rule:
+                yield Problem(rule="mid-rule", line=line.number, text="this rule is shown as a row of dashes")
+            elif len(line.cells) > width:
+                extra = ", ".join(cell[:40] or "(empty)" for cell in line.cells[width:])
+                yield Problem(
+                    rule="beyond-header", line=line.number, text=f"cells beyond the header: {extra}"
+                )
+            elif len(line.cells) < width:
+                text = f"{len(line.cells)} cells under {width} columns: a value stands in a wrong column"
+                yield Problem(rule="missing-cell", line=line.number, text=text)
+
+
+def no_metric(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """A table among result tables that has no metric: its rows are no results."""
+    if not any(metric_columns(table) for table in found):
+        return
+    for table in (table for table in found if not metric_columns(table)):
+        for row in table.rows:
+            yield Problem(rule="no-metric", line=row.number, text=f"'{label(row)}': no column holds a metric")
+
+
+RULES: dict[str, Rule] = {
+    "duplicate-label": duplicate_label,
+    "wrong-table": wrong_table,
+    "slip": slip,
+    "shape": shape,
+    "no-metric": no_metric,
+}

@@ -1,0 +1,58 @@
+"""Rules about links."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from repro.published.markdown import Line, MarkdownTable
+from repro.published.markdown import links as links_of
+from repro.reports.lint.reading import Problem, Rule, backbones, described, label
+
+
+def shared_link(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """The same artefact behind rows that name different models or stand in different tables."""
+    users: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for table, row, _, url in _links(found):
+        if url:
+            users[url].append((row.number, f"{table.title} / {label(row)}"))
+    for url, rows in users.items():
+        if len({name for _, name in rows}) > 1:
+            for line, name in rows:
+                others = "; ".join(f"{other} (line {at})" for at, other in rows if at != line)
+                yield Problem(rule="shared-link", line=line, text=f"{name}: {url} also serves {others}")
+
+
+def wrong_backbone(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """A link whose file name says another backbone than the row."""
+    for _, row, text, url in _links(found):
+        said, named = backbones(described(row)), backbones(url.rsplit("/", 1)[-1].split("?")[0])
+        if said and named and not said & named:
+            words = f"the row says {_listed(said)}, the file of link '{text}' {_listed(named)}: {url}"
+            yield Problem(rule="wrong-backbone", line=row.number, text=words)
+
+
+def empty_link(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """A link without a target."""
+    for _, row, text, url in _links(found):
+        if not url.strip():
+            yield Problem(rule="empty-link", line=row.number, text=f"'[{text}]()' leads nowhere")
+
+
+def _links(found: Sequence[MarkdownTable]) -> Iterator[tuple[MarkdownTable, Line, str, str]]:
+    for table in found:
+        for row in table.rows:
+            for cell in row.cells:
+                for text, url in links_of(cell):
+                    yield table, row, text, url
+
+
+def _listed(names: set[str]) -> str:
+    return "/".join(sorted(names))
+
+
+RULES: dict[str, Rule] = {
+    "shared-link": shared_link,
+    "wrong-backbone": wrong_backbone,
+    "empty-link": empty_link,
+}

@@ -1,0 +1,221 @@
+"""Rules about numbers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from repro.published.markdown import Line, MarkdownTable
+from repro.reports.lint.reading import (
+    EMPTY,
+    Problem,
+    Rule,
+    cell,
+    dense,
+    depth,
+    has_number,
+    label,
+    metric_columns,
+    unit,
+    value,
+    without_depth,
+)
+
+_SIZES = re.compile(r"(?i)params|^mem")
+_FLOPS = re.compile(r"(?i)^flops")
+_SPEEDS = re.compile(r"(?i)fps|speed|time")
+_DIMENSIONED = re.compile(r"(?i)params|^size|^flops|^mem|time|speed")
+
+
+def not_a_number(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """A metric or parameter cell that holds words, a mark of doubt, emphasis or several numbers."""
+    for table in found:
+        columns = [*metric_columns(table), *_titled(table, _SIZES)]
+        for row, column in ((row, column) for row in table.rows for column in columns):
+            text, title = cell(row, column), table.columns[column]
+            if text not in EMPTY and value(text) is None:
+                what = "not a single number" if has_number(text) else "not a number"
+                yield Problem(rule="not-a-number", line=row.number, text=f"{title}: '{text}' is {what}")
+            if column < len(row.cells) and "**" in row.cells[column]:
+                text = f"{title}: '{row.cells[column][:40]}' is emphasised"
+                yield Problem(rule="emphasis", line=row.number, text=text)
+
+
+def empty(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """A row without any metric; and a cell without a number where other rows have one."""
+    for table in found:
+        metrics = metric_columns(table)
+        for row in table.rows:
+            if metrics and all(cell(row, column) in EMPTY for column in metrics):
+                yield Problem(
+                    rule="empty-metric", line=row.number, text=f"'{label(row)}': no metric is given"
+                )
+        for column, title in enumerate(table.columns):
+            texts = [(row, cell(row, column)) for row in table.rows]
+            if column and any(value(text) is not None for _, text in texts):
+                for row, text in texts:
+                    if text in EMPTY:
+                        words = f"{title}: '{text}' where other rows have a number"
+                        yield Problem(rule="empty-cell", line=row.number, text=words)
+
+
+def impossible(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """A metric above 100 or anything below 0; multi-scale and flip below single scale."""
+    for table in found:
+        metrics = metric_columns(table)
+        for row in table.rows:
+            for column, title in list(enumerate(table.columns))[1:]:
+                number = value(cell(row, column))
+                if number is not None and (number < 0 or (column in metrics and number > 100)):
+                    yield Problem(rule="impossible", line=row.number, text=f"{title}: {number:g} cannot be")
+            yield from _worse_with_flip(table, row, metrics)
+
+
+def _worse_with_flip(table: MarkdownTable, row: Line, metrics: list[int]) -> Iterator[Problem]:
+    flips = [column for column in metrics if "flip" in table.columns[column].lower()]
+    plain = [column for column in metrics if column not in flips]
+    if flips and plain:
+        single, multiple = value(cell(row, plain[0])), value(cell(row, flips[0]))
+        if single is not None and multiple is not None and multiple < single:
+            text = f"multi-scale + flip {multiple:g} is below single scale {single:g}"
+            yield Problem(rule="order", line=row.number, text=text)
+
+
+def mixed_units(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """Fractions and percent in one column, or in columns of one name."""
+    columns: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for table in found:
+        for column in metric_columns(table):
+            for row in table.rows:
+                text = cell(row, column)
+                number = value(text)
+                if number is not None and number > 0:
+                    scaled = number if unit(text) != "%" or number > 1 else 100 * number
+                    columns[table.columns[column]].append((row.number, scaled))
+    for title, numbers in columns.items():
+        fractions = [line for line, number in numbers if number <= 1]
+        if 0 < len(fractions) < len(numbers):
+            for line in fractions:
+                yield Problem(rule="mixed-units", line=line, text=f"{title}: a fraction among percentages")
+
+
+def missing_unit(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """Fractions that are not announced, numbers without a unit, FLOPs without size and convention."""
+    for table in found:
+        for column, title in enumerate(table.columns):
+            texts = [cell(row, column) for row in table.rows]
+            bare = [number for text in texts if (number := value(text)) is not None and not unit(text)]
+            if column in metric_columns(table) and bare and max(bare) <= 1:
+                words = f"{title}: fractions, and the header does not say so"
+                yield Problem(rule="missing-unit", line=table.number, text=words)
+            elif _DIMENSIONED.search(title) and bare and "(" not in title:
+                yield Problem(rule="missing-unit", line=table.number, text=f"{title}: numbers without a unit")
+        for row, column in _cells(table, _FLOPS):
+            if value(cell(row, column)) is not None:
+                words = (
+                    f"FLOPs '{cell(row, column)}': neither input size nor multiply-add or operation is said"
+                )
+                yield Problem(rule="missing-unit", line=row.number, text=words)
+
+
+def depth_order(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """A deeper network below a shallower one in the first metric, all else equal."""
+    for table in found:
+        groups: dict[str, list[tuple[int, float, int]]] = defaultdict(list)
+        for row in table.rows if metric_columns(table) else ():
+            number, layers = value(cell(row, metric_columns(table)[0])), depth(label(row))
+            if number is not None and layers is not None:
+                groups[without_depth(label(row))].append((layers, number, row.number))
+        for rows in groups.values():
+            for (small, low, _), (large, high, line) in pairwise(sorted(rows)):
+                if small < large and high < low:
+                    text = f"depth {large} has {high:g}, depth {small} has {low:g}"
+                    yield Problem(rule="order", line=line, text=text)
+
+
+def other_size(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """One network with several sizes, or two networks with one size."""
+    sizes: dict[tuple[str, ...], list[tuple[float, Line]]] = defaultdict(list)
+    growths: dict[tuple[str, float], list[tuple[int, Line]]] = defaultdict(list)
+    for table in found:
+        for row, column in _cells(table, _SIZES):
+            number = value(cell(row, column))
+            if number is None:
+                continue
+            sizes[_network(table, row, column)].append((number, row))
+            if found_dense := dense(label(row)):
+                growths[found_dense[0], number].append((_growth(label(row), found_dense[1]), row))
+    for network, rows in sizes.items():
+        usual = Counter(number for number, _ in rows).most_common(1)[0][0]
+        for number, row in rows:
+            if _apart(network, number, usual):
+                text = f"{number:g}, where rows of the same network have {usual:g}"
+                yield Problem(rule="other-size", line=row.number, text=text)
+    for (_, number), named in growths.items():
+        if len({growth for growth, _ in named}) > 1:
+            for growth, row in named:
+                text = f"{number:g} at growth {growth} and at another growth: one is wrong"
+                yield Problem(rule="other-size", line=row.number, text=text)
+
+
+def repeated_speed(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """The same measured speed, to the last digit, in two rows: copied."""
+    seen: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for table in found:
+        for row, column in _cells(table, _SPEEDS):
+            text = cell(row, column)
+            if value(text) is not None and "." in text:
+                seen[table.columns[column], text].append(row.number)
+    for (title, text), lines in seen.items():
+        for line in lines if len(lines) > 1 else ():
+            yield Problem(
+                rule="repeated-speed", line=line, text=f"{title}: {text} stands in {len(lines)} rows"
+            )
+
+
+def _cells(table: MarkdownTable, pattern: re.Pattern[str]) -> Iterator[tuple[Line, int]]:
+    return ((row, column) for row in table.rows for column in _titled(table, pattern))
+
+
+def _titled(table: MarkdownTable, pattern: re.Pattern[str]) -> list[int]:
+    return [column for column, title in enumerate(table.columns) if column and pattern.search(title)]
+
+
+def _apart(network: tuple[str, ...], number: float, usual: float) -> bool:
+    """More than 5 % apart; labels of runs do not name the network, so there only what looks like a slip."""
+    most = 0.3 if network[-1] == "" else 10.0
+    return 0.05 < abs(number - usual) / usual < most
+
+
+def _growth(text: str, growth: int) -> int:
+    """The growth a label means: 'dense30k36(actually48)' means 48."""
+    said = re.search(r"k\d+\(\D*(\d+)\)", text)
+    return int(said[1]) if said else growth
+
+
+def _network(table: MarkdownTable, row: Line, column: int) -> tuple[str, ...]:
+    """What must agree for two sizes to be of one network: title, label without data set and schedule."""
+    text = label(row).lower()
+    if "dense" in text:
+        return (text, table.columns[column], "")  # too many variants to call two labels one network
+    family = re.split(r"[.\s(]", text)[0]
+    crop = next((cell(row, i) for i, title in enumerate(table.columns) if "crop" in title.lower()), "")
+    return (table.columns[column].split("(")[0], family, str(_default_depth(text)), crop)
+
+
+def _default_depth(text: str) -> int:
+    return {100: 101}.get(depth(text) or 101, depth(text) or 101)
+
+
+RULES: dict[str, Rule] = {
+    "not-a-number": not_a_number,
+    "empty": empty,
+    "impossible": impossible,
+    "mixed-units": mixed_units,
+    "missing-unit": missing_unit,
+    "order": depth_order,
+    "other-size": other_size,
+    "repeated-speed": repeated_speed,
+}

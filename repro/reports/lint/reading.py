@@ -1,0 +1,111 @@
+"""What the rules read in a table: labels, numbers, backbones, data sets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from repro.published.markdown import Line, MarkdownTable
+from repro.reports.grid import plain
+
+METRIC = re.compile(r"(?i)m?iou\b|\bacc(uracy)?\b|\bdice\b|^(pre|after|ap|f1)\b")
+EMPTY = frozenset({"", "-", "–", "—", "N/A", "n/a", "NA", "null", "None", "TBD"})
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+_QUANTITY = re.compile(r"([-+]?\d+(?:\.\d+)?)\s*(%|[A-Za-z/]*)")
+_DEPTH = re.compile(r"(?i)(?:resnet|res|r)[-_]?(18|34|50|100|101|152)(?!\d)")
+_DENSE = re.compile(r"(?i)dense(?:net)?(\d+)k(\d+)")
+_METHOD = re.compile(r"(?i)(deep|fcn|psp|u-?net|upernet|segformer|mask)[\w+ ]*")  # a method, no backbone
+_OTHERS = re.compile(r"(?i)mobilenet|xception|vgg|hrnet|swin")
+DATASETS = {
+    "camvid": "camvid",
+    "cityscapes": "cityscapes",
+    "city": "cityscapes",
+    "cs": "cityscapes",
+    "voc": "voc",
+    "pascal": "voc",
+    "ade20k": "ade20k",
+    "ade": "ade20k",
+    "loveda": "loveda",
+    "potsdam": "potsdam",
+    "vaihingen": "vaihingen",
+    "isaid": "isaid",
+    "aerial": "aerial",
+    "inria": "aerial",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One finding: rule, 1-based line of the page, and what is wrong in plain words."""
+
+    rule: str
+    line: int
+    text: str
+
+
+Rule = Callable[[Sequence[MarkdownTable]], Iterator[Problem]]
+
+
+def label(row: Line) -> str:
+    """What a row calls itself: its first cell, or its second where the first names the method alone."""
+    return cell(row, 1 if _METHOD.fullmatch(cell(row, 0)) and len(row.cells) > 1 else 0)
+
+
+def described(row: Line) -> str:
+    """All describing text of a row: every cell without its link targets."""
+    return " ".join(plain(cell) for cell in row.cells)
+
+
+def cell(row: Line, column: int) -> str:
+    """The text of a cell without markup; empty where the row is too short."""
+    return plain(row.cells[column]).strip() if column < len(row.cells) else ""
+
+
+def value(text: str) -> float | None:
+    """The number of a cell that holds nothing but one number, with or without a unit."""
+    found = _QUANTITY.fullmatch(text.strip())
+    return float(found[1]) if found else None
+
+
+def unit(text: str) -> str:
+    """The unit printed with a number: '%', 'G', 'ms', or nothing."""
+    found = _QUANTITY.fullmatch(text.strip())
+    return found[2] if found else ""
+
+
+def has_number(text: str) -> bool:
+    return bool(_NUMBER.search(text))
+
+
+def metric_columns(table: MarkdownTable) -> list[int]:
+    """Columns whose title names a quality metric; never the first one, which names the row."""
+    return [i for i, title in enumerate(table.columns) if i and METRIC.search(title)]
+
+
+def backbones(text: str) -> set[str]:
+    """Backbones that a text names: {'50'}, {'mobilenet'}, {'dense30k48'}."""
+    depths = {"101" if depth == "100" else depth for depth in _DEPTH.findall(text)}
+    dense = {f"dense{blocks}k{growth}" for blocks, growth in _DENSE.findall(text)}
+    return depths | dense | {name.lower() for name in _OTHERS.findall(text)}
+
+
+def depth(text: str) -> int | None:
+    """Depth of the residual network that a text names."""
+    found = _DEPTH.search(text)
+    return int(found[1]) if found else None
+
+
+def without_depth(text: str) -> str:
+    return _DEPTH.sub("*", text)
+
+
+def dense(text: str) -> tuple[str, int] | None:
+    """('30', 48) of 'dense30k48'."""
+    found = _DENSE.search(text)
+    return (found[1], int(found[2])) if found else None
+
+
+def datasets(text: str) -> set[str]:
+    """Data sets that a text names."""
+    return {DATASETS[word] for word in re.split(r"[\W_\d]+", text.lower()) if word in DATASETS}
