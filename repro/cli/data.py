@@ -136,6 +136,60 @@ def verify(
         raise CheckFailed(f"the same image lies in two splits: {shared}", allowed="disjoint splits")
 
 
+@app.command("get")
+def get(name: Dataset) -> None:
+    """Fetch the owner's archives (where that is allowed without an account) and link them as data/NAME."""
+    from repro.datasets import dataset_module
+    from repro.datasets.download import fetch
+    from repro.errors import DownloadError
+    from repro.params import find_project
+
+    project, downloads = find_project(), dataset_module(name).DOWNLOADS
+    free = [download for download in downloads if download.url]
+    rest = [download for download in downloads if not download.url]
+    by_hand = "; ".join(f"{download.name} from {download.page}" for download in rest)
+    if not free:
+        hint = f"then `repro data link {name} FOLDER`" if rest else "`repro data synthetic` makes it"
+        raise DownloadError(f"{name} has no anonymous download", where=by_hand or None, hint=hint)
+    folder = project.root / ".repro" / "downloads" / name
+    with _progress() as tell:
+        for download in free:
+            fetch(download, folder, progress=tell)
+    _set_link(project.data / name, folder)
+    console().print(f"linked {project.data / name} -> {folder}")
+    if rest:
+        console().print(f"still needed, into {folder}: {by_hand}")
+
+
+@app.command("stats")
+def stats(
+    name: Dataset,
+    picture: Annotated[Path | None, typer.Option(help="Also draw the frequencies into this PNG.")] = None,
+    json_: Json = False,
+) -> None:
+    """Count the classes and sizes of the prepared splits; prints markdown."""
+    from repro.datasets import dataset_module
+    from repro.datasets import stats as module
+    from repro.datasets.archive import Split
+    from repro.errors import DataError
+    from repro.params import find_project
+
+    dataset_module(name)
+    paths = sorted((find_project().prepared / name).glob("*.zip"))
+    if not paths:
+        raise DataError(f"{name} is not prepared", hint=f"`repro prepare {name}`")
+    splits = [Split.open(path) for path in paths]
+    with _progress() as tell:
+        found = [module.stats(split, progress=tell) for split in splits]
+    if picture:
+        module.picture(splits[0].classes, found, picture)
+    if json_:
+        return emit_json(
+            {s.split: dict(zip(splits[0].classes, s.share.tolist(), strict=True)) for s in found}
+        )
+    print(module.markdown(splits[0].classes, found), end="")
+
+
 def _present(project: Project) -> list[str]:
     from repro.datasets import DATASETS
 
@@ -187,7 +241,7 @@ def _print(findings: Findings) -> None:
         out.print(f"  {f.split}: {count} images, {sizes}, {f.decoded} decoded, {_values(f.histogram)}")
         for note in f.notes[:3]:
             out.print(f"    note: {note}")
-    for split, why in findings.missing.items():
+    for split, why in findings.absent.items():
         out.print(f"  {split}: [yellow]not here[/yellow] - {why}")
     if any(not f.complete for f in findings.splits):
         out.print(f"  a part of the data: write your numbers under datasets.{findings.name} in params.yaml")
@@ -208,7 +262,7 @@ def _plain(findings: Findings) -> dict[str, Any]:
         "name": findings.name,
         "where": str(findings.where),
         "splits": splits,
-        "missing": findings.missing,
+        "absent": findings.absent,
     }
 
 

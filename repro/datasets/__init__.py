@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from repro.datasets import camvid, synthetic
+from repro.datasets import (
+    ade20k,
+    camvid,
+    camvid_original,
+    cityscapes,
+    inria_aerial,
+    isaid,
+    loveda,
+    loveda_r2u,
+    loveda_u2r,
+    pascal_context,
+    pascal_context59,
+    potsdam,
+    synthetic,
+    vaihingen,
+    voc2012,
+)
 from repro.datasets.archive import Split
 from repro.datasets.prepare import Report, prepare_dataset
 from repro.datasets.spec import IGNORE, DatasetModule
@@ -13,6 +29,19 @@ __all__ = ["DATASETS", "IGNORE", "Report", "Split", "dataset_module", "prepare_d
 DATASETS: dict[str, DatasetModule] = {
     "synthetic": synthetic,
     "camvid": camvid,
+    "camvid_original": camvid_original,
+    "voc2012": voc2012,
+    "ade20k": ade20k,
+    "cityscapes": cityscapes,
+    "pascal_context": pascal_context,
+    "pascal_context59": pascal_context59,
+    "inria_aerial": inria_aerial,
+    "loveda": loveda,
+    "loveda_r2u": loveda_r2u,
+    "loveda_u2r": loveda_u2r,
+    "potsdam": potsdam,
+    "vaihingen": vaihingen,
+    "isaid": isaid,
 }
 
 

@@ -95,23 +95,45 @@ def to_train_ids(raw_HW: Pixels, table: NDArray[np.int16], where: str) -> Pixels
     return np.asarray(cv2.LUT(np.ascontiguousarray(raw_HW), table.astype(np.uint8)))
 
 
-def colours_to_ids(colours_HWC: Pixels, table: dict[tuple[int, int, int], int], where: str) -> Pixels:
-    """Train ids of a colour label; a colour that is not in the table is an error that says where it is."""
-    packed_HW = colours_HWC.astype(np.uint32) @ np.array([65536, 256, 1], dtype=np.uint32)
-    out_HW = np.zeros(packed_HW.shape, dtype=np.uint8)
-    known_HW = np.zeros(packed_HW.shape, dtype=bool)
-    for (red, green, blue), train_id in table.items():
-        here = packed_HW == (red << 16 | green << 8 | blue)
-        out_HW[here] = train_id
-        known_HW |= here
-    if not known_HW.all():
-        y, x = (int(v) for v in np.argwhere(~known_HW)[0])
+def colours_to_ids(
+    colours_HWC: Pixels, table: dict[tuple[int, int, int], int], where: str, *, tolerated: float = 0.0
+) -> tuple[Pixels, int]:
+    """Train ids of a colour label, and how many pixels had a colour that is not in the table.
+
+    Such pixels are ignored (255) while they are at most the share `tolerated` of the image; more are an
+    error that says where the first one is. Works in strips: a 6000x6000 label needs 36 MB besides itself.
+    """
+    out_HW = np.empty(colours_HWC.shape[:2], dtype=np.uint8)
+    for top in range(0, len(out_HW), STRIP):
+        out_HW[top : top + STRIP] = _strip_to_ids(colours_HWC[top : top + STRIP], table)
+    unknown_HW = out_HW == UNKNOWN
+    count = int(np.count_nonzero(unknown_HW))
+    if count > tolerated * out_HW.size:
+        y, x = np.unravel_index(int(unknown_HW.argmax()), out_HW.shape)
         raise DataError(
-            f"colour {tuple(int(c) for c in colours_HWC[y, x])} at row {y}, column {x} is not in the palette",
+            f"colour {tuple(int(c) for c in colours_HWC[y, x])} at row {y}, column {x} is not in the palette"
+            f" ({count} such pixels)",
             where=where,
+            allowed=", ".join(str(colour) for colour in table),
             hint="labels must be lossless; was the file saved as JPEG or resized?",
         )
-    return out_HW
+    out_HW[unknown_HW] = 255
+    return out_HW, count
+
+
+STRIP = 512  # rows
+UNKNOWN = 254  # in a strip: a colour that is not in the table
+
+
+def _strip_to_ids(colours_HWC: Pixels, table: dict[tuple[int, int, int], int]) -> Pixels:
+    """Binary search in the sorted colours of the table."""
+    colours = sorted(table)
+    keys = np.array([r << 16 | g << 8 | b for r, g, b in colours], dtype=np.uint32)
+    ids = np.array([table[colour] for colour in colours], dtype=np.uint8)
+    wide_HWC = colours_HWC.astype(np.uint32)
+    packed_HW = wide_HWC[..., 0] << 16 | wide_HWC[..., 1] << 8 | wide_HWC[..., 2]
+    at_HW = np.minimum(np.searchsorted(keys, packed_HW), len(keys) - 1)
+    return np.where(keys[at_HW] == packed_HW, ids[at_HW], np.uint8(UNKNOWN))
 
 
 def value_table(mapping: dict[int, int]) -> NDArray[np.int16]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -13,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.images import check_image
-from repro.datasets.prepare import Progress, cores, find_pairs
+from repro.datasets.prepare import Progress, checked_label, cores, find_pairs
 from repro.datasets.source import Source
-from repro.datasets.spec import IGNORE, DatasetModule, Pair
+from repro.datasets.spec import DatasetModule, Pair, SplitAbsent
 from repro.errors import DataError
 
 QUICK = 16  # pairs of a split that are decoded unless everything is asked for
@@ -31,6 +32,7 @@ class SplitFinding:
     decoded: int
     sizes: Counter[tuple[int, int]]  # width, height
     histogram: NDArray[np.int64]
+    contents: frozenset[bytes]  # hashes of the decoded files
     notes: tuple[str, ...]
 
     @property
@@ -40,13 +42,13 @@ class SplitFinding:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """All splits that are there; `missing` ones are not, with the reason."""
+    """What is there, what is absent (with the reason), and images that two splits share but should not."""
 
     name: str
     where: Path
     splits: tuple[SplitFinding, ...]
-    missing: dict[str, str] = field(default_factory=dict)
-    shared: dict[str, int] = field(default_factory=dict)  # "train & val": ids in both, where none may be
+    absent: dict[str, str]
+    shared: dict[str, int]  # "train & val" -> images in both
 
 
 def inspect(
@@ -54,27 +56,25 @@ def inspect(
 ) -> Findings:
     """Find and pair the files of every split and decode some (`deep`: all) of them.
 
-    Raises DataError, naming the file, for the first thing that is wrong; a split that is absent is not
-    wrong as long as another one is there.
+    Raises DataError, naming the file, for the first thing that is wrong. A split of which nothing is here
+    is not wrong as long as another one is.
     """
     from repro.datasets import dataset_module
 
     module = dataset_module(name)
     source = Source.open(raw).under(*module.MARKERS)
     found: dict[str, list[Pair]] = {}
-    missing: dict[str, str] = {}
+    absent: dict[str, str] = {}
     for split in module.SPLITS:
         try:
             found[split] = find_pairs(module, source, split)
-        except DataError as error:
-            missing[split] = f"{error.what} ({error.where})"
+        except SplitAbsent as error:
+            absent[split] = f"{error.what} ({error.where})"
     if not found:
-        raise DataError(f"none of the splits of {name} is here", where=raw, allowed=module.LAYOUT) from None
-    findings = tuple(
-        _look(module, source, split, pairs, deep, progress, workers or cores())
-        for split, pairs in found.items()
-    )
-    return Findings(name=name, where=raw, splits=findings, missing=missing, shared=_shared(found))
+        raise DataError(f"none of the splits of {name} is here", where=raw, allowed=module.LAYOUT)
+    look = partial(_look, module, source, deep=deep, progress=progress, workers=workers or cores())
+    findings = tuple(look(split, pairs) for split, pairs in found.items())
+    return Findings(name=name, where=raw, splits=findings, absent=absent, shared=_shared(found, findings))
 
 
 def _look(
@@ -82,6 +82,7 @@ def _look(
     source: Source,
     split: str,
     pairs: list[Pair],
+    *,
     deep: bool,
     progress: Progress | None,
     workers: int,
@@ -89,60 +90,59 @@ def _look(
     chosen = pairs if deep else pairs[:: max(1, len(pairs) // QUICK)][:QUICK]
     sizes: Counter[tuple[int, int]] = Counter()
     histogram = np.zeros(256, dtype=np.int64)
-    notes: list[str] = []
-    results = _parallel(lambda pair: _decode(module, source, pair), chosen, workers)
-    for i, (size, counts, note) in enumerate(results, start=1):
-        sizes[size] += 1
-        histogram += counts
-        notes += [note] if note else []
-        if progress:
-            progress(split, i, len(chosen))
+    contents, notes = set(), []
+    with ThreadPoolExecutor(workers) as pool:
+        for i, one in enumerate(pool.map(partial(_decode, module, source), chosen), start=1):
+            sizes[one.size] += 1
+            histogram += one.histogram
+            contents.add(one.content)
+            notes += one.notes
+            if progress:
+                progress(split, i, len(chosen))
     return SplitFinding(
         split=split,
         images=len(pairs),
-        official=module.SPLITS[split],
+        official=getattr(module, "IMAGES", module.SPLITS)[split],
         decoded=len(chosen),
         sizes=sizes,
         histogram=histogram,
+        contents=frozenset(contents),
         notes=tuple(notes),
     )
 
 
-Decoded = tuple[tuple[int, int], NDArray[np.int64], str | None]
+@dataclass(frozen=True, kw_only=True)
+class _Decoded:
+    size: tuple[int, int]
+    histogram: NDArray[np.int64]
+    content: bytes
+    notes: list[str]
 
 
-def _decode(module: DatasetModule, source: Source, pair: Pair) -> Decoded:
-    info = check_image(source.read(pair.image), source.place(pair.image))
-    counts = np.zeros(256, dtype=np.int64)
+def _decode(module: DatasetModule, source: Source, pair: Pair) -> _Decoded:
+    data = source.read(pair.image)
+    info = check_image(data, source.place(pair.image))
+    histogram = np.zeros(256, dtype=np.int64)
     if pair.label is not None:
-        label_HW = module.read_label(source, pair)
-        if label_HW.shape != (info.height, info.width):
-            raise DataError(
-                f"label is {label_HW.shape[1]}x{label_HW.shape[0]}, image is {info.width}x{info.height}",
-                where=source.place(pair.label),
-                allowed="equal sizes",
-            )
-        counts += np.bincount(label_HW.reshape(-1), minlength=256)
-        wrong = np.flatnonzero(counts[len(module.CLASSES) : IGNORE])
-        assert not wrong.size, f"{pair.label}: the module let {wrong} pass"
-    return (info.width, info.height), counts, info.note
+        label_HW = checked_label(module, source, pair, info.height, info.width)
+        histogram += np.bincount(label_HW.reshape(-1), minlength=256)
+    return _Decoded(
+        size=(info.width, info.height),
+        histogram=histogram,
+        content=hashlib.sha256(data).digest(),
+        notes=[*([info.note] if info.note else []), *source.notes(pair.id)],
+    )
 
 
-def _parallel(work: Callable[[Pair], Decoded], pairs: list[Pair], workers: int) -> Iterator[Decoded]:
-    with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(work, pairs)
-
-
-def _shared(found: dict[str, list[Pair]]) -> dict[str, int]:
-    """Images that lie in two splits of which neither is meant to contain the other."""
-    images = {split: {pair.image for pair in pairs} for split, pairs in found.items()}
+def _shared(found: dict[str, list[Pair]], findings: tuple[SplitFinding, ...]) -> dict[str, int]:
+    """Images, by name or by content, in two splits of which neither is meant to contain the other."""
+    names = {split: {pair.image for pair in pairs} for split, pairs in found.items()}
+    contents = {finding.split: finding.contents for finding in findings}
     shared = {}
-    for left, right in combinations(images, 2):
-        both = len(images[left] & images[right])
-        if both and not _nested(images[left], images[right]):
+    for left, right in combinations(found, 2):
+        if names[left] <= names[right] or names[right] <= names[left]:
+            continue
+        both = max(len(names[left] & names[right]), len(contents[left] & contents[right]))
+        if both:
             shared[f"{left} & {right}"] = both
     return shared
-
-
-def _nested(left: Iterable[str], right: Iterable[str]) -> bool:
-    return set(left) <= set(right) or set(right) <= set(left)

@@ -19,11 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from repro.datasets.archive import Sample, index_csv, member
 from repro.datasets.images import Pixels, check_image, read_rgb
 from repro.datasets.png import encode_png
 from repro.datasets.source import Source
-from repro.datasets.spec import DatasetModule, Pair, Window
+from repro.datasets.spec import IGNORE, DatasetModule, Pair, SplitAbsent, Window
 from repro.errors import DataError, ParamsError, StorageError
 from repro.params import DatasetFacts
 
@@ -47,7 +49,7 @@ class _Made:
     image: bytes
     label: bytes | None
     digest: str
-    note: str | None
+    notes: list[str]
 
 
 def prepare_dataset(
@@ -99,7 +101,7 @@ def _check_facts(name: str, module: DatasetModule, facts: DatasetFacts) -> None:
 
 
 def find_pairs(module: DatasetModule, source: Source, split: str) -> list[Pair]:
-    """The pairs of a split, in order; DataError when there are none or two have the same id."""
+    """The pairs of a split; SplitAbsent when there are none, DataError when two have the same id."""
     pairs = module.pairs(source, split)
     seen: set[str] = set()
     for pair in pairs:
@@ -107,7 +109,7 @@ def find_pairs(module: DatasetModule, source: Source, split: str) -> list[Pair]:
             raise DataError(f"duplicate id '{pair.id}' in split {split}", where=source.place(pair.image))
         seen.add(pair.id)
     if not pairs:
-        raise DataError(f"no images for split {split}", where=source.where, allowed=module.LAYOUT)
+        raise SplitAbsent(f"no images for split {split}", where=source.where, allowed=module.LAYOUT)
     return pairs
 
 
@@ -115,25 +117,38 @@ def convert(module: DatasetModule, source: Source, pair: Pair, split: str) -> li
     """One pair, read, checked and encoded: one sample, or one a tile."""
     data = source.read(pair.image)
     info = check_image(data, source.place(pair.image))
-    label_HW = None if pair.label is None else _checked_label(module, source, pair, info.height, info.width)
+    label_HW = None if pair.label is None else checked_label(module, source, pair, info.height, info.width)
+    notes = [info.note] if info.note else []
+    notes += source.notes(pair.id)
     cut = getattr(module, "windows", None)
     windows: list[Window] = cut(info.height, info.width, split) if cut else []
     if not windows:
         suffix = PurePosixPath(pair.image).suffix.lower()
-        return [_made(pair.id, data, suffix, label_HW, (info.height, info.width), info.note)]
+        return [_made(pair.id, data, suffix, label_HW, (info.height, info.width), notes)]
     image_HWC = read_rgb(data, source.place(pair.image))
-    made = []
-    for w in windows:
-        box = (slice(w.top, w.bottom), slice(w.left, w.right))
-        part_HW = None if label_HW is None else label_HW[box]
-        size = (w.bottom - w.top, w.right - w.left)
-        made.append(
-            _made(f"{pair.id}_{w.name}", encode_png(image_HWC[box]), ".png", part_HW, size, info.note)
-        )
-    return made
+    del data  # an uncompressed tile of 6000x6000 is 108 MB
+    return [_tile(pair, image_HWC, label_HW, window, notes) for window in windows]
 
 
-def _checked_label(module: DatasetModule, source: Source, pair: Pair, height: int, width: int) -> Pixels:
+def _tile(pair: Pair, image_HWC: Pixels, label_HW: Pixels | None, window: Window, notes: list[str]) -> _Made:
+    """One window; what lies beyond the image is black and ignored."""
+    box = (slice(window.top, window.bottom), slice(window.left, window.right))
+    size_HW = (window.bottom - window.top, window.right - window.left)
+    image = encode_png(_filled(image_HWC[box], size_HW, 0))
+    label = None if label_HW is None else _filled(label_HW[box], size_HW, IGNORE)
+    return _made(f"{pair.id}_{window.name}", image, ".png", label, size_HW, notes)
+
+
+def _filled(part: Pixels, size_HW: tuple[int, int], value: int) -> Pixels:
+    if part.shape[:2] == size_HW:
+        return np.ascontiguousarray(part)
+    whole = np.full((*size_HW, *part.shape[2:]), value, dtype=np.uint8)
+    whole[: part.shape[0], : part.shape[1]] = part
+    return whole
+
+
+def checked_label(module: DatasetModule, source: Source, pair: Pair, height: int, width: int) -> Pixels:
+    """The label of a pair; DataError when its size is not that of the image."""
     label_HW = module.read_label(source, pair)
     if label_HW.shape != (height, width):
         raise DataError(
@@ -146,7 +161,12 @@ def _checked_label(module: DatasetModule, source: Source, pair: Pair, height: in
 
 
 def _made(
-    name: str, image: bytes, suffix: str, label_HW: Pixels | None, size_HW: tuple[int, int], note: str | None
+    name: str,
+    image: bytes,
+    suffix: str,
+    label_HW: Pixels | None,
+    size_HW: tuple[int, int],
+    notes: list[str],
 ) -> _Made:
     """The digest covers id, image bytes and label pixels: not the PNG bytes, which an encoder may change."""
     digest = hashlib.sha256(f"{name} {size_HW}\n".encode() + hashlib.sha256(image).digest())
@@ -160,7 +180,7 @@ def _made(
         width=size_HW[1],
     )
     label = None if label_HW is None else encode_png(label_HW)
-    return _Made(sample=sample, image=image, label=label, digest=digest.hexdigest(), note=note)
+    return _Made(sample=sample, image=image, label=label, digest=digest.hexdigest(), notes=notes)
 
 
 def _write_split(
@@ -179,7 +199,8 @@ def _write_split(
     if not done.exists():
         with _Journal(part / f"{split}.zip", part / f"{split}.jsonl") as journal:
             rest = found[journal.pairs :]
-            made = _in_order(lambda pair: convert(module, source, pair, split), rest, workers)
+            many = min(workers, 2) if hasattr(module, "windows") else workers  # two large images fit in 1 GB
+            made = _in_order(lambda pair: convert(module, source, pair, split), rest, many)
             for i, samples in enumerate(made, start=journal.pairs + 1):
                 journal.add(samples)
                 if progress:
@@ -255,7 +276,7 @@ class _Journal:
         line = {
             "samples": [asdict(one.sample) for one in made],
             "digests": [one.digest for one in made],
-            "notes": [one.note for one in made[:1] if one.note],
+            "notes": made[0].notes,
             "members": [[i.filename, i.header_offset, i.file_size, i.CRC] for i in stored],
         }
         self._note(line)
@@ -311,7 +332,7 @@ def _length(info: zipfile.ZipInfo) -> int:
 
 
 def _in_order(work: Callable[[Pair], list[_Made]], pairs: list[Pair], workers: int) -> Iterator[list[_Made]]:
-    """Results in the order of `pairs`, at most two pairs a worker in memory."""
+    """Results in the order of `pairs`; at most one finished pair a worker waits in memory."""
     if workers <= 1:
         yield from map(work, pairs)
         return
@@ -320,7 +341,7 @@ def _in_order(work: Callable[[Pair], list[_Made]], pairs: list[Pair], workers: i
         try:
             for pair in pairs:
                 waiting.append(pool.submit(work, pair))
-                if len(waiting) >= 2 * workers:
+                if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -51,6 +51,8 @@ class Source:
 
     def under(self, *markers: str) -> Source:
         """The view from the one folder that has all `markers` (files or folders), outermost first."""
+        if not markers:
+            return self
         prefixes = sorted(set(self._prefixes(markers[0])), key=lambda p: (p.count("/"), p))
         for prefix in prefixes:
             view = Source(self.where, self._index, prefix)
@@ -59,6 +61,45 @@ class Source:
         raise DataError(
             f"no folder with {' and '.join(markers)}", where=self.where, allowed=_some(self.top(), "holds")
         )
+
+    def find(self, marker: str) -> Source | None:
+        """The view from the outermost folder that has `marker`, or None."""
+        if marker not in self._index.found:
+            prefixes = sorted(set(self._prefixes(marker)), key=lambda p: (p.count("/"), p))
+            self._index.found[marker] = prefixes[0] if prefixes else None
+        prefix = self._index.found[marker]
+        return None if prefix is None else Source(self.where, self._index, prefix)
+
+    @property
+    def prefix(self) -> str:
+        """What all names of this view begin with in the view from the top."""
+        return self._prefix
+
+    def under_prefix(self, folder: str) -> Source:
+        """The view from a folder of this view."""
+        return Source(self.where, self._index, self._prefix + folder)
+
+    def remembered(self, name: str, parse: Callable[[bytes], dict[str, Any]]) -> dict[str, Any]:
+        """A file, read and parsed once for all views."""
+        with self._index.lock:
+            if name not in self._index.parsed:
+                try:
+                    self._index.parsed[name] = parse(self.read(name))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise DataError(f"cannot be understood: {error!r}", where=self.place(name)) from error
+            return self._index.parsed[name]
+
+    def whole(self) -> Source:
+        """The view from the very top."""
+        return Source(self.where, self._index)
+
+    def note(self, pair_id: str, text: str) -> None:
+        """Remember something unusual but usable about a pair, to be told at the end."""
+        self._index.notes.setdefault(pair_id, []).append(text)
+
+    def notes(self, pair_id: str) -> list[str]:
+        """What was remembered about a pair."""
+        return self._index.notes.get(pair_id, [])
 
     def has(self, name: str) -> bool:
         """Whether a file or a folder of this name exists."""
@@ -117,6 +158,10 @@ class _Index:
     def __init__(self) -> None:
         self.files: dict[str, Read] = {}
         self.paths: list[Path] = []
+        self.notes: dict[str, list[str]] = {}
+        self.found: dict[str, str | None] = {}
+        self.parsed: dict[str, dict[str, Any]] = {}
+        self.lock = threading.Lock()
 
     @cached_property
     def folders(self) -> set[str]:
@@ -126,19 +171,21 @@ class _Index:
         }
 
 
-def _scan(path: Path, index: _Index) -> None:
+def _scan(path: Path, index: _Index, inside: str = "") -> None:
+    """Add a folder or an archive; its names begin with `inside`."""
     lower = path.name.lower()
     if path.is_dir():
         _scan_folder(path, index)
     elif lower.endswith(_ZIP + _TAR):
         index.paths.append(path)
-        index.files |= _zip(path) if lower.endswith(_ZIP) else _tar(path)
+        members = _zip(path) if lower.endswith(_ZIP) else _tar(path)
+        index.files |= {inside + name: read for name, read in members.items()}
     else:
         raise DataError("neither a folder nor a zip or tar", where=path, allowed=", ".join(_ZIP + _TAR))
 
 
 def _scan_folder(root: Path, index: _Index) -> None:
-    """Files of a folder (links to folders are followed, once each); archives at its top are looked into."""
+    """Files of a folder (links to folders are followed, once each); archives in it are looked into."""
     seen: set[str] = set()
     for here, folders, names in os.walk(root, followlinks=True, onerror=_raise):
         real = os.path.realpath(here)
@@ -149,8 +196,8 @@ def _scan_folder(root: Path, index: _Index) -> None:
         inside = "" if Path(here) == root else Path(here).relative_to(root).as_posix() + "/"
         for name in names:
             path = Path(here, name)
-            if not inside and name.lower().endswith(_ZIP + _TAR):
-                _scan(path, index)
+            if name.lower().endswith(_ZIP + _TAR):
+                _scan(path, index, inside)
             else:
                 index.files[inside + name] = path.read_bytes
                 index.paths.append(path)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.source import Source
+from repro.errors import DataError
 
 IGNORE = 255  # void, unlabelled, eroded borders: never trained, never counted
 Pixels = NDArray[np.uint8]
@@ -51,6 +52,10 @@ class Download:
     checksum: str | None = None  # "md5:..." or "sha256:...", as the owner publishes it
 
 
+class SplitAbsent(DataError):
+    """A split of which nothing is here: not a mistake as long as nobody asks for it."""
+
+
 class DatasetModule(Protocol):
     """The contract of every module in `DATASETS`; plain constants and functions, no base class."""
 
@@ -74,7 +79,9 @@ class DatasetModule(Protocol):
 
 
 class TiledModule(DatasetModule, Protocol):
-    """A module whose large images are cut."""
+    """A module whose large images are cut; its SPLITS count windows."""
+
+    IMAGES: Mapping[str, int]  # official numbers of images before cutting
 
     def windows(self, height: int, width: int, split: str) -> list[Window]:
         """The tiles of an image, in order; empty: keep it whole."""

@@ -1,0 +1,69 @@
+"""Cityscapes, 19 classes (pages: 000, 001, 002, 003). Cordts et al., CVPR 2016.
+
+The label files hold 34 label ids; the 19 that are evaluated become train ids, all others are ignored. The
+labels of the test split are kept by the owners (the files that are shipped are empty), so it has none here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from repro.datasets.images import read_raw_label, to_train_ids, value_table
+from repro.datasets.pairing import by_stem, matched, unlabelled
+from repro.datasets.source import Source
+from repro.datasets.spec import IGNORE, Colour, Download, Pair, Pixels
+
+# name, label id in the files, colour: the 19 classes in the order of their train ids.
+_TABLE: tuple[tuple[str, int, Colour], ...] = (
+    ("road", 7, (128, 64, 128)),
+    ("sidewalk", 8, (244, 35, 232)),
+    ("building", 11, (70, 70, 70)),
+    ("wall", 12, (102, 102, 156)),
+    ("fence", 13, (190, 153, 153)),
+    ("pole", 17, (153, 153, 153)),
+    ("traffic light", 19, (250, 170, 30)),
+    ("traffic sign", 20, (220, 220, 0)),
+    ("vegetation", 21, (107, 142, 35)),
+    ("terrain", 22, (152, 251, 152)),
+    ("sky", 23, (70, 130, 180)),
+    ("person", 24, (220, 20, 60)),
+    ("rider", 25, (255, 0, 0)),
+    ("car", 26, (0, 0, 142)),
+    ("truck", 27, (0, 0, 70)),
+    ("bus", 28, (0, 60, 100)),
+    ("train", 31, (0, 80, 100)),
+    ("motorcycle", 32, (0, 0, 230)),
+    ("bicycle", 33, (119, 11, 32)),
+)
+TITLE = "Cityscapes (fine labels)"
+CLASSES: tuple[str, ...] = tuple(name for name, _, _ in _TABLE)
+PALETTE: tuple[Colour, ...] = tuple(colour for _, _, colour in _TABLE)
+SPLITS: Mapping[str, int] = {"train": 2975, "val": 500, "test": 1525}
+LICENCE = "research use, registration needed, no redistribution"
+PAGE = "www.cityscapes-dataset.com"
+LAYOUT = "leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_labelIds.png"
+DOWNLOADS: tuple[Download, ...] = (
+    Download(name="leftImg8bit_trainvaltest.zip", page=PAGE, size_GB=11.6),
+    Download(name="gtFine_trainvaltest.zip", page=PAGE, size_GB=0.25),
+)
+MARKERS: tuple[str, ...] = ("leftImg8bit",)
+# 255 is how -1 (licence plate) lies in 8 bits.
+_VALUES = value_table(
+    {**dict.fromkeys((*range(34), 255), IGNORE), **{value: i for i, (_, value, _) in enumerate(_TABLE)}}
+)
+
+
+def pairs(source: Source, split: str) -> list[Pair]:
+    """Pairs by city, sequence and frame."""
+    images = by_stem(source, f"leftImg8bit/{split}", "_leftImg8bit.png", cut="_leftImg8bit")
+    if split == "test":
+        return unlabelled(images)
+    labels = by_stem(source, f"gtFine/{split}", "_gtFine_labelIds.png", cut="_gtFine_labelIds")
+    return matched(source, images, labels)
+
+
+def read_label(source: Source, pair: Pair) -> Pixels:
+    """label_HW: label ids become the 19 train ids, the rest is ignored."""
+    assert pair.label is not None
+    where = source.place(pair.label)
+    return to_train_ids(read_raw_label(source.read(pair.label), where), _VALUES, where)

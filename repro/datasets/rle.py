@@ -1,0 +1,53 @@
+"""Run-length masks as COCO and the Detail annotations of PASCAL Context store them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def decode_rle(counts: str, size_HW: tuple[int, int]) -> NDArray[np.bool_]:
+    """mask_HW from the compressed string: runs of 0 and 1 in turn, column by column.
+
+    Raises ValueError when the runs do not fill the size.
+    """
+    runs = np.array(_runs(counts), dtype=np.int64)
+    if (runs < 0).any() or int(runs.sum()) != size_HW[0] * size_HW[1]:
+        raise ValueError(f"runs of {int(runs.sum())} pixels for a mask of {size_HW[1]}x{size_HW[0]}")
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return np.asarray(flat.reshape(size_HW, order="F"))
+
+
+def encode_rle(mask_HW: NDArray[np.bool_]) -> str:
+    """The inverse of `decode_rle`; used to draw test data."""
+    flat = mask_HW.reshape(-1, order="F")
+    change = np.flatnonzero(np.diff(np.concatenate(([False], flat)).astype(np.int8)))
+    runs = np.diff(np.concatenate(([0], change, [flat.size]))).tolist()
+    return "".join(_digits(run - (runs[i - 2] if i > 2 else 0)) for i, run in enumerate(runs))
+
+
+def _runs(counts: str) -> list[int]:
+    """Base-32 digits from '0' on, lowest first, 32 = more to come; from the fourth run on differences."""
+    runs: list[int] = []
+    value = shift = 0
+    for char in counts:
+        digit = ord(char) - 48
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        if digit & 16:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    return runs
+
+
+def _digits(value: int) -> str:
+    text = ""
+    while True:
+        digit, value = value & 31, value >> 5
+        more = value != (-1 if digit & 16 else 0)
+        text += chr(48 + (digit | 32 if more else digit))
+        if not more:
+            return text

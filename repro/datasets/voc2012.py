@@ -1,0 +1,133 @@
+"""PASCAL VOC 2012 with the extra labels of SBD (pages: 001, 002, 003): 20 classes and background.
+
+Everingham et al., IJCV 2010. `trainaug` is the union of VOC train and SBD without VOC val: Hariharan et al.,
+"Semantic contours from inverse detectors", ICCV 2011. Its labels are read from SegmentationClassAug/ where
+that folder is there, else from VOC's own SegmentationClass/, else from SBD's .mat files.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+
+from repro.datasets.images import read_raw_label, to_train_ids, value_table
+from repro.datasets.lists import official
+from repro.datasets.pairing import listed
+from repro.datasets.palettes import voc_colours
+from repro.datasets.source import Source
+from repro.datasets.spec import IGNORE, Download, Pair, Pixels, SplitAbsent
+from repro.errors import DataError
+
+TITLE = "PASCAL VOC 2012 and SBD"
+CLASSES: tuple[str, ...] = (
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+PALETTE = voc_colours(21)
+SPLITS: Mapping[str, int] = {"train": 1464, "trainaug": 10582, "trainval": 2913, "val": 1449}
+LICENCE = "Flickr terms, research use"
+PAGE = "host.robots.ox.ac.uk/pascal/VOC/voc2012"
+LAYOUT = (
+    "VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}; for trainaug also "
+    "SegmentationClassAug/ beside them or SBD's benchmark_RELEASE/dataset/cls/*.mat"
+)
+DOWNLOADS: tuple[Download, ...] = (
+    Download(
+        name="VOCtrainval_11-May-2012.tar",
+        page=PAGE,
+        size_GB=2.0,
+        url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+        checksum="md5:6cd6e144f989b92b3379bac3b3de84fd",
+    ),
+    Download(
+        name="benchmark.tgz",
+        page="home.bharathh.info/pubs/codes/SBD/download.html",
+        size_GB=1.4,
+        checksum="md5:82b4d87ceb2ed10f6038a1cba92111cb",
+    ),
+)
+MARKERS: tuple[str, ...] = ("JPEGImages",)
+_VALUES = value_table({**{i: i for i in range(21)}, 255: IGNORE})
+_SBD = "dataset/cls"
+
+
+def pairs(source: Source, split: str) -> list[Pair]:
+    """The official list in ImageSets/Segmentation; trainaug and val fall back to the lists shipped here."""
+    ids = _ids(source, split)
+    if split == "trainaug":
+        sbd = _sbd(source)
+        return [_augmented(source, sbd, name) for name in ids]
+    return listed(source, ids, "JPEGImages/{}.jpg", "SegmentationClass/{}.png")
+
+
+def read_label(source: Source, pair: Pair) -> Pixels:
+    """label_HW: palette indices 0-20 stay, the white border 255 is ignored; .mat files of SBD likewise."""
+    assert pair.label is not None
+    if pair.label.endswith(".mat"):
+        sbd = _sbd(source)
+        assert sbd is not None
+        where = sbd.place(pair.label)
+        return to_train_ids(_read_mat(sbd.read(pair.label), where), _VALUES, where)
+    where = source.place(pair.label)
+    return to_train_ids(read_raw_label(source.read(pair.label), where), _VALUES, where)
+
+
+def _ids(source: Source, split: str) -> list[str]:
+    name = f"ImageSets/Segmentation/{split}.txt"
+    if source.has(name):
+        return source.lines(name)
+    if split in ("trainaug", "val"):
+        return list(official(f"voc2012_{split}"))
+    raise SplitAbsent(f"the list of split {split} is missing", where=source.place(name))
+
+
+def _augmented(source: Source, sbd: Source | None, name: str) -> Pair:
+    for folder in ("SegmentationClassAug", "SegmentationClass"):
+        if source.has(f"{folder}/{name}.png"):
+            return listed(source, [name], "JPEGImages/{}.jpg", folder + "/{}.png")[0]
+    if sbd is not None and sbd.has(f"{_SBD}/{name}.mat"):
+        image = listed(source, [name], "JPEGImages/{}.jpg", None)[0].image
+        return Pair(id=name, image=image, label=f"{_SBD}/{name}.mat")
+    raise DataError(
+        f"no label for '{name}' of trainaug",
+        where=source.place(f"SegmentationClassAug/{name}.png"),
+        allowed="SegmentationClassAug/*.png, or SBD's dataset/cls/*.mat",
+    )
+
+
+def _sbd(source: Source) -> Source | None:
+    """SBD lies beside VOCdevkit, in a folder or in its benchmark.tgz."""
+    return source.whole().find(_SBD)
+
+
+def _read_mat(data: bytes, where: str) -> Pixels:
+    """GTcls.Segmentation of an SBD file."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        content = loadmat(io.BytesIO(data), squeeze_me=True, struct_as_record=False)
+        return np.asarray(content["GTcls"].Segmentation, dtype=np.uint8)
+    except (MatReadError, KeyError, AttributeError, ValueError, TypeError) as error:
+        raise DataError(f"not a label file of SBD: {error}", where=where) from error
