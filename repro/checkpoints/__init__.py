@@ -4,7 +4,7 @@ from repro.checkpoints.convert import check_same_network, convert, convert_back
 from repro.checkpoints.files import load_model, save_model
 from repro.checkpoints.foreign import inspect, read_checkpoint
 from repro.checkpoints.formats import FORMATS, guess_format
-from repro.checkpoints.pretrained import pretrained_state
+from repro.checkpoints.pretrained import pretrained_backbone
 
 __all__ = [
     "FORMATS",
@@ -14,7 +14,7 @@ __all__ = [
     "guess_format",
     "inspect",
     "load_model",
-    "pretrained_state",
+    "pretrained_backbone",
     "read_checkpoint",
     "save_model",
 ]

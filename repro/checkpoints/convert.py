@@ -5,6 +5,7 @@ This package never builds a network: `ours` is the state dict of the target (val
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -32,7 +33,7 @@ def convert(
     only. A missing entry, one left over, or another shape is a CheckpointError that names both sides.
     """
     entry = FORMATS[format_name]
-    wanted = {key: value for key, value in ours.items() if entry.scope == "network" or _is_backbone(key)}
+    wanted = {key: value for key, value in ours.items() if _is_wanted(key, entry)}
     names = rename(wanted, entry.table(params), where)
     kept = {key: value for key, value in foreign.items() if not _is_dropped(key, entry, drop_aux)}
     _check_names(kept, names, entry, where)
@@ -64,8 +65,7 @@ def check_same_network(state: Mapping[str, Tensor], ours: Mapping[str, Tensor], 
     left = [key for key in state if key not in ours]
     if missing or left:
         raise CheckpointError(
-            f"weights of another network: missing {_some(missing) or 'none'}; left over {_some(left) or 'none'}",
-            where=where,
+            f"weights of another network: missing {_some(missing)}; left over {_some(left)}", where=where
         )
     for key, value in ours.items():
         if state[key].shape != value.shape:
@@ -122,8 +122,10 @@ def _roll(state: State, key: str, shift: int, *, dim: int) -> None:
         state[key] = state[key].roll(shift, dims=dim)
 
 
-def _is_backbone(key: str) -> bool:
-    return key.startswith("backbone.")
+def _is_wanted(key: str, entry: Format) -> bool:
+    """Whether the file must fill our `key`."""
+    lacking = entry.lacking is not None and re.search(entry.lacking, key) is not None
+    return (entry.scope == "network" or key.startswith("backbone.")) and not lacking
 
 
 def _is_dropped(key: str, entry: Format, drop_aux: bool) -> bool:
@@ -136,13 +138,11 @@ def _check_names(kept: Mapping[str, Tensor], names: Mapping[str, str], entry: Fo
         # Files older than PyTorch 0.4.1 (torchvision's first ResNets) have no counters; 0 changes nothing.
         missing = [key for key in missing if not key.endswith("num_batches_tracked")]
     used = set(names.values())
-    left = [key for key in kept if key not in used]
+    left = [key for key in kept if key not in used and not (entry.unused and re.match(entry.unused, key))]
     if not missing and not left:
         return
     parts = [f"missing {_some(missing)}" if missing else "", f"left over {_some(left)}" if left else ""]
-    hint = (
-        "the experiment's `model:` describes another network; `repro checkpoint inspect` says which one fits"
-    )
+    hint = "`model:` describes another network; `repro checkpoint inspect` says which one fits"
     if left and entry.aux and all(key.startswith(entry.aux) for key in left):
         hint = "only an auxiliary head is left over: --drop-aux leaves it out"
     raise CheckpointError("; ".join(part for part in parts if part), where=where, hint=hint)
@@ -150,7 +150,7 @@ def _check_names(kept: Mapping[str, Tensor], names: Mapping[str, str], entry: Fo
 
 def _some(keys: list[str]) -> str:
     more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-    return f"{', '.join(keys[:3])}{more}"
+    return f"{', '.join(keys[:3])}{more}" or "nothing"
 
 
 def _shape_error(key: str, value: Tensor, name: str, tensor: Tensor, where: object) -> CheckpointError:

@@ -86,7 +86,7 @@ def _unwrap(loaded: Any, path: Path) -> State:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What a checkpoint file is. `network` is read from names and shapes; it says which `model:` block fits."""
+    """What a checkpoint file is; `network` is told from its names."""
 
     format: str
     scope: str

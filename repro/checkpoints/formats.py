@@ -17,6 +17,8 @@ class Format:
     sign: the start of a key that a file of this format has and no other format's file has.
     scope: network, or backbone (an ImageNet classifier: only `backbone.` is filled, `dropped` is left over).
     dropped: starts of foreign keys that have no place here.
+    lacking, unused: patterns of our keys that the file does not fill, and of foreign keys that may be left
+        over: for weights of a near relative only.
     aux: start of the foreign keys of the auxiliary head.
     pool_first, low_first: the source's own concat orders; where the experiment's network differs the
         channels are moved.
@@ -27,6 +29,8 @@ class Format:
     sign: tuple[str, ...]
     scope: str = "network"
     dropped: tuple[str, ...] = ()
+    lacking: str | None = None
+    unused: str | None = None
     aux: str | None = None
     pool_first: bool = False
     low_first: bool = False
@@ -63,6 +67,16 @@ FORMATS: dict[str, Format] = {
     ),
     "openmmlab-imagenet": Format(
         table=tables.openmmlab_imagenet, sign=("stem.0.",), scope="backbone", dropped=("fc.", "head.fc.")
+    ),
+    "timm-resnetv2": Format(
+        table=tables.timm_resnetv2,
+        sign=("stages.0.blocks.",),
+        scope="backbone",
+        dropped=("head.",),
+        # slim's biases start at 0; what slim deeplabv3 adds behind stage 3 is new in its own code, too
+        lacking=r"conv[13]\.bias|shortcut\.bias|stages\.3\..*(bn3|downsample\.1)\.|stages\.[4-9]",
+        unused=r"norm\.|stages\.3\..*norm1\.",
+        wrap="",
     ),
     "timm-imagenet": Format(
         table=tables.timm_imagenet,

@@ -1,4 +1,4 @@
-"""The weights that a network starts from: an ImageNet backbone out of the store, under our names."""
+"""The weights that a backbone starts from: an ImageNet classifier out of the store, under our names."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from torch import Tensor
 from repro.checkpoints import store
 from repro.checkpoints.convert import convert
 from repro.checkpoints.files import State
-from repro.checkpoints.foreign import read_checkpoint
+from repro.checkpoints.foreign import read_checkpoint, sha256_of
 from repro.checkpoints.formats import guess_format
 from repro.params.model import ModelParams
 
 
-def pretrained_state(params: ModelParams, fresh: Mapping[str, Tensor]) -> State:
-    """`fresh` (the state dict of a new network) with its backbone replaced by `params.pretrained`.
+def pretrained_backbone(params: ModelParams, fresh: Mapping[str, Tensor]) -> tuple[State, str]:
+    """(the `backbone.` entries of `fresh` with the values of `params.pretrained`, the sha256 of its file).
 
-    The head keeps its first weights. Weights that are missing in the store, or of another backbone, are a
-    CheckpointError that says what to do.
+    `fresh` is the state dict of a newly built network; entries that the file lacks, which only a near
+    relative may, keep their first values. Weights that are missing in the store, or of another backbone, are
+    a CheckpointError that says what to do.
     """
-    if params.pretrained is None:
-        return dict(fresh)
+    assert params.pretrained is not None
     path = store.find(params.pretrained)
-    state = read_checkpoint(path)
-    name = guess_format(state, path)
-    return dict(fresh) | convert(state, fresh, format_name=name, params=params, where=path)
+    foreign = read_checkpoint(path)
+    name = guess_format(foreign, path)
+    first = {key: value for key, value in fresh.items() if key.startswith("backbone.")}
+    return first | convert(foreign, fresh, format_name=name, params=params, where=path), sha256_of(path)

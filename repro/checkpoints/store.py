@@ -1,7 +1,7 @@
 """The local store of foreign weights: `<home>/weights/<name>` and, beside each file, its sha256.
 
-`REPRO_HOME` moves the home; otherwise it is the platform's cache folder. ImageNet weights that the pages start
-from are known by name; whatever else a person has can be added.
+`REPRO_HOME` moves the home; otherwise it is the platform's cache folder. ImageNet weights that the pages
+start from are known by name; whatever else a person has can be added.
 """
 
 from __future__ import annotations
@@ -20,60 +20,38 @@ from repro.errors import CheckpointError, DownloadError, UnknownNameError
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A file that can be fetched. `sha256`: the first digits, as its publisher prints them in the file name."""
+    """A file that can be fetched; `sha256` are the first digits of it."""
 
     url: str
     sha256: str
-    format: str
     used_by: str
 
 
 _PYTORCH = "https://download.pytorch.org/models"
 _OPENMMLAB = "https://download.openmmlab.com/pretrain/third_party"
+_TIMM = "https://github.com/huggingface/pytorch-image-models/releases/download"
+
+
+def _weights(url: str, used_by: str) -> Weights:
+    """The publisher ends the file name with the first digits of the sha256."""
+    return Weights(url=url, sha256=Path(url).stem.rsplit("-", 1)[1], used_by=used_by)
+
 
 KNOWN: dict[str, Weights] = {
-    "torchvision/mobilenet_v2": Weights(
-        url=f"{_PYTORCH}/mobilenet_v2-b0353104.pth",
-        sha256="b0353104",
-        format="torchvision-imagenet",
-        used_by="000-01",
+    "torchvision_mobilenetv2": _weights(f"{_PYTORCH}/mobilenet_v2-b0353104.pth", "000-01"),
+    "torchvision_resnet18": _weights(f"{_PYTORCH}/resnet18-f37072fd.pth", "own experiments"),
+    "torchvision_resnet50": _weights(f"{_PYTORCH}/resnet50-19c8e357.pth", "000-02"),
+    "torchvision_resnet101": _weights(
+        f"{_PYTORCH}/resnet101-5d3b4d8f.pth",
+        "000-03; 003 in place of resnet101.npz (stride in the 3x3, not the 1x1)",
     ),
-    "torchvision/resnet18": Weights(
-        url=f"{_PYTORCH}/resnet18-f37072fd.pth",
-        sha256="f37072fd",
-        format="torchvision-imagenet",
-        used_by="our own experiments",
+    "timm_resnetv2_101": _weights(
+        f"{_TIMM}/v0.1-rsb-weights/resnetv2_101_a1h-5d01f016.pth",
+        "003 slim in place of slim_resnet_v2_101.ckpt (stride in the first block, not the last; no biases)",
     ),
-    "torchvision/resnet50": Weights(
-        url=f"{_PYTORCH}/resnet50-19c8e357.pth",
-        sha256="19c8e357",
-        format="torchvision-imagenet",
-        used_by="000-02",
-    ),
-    "torchvision/resnet101": Weights(
-        url=f"{_PYTORCH}/resnet101-5d3b4d8f.pth",
-        sha256="5d3b4d8f",
-        format="torchvision-imagenet",
-        used_by="000-03; stands in for the lost resnet101.npz of 003",
-    ),
-    "openmmlab/resnet18_v1c": Weights(
-        url=f"{_OPENMMLAB}/resnet18_v1c-b5776b93.pth",
-        sha256="b5776b93",
-        format="openmmlab-imagenet",
-        used_by="004, R-18",
-    ),
-    "openmmlab/resnet50_v1c": Weights(
-        url=f"{_OPENMMLAB}/resnet50_v1c-2cccc1ad.pth",
-        sha256="2cccc1ad",
-        format="openmmlab-imagenet",
-        used_by="001, 002, 004, R-50",
-    ),
-    "openmmlab/resnet101_v1c": Weights(
-        url=f"{_OPENMMLAB}/resnet101_v1c-e67eebb6.pth",
-        sha256="e67eebb6",
-        format="openmmlab-imagenet",
-        used_by="001, 002, 004, R-101",
-    ),
+    "openmmlab_resnet18_v1c": _weights(f"{_OPENMMLAB}/resnet18_v1c-b5776b93.pth", "004, R-18"),
+    "openmmlab_resnet50_v1c": _weights(f"{_OPENMMLAB}/resnet50_v1c-2cccc1ad.pth", "001, 002, 004, R-50"),
+    "openmmlab_resnet101_v1c": _weights(f"{_OPENMMLAB}/resnet101_v1c-e67eebb6.pth", "001, 002, 004, R-101"),
 }
 
 
@@ -127,7 +105,7 @@ def find(name: str) -> Path:
     raise CheckpointError(
         f"the weights '{name}' are not here yet",
         where=path,
-        hint=f"`repro weights get {name}`, or fetch {KNOWN[name].url} by hand and `repro weights add FILE --name {name}`",
+        hint=f"`repro weights get {name}`; or fetch {KNOWN[name].url} and `repro weights add` it",
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from repro.params.model import ModelParams
 
 Table = dict[str, str]
+DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 MOBILENET_BLOCKS = 17
 MOBILENET_LOW = 3  # blocks before the stride 4 features
 
@@ -181,6 +182,21 @@ def _timm_block(ours: str, theirs: str, *, plain: bool) -> Table:
     table = conv_norm(f"{ours}.expand", theirs, conv="conv_pw", bn="bn1")
     table |= conv_norm(f"{ours}.depthwise", theirs, conv="conv_dw", bn="bn2")
     return table | {f"{ours}.project.0": f"{theirs}.conv_pwl", f"{ours}.project.1": f"{theirs}.bn3"}
+
+
+def timm_resnetv2(params: ModelParams) -> Table:
+    """timm's resnetv2_50, _101 into the slim rows: a norm belongs to the convolution behind it."""
+    table = {"backbone.conv1": "stem.conv", "backbone.postnorm": "norm"}
+    post = params.resnet.last_stage == "post"
+    for stage, depth in enumerate(DEPTHS[params.backbone]):
+        for block in range(depth):
+            ours, theirs = f"backbone.stages.{stage}.{block}", f"stages.{stage}.blocks.{block}"
+            table |= {f"{ours}.{name}": f"{theirs}.{name}" for name in ("conv1", "conv2", "conv3")}
+            table |= {f"{ours}.preact": f"{theirs}.norm1"}
+            table |= {f"{ours}.bn1": f"{theirs}.norm2", f"{ours}.bn2": f"{theirs}.norm3"}
+            side = f"{ours}.downsample.0" if post and stage == 3 else f"{ours}.shortcut"
+            table |= {side: f"{theirs}.downsample.conv"}
+    return table
 
 
 TableMaker = Callable[[ModelParams], Table]

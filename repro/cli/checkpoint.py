@@ -80,7 +80,7 @@ def _write_ours(
         state, ours, format_name=name, params=experiment.model, where=file, drop_aux=drop_aux
     )
     if checkpoints.FORMATS[name].scope == "backbone":
-        converted = ours | converted  # the head keeps its seeded first weights
+        converted = ours | converted  # the head keeps its first weights, drawn from the seed
     note = {
         "experiment": experiment.name,
         "source": file.name,

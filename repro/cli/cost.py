@@ -19,7 +19,7 @@ Size = Annotated[
 
 
 def cost(name: Name, size: Size = None, json: Json = False) -> None:
-    """Count parameters, multiply-accumulates and activation memory of NAME's network; no data or weights needed.
+    """Count parameters, multiply-accumulates and activation memory of NAME's network; no data, no weights.
 
     Example: repro cost cityscapes_mobilenetv2_os16 --size 1024x2048
     """
@@ -46,7 +46,7 @@ def cost(name: Name, size: Size = None, json: Json = False) -> None:
     out.print(f"{experiment.name}: {classes} classes, input {height}x{width}")
     out.print(f"  parameters   {found.params_M:10.3f} M")
     out.print(
-        f"  convolutions {found.gmacs_conv:10.3f} GMACs  (thop's count, norms included: {found.gmacs_thop:.2f})"
+        f"  convolutions {found.gmacs_conv:10.3f} GMACs (as thop counts, with norms: {found.gmacs_thop:.2f})"
     )
     out.print(f"  activations  {found.activation_MiB:10.1f} MiB in fp32 for one image")
 
