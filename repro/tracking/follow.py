@@ -47,8 +47,9 @@ class Follower:
 
     def follow(self) -> int:
         while True:
-            began = time.monotonic()
+            began = time.thread_time()
             state = read_state(self.journal)
+            cost = time.thread_time() - began
             over = state is None or state.status != "RUNNING" or not self._parent_lives()
             if state is not None and state.pid != self.parent:
                 self.say("another process continues this run: done")
@@ -59,7 +60,7 @@ class Follower:
             if over and self._gave_up():
                 self.say("MLflow was not reached: run `repro sync` when it is back")
                 return 1
-            self._sleep(max(self.pause, (time.monotonic() - began) / SHARE if not over else 0.0))
+            self._sleep(max(self.pause, min(cost / SHARE, LONGEST_PAUSE)))
 
     def _try(self, state: RunState, *, final: bool) -> bool:
         """One attempt to bring MLflow up to date; any failure is noted and forgotten."""

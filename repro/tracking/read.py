@@ -20,7 +20,7 @@ from repro.tracking.store import is_database, sqlite_path, tracking_uri
 
 @dataclass(frozen=True, kw_only=True)
 class StoredRun:
-    """A run as MLflow has it; `experiment` is MLflow's (here: the data set), `started` milliseconds since 1970."""
+    """A run as MLflow has it: `experiment` is the data set, `started` milliseconds since 1970."""
 
     id: str
     name: str

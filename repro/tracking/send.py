@@ -79,7 +79,8 @@ def send_numbers(client: Any, project: Project, record: Record, run_id: str, fou
         # The curve in git has no times: a millisecond a step keeps the order.
         curve = {(name, step): (value, at + step) for name, step, value in curve_of(project, record)}
         log_points(client, run_id, curve)
-    if not any(i.dataset.digest == record.dataset_fingerprint[:36] for i in found.inputs.dataset_inputs):
+    wanted = (f"{record.dataset}/{record.split}", record.dataset_fingerprint[:36])
+    if wanted not in [(i.dataset.name, i.dataset.digest) for i in found.inputs.dataset_inputs]:
         log_dataset(client, run_id, record.dataset, record.split, record.dataset_fingerprint, "evaluation")
 
 
