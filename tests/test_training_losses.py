@@ -94,7 +94,7 @@ def test_ohem_keeps_the_improbable_pixels() -> None:
     p = some_params(ohem_threshold=0.7, ohem_keep=0.01)
     ours = total_loss([logits], label, p, pixels=1, resize=RESIZE)
     each = reference(logits, label, reduction="none")[label != 255]
-    assert ours.item() == pytest.approx(float(each[torch.exp(-each) < 0.7].mean()), rel=1e-5)
+    assert ours.item() == pytest.approx(each[torch.exp(-each) < 0.7].mean().item(), rel=1e-5)
 
 
 def test_ohem_keeps_a_share_even_when_all_is_easy() -> None:
@@ -103,7 +103,7 @@ def test_ohem_keeps_a_share_even_when_all_is_easy() -> None:
     p = some_params(ohem_threshold=0.001, ohem_keep=0.25)
     ours = total_loss([unsure], label, p, pixels=1, resize=RESIZE)
     each = reference(unsure, label, reduction="none")[label != 255]
-    assert ours.item() == pytest.approx(float(each.topk(len(each) // 4).values.mean()), rel=1e-5)
+    assert ours.item() == pytest.approx(each.topk(len(each) // 4).values.mean().item(), rel=1e-5)
 
 
 def test_a_label_without_a_single_class_costs_nothing() -> None:
@@ -125,5 +125,5 @@ def test_logits_of_label_size_are_left_as_they_are() -> None:
     label = torch.randint(0, 3, (1, 5, 5), dtype=torch.uint8)
     before = logits.detach().clone()
     loss = total_loss([logits], label, some_params(), pixels=25, resize=RESIZE)
-    assert loss.item() == pytest.approx(float(F.cross_entropy(logits, label.long())), rel=1e-6)
+    assert loss.item() == pytest.approx(F.cross_entropy(logits, label.long()).item(), rel=1e-6)
     assert torch.equal(logits.detach(), before)

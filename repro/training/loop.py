@@ -136,7 +136,7 @@ def _iterate(run: Run, stop: Stop) -> None:
 def start(task: Task) -> Run:
     """The network, its optimiser and its precision on the device, before the first update."""
     device = task.ranks.device
-    model = parameters.prepare_norms(task.model, task.params).to(device)
+    model = parameters.prepare_norms(task.model, task.params, ranks=task.ranks).to(device)
     model = model.to(memory_format=memory_format(task.params))
     return Run(
         task=task,

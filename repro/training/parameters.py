@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from repro.errors import ParamsError
 from repro.params.training import TrainingParams
+from repro.training.ranks import Ranks
 from repro.training.schedule import Length, learning_rate, weight_decay
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
@@ -84,14 +86,19 @@ def classifiers(model: nn.Module) -> list[nn.Conv2d]:
     return [module for module in outside if module.out_channels == outside[-1].out_channels]
 
 
-def prepare_norms(model: nn.Module, params: TrainingParams) -> nn.Module:
-    """The model with its normalisations as the params want them; call before the optimiser is made."""
+def prepare_norms(model: nn.Module, params: TrainingParams, *, ranks: Ranks) -> nn.Module:
+    """The model with its normalisations as the params want them; call before the optimiser is made.
+
+    With one process `sync` is `local`. SyncBatchNorm exists for GPUs alone.
+    """
     if params.norm_affine == "fixed":
         for module in model.modules():
             if isinstance(module, NORMS):
                 module.requires_grad_(False)
-    if params.batch_norm != "sync":
+    if params.batch_norm != "sync" or ranks.world == 1:
         return model
+    if ranks.device.type == "cpu":
+        raise ParamsError("training.batch_norm sync needs GPUs", allowed="local or frozen on several CPUs")
     convert: Callable[[nn.Module], nn.Module] = nn.SyncBatchNorm.convert_sync_batchnorm
     return convert(model)
 

@@ -1,0 +1,170 @@
+"""Killed, stopped, damaged: the run that goes on is the run that was never disturbed, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from repro.records import read_journal
+from repro.training import resume
+from repro.training.state import forget, rewind
+from repro.training.watch import Interrupted
+from tests.training_kit import Cut, batches, numbers, run_tiny, same, some_params
+
+
+def test_25_kills_at_random_moments_change_nothing(tmp_path: Path, root: Path) -> None:
+    """kill -9, most often in the middle of writing a checkpoint: weights and journal as never killed."""
+    command = [sys.executable, "-m", "tests.training_crash", str(tmp_path), "11", "25"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=300)
+    assert int(done.stdout) == 25
+    whole, crashed = (torch.load(tmp_path / name / "done.pt") for name in ("whole", "crashed"))
+    assert same(whole["weights"], crashed["weights"])
+    assert whole["chosen"] == crashed["chosen"]
+    assert numbers(tmp_path / "whole") == numbers(tmp_path / "crashed")
+    # Losses at every 3rd of 150 iterations; validations at every 7th and the last.
+    assert len(numbers(tmp_path / "whole")) == 50 + 22
+    resumed = [e for e in read_journal(tmp_path / "crashed" / "journal.jsonl") if e["kind"] == "resumed"]
+    assert resumed
+    assert not list((tmp_path / "crashed").glob(".*.part"))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"optimizer": "adam"}, {"precision": "bf16", "channels_last": True}], ids=str
+)
+def test_resume_is_exact_for(tmp_path: Path, changes: dict[str, Any]) -> None:
+    p = some_params(checkpoint_minutes=0, **changes)
+    whole = run_tiny(tmp_path / "whole", p)
+    with pytest.raises(PowerCut):
+        run_tiny(tmp_path / "cut", p, feed=cut_at(5))
+    outcome = run_tiny(tmp_path / "cut", p)
+    assert outcome.resumed_from == 5
+    assert same(outcome.state_dict, whole.state_dict)
+    assert numbers(tmp_path / "cut") == numbers(tmp_path / "whole")
+
+
+class PowerCut(Exception):
+    pass
+
+
+def cut_at(iteration: int, then: type[Exception] = PowerCut) -> Any:
+    def feed(start: int, stop: int) -> Iterator[Cut]:
+        yield from batches(start, iteration)
+        raise then
+
+    return feed
+
+
+def test_two_checkpoints_are_kept_and_named_by_their_content(tmp_path: Path) -> None:
+    run_tiny(tmp_path, some_params(checkpoint_minutes=0))
+    kept = resume.checkpoints(tmp_path)
+    assert [path.name[:14] for path in kept] == ["step-000000011", "step-000000012"]
+    import hashlib
+
+    for path in kept:
+        assert hashlib.sha256(path.read_bytes()).hexdigest()[:16] == path.name[15:31]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path: Path, damage: str) -> None:
+    p = some_params(checkpoint_minutes=0)
+    whole = run_tiny(tmp_path / "whole", p)
+    with pytest.raises(PowerCut):
+        run_tiny(tmp_path / "cut", p, feed=cut_at(8))
+    newest = resume.checkpoints(tmp_path / "cut")[-1]
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes({"flip": bytes(data), "cut": bytes(data[:-100]), "empty": b""}[damage])
+    outcome = run_tiny(tmp_path / "cut", p)
+    assert outcome.resumed_from == 7
+    assert same(outcome.state_dict, whole.state_dict)
+    assert numbers(tmp_path / "cut") == numbers(tmp_path / "whole")
+    events = [
+        e for e in read_journal(tmp_path / "cut" / "journal.jsonl") if e["kind"] == "damaged_checkpoint"
+    ]
+    assert [event["file"] for event in events] == [newest.name]
+
+
+def test_with_all_checkpoints_damaged_the_run_starts_again(tmp_path: Path) -> None:
+    p = some_params(checkpoint_minutes=0)
+    whole = run_tiny(tmp_path, p)
+    before = numbers(tmp_path)
+    for path in resume.checkpoints(tmp_path):
+        path.write_bytes(b"not a checkpoint")
+    outcome = run_tiny(tmp_path, p)
+    assert outcome.resumed_from == 0
+    assert same(outcome.state_dict, whole.state_dict)
+    assert numbers(tmp_path) == before
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    p = some_params(checkpoint_minutes=0)
+    real, calls = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > 30:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        run_tiny(tmp_path / "a", p)
+    monkeypatch.undo()
+    assert not list((tmp_path / "a").glob(".*.part"))
+    assert resume.load_state(tmp_path / "a")[0] is not None
+    assert same(run_tiny(tmp_path / "a", p).state_dict, run_tiny(tmp_path / "b", p).state_dict)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_stops(tmp_path: Path, number: signal.Signals) -> None:
+    def feed(start: int, stop: int) -> Iterator[Cut]:
+        for i, cut in enumerate(batches(start, stop), start=start):
+            if i == 6:
+                os.kill(os.getpid(), number)
+            yield cut
+
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match="of 12 iterations") as told:
+        run_tiny(tmp_path / "a", feed=feed)
+    assert told.value.exit_code == 130
+    assert signal.getsignal(number) is before
+    done = rewind(tmp_path / "a", tmp_path / "a" / "journal.jsonl")
+    assert 0 < done < 12
+    outcome = run_tiny(tmp_path / "a")
+    assert outcome.resumed_from == done
+    assert same(outcome.state_dict, run_tiny(tmp_path / "b").state_dict)
+
+
+def test_a_finished_run_is_not_trained_again_until_it_is_forgotten(tmp_path: Path) -> None:
+    first = run_tiny(tmp_path)
+    again = run_tiny(tmp_path, feed=lambda start, stop: iter(()))
+    assert again.resumed_from == 12
+    assert same(first.state_dict, again.state_dict)
+    forget(tmp_path)
+    assert not resume.checkpoints(tmp_path)
+    assert run_tiny(tmp_path).resumed_from == 0
+
+
+def test_validation_does_not_depend_on_when_a_checkpoint_was_written(tmp_path: Path) -> None:
+    p = some_params(keep="best", validate_every=2)
+
+    def validate(model: torch.nn.Module) -> dict[str, float]:
+        return {"mIoU": -abs(float(sum(q.sum() for q in model.parameters())))}
+
+    seldom = run_tiny(tmp_path / "a", p, validate=validate)
+    often = run_tiny(
+        tmp_path / "b", some_params(keep="best", validate_every=2, checkpoint_minutes=0), validate=validate
+    )
+    assert seldom.chosen == often.chosen
+    assert same(seldom.state_dict, often.state_dict)
+    assert len(list((tmp_path / "b").glob("best-*.pt"))) == 1
