@@ -109,5 +109,5 @@ def report(result: EvaluationResult, split: str, *, as_json: bool) -> None:
     for suffix in result.confusions:
         names = [key for key in ("mIoU", "aAcc", "mAcc", "fwIoU") if key + suffix in values]
         shown = "  ".join(f"{key} {values[key + suffix]:.2f}" for key in names)
-        between = f"mIoU 95 % [{values['mIoU_low' + suffix]:.2f}, {values['mIoU_high' + suffix]:.2f}]"
+        between = f"mIoU 95 % [{values[f'mIoU{suffix}_low']:.2f}, {values[f'mIoU{suffix}_high']:.2f}]"
         console().print(f"{suffix.strip('_') or 'main':8} {shown}  {between}", markup=False)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from repro.errors import RecordError
 from repro.evaluation.confusion import Confusions, Counts
+from repro.evaluation.metrics import Absent, chosen_classes
 from repro.evaluation.summary import EvaluationResult
 from repro.records import write_bytes, write_json
 
@@ -28,6 +29,8 @@ def write_result(result: EvaluationResult, folder: Path, *, split: str) -> None:
         "protocol": np.array(result.protocol_hash),
         "fingerprint": np.array(result.fingerprint),
         "split": np.array(split),
+        "chosen": chosen_classes(result.classes, result.protocol.mean_over),
+        "absent": np.array(result.protocol.absent),
     }
     write_bytes(folder / "confusion.npz", npz(arrays))
     write_bytes(folder / "confusion.csv", table(result.confusions[""].total(), result.classes).encode())
@@ -62,6 +65,8 @@ class StoredConfusions:
     protocol: str
     fingerprint: str
     split: str
+    chosen: npt.NDArray[np.intp]  # classes in the means
+    absent: Absent
 
 
 def read_confusions(path: Path) -> StoredConfusions:
@@ -75,6 +80,8 @@ def read_confusions(path: Path) -> StoredConfusions:
                 protocol=str(arrays["protocol"]),
                 fingerprint=str(arrays["fingerprint"]),
                 split=str(arrays["split"]),
+                chosen=arrays["chosen"].astype(np.intp),
+                absent="zero" if arrays["absent"] == "zero" else "skip",
             )
     except FileNotFoundError as error:
         hint = f"`repro evaluate {path.parent.name}` or `dvc pull` makes it"

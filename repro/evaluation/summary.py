@@ -98,8 +98,8 @@ def summary(
     chosen = chosen_classes(classes, protocol.mean_over)
     values = metrics(confusion.total(), chosen=chosen, absent=protocol.absent)
     low, high = interval(confusion, chosen=chosen, absent=protocol.absent)
-    values |= {"mIoU_low": round(low, 4), "mIoU_high": round(high, 4)}
     result = {name + suffix: value for name, value in values.items()}
+    result |= {f"mIoU{suffix}_low": round(low, 4), f"mIoU{suffix}_high": round(high, 4)}
     if protocol.union_bug:
         page = page_000_metrics(confusion, chosen=chosen)
         result |= {f"{name}{suffix}_page": value for name, value in page.items()}
