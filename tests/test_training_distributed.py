@@ -1,0 +1,91 @@
+"""Two real processes over gloo: the same training as one process, whatever happens to one of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from repro.errors import ParamsError
+from repro.records import read_journal
+from repro.training.parameters import prepare_norms
+from repro.training.ranks import Ranks, join, pick_device
+from tests.training_kit import TinyNet, numbers, some_params
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """The folder in which all jobs ran, and their exit codes."""
+    folder = tmp_path_factory.mktemp("ranks")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training_ranks", str(folder)],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, dict(line.split(" ", 1) for line in done.stdout.splitlines())
+
+
+def difference(a: Path, b: Path) -> float:
+    first, second = torch.load(a), torch.load(b)
+    return max(float((first[name] - second[name]).abs().max()) for name in first)
+
+
+def test_two_processes_train_as_one_does(jobs: tuple[Path, dict[str, str]]) -> None:
+    """Equal total batch, 10 steps; the ranks' images differ in how many pixels are labelled."""
+    folder, codes = jobs
+    assert codes["two"] == "[0, 0]"
+    assert difference(folder / "two" / "weights-0.pt", folder / "one" / "weights-0.pt") < 1e-6
+    assert difference(folder / "two" / "weights-0.pt", folder / "two" / "weights-1.pt") == 0
+    two, one = numbers(folder / "two"), numbers(folder / "one")
+    assert [step for step, _ in two] == list(range(1, 11))
+    for (_, a), (_, b) in zip(two, one, strict=True):
+        assert a == pytest.approx(b, abs=1e-6)
+
+
+def test_a_killed_process_ends_the_job_with_a_message(jobs: tuple[Path, dict[str, str]]) -> None:
+    folder, codes = jobs
+    assert codes["killed"] == "[1, -9]"
+    told = (folder / "killed.txt").read_text()
+    assert told.startswith("RankLost\nprocess 0 of 2: another process of this job is gone")
+    assert "goes on from the last checkpoint" in told
+
+
+def test_a_job_goes_on_with_another_number_of_processes(jobs: tuple[Path, dict[str, str]]) -> None:
+    """Documented tolerance: 1e-6 without dropout; the order of images is the same for any number."""
+    folder, _ = jobs
+    events = read_journal(folder / "killed" / "journal.jsonl")
+    assert [e["step"] for e in events if e["kind"] == "resumed"] == [3]
+    assert difference(folder / "killed" / "weights-0.pt", folder / "one" / "weights-0.pt") < 1e-6
+
+
+def test_a_signal_to_one_process_stops_all_of_them_saved(jobs: tuple[Path, dict[str, str]]) -> None:
+    folder, codes = jobs
+    assert codes["stopped"] == "[130, 130]"
+    assert max(path.name[:14] for path in (folder / "stopped").glob("*.ckpt")) == "step-000000004"
+
+
+def test_sync_bn_is_for_gpus() -> None:
+    two = Ranks(device=torch.device("cpu"), world=2)
+    with pytest.raises(ParamsError, match="sync needs GPUs"):
+        prepare_norms(TinyNet(), some_params(batch_norm="sync"), ranks=two)
+    alone = prepare_norms(TinyNet(), some_params(batch_norm="sync"), ranks=Ranks(device=torch.device("cpu")))
+    assert not [m for m in alone.modules() if isinstance(m, torch.nn.SyncBatchNorm)]
+    gpus = Ranks(device=torch.device("cuda", 0), world=2)
+    converted = prepare_norms(TinyNet(), some_params(batch_norm="sync"), ranks=gpus)
+    assert [m for m in converted.modules() if isinstance(m, torch.nn.SyncBatchNorm)]
+    assert converted.state_dict().keys() == alone.state_dict().keys()
+
+
+def test_devices_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert join("cpu") == Ranks(device=torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ParamsError, match="device 'cuda:1' is not available"):
+        pick_device("cuda:1")
+    with pytest.raises(ParamsError, match="device 'gpu' is not available"):
+        pick_device("gpu")
