@@ -29,7 +29,9 @@ def check(
 ) -> None:
     """Check that recorded results still hold: exit 0 all pass, 1 a regression, 2 cannot compare.
 
-    Without names: everything that is recorded. Examples: repro check · repro check --against main
+    Without names: everything that is recorded.
+
+    Example: repro check --against main
     """
     from repro.params.experiment import experiment_name
     from repro.params.project import find_project

@@ -35,7 +35,7 @@ def table(
 ) -> None:
     """Print results beside the published rows; --write fills README and reports/, --check compares them.
 
-    Examples: repro table --dataset cityscapes · repro table --page 002 --values both · repro table --check
+    Example: repro table --dataset cityscapes
     """
     if origin is Origin.mlflow:
         return _from_mlflow(uri, dataset, columns, fmt)

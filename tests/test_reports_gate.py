@@ -1,0 +1,345 @@
+"""The gate fails on every regression, never passes what cannot be compared, and is not fooled."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from repro.cli.app import app
+from repro.errors import ReproError, UnknownNameError
+from repro.evaluation.confusion import collect, count, squeeze
+from repro.evaluation.files import npz, pack
+from repro.published import rows
+from repro.records import PASSING, to_json, write_json
+from repro.reports import against, gate, outputs
+from repro.reports.results import Declared, load_results
+from tests.reports_kit import a_project, a_record, add, git, results
+
+NUMBERED = [row.id for row in rows().values() if "mIoU" in row.metrics]
+SILENT = [row.id for row in rows().values() if not row.metrics]
+
+
+def one(record: Any) -> gate.Finding:
+    (found,) = gate.check(results(record))
+    return found
+
+
+@pytest.mark.parametrize("row", NUMBERED)
+def test_a_planted_regression_fails_in_every_row(row: str) -> None:
+    record = a_record(row=row)
+    assert record.expectation
+    low = record.expectation.value - record.expectation.band - 0.01
+    found = one(replace(record, metrics={"mIoU": low}))
+    assert found.verdict == "regressed"
+    assert gate.exit_code([found], strict=False) == 1
+
+
+@pytest.mark.parametrize("row", SILENT)
+def test_a_row_without_a_number_never_passes(row: str) -> None:
+    found = one(a_record(row=row, metrics={"mIoU": 99.0}, verdict="reproduced"))
+    assert found.verdict == "incomparable"
+    assert gate.exit_code([found], strict=False) == 2
+
+
+@settings(max_examples=150, deadline=None)
+@given(measured=st.floats(0, 100), stored=st.sampled_from(["reproduced", "improved", "regressed"]))
+def test_the_verdict_comes_from_the_numbers_and_not_from_the_stored_word(
+    measured: float, stored: Any
+) -> None:
+    record = a_record(metrics={"mIoU": measured}, verdict=stored)
+    found = one(record)
+    gap = measured - 50.0
+    wanted = "reproduced" if abs(gap) <= 0.8 + 1e-9 else "improved" if gap > 0 else "regressed"
+    assert found.verdict == wanted
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    change=st.sampled_from(
+        [
+            {"kind": "smoke"},
+            {"verdict": "incomparable", "notes": ("measured on 'val'",)},
+            {"published": {"mIoU": 49.0}},
+            {"rows": ("999-01",)},
+            {"metrics": {}},
+            {"metrics": {"mIoU": math.nan}},
+            {"expectation": None},
+        ]
+    ),
+    measured=st.floats(0, 100),
+)
+def test_what_cannot_be_compared_never_passes(change: dict[str, Any], measured: float) -> None:
+    found = one(a_record(**({"metrics": {"mIoU": measured}} | change)))
+    assert found.verdict not in PASSING
+    assert gate.exit_code([found], strict=True) == 2
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds=st.lists(st.floats(40, 60), min_size=3, max_size=6))
+def test_three_seeds_are_judged_together(seeds: list[float]) -> None:
+    records = [a_record(f"camvid_s{i}", metrics={"mIoU": value}) for i, value in enumerate(seeds)]
+    findings = gate.check(results(*records))
+    assert len({found.verdict for found in findings}) == 1, "seeds of one family share the verdict"
+    assert all("seeds" in found.reason for found in findings)
+
+
+def test_page_000_tensorflow_is_compared_with_the_pages_own_formula() -> None:
+    record = a_record(row="000-04", metrics={"mIoU": 70.0, "mIoU_page": 64.8})
+    assert one(record).verdict == "reproduced"
+    assert one(replace(record, metrics={"mIoU": 64.8, "mIoU_page": 60.0})).verdict == "regressed"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Any:
+    return a_project(tmp_path, a_record())
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda raw: raw["metrics"].update(mIoU=60.0),
+        lambda raw: raw["metrics"].update(mIoU=math.nan),
+        lambda raw: raw["metrics"].pop("mIoU"),
+        lambda raw: raw.update(verdict="improved"),
+        lambda raw: raw["expectation"].update(band=50.0),
+        lambda raw: raw.update(content_hash=""),
+        lambda raw: raw.update(surprise=1),
+        lambda raw: raw.update(schema=99),
+        lambda raw: raw.clear(),
+    ],
+)
+def test_an_edited_record_is_not_believed(project: Any, edit: Any) -> None:
+    path = project.rows / "camvid_x.json"
+    raw = json.loads(path.read_text())
+    edit(raw)
+    path.write_text(json.dumps(raw))
+    findings = gate.check(load_results(project, strict=False))
+    assert [found.verdict for found in findings] == ["incomparable"]
+    assert gate.exit_code(findings, strict=False) == 2
+
+
+def test_nan_with_a_fitting_hash_is_not_believed(project: Any) -> None:
+    path = project.rows / "camvid_x.json"
+    text = path.read_text().replace('"mIoU": 50.0', '"mIoU": NaN', 1)
+    path.write_text(text)
+    assert "camvid_x" in load_results(project, strict=False).damaged
+
+
+def test_a_record_filed_under_another_name_is_not_believed(project: Any) -> None:
+    (project.rows / "camvid_x.json").rename(project.rows / "camvid_y.json")
+    (found,) = gate.check(load_results(project, strict=False))
+    assert (found.experiment, found.verdict) == ("camvid_y", "incomparable")
+
+
+def test_unmeasured_counts_only_when_asked_for() -> None:
+    found = results(
+        a_record(), declared=[Declared(name="ade20k_r50_os16", dataset="ade20k", rows=("001-06",))]
+    )
+    assert [f.experiment for f in gate.check(found)] == ["camvid_x"]
+    everything = gate.check(found, everything=True)
+    assert [f.verdict for f in everything] == ["unmeasured", "reproduced"]
+    assert gate.exit_code(everything, strict=False) == 0
+    assert gate.exit_code(everything, strict=True) == 2
+    assert [f.experiment for f in gate.check(found, dataset="ade20k")] == ["ade20k_r50_os16"]
+    with pytest.raises(UnknownNameError, match="did you mean 'camvid_x'"):
+        gate.check(found, names=["camvid_y"])
+
+
+# --- output formats -------------------------------------------------------------------------------------
+
+
+def findings() -> list[gate.Finding]:
+    bad = a_record("camvid_bad", metrics={"mIoU": 40.0}, row="003-029")
+    smoke = a_record("camvid_smoke", kind="smoke", row="003-030")
+    unmeasured = Declared(name="ade20k_r50_os16", dataset="ade20k", rows=("001-06",))
+    return gate.check(results(a_record(), bad, smoke, declared=[unmeasured]), everything=True)
+
+
+def test_junit_counts_failures_errors_and_skips() -> None:
+    suite = ElementTree.fromstring(outputs.junit(findings()).split("\n", 1)[1])
+    assert {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "4",
+        "failures": "1",
+        "errors": "1",
+        "skipped": "1",
+    }
+    (failure,) = suite.iter("failure")
+    assert "mIoU 40.00, reference 52.70 ± 0.8 (-12.70): regressed" in (failure.get("message") or "")
+
+
+def test_sarif_points_at_the_rows_line_of_params() -> None:
+    document = json.loads(outputs.sarif(findings()))
+    (run,) = document["runs"]
+    places = {
+        r["partialFingerprints"]["experiment"]: r["locations"][0]["physicalLocation"] for r in run["results"]
+    }
+    place = places["ade20k_r50_os16"]
+    assert place["artifactLocation"]["uri"] == "experiments/ade20k_r50_os16/params.yaml"
+    line = place["region"]["startLine"]
+    text = (Path(__file__).parents[1] / place["artifactLocation"]["uri"]).read_text().splitlines()[line - 1]
+    assert text.startswith("rows:")
+    assert "camvid_x" not in places, "what holds is not reported"
+    assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} >= {r["ruleId"] for r in run["results"]}
+
+
+def test_comment_and_annotations_name_what_regressed() -> None:
+    text = outputs.comment(findings(), 1)
+    assert text.startswith(
+        "## Results: regressed\n\n1 regressed, 1 incomparable, 1 reproduced, 1 unmeasured\n"
+    )
+    assert "| camvid_bad" in text
+    assert "| camvid_x" not in text
+    lines = outputs.github(findings()).splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(
+        "::error file=experiments/camvid_bad/params.yaml,line=1,title=camvid_bad::mIoU 40.00"
+    )
+
+
+@pytest.mark.parametrize(("metrics", "code"), [({"mIoU": 50.0}, 0), ({"mIoU": 48.0}, 1), ({}, 2)])
+def test_command_exits_and_writes_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metrics: dict[str, float], code: int
+) -> None:
+    a_project(tmp_path, a_record(metrics=metrics))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    options = ["--junit", "j.xml", "--sarif", "s.json", "--markdown", "c.md"]
+    answer = CliRunner().invoke(app, ["check", *options])
+    assert answer.exit_code == code, answer.output
+    assert ("::error" in answer.output) == (code > 0)
+    assert all((tmp_path / name).stat().st_size for name in ("j.xml", "s.json", "c.md"))
+    answer = CliRunner().invoke(app, ["check", "camvid_x", "--json"])
+    assert answer.exit_code == code
+    assert json.loads(answer.stdout)["exit_code"] == code
+
+
+# --- against a revision -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Any:
+    """A committed record with its matrices in DVC's cache, as after `dvc repro`."""
+    project = a_project(tmp_path, a_record(metrics=mious(0.1)))
+    with_matrices(project, wrong=0.1)
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "before")
+    return project
+
+
+def mious(wrong: float) -> dict[str, float]:
+    return {"mIoU": 100 * (1 - wrong) / (1 + wrong)}
+
+
+def with_matrices(project: Any, *, wrong: float, images: int = 12, seed: int = 0) -> None:
+    """confusion.npz with a share of `wrong` pixels in each image, and its lock and cache entry."""
+    generator = np.random.default_rng(seed)
+    matrices = []
+    for _ in range(images):
+        truth = generator.integers(0, 2, (20, 50), dtype=np.uint8)
+        flips = generator.random(truth.shape) < wrong
+        matrices.append(squeeze(count(truth, np.where(flips, 1 - truth, truth).astype(np.uint8), classes=2)))
+    arrays = pack({"": collect(matrices, classes=2)}) | {
+        "ids": np.array([f"i{i}" for i in range(images)]),
+        "classes": np.array(["road", "sky"]),
+        "protocol": np.array("0123456789ab"),
+        "fingerprint": np.array("ab" * 32),
+        "split": np.array("test"),
+    }
+    content = npz(arrays)
+    folder = project.experiments / "camvid_x"
+    md5 = f"{int(wrong * 1000) + 1000 * seed:032x}"
+    cached = project.root / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    cached.write_bytes(content)
+    (project.root / ".gitignore").write_text("/.dvc/cache\nconfusion.npz\n")
+    (folder / "confusion.npz").write_bytes(content)
+    (folder / "dvc.lock").write_text(
+        f"stages:\n  evaluate:\n    outs:\n    - path: confusion.npz\n      hash: md5\n      md5: {md5}\n"
+    )
+
+
+def compare(project: Any) -> gate.Finding:
+    (found,) = against.compare(load_results(project, strict=False), "HEAD", ["camvid_x"])
+    return found
+
+
+def test_no_change_holds(repository: Any) -> None:
+    assert compare(repository).verdict == "reproduced"
+
+
+def test_a_large_significant_drop_fails(repository: Any) -> None:
+    add(repository, a_record(metrics=mious(0.2)))
+    with_matrices(repository, wrong=0.2)
+    found = compare(repository)
+    assert found.verdict == "regressed"
+    assert "interval of the difference -" in found.reason
+
+
+def test_a_large_drop_within_the_noise_of_images_holds(repository: Any) -> None:
+    """The record says -2 points, the images say nothing of the kind: equal matrices."""
+    add(repository, a_record(metrics={"mIoU": mious(0.1)["mIoU"] - 2}))
+    assert compare(repository).verdict == "reproduced"
+
+
+def test_a_small_drop_needs_no_matrices(repository: Any) -> None:
+    add(repository, a_record(metrics={"mIoU": mious(0.1)["mIoU"] - 0.5}))
+    (repository.experiments / "camvid_x" / "confusion.npz").unlink()
+    assert compare(repository).verdict == "reproduced"
+
+
+def test_a_large_drop_without_matrices_is_no_pass(repository: Any) -> None:
+    add(repository, a_record(metrics=mious(0.2)))
+    for path in (repository.root / ".dvc" / "cache").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    found = compare(repository)
+    assert found.verdict == "incomparable"
+    assert "not in DVC's cache" in found.reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"protocol_hash": "f" * 12}, {"dataset_fingerprint": "cd" * 32}, {"split": "val"}, {"kind": "smoke"}],
+)
+def test_another_protocol_or_data_is_never_compared(repository: Any, change: dict[str, Any]) -> None:
+    add(repository, a_record(metrics={"mIoU": 99.0}, **change))
+    found = compare(repository)
+    assert found.verdict == "incomparable"
+    assert next(iter(change)) in found.reason
+
+
+def test_a_deleted_record_is_no_pass_and_a_new_one_is_judged_by_its_row(repository: Any) -> None:
+    (repository.rows / "camvid_x.json").unlink()
+    add(repository, a_record("camvid_new", row="003-029", metrics={"mIoU": 10.0}))
+    found = against.compare(load_results(repository), "HEAD", ["camvid_new"])
+    assert {f.experiment: f.verdict for f in found} == {"camvid_new": "regressed", "camvid_x": "incomparable"}
+
+
+def test_an_improvement_passes(repository: Any) -> None:
+    add(repository, a_record(metrics=mious(0.05)))
+    assert compare(repository).verdict == "improved"
+
+
+def test_a_damaged_old_record_is_no_pass(repository: Any) -> None:
+    path = repository.rows / "camvid_x.json"
+    raw = to_json(a_record())
+    write_json(path, raw | {"n_images": 1})
+    git(repository.root, "commit", "-q", "-a", "-m", "edited by hand")
+    add(repository, a_record())
+    assert compare(repository).verdict == "incomparable"
+
+
+def test_an_unknown_revision_is_an_error(repository: Any) -> None:
+    with pytest.raises(ReproError, match="'nowhere' is no git revision"):
+        against.compare(load_results(repository), "nowhere", [])

@@ -1,0 +1,434 @@
+"""Tables: published ones byte for byte, measured ones from records, files that stay current."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from repro.cli.app import app
+from repro.errors import CheckFailed, ParamsError, UnknownNameError
+from repro.published import load_page, page_ids, pages, rows
+from repro.published.markdown import cells as cut
+from repro.published.markdown import tables as markdown_tables
+from repro.reports import layouts, regions, tables
+from repro.reports.choices import Values
+from repro.reports.explain import explanation
+from repro.reports.grid import FORMATS, Grid, plain
+from repro.reports.links import measured_links, model_location
+from repro.reports.listing import listing
+from repro.reports.results import load_results
+from repro.reports.runs import runs_table
+from repro.tracking.read import StoredRun, read_runs
+from tests.reports_kit import COST, a_project, a_record, add, results
+from tests.test_published import PUBLISHED_TEXT
+
+RUN = CliRunner()
+
+
+# --- the pages as published ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page_id", PUBLISHED_TEXT)
+def test_the_command_prints_a_page_byte_for_byte(page_id: str) -> None:
+    answer = RUN.invoke(app, ["table", "--values", "published", "--page", page_id])
+    assert answer.exit_code == 0
+    assert hashlib.sha256(answer.stdout.removesuffix("\n").encode()).hexdigest() == PUBLISHED_TEXT[page_id][0]
+
+
+def test_all_pages_in_order_with_a_blank_line_between() -> None:
+    answer = RUN.invoke(app, ["table", "--values", "published"])
+    parts = [page.markdown(table) for page in pages() for table in page.tables]
+    assert answer.stdout == "\n\n".join(parts) + "\n"
+    assert len(parts) == 25
+
+
+@pytest.mark.parametrize("page_id", page_ids())
+def test_measured_without_records_keeps_words_and_empties_numbers(page_id: str) -> None:
+    page = load_page(page_id)
+    for table in page.tables:
+        text = layouts.table_text(results(), page, table, Values.measured)
+        (shown,) = markdown_tables(text)
+        for line, row_id in zip(shown.rows, table.row_ids(page.rows), strict=True):
+            assert line.cells[0] == page.rows[row_id].cells[0]
+            for column, cell in zip(table.columns, line.cells, strict=False):
+                assert not (column.format and cell), (row_id, column.field, cell)
+
+
+def test_our_numbers_stand_in_the_pages_places() -> None:
+    record = a_record("voc2012_v3_r50_os8", row="002-01", metrics={"mIoU": 77.615}, cost={})
+    page = load_page("002")
+    before, after = (
+        layouts.table_text(results(record), page, page.tables[0], values).split("\n")
+        for values in (Values.published, Values.measured)
+    )
+    assert before[0] == after[0]
+    line = cut(after[2])
+    assert line[4] == "77.61%"
+    assert line[5] == "[config](experiments/voc2012_v3_r50_os8/params.yaml)"
+    assert cut(after[3])[4] == ""
+    both = layouts.table_text(results(record), page, page.tables[0], Values.both).split("\n")
+    assert cut(both[2])[4] == "77.72% → 77.61%"
+    assert both[3] == before[3]
+
+
+def test_fractions_ragged_rows_and_devices() -> None:
+    record = a_record("cityscapes_mobilenetv2_os16", row="000-01", metrics={"mIoU": 71.93, "aAcc": 95.0})
+    page = load_page("000")
+    line = cut(layouts.table_text(results(record), page, page.tables[0], Values.measured).split("\n")[2])
+    assert line[4:6] == ("0.719", "0.950")
+    assert line[8] == "32.00 (Test CPU, 2 threads, torch 2.15.0, fp32, batch 1)"
+    narrow = a_record("camvid_n", row="003-088", metrics={"mIoU": 60.04})
+    page = load_page("003")
+    table = next(t for t in page.tables if "003-088" in t.body)
+    text = layouts.table_text(results(narrow), page, table, Values.measured)
+    assert "stride8.scale480|3.0|60.0" in text, "the column that the page lost is back"
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("page_id", page_ids())
+def test_every_page_prints_in_every_format(page_id: str, fmt: str) -> None:
+    answer = RUN.invoke(app, ["table", "--page", page_id, "--values", "both", "--format", fmt])
+    assert answer.exit_code == 0
+    shown = plain(answer.stdout).replace("\\", "")
+    assert all(plain(row.cells[0])[:12] in shown for row in load_page(page_id).rows.values())
+
+
+# --- tables of a data set -----------------------------------------------------------------------------------
+
+
+def test_published_beside_measured() -> None:
+    smoke = a_record("camvid_smoke", row="003-029", kind="smoke", verdict="incomparable")
+    own = a_record(
+        "camvid_mobilenetv2_os16", row=None, cost=COST | {"device": {"gpu": "NVIDIA H200", "torch": "2.15.0"}}
+    )
+    page, ours = tables.dataset_tables(results(a_record(metrics={"mIoU": 50.55}), smoke, own), "camvid")
+    assert page.title == "Page 003: tensorpack research log"
+    shown = {row[0]: dict(zip(page.columns, row, strict=True)) for row in page.rows}
+    assert len(shown) == 58
+    assert shown["003-028"] | {"links": ""} == {
+        "row": "003-028",
+        "experiment": "camvid_x",
+        "model": rows()["003-028"].label,
+        "published mIoU": "50.00",
+        "measured mIoU": "50.55",
+        "95 % interval": "48.90–51.70",
+        "difference": "+0.55",
+        "verdict": "reproduced",
+        "params (M)": "2.99",
+        "GMACs": "5.25 @ 360x480",
+        "latency p50 (ms)": "31.5 (a)",
+        "memory (MiB)": "120 (a)",
+        "protocol": "01234567 (a)",
+        "links": "",
+    }
+    assert shown["003-029"]["measured mIoU"] == "52.70 (smoke run)"
+    assert shown["003-030"]["verdict"] == "not run"
+    assert page.notes[1] == "(a) device: Test CPU, 2 threads, torch 2.15.0, fp32, batch 1"
+    assert "protocol: camvid test, 233 images, slide, scales 0.5 1" in page.notes[2]
+    (line,) = ours.rows
+    assert line[0] == "camvid_mobilenetv2_os16"
+    assert ours.notes[1] == "(a) device: NVIDIA H200, torch 2.15.0, fp32, batch 1"
+
+
+def test_every_published_row_is_in_a_table_of_its_data_set() -> None:
+    found = results()
+    shown = [
+        row[0]
+        for name in found.datasets()
+        for grid in tables.dataset_tables(found, name)
+        for row in grid.rows
+    ]
+    assert sorted(shown) == sorted(rows())
+
+
+def test_unknown_names_are_errors_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'cityscapes'"):
+        tables.dataset_tables(results(), "cityscape")
+    assert RUN.invoke(app, ["table", "--page", "9"]).exit_code != 0
+
+
+# --- formats ------------------------------------------------------------------------------------------------
+
+_text = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), max_size=12).map(
+    str.strip
+)
+
+
+@st.composite
+def grids(draw: st.DrawFn) -> Grid:
+    width = draw(st.integers(2, 4))
+    columns = tuple(f"c{i}" for i in range(width))
+    line = st.tuples(*[_text.filter(lambda t: "\\" not in t and "](" not in t and "**" not in t)] * width)
+    return Grid(
+        title=draw(st.sampled_from(["T", "U & V"])),
+        columns=columns,
+        rows=tuple(draw(st.lists(line, max_size=4))),
+    )
+
+
+class Cells(HTMLParser):
+    """The text of table cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag in ("td", "th"):
+            self.found.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag in ("td", "th"):
+            self.found[-1] += data
+
+
+@settings(max_examples=60, deadline=None)
+@given(grids())
+def test_formats_lose_no_cell(grid: Grid) -> None:
+    """csv, json, html and markdown give every cell back as it was (html and csv with entities resolved)."""
+    (table,) = json.loads(FORMATS["json"]([grid]))
+    assert [tuple(row.values()) for row in table["rows"]] == list(grid.rows)
+    found = list(csv.reader(io.StringIO(FORMATS["csv"]([grid]))))
+    assert [row[1:] for row in found[1:]] == [[plain(cell) for cell in row] for row in grid.rows]
+    parser = Cells()
+    parser.feed(FORMATS["html"]([grid]))
+    parser.close()
+    body = [plain(cell).strip() for row in grid.rows for cell in row]
+    assert [cell.strip() for cell in parser.found[len(grid.columns) :]] == body
+    (shown,) = markdown_tables(FORMATS["md"]([grid]))
+    assert [tuple(cell.replace("\\|", "|") for cell in line.cells) for line in shown.rows] == list(grid.rows)
+
+
+def test_latex_escapes_and_html_refuses_scripts() -> None:
+    grid = Grid(title="t", columns=("a_b",), rows=(("5 % & more ~ [x](javascript:alert(1)) <b>",),))
+    assert r"5 \% \& more \textasciitilde{} x" in FORMATS["latex"]([grid])
+    assert "javascript" not in FORMATS["html"]([grid])
+    assert "<b>" not in FORMATS["html"]([grid])
+    linked = Grid(title="", columns=("l",), rows=(("[m](https://x/y?a=1&b=2)",),))
+    assert '<a href="https://x/y?a=1&amp;b=2">m</a>' in FORMATS["html"]([linked])
+
+
+def test_trailing_zeros_survive() -> None:
+    grid = Grid(title="", columns=("v",), rows=(("79.10",), ("80.00",)))
+    assert all("79.10" in render([grid]) and "80.00" in render([grid]) for render in FORMATS.values())
+
+
+# --- links of measured rows ---------------------------------------------------------------------------------
+
+LOCK = """stages:
+  train:
+    outs:
+    - path: curve.csv
+      md5: 11
+    - path: model.safetensors
+      hash: md5
+      md5: abcdef
+"""
+
+
+def test_download_cells_are_made(tmp_path: Path) -> None:
+    project = a_project(tmp_path, a_record())
+    folder = project.experiments / "camvid_x"
+    assert measured_links(project, "camvid_x", base="../") == {
+        "config": "../experiments/camvid_x/params.yaml"
+    }
+    (folder / "dvc.lock").write_text(LOCK)
+    (folder / "curve.csv").write_text("")
+    assert measured_links(project, "camvid_x") == {
+        "config": "experiments/camvid_x/params.yaml",
+        "model": "experiments/camvid_x/model.safetensors",
+        "log": "experiments/camvid_x/curve.csv",
+    }
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/dvc", "https://host/dvc/"])
+def test_the_model_link_is_the_remotes(tmp_path: Path, url: str) -> None:
+    project = a_project(tmp_path, a_record())
+    (project.experiments / "camvid_x" / "dvc.lock").write_text(LOCK)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text(f"[core]\n    remote = r\n['remote \"r\"']\n    url = {url}\n")
+    assert model_location(project, "camvid_x") == f"{url.rstrip('/')}/files/md5/ab/cdef"
+
+
+# --- generated files ----------------------------------------------------------------------------------------
+
+
+def test_regions_are_written_once_and_then_current(tmp_path: Path) -> None:
+    project = a_project(tmp_path, a_record())
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- repro:table -->\nold\n<!-- /repro:table -->\nafter\n")
+    (tmp_path / "docs").mkdir()
+    page = tmp_path / "docs" / "rows.md"
+    page.write_text("<!-- repro:table page=004 values=published -->\n<!-- /repro:table -->\n")
+    found = load_results(project)
+    with pytest.raises(CheckFailed, match=r"README\.md"):
+        regions.check(regions.generated_files(found), tmp_path)
+    assert {readme, page, tmp_path / "reports" / "results.csv"} <= set(
+        regions.write(regions.generated_files(found))
+    )
+    assert regions.write(regions.generated_files(load_results(project))) == []
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- repro:table -->\n")
+    assert text.endswith("<!-- /repro:table -->\nafter\n")
+    assert "| 003-028 | camvid_x" in text
+    assert "old" not in text
+    assert "../experiments/" not in text
+    assert "../../experiments/camvid_x/params.yaml" in (tmp_path / "reports/tables/camvid.md").read_text()
+    add(project, a_record(metrics={"mIoU": 50.1}))
+    with pytest.raises(CheckFailed, match=r"(?s)-.*50\.00.*\+.*50\.10"):
+        regions.check(regions.generated_files(load_results(project)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!-- repro:table -->\nno end\n",
+        "<!-- repro:tables -->\n<!-- /repro:tables -->\n",
+        "<!-- repro:table page -->\n<!-- /repro:table -->",
+    ],
+)
+def test_a_broken_region_is_an_error_and_not_a_silence(tmp_path: Path, text: str) -> None:
+    project = a_project(tmp_path)
+    (tmp_path / "README.md").write_text(text)
+    with pytest.raises(ParamsError, match=r"README\.md"):
+        regions.generated_files(load_results(project))
+
+
+def test_tables_need_neither_torch_nor_mlflow_nor_pandas() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from repro.cli.app import app;"
+        "[CliRunner().invoke(app, c.split(), catch_exceptions=False)"
+        " for c in ('table', 'table --dataset camvid', 'table --page 0 --values both', 'list', 'check')];"
+        "print(sorted({'torch', 'mlflow', 'pandas', 'numpy', 'cv2'} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+# --- list and explain ---------------------------------------------------------------------------------------
+
+
+def test_listing_filters() -> None:
+    found = results(a_record(), a_record("ade20k_r50_os16", row="001-06", dataset="ade20k"))
+    assert [line["experiment"] for line in listing(found, dataset="ade20k")] == ["ade20k_r50_os16"]
+    assert [line["experiment"] for line in listing(found, page="003")] == ["camvid_x"]
+    assert listing(found)[0] == {
+        "experiment": "ade20k_r50_os16",
+        "dataset": "ade20k",
+        "datasets": ["ade20k"],
+        "rows": ["001-06"],
+        "label": "ResNet50 (OS=16, PRE=ImageNet)",
+        "published": 43.21,
+        "measured": 43.21,
+        "verdict": "reproduced",
+    }
+
+
+def test_explain_names_every_origin() -> None:
+    record = replace(a_record(), content_hash="f" * 64)
+    facts = explanation(record, "mIoU", Path("reports/rows/camvid_x.json"))
+    assert facts["number"] == "mIoU = 50.0"
+    text = "\n".join(facts.values())
+    for origin in (
+        "c" * 40,
+        "uncommitted",
+        "ab" * 32,
+        "cd" * 32,
+        "0123456789ab",
+        "f" * 16,
+        record.run_key,
+        "Test CPU",
+    ):
+        assert origin in text
+    assert explanation(record, "IoU/road", Path("x"))["number"] == "IoU/road = 90.0"
+    assert explanation(record, "params_M", Path("x"))["number"] == "params_M = 2.99"
+    with pytest.raises(UnknownNameError, match="did you mean 'mIoU'"):
+        explanation(record, "mIou", Path("x"))
+
+
+# --- MLflow -------------------------------------------------------------------------------------------------
+
+
+def run(i: int, **values: Any) -> StoredRun:
+    return StoredRun(id=f"r{i}", name=f"n{i}", experiment="camvid", status="FINISHED", started=i, **values)
+
+
+def test_runs_of_other_people_become_a_table() -> None:
+    grid = runs_table(
+        [
+            run(1, metrics={"mIoU": 50.25}, params={"lr": "0.1"}),
+            run(2, metrics={"loss": math.nan}, tags={"mlflow.user": "x", "t": "1"}),
+        ]
+    )
+    assert grid.columns == (
+        "run_id",
+        "name",
+        "experiment",
+        "status",
+        "metrics.loss",
+        "metrics.mIoU",
+        "params.lr",
+        "tags.t",
+    )
+    assert grid.rows[0][4:] == ("", "50.25", "0.1", "")
+    narrow = runs_table([run(1, metrics={"mIoU": 50.25, "aAcc": 1.0})], columns="metrics.m*")
+    assert narrow.columns[4:] == ("metrics.mIoU",)
+    assert runs_table([run(1)], dataset="voc2012").rows == ()
+
+
+@pytest.mark.mlflow
+def test_a_store_reads_as_mlflow_reads_it(tmp_path: Path) -> None:
+    """Equal to search_runs and pandas, on runs with missing values, NaN, and a deleted one."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    code = f"""
+import math, mlflow
+from mlflow.entities import Metric, Param, RunTag
+mlflow.set_tracking_uri({uri!r})
+client = mlflow.MlflowClient()
+experiment = client.create_experiment("camvid", artifact_location={str(tmp_path)!r})
+for i in range(6):
+    run = client.create_run(experiment, run_name=f"n{{i}}")
+    points = [("mIoU", 50 + i / 3, 0), ("mIoU", 50 + i / 7, 1), ("odd/1", 1e-9, 0)]
+    metrics = [Metric(name, value, 0, step) for name, value, step in points]
+    params = [Param("lr", str(i))] if i % 3 else []
+    client.log_batch(run.info.run_id, metrics[: 2 + i % 2], params, [RunTag("page", "003")])
+    client.set_terminated(run.info.run_id, "FAILED" if i == 4 else "FINISHED")
+client.delete_run(run.info.run_id)
+frame = mlflow.search_runs(experiment_names=["camvid"])
+frame = frame.drop(columns=[c for c in frame if c.startswith("tags.mlflow.")])
+print(frame.to_json(orient="records", double_precision=15))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    peer = {entry["run_id"]: entry for entry in json.loads(done.stdout.splitlines()[-1])}
+    project = a_project(tmp_path)
+    grid = runs_table(read_runs(project, uri))
+    assert {row[0] for row in grid.rows} == set(peer)
+    assert set(grid.columns[4:]) == {
+        c for c in next(iter(peer.values())) if re.match(r"(metrics|params|tags)\.", c)
+    }
+    for row in grid.rows:
+        for column, cell in list(zip(grid.columns, row, strict=True))[3:]:
+            theirs = peer[row[0]][column]
+            same = (
+                cell == (theirs or "")
+                if not isinstance(theirs, float)
+                else math.isclose(float(cell), theirs, rel_tol=1e-9)
+            )
+            assert same, (column, cell, theirs)
