@@ -40,22 +40,14 @@ def record(
 def build(project: Project, experiment: Experiment) -> Record:
     """The record, with the fingerprints of the splits it was trained and measured on."""
     from repro.datasets.archive import Split
+    from repro.cli.train import initial_sha256
     from repro.records import make_record, training_key
 
     folder = project.prepared / experiment.dataset
     measured = Split.open(folder / f"{experiment.evaluation.split}.zip").fingerprint
     trained = Split.open(folder / f"{experiment.training.split}.zip").fingerprint
-    key = training_key(experiment, trained, initial_sha256=initial(project, experiment))
+    key = training_key(experiment, trained, initial_sha256=initial_sha256(project, experiment))
     return make_record(project, experiment, dataset_fingerprint=measured, key=key)
-
-
-def initial(project: Project, experiment: Experiment) -> str:
-    """sha256 of the weights of the experiment that training starts from, "" for none."""
-    from repro.records import sha256_file
-
-    if experiment.start_from is None:
-        return ""
-    return sha256_file(project.experiments / experiment.start_from / "model.safetensors")
 
 
 def summary(made: Record) -> str:

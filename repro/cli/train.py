@@ -33,13 +33,14 @@ def train(
     Example: repro train camvid_mobilenetv2_os16
     """
     from repro.params import find_project, load_experiment
-    from repro.training.ranks import join, leave
+    from repro.training.ranks import join, leave, telling
 
     project = find_project()
     experiment = load_experiment(project, name)
     ranks = join(device)
     try:
-        train_experiment(project, experiment, ranks=ranks, workers=workers, fresh=fresh)
+        with telling(ranks):
+            train_experiment(project, experiment, ranks=ranks, workers=workers, fresh=fresh)
     finally:
         leave()
 
@@ -96,14 +97,40 @@ def promote(
 
 def initial_weights(project: Project, experiment: Experiment) -> tuple[dict[str, Tensor] | None, str]:
     """(weights that training starts from or None, the sha256 that stands for them in the run key)."""
-    from repro.checkpoints import load_model
+    from repro.checkpoints import load_model, pretrained_backbone
     from repro.records import sha256_file
 
     if experiment.start_from is not None:
         path = project.experiments / experiment.start_from / "model.safetensors"
         weights, _ = load_model(path)
         return weights, sha256_file(path)
+    if experiment.model.pretrained is not None:
+        return pretrained_backbone(experiment.model, _first_weights(experiment))
     return None, ""
+
+
+def initial_sha256(project: Project, experiment: Experiment) -> str:
+    """The second half of `initial_weights`, without reading any weights; "" when training starts from none."""
+    from repro.checkpoints import store
+    from repro.records import sha256_file
+
+    if experiment.start_from is not None:
+        return sha256_file(project.experiments / experiment.start_from / "model.safetensors")
+    if experiment.model.pretrained is not None:
+        return sha256_file(store.find(experiment.model.pretrained))
+    return ""
+
+
+def _first_weights(experiment: Experiment) -> dict[str, Tensor]:
+    """The new network's values: what an ImageNet file of a near relative lacks keeps them."""
+    import torch
+
+    from repro.cli.measure import num_classes
+    from repro.models import build
+
+    torch.manual_seed(experiment.seed)
+    classes = num_classes(experiment, experiment.protocol)
+    return dict(build(experiment.model, num_classes=classes).state_dict())
 
 
 def validation(
