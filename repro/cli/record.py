@@ -39,8 +39,8 @@ def record(
 
 def build(project: Project, experiment: Experiment) -> Record:
     """The record, with the fingerprints of the splits it was trained and measured on."""
-    from repro.datasets.archive import Split
     from repro.cli.train import initial_sha256
+    from repro.datasets.archive import Split
     from repro.records import make_record, training_key
 
     folder = project.prepared / experiment.dataset

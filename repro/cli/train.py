@@ -110,7 +110,7 @@ def initial_weights(project: Project, experiment: Experiment) -> tuple[dict[str,
 
 
 def initial_sha256(project: Project, experiment: Experiment) -> str:
-    """The second half of `initial_weights`, without reading any weights; "" when training starts from none."""
+    """The second half of `initial_weights`, without reading any weights; "" for a start from scratch."""
     from repro.checkpoints import store
     from repro.records import sha256_file
 
