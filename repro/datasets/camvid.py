@@ -6,12 +6,11 @@ Brostow et al., "Semantic object classes in video", 2009; split and labels of Ba
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 
 from repro.datasets.images import read_raw_label, to_train_ids, value_table
+from repro.datasets.pairing import by_stem, matched
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Colour, Download, Pair, Pixels
-from repro.errors import DataError
 
 TITLE = "CamVid (SegNet tutorial, 480x360)"
 CLASSES: tuple[str, ...] = (
@@ -54,7 +53,11 @@ _VALUES = value_table({**{i: i for i in range(11)}, 11: IGNORE})
 def pairs(source: Source, split: str) -> list[Pair]:
     """Pairs of `split` in the order of their names; trainval is train, then val."""
     parts = ("train", "val") if split == "trainval" else (split,)
-    return [pair for part in parts for pair in folder_pairs(source, part, part + "annot")]
+    return [
+        pair
+        for part in parts
+        for pair in matched(source, by_stem(source, part), by_stem(source, f"{part}annot"))
+    ]
 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
@@ -62,15 +65,3 @@ def read_label(source: Source, pair: Pair) -> Pixels:
     assert pair.label is not None
     where = source.place(pair.label)
     return to_train_ids(read_raw_label(source.read(pair.label), where), _VALUES, where)
-
-
-def folder_pairs(source: Source, images: str, labels: str) -> list[Pair]:
-    """PNG files of two folders, matched by name; a file without its partner is an error."""
-    left = {PurePosixPath(n).stem: n for n in source.names(images, ".png")}
-    right = {PurePosixPath(n).stem: n for n in source.names(labels, ".png")}
-    for alone in sorted(left.keys() ^ right.keys()):
-        have, lack = (left, labels) if alone in left else (right, images)
-        raise DataError(
-            "file without its partner", where=source.place(have[alone]), allowed=f"{lack}/{alone}.png"
-        )
-    return [Pair(id=stem, image=left[stem], label=right[stem]) for stem in sorted(left)]

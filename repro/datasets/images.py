@@ -43,10 +43,10 @@ def check_image(data: bytes, where: str) -> ImageInfo:
             raise DataError("CMYK image", where=where, allowed="RGB or gray", hint="convert the file to RGB")
         if image.mode in _WIDE:
             raise DataError(f"image with more than 8 bits ({image.mode})", where=where, allowed="8 bits")
-        turned = image.getexif().get(ORIENTATION, 1)
         gray = image.mode in ("L", "1", "LA")
         image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
         _load(image, where)
+        turned = image.getexif().get(ORIENTATION, 1)
     notes = [f"EXIF orientation {turned} ignored"] if turned != 1 else []
     notes += ["gray image, read as RGB"] if gray else []
     return ImageInfo(height=height, width=width, note=f"{where}: {', '.join(notes)}" if notes else None)

@@ -62,7 +62,19 @@ def inspect(
     from repro.datasets import dataset_module
 
     module = dataset_module(name)
-    source = Source.open(raw).under(*module.MARKERS)
+    with Source.open(raw) as whole:
+        return _inspect(name, module, raw, whole.under(*module.MARKERS), deep, progress, workers or cores())
+
+
+def _inspect(
+    name: str,
+    module: DatasetModule,
+    raw: Path,
+    source: Source,
+    deep: bool,
+    progress: Progress | None,
+    workers: int,
+) -> Findings:
     found: dict[str, list[Pair]] = {}
     absent: dict[str, str] = {}
     for split in module.SPLITS:
@@ -72,7 +84,7 @@ def inspect(
             absent[split] = f"{error.what} ({error.where})"
     if not found:
         raise DataError(f"none of the splits of {name} is here", where=raw, allowed=module.LAYOUT)
-    look = partial(_look, module, source, deep=deep, progress=progress, workers=workers or cores())
+    look = partial(_look, module, source, deep=deep, progress=progress, workers=workers)
     findings = tuple(look(split, pairs) for split, pairs in found.items())
     return Findings(name=name, where=raw, splits=findings, absent=absent, shared=_shared(found, findings))
 

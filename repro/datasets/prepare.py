@@ -70,16 +70,26 @@ def prepare_dataset(
 
     module = dataset_module(name)
     _check_facts(name, module, facts)
-    source = Source.open(raw).under(*module.MARKERS)
+    with Source.open(raw) as whole:
+        return _prepare(name, module, whole.under(*module.MARKERS), out, facts, progress, workers or cores())
+
+
+def _prepare(
+    name: str,
+    module: DatasetModule,
+    source: Source,
+    out: Path,
+    facts: DatasetFacts,
+    progress: Progress | None,
+    workers: int,
+) -> Report:
     splits = {split: find_pairs(module, source, split) for split in facts.splits}
     part = out.parent / f".{out.name}.part"
     try:
         _start(part, _key(name, source, facts))
         notes = []
         for split, found in splits.items():
-            notes += _write_split(
-                part, name, module, source, split, found, facts, progress, workers or cores()
-            )
+            notes += _write_split(part, name, module, source, split, found, facts, progress, workers)
         return _promote(part, out, list(splits), tuple(notes))
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
@@ -263,6 +273,7 @@ class _Journal:
         self._lines.close()
         if error[0] is None:
             self._zip.close()
+        self._zip.fp = None  # an interrupted zip gets no directory now; the next run goes on from the journal
         self._file.close()
 
     def add(self, made: list[_Made]) -> None:

@@ -6,17 +6,21 @@ Nothing is unpacked. Every name is checked before it is used: an archive whose m
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
+import lzma
 import os
 import shutil
 import tarfile
 import tempfile
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from repro.errors import DataError
 
@@ -25,8 +29,14 @@ _ZIP = (".zip",)
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
+class Closable(Protocol):
+    """An open archive."""
+
+    def close(self) -> object: ...
+
+
 class Source:
-    """Files by their name relative to `prefix`, from a folder or from archives."""
+    """Files by their name relative to `prefix`, from a folder or from archives; a context manager."""
 
     def __init__(self, where: Path, index: _Index, prefix: str = "") -> None:
         self.where = where
@@ -37,17 +47,22 @@ class Source:
     @classmethod
     def open(cls, path: Path) -> Source:
         """Index a folder, a zip or a tar; DataError when it is missing, unreadable or unsafe."""
+        index = _Index()
         try:
-            index = _Index()
             _scan(path.resolve(strict=True), index)
             return cls(path, index)
-        except FileNotFoundError as error:
-            hint = f"`repro data link {path.name} PATH` makes it a link to the data"
-            raise DataError("the data set is not there", where=path, hint=hint) from error
-        except PermissionError as error:
-            raise DataError("no permission to read the data", where=error.filename or path) from error
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-            raise DataError(f"damaged archive: {error}", where=path, hint="download it again") from error
+        except BaseException as error:
+            index.close()
+            told = _told(error, path)
+            if told is None:
+                raise
+            raise told from error
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._index.close()
 
     def under(self, *markers: str) -> Source:
         """The view from the one folder that has all `markers` (files or folders), outermost first."""
@@ -123,7 +138,7 @@ class Source:
             raise DataError("missing file", where=self.place(name))
         try:
             data = read()
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, ValueError) as error:
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error) as error:
             raise DataError(f"cannot be read: {error}", where=self.place(name)) from error
         if not data:
             raise DataError("empty file (0 bytes)", where=self.place(name), hint="copy or download it again")
@@ -152,6 +167,18 @@ class Source:
                 yield name[: -len(marker)]
 
 
+def _told(error: BaseException, path: Path) -> DataError | None:
+    """What went wrong while a source was opened, in words that help; None: nothing of ours."""
+    if isinstance(error, FileNotFoundError):
+        hint = f"`repro data link {path.name} PATH` makes it a link to the data"
+        return DataError("the data set is not there", where=path, hint=hint)
+    if isinstance(error, PermissionError):
+        return DataError("no permission to read the data", where=error.filename or path)
+    if isinstance(error, (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)):
+        return DataError(f"damaged archive: {error}", where=path, hint="download it again")
+    return None
+
+
 class _Index:
     """Name -> reader of everything in a source, and the files on the disk behind it."""
 
@@ -162,6 +189,12 @@ class _Index:
         self.found: dict[str, str | None] = {}
         self.parsed: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
+        self.handles: list[Closable] = []
+
+    def close(self) -> None:
+        """Close the archives; folders need nothing."""
+        for handle in self.handles:
+            handle.close()
 
     @cached_property
     def folders(self) -> set[str]:
@@ -178,7 +211,7 @@ def _scan(path: Path, index: _Index, inside: str = "") -> None:
         _scan_folder(path, index)
     elif lower.endswith(_ZIP + _TAR):
         index.paths.append(path)
-        members = _zip(path) if lower.endswith(_ZIP) else _tar(path)
+        members = _zip(path, index) if lower.endswith(_ZIP) else _tar(path, index)
         index.files |= {inside + name: read for name, read in members.items()}
     else:
         raise DataError("neither a folder nor a zip or tar", where=path, allowed=", ".join(_ZIP + _TAR))
@@ -207,8 +240,9 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _zip(path: Path) -> dict[str, Read]:
+def _zip(path: Path, index: _Index) -> dict[str, Read]:
     archive = zipfile.ZipFile(path)
+    index.handles.append(archive)
     files: dict[str, Read] = {}
     for info in archive.infolist():
         if info.is_dir():
@@ -219,9 +253,10 @@ def _zip(path: Path) -> dict[str, Read]:
     return files
 
 
-def _tar(path: Path) -> dict[str, Read]:
+def _tar(path: Path, index: _Index) -> dict[str, Read]:
     """Members of a tar by their offset; a compressed tar is expanded once into an unnamed temporary file."""
     handle = path.open("rb") if path.name.lower().endswith(".tar") else _expanded(path)
+    index.handles.append(handle)
     lock = threading.Lock()
 
     def reader(offset: int, size: int) -> Read:
@@ -247,10 +282,6 @@ def _tar(path: Path) -> dict[str, Read]:
 
 
 def _expanded(path: Path) -> IO[bytes]:
-    import bz2
-    import gzip
-    import lzma
-
     kind = path.name.lower()
     opener: Any = gzip.open if kind.endswith("gz") else bz2.open if kind.endswith("bz2") else lzma.open
     target = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the readers of its members
