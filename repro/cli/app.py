@@ -8,6 +8,7 @@ from repro.cli import (
     benchmark,
     check,
     checkpoint,
+    compare,
     cost,
     data,
     docs,
@@ -15,11 +16,14 @@ from repro.cli import (
     evaluate,
     links,
     lint,
+    predict,
     record,
     scaffold,
+    score,
     sync,
     table,
     train,
+    verify,
     weights,
 )
 
@@ -52,3 +56,7 @@ app.add_typer(weights.app, name="weights")
 app.command("lint")(lint.lint)
 app.command("import")(lint.import_)
 app.command("links")(links.links)
+app.command("score")(score.score)
+app.command("compare")(compare.compare)
+app.command("predict")(predict.predict)
+app.command("verify")(verify.verify)

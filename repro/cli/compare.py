@@ -1,0 +1,133 @@
+"""`repro compare`: two results image by image."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from repro.cli.common import Json, console, emit_json
+from repro.cli.measure import Device
+
+if TYPE_CHECKING:
+    from repro.evaluation.compare import Comparison, Difference
+    from repro.params import Project
+
+SHOWN = 10  # changed images in the printed list
+Side = Annotated[str, typer.Argument(help="An experiment, a folder or a confusion.npz.")]
+
+
+def compare(
+    a: Side,
+    b: Side,
+    ms_flip: Annotated[bool, typer.Option("--ms-flip", help="The multi-scale and flip results.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also under different protocols or data.")] = False,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for image | truth | A | B of the most changed images.")
+    ] = None,
+    number: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 6,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Compare B with A on the same images: paired bootstrap, 95 % intervals, p-values, changed images.
+
+    Per-class p-values are corrected for their number (Holm). Pictures need the weights of both experiments.
+
+    Example: repro compare camvid_mobilenetv2_os16 camvid_mobilenetv2_os8
+    """
+    from dataclasses import asdict
+
+    from repro.evaluation.compare import compare as run
+    from repro.evaluation.files import read_confusions
+    from repro.params import find_project
+
+    project = find_project()
+    stored = [read_confusions(matrices(project, side)) for side in (a, b)]
+    found = run(stored[0], stored[1], variant="_ms_flip" if ms_flip else "", force=force)
+    if pictures is not None:
+        draw(project, (a, b), found, pictures, number, device)
+    if json:
+        emit_json(without_nan(asdict(found)))
+    else:
+        show(found, a, b)
+
+
+def matrices(project: Project, side: str) -> Path:
+    """The confusion.npz that `side` means."""
+    path = Path(side)
+    if path.suffix == ".npz":
+        return path
+    if (path / "confusion.npz").is_file():
+        return path / "confusion.npz"
+    from repro.params import load_experiment
+
+    return project.root / load_experiment(project, side).folder / "confusion.npz"
+
+
+def show(found: Comparison, a: str, b: str) -> None:
+    """The comparison as text."""
+    out = console()
+    for warning in found.warnings:
+        out.print(f"NOT COMPARABLE, forced: {warning}", markup=False)
+    out.print(
+        f"A = {a}, B = {b}: {found.n_images} images{', ms+flip' if found.variant else ''}", markup=False
+    )
+    for one in (found.mIoU, *found.classes):
+        out.print(line(one), markup=False)
+    out.print("p: two-sided, by class corrected after Holm; interval 95 %, paired bootstrap over images")
+    out.print("most changed images (their own mIoU):")
+    for image in found.changed[:SHOWN]:
+        out.print(f"  {image.id}  {image.a:.2f} -> {image.b:.2f}", markup=False)
+
+
+def line(one: Difference) -> str:
+    if one.difference is None or one.low is None or one.high is None or one.p is None:
+        return f"{one.name:16} in neither truth nor prediction of one of the two"
+    return (
+        f"{one.name:16} {one.a:6.2f} -> {one.b:6.2f}  {one.difference:+6.2f} "
+        f"[{one.low:+.2f}, {one.high:+.2f}]  p {one.p:.4f}{' *' if one.p < 0.05 else ''}"
+    )
+
+
+def draw(
+    project: Project, sides: tuple[str, str], found: Comparison, folder: Path, number: int, device: str
+) -> None:
+    """Predict the most changed images again with both networks and write them side by side."""
+    from repro.cli.measure import chosen_device, open_split, trained_model
+    from repro.errors import IncomparableError
+    from repro.evaluation.evaluate import predictor
+    from repro.evaluation.overlays import colours, file_name, png, side_by_side
+    from repro.params import load_experiment
+    from repro.records import write_bytes
+
+    experiments = [load_experiment(project, side) for side in sides]
+    splits = [open_split(project, experiment) for experiment in experiments]
+    if splits[0].fingerprint != splits[1].fingerprint:
+        raise IncomparableError("pictures need one split for both experiments")
+    place = chosen_device(device)
+    predicts = [
+        predictor(
+            trained_model(project.root / one.folder / "model.safetensors", one, place).eval(),
+            protocol=one.protocol,
+            model_params=one.model,
+            device=place,
+        )
+        for one in experiments
+    ]
+    split, palette = splits[0], splits[0].palette
+    for rank, image_id in enumerate([image.id for image in found.changed[:number]], start=1):
+        i = split.ids.index(image_id)
+        maps = [split.label(i), *(predict([split.image(i)])[0][found.variant] for predict in predicts)]
+        row = side_by_side([split.image(i), *(colours(one, palette) for one in maps)])
+        write_bytes(folder / f"{rank:02d}_{file_name(image_id)}.png", png(row))
+
+
+def without_nan(value: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: without_nan(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,52 @@
+"""`repro predict`: label maps of pictures outside any data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from repro.cli.common import Json, Name, console, emit_json
+from repro.cli.measure import Device, ProtocolName, chosen_device, protocol_named, trained_model
+
+
+def predict(
+    name: Name,
+    images: Annotated[list[Path], typer.Argument(help="Pictures.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the label maps.")],
+    device: Device = "auto",
+    protocol: ProtocolName = None,
+    ms_flip: Annotated[bool, typer.Option("--ms-flip", help="Several scales and mirror images.")] = False,
+    json: Json = False,
+) -> None:
+    """Segment pictures with NAME's weights: <picture>.png holds train ids, <picture>_overlay.png shows them.
+
+    Example: repro predict camvid_mobilenetv2_os16 street.jpg -o maps/
+    """
+    from repro.datasets import dataset_module
+    from repro.errors import ParamsError
+    from repro.evaluation.evaluate import evaluated_classes, predictor
+    from repro.evaluation.pictures import predict_pictures
+    from repro.params import find_project, load_experiment
+
+    project = find_project()
+    experiment = load_experiment(project, name)
+    chosen = experiment.protocol if protocol is None else protocol_named(project, protocol)
+    if ms_flip and chosen.ms_flip is None:
+        raise ParamsError("the protocol has no second variant", hint="leave --ms-flip out")
+    place = chosen_device(device)
+    model = trained_model(project.root / experiment.folder / "model.safetensors", experiment, place).eval()
+    run = predictor(model, protocol=chosen, model_params=experiment.model, device=place)
+    module = dataset_module(experiment.dataset)
+    classes = evaluated_classes(module.CLASSES, chosen)
+    palette = module.PALETTE[-len(classes) :]
+    suffix = "_ms_flip" if ms_flip else ""
+    written = []
+    for path, label in predict_pictures(run, images, out, palette=palette, suffix=suffix):
+        present = [classes[i] for i in sorted(set(label.ravel().tolist())) if i < len(classes)]
+        written.append({"file": str(path), "classes": present})
+        if not json:
+            console().print(f"{path}: {', '.join(present)}", markup=False)
+    if json:
+        emit_json(written)

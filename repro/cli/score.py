@@ -1,0 +1,57 @@
+"""`repro score`: measure label maps that any other program made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.common import Json
+from repro.cli.evaluate import report
+from repro.cli.measure import Out, ProtocolName, bar, protocol_named
+
+if TYPE_CHECKING:
+    from repro.params import Project, Protocol
+
+
+def score(
+    predictions: Annotated[Path, typer.Option("--predictions", help="Folder of <id>.png label maps.")],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Data set, e.g. camvid.")],
+    split: Annotated[str, typer.Option("--split", "-s", help="Split, e.g. test.")],
+    protocol: ProtocolName = None,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Score label maps against a prepared split: one PNG an image, train ids or the data set's colours.
+
+    Same counting, metrics and interval as `repro evaluate`; --out also writes metrics.json, confusion.npz
+    and confusion.csv, which `repro compare` reads.
+
+    Example: repro score --predictions maps/ --dataset camvid --split test --out scored/
+    """
+    from repro.datasets.archive import Split
+    from repro.evaluation.files import write_result
+    from repro.evaluation.score import score as run
+    from repro.params import find_project
+
+    project = find_project()
+    opened = Split.open(project.prepared / dataset / f"{split}.zip")
+    with bar("score") as progress:
+        result = run(
+            predictions,
+            opened,
+            palette=opened.palette,
+            protocol=counting(project, protocol),
+            progress=progress,
+        )
+    if out is not None:
+        write_result(result, out, split=split)
+    report(result, split, as_json=json)
+
+
+def counting(project: Project, name: str | None) -> Protocol:
+    """The protocol whose counting rules hold; what concerns the network has been done elsewhere."""
+    from repro.params import Protocol
+
+    return Protocol(mode="whole") if name is None else protocol_named(project, name)

@@ -1,0 +1,120 @@
+"""Released weights against their published row: is it the same number, and if not, what may differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from repro.errors import ParamsError
+from repro.params import Experiment
+from repro.params.protocol import Protocol
+from repro.published import Row
+
+TOLERANCE = 0.05  # percent points: half of the last digit that page 000 prints
+METRICS = ("mIoU", "mIoU_ms_flip", "aAcc", "mAcc", "fwIoU")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """One published number and what the released weights give; percent."""
+
+    metric: str
+    published: float
+    measured: float | None
+    good: bool
+
+
+def released_row(experiment: Experiment, rows: Mapping[str, Row]) -> Row:
+    """The first of the experiment's rows that links weights; ParamsError when none does."""
+    for name in experiment.rows:
+        if name in rows and "model" in rows[name].links:
+            return rows[name]
+    where = f"{experiment.folder}/params.yaml"
+    raise ParamsError(
+        f"no published weights for '{experiment.name}'",
+        where=where,
+        allowed="an experiment with a row that links weights (`repro list --json` shows the rows)",
+        hint="--weights FILE checks a file that you have",
+    )
+
+
+def direct(url: str) -> str:
+    """A link to the file itself: Dropbox shows a page unless asked for the download."""
+    return url.replace("?dl=0", "?dl=1")
+
+
+def hash_in_name(url: str) -> str | None:
+    """First digits of the sha256 where the publisher ends the file name with them."""
+    found = re.search(r"-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)(?:\?|$)", url)
+    return found.group(1) if found else None
+
+
+def check(metrics: Mapping[str, Any], published: Mapping[str, float]) -> tuple[Checked, ...]:
+    """Every published metric that an evaluation has; where the page computed its own way, that number."""
+    found = []
+    for metric in METRICS:
+        if metric in published:
+            value = metrics.get(f"{metric}_page", metrics.get(metric))
+            good = value is not None and abs(value - published[metric]) <= TOLERANCE + 1e-9
+            found.append(Checked(metric=metric, published=published[metric], measured=value, good=good))
+    return tuple(found)
+
+
+def line(one: Checked) -> str:
+    if one.measured is None:
+        return f"{one.metric}: published {one.published:.2f}, not measured under this protocol"
+    difference = one.measured - one.published
+    sign = "within" if one.good else "NOT within"
+    return (
+        f"{one.metric}: {one.measured:.2f}, published {one.published:.2f} "
+        f"({difference:+.2f}, {sign} ±{TOLERANCE})"
+    )
+
+
+def why_different(
+    experiment: Experiment,
+    row: Row,
+    *,
+    protocol_hash: str,
+    fingerprint: str,
+    n_images: int,
+    packages: Mapping[str, str],
+    device: str,
+) -> list[str]:
+    """What to look at when the number is another one: ours beside what the row says."""
+    expected = experiment.protocol.first or experiment.facts.splits.get(experiment.evaluation.split)
+    return [
+        f"protocol {protocol_hash}: {in_words(experiment.protocol)}",
+        f"  the row: evaluated on {row.eval_set or 'a set it does not name'}",
+        f"data {fingerprint[:16]}: {n_images} images of {experiment.evaluation.split}"
+        + ("" if expected == n_images else f", the full split has {expected}"),
+        f"network: {experiment.model.family} {experiment.model.backbone}, "
+        f"output stride {experiment.model.output_stride}, resize {experiment.model.resize}",
+        f"  the row: {row.family} {row.backbone}, output stride {row.output_stride}",
+        "versions: " + ", ".join(f"{name} {version}" for name, version in packages.items()),
+        f"  the row: {row.source or 'source not named'}",
+        f"device: {device}; the row's is not recorded",
+        *(f"remark on {row.id}: {remark}" for remark in row.remarks),
+    ]
+
+
+def in_words(protocol: Protocol) -> str:
+    """The fields of a protocol that differ from the default."""
+    told = [f"mode {protocol.mode}"]
+    told += [
+        f"{field.name} {getattr(protocol, field.name)}"
+        for field in dataclasses.fields(protocol)
+        if field.name != "mode" and getattr(protocol, field.name) != field.default
+    ]
+    return ", ".join(told)
+
+
+def verdict(found: Sequence[Checked]) -> str:
+    """reproduced, differs, or unmeasured."""
+    measured = [one for one in found if one.measured is not None]
+    if not measured:
+        return "unmeasured"
+    return "reproduced" if all(one.good for one in measured) else "differs"
