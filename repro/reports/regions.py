@@ -98,7 +98,11 @@ def _table(results: Results, options: Mapping[str, str], base: str) -> str:
     return markdown(tables.measured_table(results, base=base))
 
 
-REGIONS: dict[str, Callable[[Results, Mapping[str, str], str], str]] = {"table": _table}
+def _rows(results: Results, options: Mapping[str, str], base: str) -> str:
+    return markdown(tables.row_tables(results, base=base))
+
+
+REGIONS: dict[str, Callable[[Results, Mapping[str, str], str], str]] = {"table": _table, "rows": _rows}
 
 
 def _table_files(results: Results) -> dict[str, str]:

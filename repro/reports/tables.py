@@ -62,6 +62,26 @@ def measured_table(results: Results, *, base: str = "") -> list[Grid]:
     return [_table(results, "", measured, own, base)]
 
 
+def row_tables(results: Results, *, base: str = "") -> list[Grid]:
+    """Which experiment stands for which published row, a table a page."""
+    pages: dict[str, list[Row]] = {}
+    for row in _all_rows():
+        pages.setdefault(row.page, []).append(row)
+    columns = ("row", "label", "published mIoU", "experiment")
+    return [
+        Grid(
+            title=page_title(page), columns=columns, rows=tuple(_row_line(results, row, base) for row in rows)
+        )
+        for page, rows in pages.items()
+    ]
+
+
+def _row_line(results: Results, row: Row, base: str) -> tuple[str, ...]:
+    name = results.by_row.get(row.id)
+    link = f"[{name}]({base}experiments/{name}/params.yaml)" if name else "not run"
+    return row.id, row.label, cells.percent(row.metrics.get("mIoU")), link
+
+
 def _all_rows() -> Iterable[Row]:
     from repro.published import rows
 

@@ -1,0 +1,183 @@
+"""`repro report`: one HTML file with every result, that opens from disk without a network.
+
+Charts are drawn by Chart.js 4 (MIT, licence beside it), tables and pages by assets/report.js; the data is
+JSON inside the file. The same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from repro.params.parse import read_yaml
+from repro.params.project import Project
+from repro.published import Row, rows
+from repro.records import Record
+from repro.reports.results import Results, load_results
+
+POINTS = 200  # of a learning curve; more cannot be seen
+PICTURES = 6
+PICTURE_WIDTH = 720  # pixels; three views side by side
+CLASSES = 60  # a larger confusion matrix is a table nobody reads
+COSTS = {"params_M": "params_M", "gmacs": "gmacs_conv", "latency": "latency_ms_p50"}
+
+
+def html_report(project: Project) -> str:
+    """The report of everything that is recorded and declared."""
+    results = load_results(project, strict=False)
+    text = (_asset("report.html")).replace("/*CHART*/", _asset("chart.umd.min.js"))
+    text = text.replace("/*REPORT*/", _asset("report.js"))
+    # "<" as an escape: no class name or note can end the script element
+    data = json.dumps(report_data(results), ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return text.replace("/*DATA*/", data)
+
+
+def _asset(name: str) -> str:
+    return files("repro.reports").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def report_data(results: Results) -> dict[str, Any]:
+    """What the page draws: one line a result, and everything about each experiment."""
+    lines = [*_published_lines(results), *_own_lines(results)]
+    measured = sum(line["measured"] is not None for line in lines)
+    return {
+        "summary": f"{len(lines)} results, {measured} measured, {len(results.names())} experiments.",
+        "datasets": sorted({line["dataset"] for line in lines}),
+        "rows": lines,
+        "measured": sorted(results.records),
+        "experiments": {name: _experiment(results, name) for name in results.names()},
+    }
+
+
+def _published_lines(results: Results) -> Iterator[dict[str, Any]]:
+    for row in rows().values():
+        name, record = results.by_row.get(row.id, ""), results.record_of(row.id)
+        yield _line(row, name, record, results)
+
+
+def _own_lines(results: Results) -> Iterator[dict[str, Any]]:
+    for name in results.own():
+        yield _line(None, name, results.records.get(name), results)
+
+
+def _line(row: Row | None, name: str, record: Record | None, results: Results) -> dict[str, Any]:
+    """One line of the table of results; numbers are percent, M, G, ms, or None."""
+    metric = record.primary if record else next(iter(row.metrics), "mIoU") if row else "mIoU"
+    published = row.metrics.get(metric) if row else None
+    measured = record.metrics.get(metric) if record else None
+    low, high = record.intervals.get(metric, (None, None)) if record else (None, None)
+    model = record.params.get("model", {}) if record else {}
+    return {
+        "row": row.id if row else "",
+        "experiment": name,
+        "label": row.label if row else name,
+        "dataset": results.dataset(name) or (row.dataset if row else ""),
+        "backbone": (row.backbone if row else "") or str(model.get("backbone", "")),
+        "os": (row.output_stride if row else None) or model.get("output_stride"),
+        "metric": metric,
+        "published": published,
+        "measured": measured,
+        "low": low,
+        "high": high,
+        "gap": None if measured is None or published is None else round(measured - published, 4),
+        "verdict": record.verdict if record else "unmeasured",
+        **{key: record.cost.get(source) if record else None for key, source in COSTS.items()},
+    }
+
+
+def _experiment(results: Results, name: str) -> dict[str, Any]:
+    record, folder = results.records.get(name), results.project.experiments / name
+    declared = results.experiments.get(name)
+    if record is None:
+        note = declared.note if declared else ""
+        raw = read_yaml(folder / "params.yaml") if declared else {}
+        about = f"{results.dataset(name)}. {note}".strip()
+        return {
+            "dataset": results.dataset(name),
+            "verdict": "unmeasured",
+            "about": about,
+            "params": flat(raw),
+        }
+    wanted = record.expectation
+    about = f"{record.dataset}, {record.split}, {record.n_images} images, protocol {record.protocol_hash}."
+    if wanted:
+        about += f" Expected {wanted.metric} {wanted.value:g} ± {wanted.band:g}: {wanted.source}."
+    return {
+        "dataset": record.dataset,
+        "verdict": record.verdict,
+        "about": about,
+        "notes": list(record.notes),
+        "metrics": dict(record.metrics),
+        "intervals": {key: list(value) for key, value in record.intervals.items()},
+        "published": dict(record.published),
+        "per_class": dict(record.per_class),
+        "cost": flat(record.cost),
+        "params": flat({key: value for key, value in record.params.items() if key != "facts"}),
+        "provenance": flat({**record.provenance, "record": record.content_hash, "run_key": record.run_key}),
+        "curve": curve(folder / "curve.csv"),
+        "confusion": confusion(folder / "confusion.csv", list(record.per_class)),
+        "gallery": gallery(folder / "overlays"),
+    }
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys, sequences as text."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        elif value not in (None, "", [], ()):
+            joined = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+            found[f"{prefix}{key}"] = joined
+    return found
+
+
+def curve(path: Path) -> dict[str, list[list[float]]] | None:
+    """Learning curve of curve.csv, thinned; None where there is none."""
+    if not path.is_file():
+        return None
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    series = {
+        name: [[float(line["step"]), float(line[name])] for line in lines if line.get(name)]
+        for name in ("loss", "val_mIoU")
+    }
+    return {name: points[:: max(1, len(points) // POINTS)] for name, points in series.items()}
+
+
+def confusion(path: Path, classes: list[str]) -> dict[str, Any] | None:
+    """Confusion matrix in percent of the actual class; None where it is missing or too large to read."""
+    if not path.is_file() or len(classes) > CLASSES:
+        return None
+    counts = {(row["actual"], row["predicted"]): float(row["count"]) for row in _csv(path)}
+    sums = {name: sum(counts.get((name, other), 0.0) for other in classes) or 1.0 for name in classes}
+    percent = [[round(100 * counts.get((a, p), 0.0) / sums[a], 1) for p in classes] for a in classes]
+    return {"classes": classes, "percent": percent}
+
+
+def _csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def gallery(folder: Path) -> list[str]:
+    """Pictures of predictions as data addresses, small enough to carry along."""
+    return [_picture(path) for path in sorted(folder.glob("*.png"))[:PICTURES]]
+
+
+def _picture(path: Path) -> str:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+    if small.width > PICTURE_WIDTH:
+        small = small.resize((PICTURE_WIDTH, round(small.height * PICTURE_WIDTH / small.width)))
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
