@@ -41,13 +41,14 @@ def build(project: Project, experiment: Experiment) -> Record:
     """The record, with the fingerprints of the splits it was trained and measured on."""
     from repro.cli.train import initial_sha256
     from repro.datasets.archive import Split
-    from repro.records import make_record, training_key
+    from repro.records import among_seeds, make_record, read_records, training_key
 
     folder = project.prepared / experiment.dataset
     measured = Split.open(folder / f"{experiment.evaluation.split}.zip").fingerprint
     trained = Split.open(folder / f"{experiment.training.split}.zip").fingerprint
     key = training_key(experiment, trained, initial_sha256=initial_sha256(project, experiment))
-    return make_record(project, experiment, dataset_fingerprint=measured, key=key)
+    made = make_record(project, experiment, dataset_fingerprint=measured, key=key)
+    return among_seeds(made, read_records(project.rows, strict=False))
 
 
 def summary(made: Record) -> str:

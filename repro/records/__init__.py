@@ -3,7 +3,7 @@
 from repro.records.device import cpu_identity, device_identity
 from repro.records.files import canonical, run_key, sha256_file, sha256_text, write_bytes, write_json
 from repro.records.journal import Journal, read_journal, truncate_journal
-from repro.records.make import make_record, training_key
+from repro.records.make import among_seeds, make_record, training_key
 from repro.records.provenance import collect, git_state, lock_hashes, source_diff, timestamp
 from repro.records.record import Expected, Record, from_json, read_record, read_records, to_json, write_record
 from repro.records.verdict import PASSING, VERDICTS, Band, Kind, Verdict, default_band, seed_band, verdict
@@ -17,6 +17,7 @@ __all__ = [
     "Kind",
     "Record",
     "Verdict",
+    "among_seeds",
     "canonical",
     "collect",
     "cpu_identity",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from repro.errors import RecordError
 from repro.params import Experiment, Project, to_plain
 from repro.published import Row, rows
 from repro.records.files import run_key, sha256_file
+from repro.records.journal import read_journal
 from repro.records.provenance import collect, lock_hashes
 from repro.records.record import Expected, Record
-from repro.records.verdict import Kind, Verdict, default_band, verdict
+from repro.records.verdict import Kind, Verdict, default_band, seed_band, verdict
 
 QUIRK = "_page"  # mIoU_page: what the page computed, where that differs from the metric's definition
 
@@ -45,6 +47,10 @@ def make_record(
     found = read_metrics(folder / "metrics.json")
     weights = folder / "model.safetensors"
     provenance = collect(project.root, device=device)
+    provenance |= {
+        "locks": lock_hashes(project.root, experiment.name),
+        "training": training_provenance(project.work / key / "journal.jsonl"),
+    }
     published, notes = published_metrics(experiment)
     expectation = expected(experiment, kind, published)
     measured = measured_value(found, expectation)
@@ -70,9 +76,26 @@ def make_record(
         model_sha256=sha256_file(weights) if weights.is_file() else None,
         params=to_plain(experiment),
         run_key=key,
-        provenance=collect(project.root, device=device)
-        | {"locks": lock_hashes(project.root, experiment.name)},
+        provenance=provenance,
     )
+
+
+def among_seeds(record: Record, others: Iterable[Record]) -> Record:
+    """`record` judged together with the other seeds of its experiment, where there are three or more."""
+    family = [o for o in others if o.family_key == record.family_key and o.experiment != record.experiment]
+    name, wanted = record.primary, record.expectation
+    seeds = [found.metrics[name] for found in (record, *family) if name in found.metrics]
+    if wanted is None or seed_band(seeds) is None or record.verdict in ("unmeasured", "incomparable"):
+        return record
+    again = verdict(measured=seeds[0], reference=wanted.value, band=wanted.band, seeds=seeds)
+    note = f"judged by the mean of {len(seeds)} seeds"
+    return replace(record, verdict=again, notes=(*record.notes, note))
+
+
+def training_provenance(journal: Path) -> dict[str, Any]:
+    """Where and with what a training ran: the last `provenance` line of its journal, {} without one."""
+    found = [entry for entry in read_journal(journal) if entry["kind"] == "provenance"]
+    return dict(found[-1]["found"]) if found else {}
 
 
 def published_metrics(experiment: Experiment) -> tuple[dict[str, float], tuple[str, ...]]:

@@ -72,10 +72,9 @@ class Record:
 
 def to_json(record: Record) -> dict[str, Any]:
     """The record as JSON types, with its content hash filled in."""
-    plain: dict[str, Any] = json.loads(canonical(asdict(replace(record, content_hash=""))))
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(replace(record, content_hash="")), allow_nan=False))
     del plain["content_hash"]
-    ordered = {name: plain[name] for name in asdict(record) if name != "content_hash"}
-    return ordered | {"content_hash": sha256_text(canonical(plain))}
+    return plain | {"content_hash": sha256_text(canonical(plain))}
 
 
 def from_json(raw: Mapping[str, Any], where: object) -> Record:
@@ -119,9 +118,19 @@ def read_record(path: Path) -> Record:
     return from_json(raw, path)
 
 
-def read_records(folder: Path) -> list[Record]:
-    """All records of a folder (reports/rows), sorted by experiment; an absent folder has none."""
-    return [read_record(path) for path in sorted(folder.glob("*.json"))]
+def read_records(folder: Path, *, strict: bool = True) -> list[Record]:
+    """All records of a folder (reports/rows), sorted by experiment; an absent folder has none.
+
+    A damaged one is a RecordError, or left out when not `strict`.
+    """
+    found: list[Record] = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(read_record(path))
+        except RecordError:
+            if strict:
+                raise
+    return found
 
 
 _AGAIN = "git checkout the file, or make it again with `repro record NAME`"

@@ -19,12 +19,13 @@ from types import TracebackType
 from typing import Self
 
 from repro.params import Project
-from repro.records import Journal
+from repro.records import Journal, collect, source_diff, write_bytes
 from repro.tracking.run import Run, start_fields
 from repro.tracking.state import Status
 from repro.tracking.store import tracking_uri
 
 LOG = "mirror.log"  # beside the journal
+DIFF = "source.diff"  # what the code was besides its commit
 _FOLLOWERS: list[subprocess.Popen[bytes]] = []  # they outlive their block, so somebody must hold them
 
 
@@ -38,19 +39,27 @@ class Mirror:
 
     The block's exception decides: none is FINISHED, Ctrl-C or a termination signal turned into SystemExit
     is KILLED, anything else is FAILED. A process killed outright is found out by the follower: KILLED.
-    `live=False` notes start and end in the journal and starts nothing (a node without MLflow).
+    `live=False` notes start and end in the journal and starts nothing (a node without MLflow). `device` is
+    what the training runs on ("cuda:0"), for its provenance.
     """
 
-    def __init__(self, project: Project, journal_path: Path, *, run: Run, live: bool = True) -> None:
+    def __init__(
+        self, project: Project, journal_path: Path, *, run: Run, live: bool = True, device: str | None = None
+    ) -> None:
         self.project = project
         self.journal_path = journal_path
         self.run = run
         self.live = live
+        self.device = device
         self.follower: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         with Journal(self.journal_path) as journal:
             journal.event("run", **start_fields(self.run))
+            journal.event("provenance", found=collect(self.project.root, device=self.device))
+        diff = source_diff(self.project.root)
+        if diff:
+            write_bytes(self.journal_path.with_name(DIFF), diff)
         if self.live and is_wanted():
             self._start()
         return self
