@@ -16,8 +16,11 @@ from repro.cli import (
     evaluate,
     links,
     lint,
+    metadata,
     predict,
     record,
+    report,
+    run,
     scaffold,
     score,
     sync,
@@ -60,3 +63,6 @@ app.command("score")(score.score)
 app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("verify")(verify.verify)
+app.command("run")(run.run)
+app.command("metadata")(metadata.metadata)
+app.command("report")(report.report)

@@ -1,0 +1,31 @@
+"""`repro report`: everything to look at, in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from repro.cli.common import Json, console, emit_json
+
+
+def report(
+    out: Annotated[Path | None, typer.Option(help="File to write; reports/index.html.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write reports/index.html: results, cost, classes, curves, predictions, provenance.
+
+    Example: repro report
+    """
+    from repro.params import find_project
+    from repro.records import write_bytes
+    from repro.reports.html import html_report
+
+    project = find_project()
+    path = out or project.root / "reports" / "index.html"
+    content = html_report(project).encode()
+    write_bytes(path, content)
+    if as_json:
+        return emit_json({"file": str(path), "bytes": len(content)})
+    console().print(f"wrote {path} ({len(content) / 2**20:.1f} MiB): open it in a browser")

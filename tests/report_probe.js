@@ -1,0 +1,27 @@
+// Runs inside the report after it has drawn itself; what it finds is read from the dumped document.
+addEventListener("load", () => setTimeout(() => {
+  const cells = (column) => [...document.querySelectorAll("#results tbody tr")].map((row) => row.children[column].textContent);
+  const click = (key) => document.querySelector(`#results th[data-key=${key}] button`).click();
+  const found = {};
+  found.rows = cells(0).length;
+  found.charts = [...document.querySelectorAll("canvas")].map((canvas) => canvas.width > 0 && !!Chart.getChart(canvas));
+  click("measured"); found.up = cells(4).filter(Boolean).map(Number);
+  found.sorted = document.querySelector("#results th[data-key=measured]").getAttribute("aria-sort");
+  click("measured"); found.down = cells(4).filter(Boolean).map(Number);
+  const search = document.querySelector("input[type=search]");
+  search.value = "003-028"; search.dispatchEvent(new Event("input")); found.filtered = cells(0);
+  search.value = ""; search.dispatchEvent(new Event("input"));
+  document.querySelectorAll(".chip.unmeasured")[0].click(); found.measured = cells(1);
+  document.querySelectorAll(".chip.unmeasured")[0].click();
+  found.links = [...document.querySelectorAll("#results tbody a")].map((a) => decodeURIComponent(a.hash.replace("#/experiment/", "")));
+  found.unknown = found.links.filter((name) => !DATA.experiments[name]);
+  found.wide = document.documentElement.scrollWidth > innerWidth;
+  location.hash = "#/experiment/EXPERIMENT";
+  setTimeout(() => {
+    found.page = main.textContent;
+    found.pictures = [...document.querySelectorAll("#gallery img")].map((picture) => picture.src.slice(0, 22));
+    found.sections = [...document.querySelectorAll("section[id]")].map((section) => section.id);
+    found.errors = errors;
+    document.body.append(Object.assign(document.createElement("pre"), { id: "found", textContent: JSON.stringify(found) }));
+  }, 50);
+}, 50));

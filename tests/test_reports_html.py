@@ -1,0 +1,126 @@
+"""The HTML report, in a real headless Chromium: it loads, sorts, filters, links, and needs no network."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from repro.params import Project
+from repro.reports.html import POINTS, confusion, curve, flat, html_report
+from tests.tracking_kit import a_project, add_record
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+browser = pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM: the report was not opened in a browser")
+
+# Runs inside the page after it has drawn itself; what it finds is read from the dumped document.
+# Before everything else in the page: what goes wrong is kept for CHECKS to tell.
+PROBE = """<script>
+const errors = [];
+addEventListener("error", (event) => errors.push(String(event.message)));
+console.error = (...words) => errors.push(words.join(" "));
+</script>"""
+CHECKS = (Path(__file__).parent / "report_probe.js").read_text()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Two recorded experiments, one of them with pictures and a name that tries to end the script."""
+    made = a_project(tmp_path)
+    add_record(made, "camvid_a", key="a", mIoU=50.3)
+    add_record(made, "camvid_b", key="b", seed=1, mIoU=9.75)
+    overlays = made.experiments / "camvid_a" / "overlays"
+    overlays.mkdir()
+    Image.fromarray(np.zeros((30, 900, 3), np.uint8)).save(overlays / "0.png")
+    (made.experiments / "new_one").mkdir()
+    (made.experiments / "new_one" / "params.yaml").write_text("dataset: camvid\nnote: '</script><b>'\n")
+    return made
+
+
+@browser
+@pytest.mark.parametrize("size", ["1300,900", "390,800"], ids=["desktop", "phone"])
+def test_the_page_works_in_a_browser(project: Project, tmp_path: Path, size: str) -> None:
+    found = _probe(html_report(project), tmp_path, size)
+    assert found["errors"] == []
+    assert found["rows"] == 152  # 150 published, two of our own: camvid_b and new_one
+    assert found["charts"] == [True, True, True]  # cost, loss, validation
+    assert found["up"] == [9.75, 50.3]
+    assert found["sorted"] == "ascending"
+    assert found["down"] == [50.3, 9.75]
+    assert found["filtered"] == ["003-028"]
+    assert found["measured"] == ["camvid_a", "camvid_b"]
+    assert found["unknown"] == []
+    assert {"camvid_a", "camvid_b", "new_one"} <= set(found["links"])
+    assert found["wide"] is False
+    assert "48.90 to 51.70" in found["page"]
+    assert "git.commit" in found["page"]
+    assert found["pictures"] == ["data:image/jpeg;base64"]
+    assert {"confusion", "gallery", "params", "provenance"} <= set(found["sections"])
+
+
+def _probe(html: str, folder: Path, size: str) -> dict[str, Any]:
+    """What CHECKS found in the page."""
+    checks = f"<script>{CHECKS.replace('EXPERIMENT', 'camvid_a')}</script></body>"
+    page = folder / "probe.html"
+    page.write_text(html.replace("<head>", "<head>" + PROBE, 1).replace("</body>", checks, 1))
+    assert CHROMIUM is not None
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom"]
+    profile = f"--user-data-dir={folder / 'profile'}"
+    done = subprocess.run(
+        [CHROMIUM, *flags, profile, f"--window-size={size}", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    match = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert match, done.stderr[-2000:]
+    loaded: dict[str, Any] = json.loads(
+        match[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    )
+    return loaded
+
+
+def test_the_file_needs_nothing_else(project: Project) -> None:
+    html = html_report(project)
+    assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", html)
+    assert "@import" not in html
+    assert "fetch(" not in html.split('id="data"')[1].split("</script>")[0]
+    assert html_report(project) == html
+
+
+def test_data_cannot_end_the_script(project: Project) -> None:
+    data = html_report(project).split('id="data">')[1].split("</script>")[0]
+    note = json.loads(data)["experiments"]["new_one"]["about"]
+    assert note == "camvid. </script><b>"
+
+
+def test_a_long_curve_is_thinned(tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text("step,loss,lr,val_mIoU\n" + "".join(f"{n},{n / 2},0.1,\n" for n in range(10 * POINTS)))
+    found = curve(path)
+    assert found is not None
+    assert len(found["loss"]) == POINTS
+    assert found["loss"][1] == [10.0, 5.0]
+    assert found["val_mIoU"] == []
+    assert curve(tmp_path / "absent.csv") is None
+
+
+def test_rows_of_the_confusion_matrix_sum_to_a_hundred(tmp_path: Path) -> None:
+    path = tmp_path / "confusion.csv"
+    path.write_text("actual,predicted,count\na,a,3\na,b,1\nb,b,7\n")
+    assert confusion(path, ["a", "b", "c"]) == {
+        "classes": ["a", "b", "c"],
+        "percent": [[75.0, 25.0, 0.0], [0.0, 100.0, 0.0], [0.0, 0.0, 0.0]],
+    }
+
+
+def test_flat_leaves_nothing_nested() -> None:
+    nested = {"a": {"b": {"c": 1}, "d": [1, 2]}, "empty": None}
+    assert flat(nested) == {"a.b.c": 1, "a.d": "1, 2"}
