@@ -133,13 +133,13 @@ def test_published_beside_measured() -> None:
         "GMACs": "5.25 @ 360x480",
         "latency p50 (ms)": "31.5 (a)",
         "memory (MiB)": "120 (a)",
-        "protocol": "01234567 (a)",
+        "protocol": "01234567 (1)",
         "links": "",
     }
     assert shown["003-029"]["measured mIoU"] == "52.70 (smoke run)"
     assert shown["003-030"]["verdict"] == "not run"
     assert page.notes[1] == "(a) device: Test CPU, 2 threads, torch 2.15.0, fp32, batch 1"
-    assert "protocol: camvid test, 233 images, slide, scales 0.5 1" in page.notes[2]
+    assert "(1) protocol: camvid test, 233 images, slide, scales 0.5 1" in page.notes[2]
     (line,) = ours.rows
     assert line[0] == "camvid_mobilenetv2_os16"
     assert ours.notes[1] == "(a) device: NVIDIA H200, torch 2.15.0, fp32, batch 1"

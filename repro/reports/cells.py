@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from repro.records import Record
@@ -57,16 +57,17 @@ def device_text(cost: Mapping[str, Any]) -> str:
 
 
 class Footnotes:
-    """Letters for texts that many cells share, in order of appearance: a, b, ..., z, aa, ..."""
+    """Marks for texts that many cells share, in order of appearance: a, b, ..., z, aa, ... or 1, 2, ..."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, numbered: bool = False) -> None:
         self._letters: dict[str, str] = {}
+        self._mark: Callable[[int], str] = (lambda index: str(index + 1)) if numbered else _letter
 
     def mark(self, cell: str, text: str) -> str:
-        """`cell` with the letter of `text`; unchanged when either is empty."""
+        """`cell` with the mark of `text`; unchanged when either is empty."""
         if not cell or not text:
             return cell
-        return f"{cell} ({self._letters.setdefault(text, _letter(len(self._letters)))})"
+        return f"{cell} ({self._letters.setdefault(text, self._mark(len(self._letters)))})"
 
     def notes(self, prefix: str) -> list[str]:
         return [f"({letter}) {prefix}: {text}" for text, letter in self._letters.items()]

@@ -89,7 +89,7 @@ def _all_rows() -> Iterable[Row]:
 
 
 def _table(results: Results, title: str, rows: Iterable[Row], own: Iterable[str], base: str) -> Grid:
-    devices, protocols = cells.Footnotes(), cells.Footnotes()
+    devices, protocols = cells.Footnotes(), cells.Footnotes(numbered=True)
     lines = [_line(results, row, results.by_row.get(row.id, ""), devices, protocols, base) for row in rows]
     lines += [_line(results, None, name, devices, protocols, base) for name in own]
     grid = Grid(title=title, columns=COLUMNS, rows=tuple(_cells(line) for line in lines)).used()
