@@ -64,7 +64,8 @@ def take_label_window(label_HW: Pixels, size_HW: Size, top: int, left: int, wind
 
 
 def _nearest(source: int, target: int, start: int, count: int) -> NDArray[np.int64]:
-    positions = np.floor(np.arange(start, start + count) * (source / target)).astype(np.int64)
+    """OpenCV divides twice, 1 / (target / source): other roundings differ for 8 % of the sizes."""
+    positions = np.floor(np.arange(start, start + count) * (1 / (target / source))).astype(np.int64)
     return np.asarray(np.minimum(positions, source - 1))
 
 
