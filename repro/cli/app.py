@@ -14,9 +14,11 @@ from repro.cli import (
     docs,
     doctor,
     evaluate,
+    fleet,
     links,
     lint,
     metadata,
+    plan,
     predict,
     record,
     report,
@@ -66,3 +68,6 @@ app.command("verify")(verify.verify)
 app.command("run")(run.run)
 app.command("metadata")(metadata.metadata)
 app.command("report")(report.report)
+app.command("plan")(plan.plan)
+app.command("fleet")(fleet.fleet)
+app.command("campaign")(fleet.campaign)

@@ -1,0 +1,91 @@
+"""`repro plan`: what training will take, before money is spent."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from repro.cli.common import Json, Names, console, emit_json
+
+if TYPE_CHECKING:
+    from repro.params import Experiment, Project
+    from repro.training.plan import Plan
+
+
+def plan(
+    names: Names = None,
+    devices: Annotated[int, typer.Option(min=1, help="Equal devices that share each batch.")] = 1,
+    probe: Annotated[bool, typer.Option("--probe", help="Time 20 updates on this machine.")] = False,
+    device: Annotated[str, typer.Option(help="Where to probe: auto, cpu, cuda.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Show iterations, images, GMACs, memory, disk, hours and what is missing, for NAME... or all.
+
+    Hours on named GPUs are estimates (0.3 of the data sheet's peak); --probe measures this machine.
+
+    Example: repro plan ade20k_r50_os16 --devices 4
+    """
+    from repro.params import experiment_names, find_project, load_experiment
+    from repro.training.plan import plan as make
+    from repro.training.ranks import pick_device
+
+    project = find_project()
+    where = str(pick_device(device)) if probe else None
+    plans = []
+    for name in names or experiment_names(project):
+        experiment = load_experiment(project, name)
+        made = make(experiment, devices=devices, probe=where)
+        plans.append((made, missing(project, experiment, made)))
+    if as_json:
+        return emit_json([as_dict(made) | {"missing": lacks} for made, lacks in plans])
+    for made, lacks in plans:
+        console().print(text(made, lacks, devices), markup=False)
+
+
+def missing(project: Project, experiment: Experiment, made: Plan) -> list[str]:
+    """What is not here yet: data, weights, disk space."""
+    from repro.checkpoints import store
+
+    lacks = []
+    if not (project.prepared / experiment.dataset / f"{experiment.training.split}.zip").is_file():
+        raw = (project.data / experiment.dataset).exists()
+        lacks.append(
+            f"prepared data: repro prepare {experiment.dataset}" if raw else f"data: {experiment.dataset}"
+        )
+    start = experiment.start_from
+    if start and not (project.experiments / start / "model.safetensors").is_file():
+        lacks.append(f"weights of {start}: repro run {start}")
+    pretrained = experiment.model.pretrained
+    if pretrained and pretrained not in {stored.name for stored in store.stored()}:
+        lacks.append(f"weights {pretrained}: repro weights get {pretrained}")
+    free = shutil.disk_usage(project.root).free / 1e9
+    needed = made.weights_GB + made.checkpoints_GB
+    if free < needed:
+        lacks.append(f"disk: {needed:.1f} GB needed, {free:.1f} GB free")
+    return lacks
+
+
+def as_dict(made: Plan) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(made).items()
+    }
+
+
+def text(made: Plan, lacks: list[str], devices: int) -> str:
+    """A few lines for people."""
+    here = "not measured (--probe)" if made.hours_here is None else f"{made.hours_here:.1f} h (measured)"
+    gpus = ", ".join(f"{name} {hours:.1f}" for name, hours in made.hours.items())
+    looks = f", {made.validations} validations" if made.validations else ""
+    return (
+        f"{made.experiment}\n"
+        f"  {made.iterations} iterations of {made.images // made.iterations} images "
+        f"({made.images / 1e6:.2f} M images{looks}), {made.gmacs_total / 1e6:.2f} million GMACs\n"
+        f"  memory {made.memory_GiB:.1f} GiB on each of {devices}, "
+        f"disk {made.weights_GB:.2f} GB weights + {made.checkpoints_GB:.2f} GB while training\n"
+        f"  here {here}; estimated hours on {devices} of: {gpus}\n"
+        f"  missing: {'; '.join(lacks) or 'nothing'}"
+    )

@@ -1,0 +1,152 @@
+"""What a training will take, before it is started: counted, measured where asked, else called an estimate."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from repro.models.cost import Cost, count
+from repro.params import Experiment
+from repro.params.training import TrainingParams
+from repro.training.loop import Task, start, update
+from repro.training.precision import machine
+from repro.training.ranks import Ranks
+from repro.training.schedule import length
+from repro.training.train import logits_resize, network, network_input
+
+BACKWARD = 3.0  # forward + gradient by inputs + gradient by weights, each as much as the forward pass
+EFFICIENCY = 0.3  # of the peak; convolutional networks at these sizes reach 0.2 to 0.5
+# Dense peak TFLOPS of the data sheets: (fp32, tf32, bf16 or fp16).
+GPUS: dict[str, tuple[float, float, float]] = {
+    "T4": (8.1, 8.1, 65.0),
+    "L4": (30.3, 60.0, 121.0),
+    "V100": (15.7, 15.7, 125.0),
+    "RTX 4090": (82.6, 82.6, 165.2),
+    "A100": (19.5, 156.0, 312.0),
+    "H100 SXM": (66.9, 494.5, 989.4),
+    "H200": (66.9, 494.5, 989.4),
+}
+_PEAK = {"fp32": 0, "tf32": 1, "bf16": 2, "fp16": 2}
+PROBE_STEPS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Sizes in GiB (2^30) and GB (1e9) as named; hours of pure training, validation not counted."""
+
+    experiment: str
+    iterations: int
+    steps_per_epoch: int
+    images: int  # drawn in all, repetitions counted
+    gmacs_total: float  # forward and backward, convolutions
+    memory_GiB: float  # of each device: weights, gradients, optimiser state, activations
+    weights_GB: float
+    checkpoints_GB: float  # two of them while training
+    hours_here: float | None  # measured by a probe
+    hours: dict[str, float]  # GPU -> estimate for one of it
+    validations: int
+
+
+def plan(experiment: Experiment, *, devices: int = 1, probe: str | None = None) -> Plan:
+    """The plan of training `experiment` on `devices` equal devices.
+
+    `probe` names a device ("cpu", "cuda") on which 20 updates on random pixels are timed.
+    """
+    params, crop = experiment.training, experiment.augmentation.crop
+    of = length(params, images=experiment.facts.splits[params.split])
+    cost = count(experiment.model, experiment.facts.classes, crop)
+    images = of.iterations * params.batch
+    gmacs = BACKWARD * cost.gmacs_conv * images
+    return Plan(
+        experiment=experiment.name,
+        iterations=of.iterations,
+        steps_per_epoch=of.steps_per_epoch,
+        images=images,
+        gmacs_total=gmacs,
+        memory_GiB=memory_bytes(experiment, cost, devices=devices) / 2**30,
+        weights_GB=cost.params_M * 4 / 1e3,
+        checkpoints_GB=2 * cost.params_M * 4 * (1 + optimizer_copies(params)) / 1e3,
+        hours_here=None if probe is None else probe_seconds(experiment, probe) * of.iterations / 3600,
+        hours={name: gpu_hours(gmacs / devices, params, peaks) for name, peaks in GPUS.items()},
+        validations=validations(params, of.iterations, of.steps_per_epoch),
+    )
+
+
+def memory_bytes(experiment: Experiment, cost: Cost, *, devices: int = 1) -> float:
+    """Weights, gradients and optimiser state in fp32, kept activations, and the loss's work.
+
+    Autocast halves the activations and adds a half-size copy of the weights.
+    """
+    params = experiment.training
+    half = params.precision in ("bf16", "fp16")
+    micro = max(params.batch // (devices * params.accumulate), 1)
+    weights = cost.params_M * 1e6 * 4 * (2 + optimizer_copies(params) + (0.5 if half else 0))
+    activations = cost.activation_MiB * 2**20 * micro * (0.5 if half else 1.0)
+    height, width = experiment.augmentation.crop
+    loss = 4 * experiment.facts.classes * height * width * 4  # one image at a time, four blocks of floats
+    return weights + activations + loss
+
+
+def optimizer_copies(params: TrainingParams) -> int:
+    """Numbers that the optimiser keeps for every weight."""
+    return 2 if params.optimizer == "adam" else 1
+
+
+def gpu_hours(gmacs: float, params: TrainingParams, peaks: tuple[float, float, float]) -> float:
+    """2 operations a multiply-accumulate, at 0.3 of the peak of the params' number format."""
+    return 2 * gmacs * 1e9 / (peaks[_PEAK[params.precision]] * 1e12 * EFFICIENCY) / 3600
+
+
+def validations(params: TrainingParams, iterations: int, steps_per_epoch: int) -> int:
+    """How often training stops to measure itself."""
+    if params.validate_every is None:
+        return 0
+    every = steps_per_epoch if params.validate_every == "epoch" else params.validate_every
+    return -(-iterations // every)
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    image_NCHW: Tensor
+    label_NHW: Tensor
+
+
+def probe_seconds(experiment: Experiment, device: str) -> float:
+    """Seconds an update takes here: the mean of 20 after 3, on random pixels; loading is not in it."""
+    params = experiment.training
+    (height, width), classes = experiment.augmentation.crop, experiment.facts.classes
+    task = Task(
+        params=params,
+        model=network(experiment),
+        feed=lambda start, stop: iter(()),
+        of=length(params, images=experiment.facts.splits[params.split]),
+        classes=classes,
+        work=Path(),
+        journal=None,
+        ranks=Ranks(device=torch.device(device)),
+        normalise=network_input(experiment),
+        resize=logits_resize(experiment),
+    )
+    batch = _Pixels(
+        torch.randint(0, 256, (params.batch, 3, height, width), dtype=torch.uint8),
+        torch.randint(0, classes, (params.batch, height, width), dtype=torch.uint8),
+    )
+    with machine(params, experiment.seed):
+        run = start(task)
+        began = time.monotonic()
+        for number in range(3 + PROBE_STEPS):
+            if number == 3:
+                _finish(device)
+                began = time.monotonic()
+            update(run, batch)
+        _finish(device)
+    return (time.monotonic() - began) / PROBE_STEPS
+
+
+def _finish(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
