@@ -58,12 +58,16 @@ def cache_path(split: Split) -> Path:
 def open_cache(split: Split) -> CachedPixels:
     """The cache of a split, built first when it is not there. StorageError when it does not fit."""
     path = cache_path(split)
-    if not path.exists():
+    if not _whole(path, split):
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
-            if not path.exists():
+            if not _whole(path, split):
                 _build(path, split)
     return CachedPixels(path, split)
+
+
+def _whole(path: Path, split: Split) -> bool:
+    return path.exists() and path.stat().st_size == cache_bytes(split)
 
 
 def _build(path: Path, split: Split) -> None:
