@@ -255,6 +255,8 @@ def with_matrices(project: Any, *, wrong: float, images: int = 12, seed: int = 0
         "protocol": np.array("0123456789ab"),
         "fingerprint": np.array("ab" * 32),
         "split": np.array("test"),
+        "chosen": np.arange(2),
+        "absent": np.array("skip"),
     }
     content = npz(arrays)
     folder = project.experiments / "camvid_x"

@@ -21,7 +21,6 @@ from repro.reports.gate import Finding, finding, row_line
 from repro.reports.links import locked_md5, locked_md5_text
 from repro.reports.results import Results
 
-LEVEL = 0.95
 RESAMPLES = 2_000  # the 2.5 % quantile is then 50 resamples deep
 
 
@@ -69,7 +68,7 @@ def _difference(results: Results, new: Record, old: Record, commit: str, rev: st
     if after > before:
         return _finding(results, name, "improved", f"above the band of {rev}", **base)
     try:
-        low, high = _paired_interval(results.project, name, commit, old, metric)
+        low, high = _paired_interval(results.project, name, commit, metric)
     except ReproError as error:
         return _finding(results, name, "incomparable", f"larger than the band, and {error.what}", **base)
     interval = f"95 % interval of the difference {low:+.2f} to {high:+.2f}"
@@ -91,30 +90,17 @@ def _finding(results: Results, name: str, verdict: str, reason: str, **fields: o
     )
 
 
-def _paired_interval(
-    project: Project, name: str, commit: str, record: Record, metric: str
-) -> tuple[float, float]:
+def _paired_interval(project: Project, name: str, commit: str, metric: str) -> tuple[float, float]:
     """95 % interval of new - old mIoU over the same resampled images."""
-    import numpy as np
-
-    from repro.evaluation.bootstrap import counts, miou_draws
+    from repro.evaluation.compare import compare as compare_matrices
     from repro.evaluation.files import read_confusions
-    from repro.evaluation.metrics import chosen_classes
 
-    suffix = metric.removeprefix("mIoU")
-    new = read_confusions(_current_matrices(project, name))
     old = read_confusions(_matrices_at(project, name, commit))
-    if new.ids != old.ids or new.classes != old.classes or suffix not in new.confusions:
-        raise RecordError("the matrices are not of the same images and classes")
-    chosen = chosen_classes(new.classes, tuple(record.protocol.get("mean_over") or ()))
-    absent = record.protocol.get("absent", "skip")
-    draws = [
-        miou_draws(counts(one.confusions[suffix], chosen), resamples=RESAMPLES, absent=absent)
-        for one in (old, new)
-    ]
-    tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(draws[1] - draws[0], (tail, 1 - tail))
-    return float(low), float(high)
+    new = read_confusions(_current_matrices(project, name))
+    found = compare_matrices(old, new, variant=metric.removeprefix("mIoU"), resamples=RESAMPLES).mIoU
+    if found.low is None or found.high is None:
+        raise RecordError("the matrices give no mIoU")
+    return found.low, found.high
 
 
 def _current_matrices(project: Project, name: str) -> Path:
