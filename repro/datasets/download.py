@@ -11,7 +11,7 @@ from repro.datasets.spec import Download
 from repro.errors import DownloadError
 
 Progress = Callable[[str, int, int], None]  # file, bytes done, bytes in all (0: unknown)
-CHUNK = 1 << 20
+CHUNK = 1 << 16  # what is lost when a connection breaks
 
 
 def fetch(download: Download, folder: Path, *, progress: Progress | None = None) -> Path:

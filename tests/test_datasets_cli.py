@@ -1,0 +1,274 @@
+"""repro data ... and repro prepare as a person types them, the synthetic scenes, and downloads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from repro.cli.common import guarded
+from repro.datasets import DATASETS, camvid, synthetic
+from repro.datasets.archive import Split
+from repro.datasets.download import fetch
+from repro.datasets.draw import Draw
+from repro.datasets.spec import Download
+from repro.errors import DownloadError
+from tests import datasets_kit as kit
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project that knows a tiny CamVid, with the data beside it."""
+    root = tmp_path / "project"
+    (root / "experiments").mkdir(parents=True)
+    (root / "params.yaml").write_text(
+        "datasets:\n"
+        "  camvid: {classes: 11, splits: {train: 2, val: 2, trainval: 4, test: 2}}\n"
+        "  synthetic: {classes: 11, splits: {train: 96, val: 24, test: 48}}\n"
+    )
+    kit.camvid(tmp_path / "mine")
+    monkeypatch.chdir(root)
+    return root
+
+
+def repro(*words: str, code: int = 0) -> str:
+    """Run a command in this process; everything it printed."""
+    from repro.cli.app import app
+
+    runner = CliRunner()
+    result = runner.invoke(app, list(words), standalone_mode=False)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        error = result.exception
+        assert guarded(lambda: (_ for _ in ()).throw(error)) == code
+        return result.output + str(error)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_link_checks_prepares_and_tells(project: Path, tmp_path: Path) -> None:
+    out = repro("data", "link", "camvid", str(tmp_path / "mine"))
+    assert "train: 2 of 367 images, 16x12, 2 decoded, 11 classes seen" in out
+    assert "write your numbers under datasets.camvid" in out
+    assert (project / "data/camvid").resolve() == tmp_path / "mine"
+    out = repro("prepare", "camvid")
+    assert "trainval.zip: 4 images" in out
+    assert sorted(path.name for path in (project / "prepared/camvid").iterdir()) == [
+        *("test.zip", "train.zip", "trainval.zip", "val.zip")
+    ]
+    listed = {row["name"]: row for row in json.loads(repro("data", "list", "--json"))}
+    assert set(listed) == set(DATASETS)
+    assert listed["camvid"]["raw"] == "here"
+    assert listed["camvid"]["prepared"] == "test, train, trainval, val"
+    assert listed["cityscapes"]["raw"] == "missing"
+    assert listed["cityscapes"]["downloads"]
+
+
+def test_link_again_moves_the_link_and_never_the_data(project: Path, tmp_path: Path) -> None:
+    repro("data", "link", "camvid", str(tmp_path / "mine"))
+    kit.camvid(tmp_path / "other")
+    repro("data", "link", "camvid", str(tmp_path / "other"))
+    assert (project / "data/camvid").resolve() == tmp_path / "other"
+    (project / "data/camvid").unlink()
+    kit.camvid(project / "data/camvid")
+    assert "there is data in the place of the link" in repro(
+        *("data", "link", "camvid", str(tmp_path / "mine")), code=2
+    )
+    assert len(list((project / "data/camvid/train").iterdir())) == 2
+
+
+def test_link_refuses_what_is_wrong_and_links_nothing(project: Path, tmp_path: Path) -> None:
+    label = kit.blocks(0, range(12))
+    label[5, 5] = 99
+    kit.save(tmp_path / "mine/valannot/val1.png", label)
+    out = repro("data", "link", "camvid", str(tmp_path / "mine"), code=2)
+    assert "label values [99]" in out
+    assert "valannot/val1.png" in out
+    assert not (project / "data/camvid").exists()
+    assert "unknown dataset 'camvit'" in repro("data", "link", "camvit", str(tmp_path), code=2)
+
+
+def test_a_data_set_that_is_not_there(project: Path) -> None:
+    assert "`repro data link camvid PATH`" in repro("prepare", "camvid", code=2)
+    assert "not prepared" in repro("data", "stats", "camvid", code=2)
+    assert "unknown data set in params.yaml 'ade20k'" in repro("prepare", "ade20k", code=2)
+    (project / "data").mkdir()
+    (project / "data/camvid").symlink_to(project / "nowhere")
+    rows = {row["name"]: row["raw"] for row in json.loads(repro("data", "list", "--json"))}
+    assert rows["camvid"] == "broken link"
+
+
+def test_verify(project: Path, tmp_path: Path) -> None:
+    repro("data", "link", "camvid", str(tmp_path / "mine"))
+    found = json.loads(repro("data", "verify", "--deep", "--json"))
+    assert found[0]["splits"][0] == {"split": "train", "images": 2, "official": 367, "decoded": 2}
+    (tmp_path / "mine/test/test0.png").write_bytes((tmp_path / "mine/train/train0.png").read_bytes())
+    out = repro("data", "verify", "camvid", "--deep", code=1)
+    assert "the same image lies in two splits" in out
+
+
+def test_stats(project: Path, tmp_path: Path) -> None:
+    repro("data", "link", "camvid", str(tmp_path / "mine"))
+    repro("prepare", "camvid")
+    out = repro("data", "stats", "camvid", "--picture", str(tmp_path / "classes.png"))
+    assert (tmp_path / "classes.png").read_bytes().startswith(b"\x89PNG")
+    split = Split.open(project / "prepared/camvid/train.zip")
+    pixels = np.concatenate([split.label(i).reshape(-1) for i in range(2)])
+    share = 100 * (pixels == 3).sum() / (pixels != 255).sum()
+    assert f"| {camvid.CLASSES[3]} | " in out
+    row = next(line for line in out.splitlines() if line.startswith("| road"))
+    assert f"{share:.3f} | 2" in row
+    assert "| train | 2 |" in out
+
+
+# The synthetic scenes
+
+
+def test_synthetic_scenes_are_pinned() -> None:
+    """data.dvc pins these bytes on every platform; a change here needs synthetic.VERSION + 1."""
+    digest = hashlib.sha256()
+    for i in range(6):
+        image, label = synthetic.scene(Draw(synthetic.VERSION, 0, i))
+        digest.update(image.tobytes() + label.tobytes())
+    assert digest.hexdigest()[:16] == "4d807082f135d64e"
+
+
+def test_synthetic_scenes_hold_every_class_and_need_more_than_colour() -> None:
+    """A nearest-mean-colour classifier, fitted on the scenes it is tested on, stays below 20 %."""
+    scenes = [synthetic.scene(Draw(synthetic.VERSION, 1, i)) for i in range(24)]
+    image = np.concatenate([scene[0].reshape(-1, 3) for scene in scenes]).astype(np.float64)
+    label = np.concatenate([scene[1].reshape(-1) for scene in scenes])
+    assert set(np.unique(label)) == set(range(12))
+    means = np.stack([image[label == c].mean(axis=0) for c in range(11)])
+    guess = np.argmin(((image[:, None] - means) ** 2).sum(axis=-1), axis=1)
+    valid = label < 11
+    confusion = np.zeros((11, 11))
+    np.add.at(confusion, (label[valid], guess[valid]), 1)
+    iou = np.diag(confusion) / (confusion.sum(0) + confusion.sum(1) - np.diag(confusion))
+    print(f"nearest mean colour: mIoU {100 * iou.mean():.1f}")
+    assert iou.mean() < 0.2
+
+
+def test_synthetic_is_made_in_one_command(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "SPLITS", {"train": 3, "val": 1, "test": 2})
+    assert "6 scenes of 160x120" in repro("data", "synthetic")
+    first = {path: path.read_bytes() for path in (project / "data/synthetic").rglob("*.png")}
+    assert len(first) == 12
+    repro("data", "synthetic")
+    assert {path: path.read_bytes() for path in (project / "data/synthetic").rglob("*.png")} == first
+    assert "train: 3 images" in repro("data", "verify", "synthetic")
+
+
+# Downloads
+
+CONTENT = bytes(range(256)) * 4096
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    """A local owner: serves CONTENT, understands ranges, and remembers what it was asked for."""
+
+    class Owner(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = self.headers.get("Range")
+            self.server.asked.append(asked)  # type: ignore[attr-defined]
+            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and "ranges" in self.path else 0
+            if start >= len(CONTENT):
+                self.send_error(416)
+                return
+            self.send_response(404 if "absent" in self.path else 206 if start else 200)
+            self.send_header("Content-Length", str(len(CONTENT) - start))
+            self.end_headers()
+            end = len(CONTENT) // 2 if "short" in self.path else len(CONTENT)
+            self.wfile.write(CONTENT[start:end])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    owner = ThreadingHTTPServer(("127.0.0.1", 0), Owner)
+    owner.asked = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=owner.serve_forever)
+    thread.start()
+    yield owner
+    owner.shutdown()
+    thread.join()
+    owner.server_close()
+
+
+@pytest.fixture
+def file(server: ThreadingHTTPServer) -> Download:
+    url = f"http://127.0.0.1:{server.server_port}/ranges"
+    checksum = "md5:" + hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+    return Download(name="a.zip", page="owner.example", size_GB=0.001, url=url, checksum=checksum)
+
+
+def test_a_download_is_checked_and_kept(file: Download, tmp_path: Path, server: ThreadingHTTPServer) -> None:
+    seen: list[tuple[str, int, int]] = []
+    path = fetch(file, tmp_path, progress=lambda *step: seen.append(step))
+    assert path.read_bytes() == CONTENT
+    assert seen[-1] == ("a.zip", len(CONTENT), len(CONTENT))
+    assert fetch(file, tmp_path) == path
+    assert server.asked == [None], "asked once only"  # type: ignore[attr-defined]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]
+
+
+@pytest.mark.parametrize("have", [1000, len(CONTENT)])
+def test_a_download_goes_on_where_it_stopped(
+    file: Download, tmp_path: Path, server: ThreadingHTTPServer, have: int
+) -> None:
+    (tmp_path / "a.zip.part").write_bytes(CONTENT[:have])
+    assert fetch(file, tmp_path).read_bytes() == CONTENT
+    assert server.asked == [f"bytes={have}-"]  # type: ignore[attr-defined]
+
+
+def test_a_server_without_ranges_starts_again(file: Download, tmp_path: Path) -> None:
+    assert file.url is not None
+    (tmp_path / "a.zip.part").write_bytes(b"something else")
+    assert fetch(replace(file, url=file.url.replace("ranges", "plain")), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_wrong_checksum_is_refused_and_removed(file: Download, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="wrong md5") as caught:
+        fetch(replace(file, checksum="md5:" + "0" * 32), tmp_path)
+    assert caught.value.allowed == "0" * 32
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_download_that_ends_early_keeps_its_part(file: Download, tmp_path: Path) -> None:
+    assert file.url is not None
+    with pytest.raises(DownloadError, match=r"cannot fetch a\.zip|ended early"):
+        fetch(replace(file, url=file.url + "-short"), tmp_path)
+    assert 0 < (tmp_path / "a.zip.part").stat().st_size < len(CONTENT)
+    assert fetch(file, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_missing_page_and_a_dead_server(file: Download, tmp_path: Path) -> None:
+    assert file.url is not None
+    with pytest.raises(DownloadError, match="404") as caught:
+        fetch(replace(file, url=file.url.replace("ranges", "absent")), tmp_path)
+    assert "owner.example" in str(caught.value.hint)
+    with pytest.raises(DownloadError, match=r"cannot fetch a\.zip"):
+        fetch(replace(file, url="http://127.0.0.1:9/none"), tmp_path)
+
+
+def test_get_links_what_it_fetched(
+    project: Path, tmp_path: Path, file: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_hand = Download(name="labels.zip", page="owner.example/labels", size_GB=1.0)
+    monkeypatch.setattr(DATASETS["loveda"], "DOWNLOADS", (file, by_hand))
+    out = repro("data", "get", "loveda")
+    assert (project / "data/loveda/a.zip").read_bytes() == CONTENT
+    assert "labels.zip from owner.example/labels" in out
+
+
+def test_get_says_where_to_go_when_an_account_is_needed(project: Path) -> None:
+    out = repro("data", "get", "cityscapes", code=2)
+    assert "no anonymous download" in out
+    assert "www.cityscapes-dataset.com" in out
