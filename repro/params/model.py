@@ -248,5 +248,20 @@ class ModelParams:
             raise ValueError("family deeplabv1 goes with backbone vgg16")
         if self.backbone == "vgg16" and self.family not in ("deeplabv1", "deeplabv2"):
             raise ValueError("backbone vgg16 goes with family deeplabv1 or deeplabv2")
+        if self.backbone == "vgg16" and self.output_stride != 8:
+            raise ValueError("backbone vgg16 has output stride 8 only")
+        if self.resnet.version == "v2" and self.backbone not in ("resnet50", "resnet101"):
+            raise ValueError("resnet version v2 is made of bottlenecks: resnet50 or resnet101")
+        if self.resnet.version == "v2" and self.family == "deeplabv3plus":
+            raise ValueError("resnet version v2 strides before the first features end; not for deeplabv3plus")
+        if self.densenet is not None:
+            _check_dense(self.densenet, self.output_stride)
         if self.aux and not self.backbone.startswith("resnet"):
             raise ValueError("an auxiliary head needs a resnet: it reads stage 3")
+
+
+def _check_dense(dense: DenseNetParams, output_stride: int) -> None:
+    if dense.inner in ("newdid", "newdid2") and output_stride != 16:
+        raise ValueError("inner newdid and newdid2 pool their taps to output stride 16, and to no other")
+    if dense.transition == "residual" and dense.compression != 1.0:
+        raise ValueError("transition residual adds its input: it needs compression 1.0")
