@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ def save_model(path: Path, state_dict: Mapping[str, Tensor], metadata: Mapping[s
     """Write `state_dict` and `metadata` (strings) to `path`: all of it, or nothing and the old file stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in state_dict.items()}
-    data = safetensors.torch.save(_unshared(tensors), dict(metadata))
+    data = _ordered(safetensors.torch.save(_unshared(tensors), dict(metadata)))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -46,6 +47,21 @@ def load_model(path: Path) -> tuple[State, dict[str, str]]:
         raise CheckpointError(
             f"not a complete safetensors file: {error}", where=path, hint="delete it and make it again"
         ) from error
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same file with its metadata in alphabetical order.
+
+    Safetensors keeps metadata in a hash map: two keys come out in either order, so equal weights would give
+    two different files. The tensors' offsets count from the end of the header, whose length may change.
+    """
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the data starts at a multiple of 8, as the format asks
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(data)[8 + size :]])
 
 
 def _unshared(tensors: State) -> State:
