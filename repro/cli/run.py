@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.common import Names, console
+from repro.cli.fleet import Budget, Gpus, Jobs, LauncherName, run_names
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
@@ -23,8 +24,14 @@ def run(
     ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="So many seeds, each an experiment NAME_seedK.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda; without DVC and for --smoke.")] = "auto",
+    jobs: Jobs = 0,
+    gpus: Gpus = "",
+    budget: Budget = None,
+    launcher: LauncherName = "local",
 ) -> None:
     """Prepare, train, evaluate, benchmark and record NAME...; finished stages are not run again.
+
+    A pattern such as 'camvid_*', several jobs, GPUs, a budget or SLURM make it a fleet (see `repro fleet`).
 
     Example: repro run camvid_mobilenetv2_os16 --seeds 3
     """
@@ -33,6 +40,11 @@ def run(
 
     project = find_project()
     chosen = experiment_names(project) if all_ else list(names or ())
+    patterns = any(mark in name for name in chosen for mark in "*?[")
+    if not smoke and (patterns or jobs or gpus or budget or launcher != "local"):
+        from repro.fleet import choose
+
+        return run_names(project, choose(project, chosen), jobs, gpus, budget, launcher)
     if not chosen:
         raise ParamsError(
             "nothing to run", allowed="experiment names, or --all", hint="`repro list` shows all"

@@ -1,0 +1,51 @@
+"""Which experiments, in which order: the cheapest first, as many as the budget holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from repro.errors import UnknownNameError
+from repro.fleet.estimate import Estimate, estimate
+from repro.params import Project, experiment_name, experiment_names, load_experiment
+
+
+def choose(project: Project, patterns: Sequence[str]) -> list[str]:
+    """Names that match any of `patterns` ('camvid_*', plain names too), sorted."""
+    known = experiment_names(project)
+    chosen: set[str] = set()
+    for pattern in map(experiment_name, patterns):
+        found = [name for name in known if fnmatchcase(name, pattern)]
+        if not found:
+            raise UnknownNameError("experiment", pattern, known, hint="`repro list` shows all")
+        chosen.update(found)
+    return sorted(chosen)
+
+
+def plan(
+    project: Project,
+    names: Sequence[str],
+    *,
+    speed: float,
+    budget: float | None = None,
+    jobs: int = 1,
+    again: bool = False,
+) -> tuple[list[Estimate], list[Estimate]]:
+    """(what to run in this order, what does not fit). `budget` is seconds of wall time for `jobs` at a time.
+
+    Experiments that have a record are left out unless `again`.
+    """
+    left = [name for name in names if again or not (project.rows / f"{name}.json").is_file()]
+    costs = sorted(
+        (estimate(load_experiment(project, name), speed=speed) for name in left),
+        key=lambda one: (one.seconds, one.name),
+    )
+    if budget is None:
+        return costs, []
+    free, fitting = [0.0] * jobs, []
+    for one in costs:
+        place = free.index(min(free))
+        if free[place] + one.seconds <= budget:
+            free[place] += one.seconds
+            fitting.append(one)
+    return fitting, [one for one in costs if one not in fitting]

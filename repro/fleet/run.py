@@ -1,0 +1,174 @@
+"""Running a list of experiments, some at a time: logs kept, failures survived, stops that can be resumed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from repro.errors import CheckFailed
+from repro.fleet.launch import GRACE_SECONDS, Handle, Launcher, LocalLauncher
+from repro.params import Project
+
+State = Literal["waiting", "running", "done", "failed", "stopped", "left out"]
+ATTEMPTS = 2  # a crash is tried once more; a training goes on from its last checkpoint
+POLL_SECONDS = 0.2
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One experiment of the fleet. Times are seconds of a monotonic clock."""
+
+    name: str
+    dataset: str
+    log: Path
+    seconds: float = 0.0  # estimated
+    state: State = "waiting"
+    attempts: int = 0
+    slot: int | None = None
+    began: float = 0.0
+    ended: float = 0.0
+    code: int | None = None
+    handle: Handle | None = None
+
+    def elapsed(self) -> float:
+        return (self.ended or time.monotonic()) - self.began if self.began else 0.0
+
+
+@dataclass(kw_only=True)
+class Fleet:
+    """Runs `jobs` on `slots` places; `gpus` gives each place a GPU. `budget` is seconds of wall time."""
+
+    project: Project
+    jobs: Sequence[Job]
+    slots: int = 1
+    gpus: Sequence[str] = ()
+    budget: float | None = None
+    launcher: Launcher = field(default_factory=LocalLauncher)
+    command: Callable[[Project, str], list[str]] = field(default_factory=lambda: experiment_command)
+    shown: Callable[[Sequence[Job]], None] = lambda jobs: None
+    began: float = field(default_factory=time.monotonic)
+
+    def run(self) -> list[Job]:
+        """Everything, in order; Ctrl-C and the end of the budget stop what runs, and it can be resumed."""
+        try:
+            self._share()
+            while self._step():
+                self.shown(self.jobs)
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            self._stop()
+            self.shown(self.jobs)
+            raise
+        self.shown(self.jobs)
+        return list(self.jobs)
+
+    def _share(self) -> None:
+        """Stages that several experiments share, one at a time: DVC refuses to build one twice at once."""
+        for dataset in sorted({job.dataset for job in self.jobs}):
+            if (self.project.prepared / dataset).is_dir() or not has_dvc(self.project):
+                continue
+            log = self.jobs[0].log.with_name(f"prepare-{dataset}.log")
+            handle = self.launcher(
+                dvc_repro(f"prepare@{dataset}"), environment={}, log=log, folder=self.project.root
+            )
+            while (code := handle.poll()) is None:
+                time.sleep(POLL_SECONDS)
+            if code:
+                hint = f"`repro data list {dataset}` says what is missing"
+                raise CheckFailed(f"data set '{dataset}' could not be prepared", where=log, hint=hint)
+
+    def _step(self) -> bool:
+        """Look at what runs, start what may start; False when nothing is left to do."""
+        for job in self.jobs:
+            if job.state == "running":
+                self._look(job)
+        if self._over_budget():
+            self._stop()
+            self._leave_out()
+        for job in self.jobs:
+            if job.state == "waiting" and self._free() is not None:
+                self._start(job)
+        return any(job.state in ("running", "waiting") for job in self.jobs)
+
+    def _start(self, job: Job) -> None:
+        left = self._left()
+        if left is not None and job.seconds > left:
+            job.state = "left out"
+            return
+        job.slot, job.state, job.attempts = self._free(), "running", job.attempts + 1
+        job.began, job.ended = time.monotonic(), 0.0
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        job.handle = self.launcher(
+            self.command(self.project, job.name),
+            environment=self._environment(job),
+            log=job.log,
+            folder=self.project.root,
+        )
+
+    def _environment(self, job: Job) -> dict[str, str]:
+        """A GPU for the job, or its share of the processor."""
+        if self.gpus and job.slot is not None:
+            return {"CUDA_VISIBLE_DEVICES": self.gpus[job.slot % len(self.gpus)]}
+        if self.slots > 1 and "OMP_NUM_THREADS" not in os.environ:
+            return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.slots))}
+        return {}
+
+    def _look(self, job: Job) -> None:
+        code = job.handle.poll() if job.handle else 0
+        if code is None:
+            return
+        job.code, job.ended, job.slot = code, time.monotonic(), None
+        if code == 0:
+            job.state = "done"
+        else:
+            job.state = "waiting" if job.attempts < ATTEMPTS else "failed"
+
+    def _free(self) -> int | None:
+        taken = {job.slot for job in self.jobs if job.state == "running"}
+        return next((slot for slot in range(self.slots) if slot not in taken), None)
+
+    def _left(self) -> float | None:
+        return None if self.budget is None else self.budget - (time.monotonic() - self.began)
+
+    def _over_budget(self) -> bool:
+        left = self._left()
+        return left is not None and left <= 0
+
+    def _leave_out(self) -> None:
+        for job in self.jobs:
+            if job.state == "waiting":
+                job.state = "left out"
+
+    def _stop(self) -> None:
+        """Ask what runs to save and end, and end what has not after a minute."""
+        running = [job for job in self.jobs if job.state == "running" and job.handle]
+        for hard, patience in ((False, GRACE_SECONDS), (True, 10.0)):
+            for job in running:
+                if job.handle and job.handle.poll() is None:
+                    job.handle.stop(hard=hard)
+            until = time.monotonic() + patience
+            while time.monotonic() < until and any(j.handle and j.handle.poll() is None for j in running):
+                time.sleep(POLL_SECONDS)
+        for job in running:
+            job.state, job.ended, job.slot = "stopped", time.monotonic(), None
+
+
+def experiment_command(project: Project, name: str) -> list[str]:
+    """The command that runs one experiment; parallel ones wait for DVC's lock instead of failing."""
+    if has_dvc(project):
+        return dvc_repro(f"experiments/{name}")
+    return [sys.executable, "-m", "repro", "run", name]
+
+
+def dvc_repro(target: str) -> list[str]:
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", target]
+
+
+def has_dvc(project: Project) -> bool:
+    return importlib.util.find_spec("dvc") is not None and (project.root / ".dvc").is_dir()

@@ -1,0 +1,267 @@
+"""Fleets: order, parallel places, crashes, budgets, clean stops; with real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from repro.cli.fleet import parse_duration
+from repro.errors import ParamsError, UnknownNameError
+from repro.fleet import Fleet, Job, LocalLauncher, SlurmLauncher, choose, estimate, plan, speed_of
+from repro.fleet.run import experiment_command
+from repro.params import Project, load_experiment
+from repro.records import Journal
+from repro.tracking.run import start_fields
+from tests.tracking_kit import a_project, a_run
+
+ROOT = Path(__file__).parents[1]
+REAL = Project(ROOT)
+
+
+def jobs_of(project: Project, *names: str, seconds: float = 0.0) -> list[Job]:
+    folder = project.root / ".repro" / "fleet"
+    return [Job(name=name, dataset="camvid", log=folder / f"{name}.log", seconds=seconds) for name in names]
+
+
+def script(project: Project, text: str) -> Path:
+    """A command that gets the experiment's name as its argument."""
+    path = project.root / "job.py"
+    path.write_text(text)
+    return path
+
+
+def fleet(project: Project, jobs: list[Job], text: str, **options: object) -> Fleet:
+    path = script(project, text)
+    command = lambda _, name: [sys.executable, str(path), name]  # noqa: E731
+    return Fleet(project=project, jobs=jobs, command=command, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return a_project(tmp_path)
+
+
+def test_jobs_run_in_order_with_their_logs(project: Project) -> None:
+    jobs = jobs_of(project, "a", "b")
+    done = fleet(project, jobs, "import sys; print('this is', sys.argv[1])").run()
+    assert [(job.name, job.state, job.attempts, job.code) for job in done] == [
+        ("a", "done", 1, 0),
+        ("b", "done", 1, 0),
+    ]
+    assert [job.log.read_text() for job in done] == ["this is a\n", "this is b\n"]
+    assert done[0].ended <= done[1].began
+
+
+def test_places_run_at_once_each_with_its_gpu(project: Project) -> None:
+    text = """
+import os, sys, time
+from pathlib import Path
+name = sys.argv[1]
+Path(name).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+until = time.monotonic() + 30
+while time.monotonic() < until and not (Path("a").exists() and Path("b").exists()):
+    time.sleep(0.02)
+sys.exit(0 if Path("a").exists() and Path("b").exists() else 1)
+"""
+    done = fleet(project, jobs_of(project, "a", "b"), text, slots=2, gpus=["3", "5"]).run()
+    assert [job.state for job in done] == ["done", "done"]
+    assert sorted((project.root / name).read_text() for name in "ab") == ["3", "5"]
+
+
+def test_a_crash_is_tried_once_more_and_a_failure_keeps_the_rest_going(project: Project) -> None:
+    text = """
+import os, signal, sys
+from pathlib import Path
+name, seen = sys.argv[1], Path(sys.argv[1] + ".seen")
+if name == "crashes" and not seen.exists():
+    seen.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(3 if name == "fails" else 0)
+"""
+    done = fleet(project, jobs_of(project, "crashes", "fails", "works"), text).run()
+    assert [(job.name, job.state, job.attempts) for job in done] == [
+        ("crashes", "done", 2),
+        ("fails", "failed", 2),
+        ("works", "done", 1),
+    ]
+    assert done[1].code == 3
+
+
+SAVES = """
+import signal, sys, time
+from pathlib import Path
+def save(*_):
+    Path("saved").touch()
+    sys.exit(130)
+signal.signal(signal.SIGINT, save)
+Path("started").touch()
+time.sleep(60)
+"""
+
+
+def test_the_end_of_the_budget_stops_what_runs_so_that_it_saves(project: Project) -> None:
+    jobs = jobs_of(project, "long", "never", seconds=0.5)
+    began = time.monotonic()
+    run = fleet(project, jobs, SAVES, budget=3.0)
+    done = run.run()
+    assert [job.state for job in done] == ["stopped", "left out"]
+    assert (project.root / "saved").exists()
+    assert time.monotonic() - began < 30
+
+
+def test_what_does_not_fit_is_not_started(project: Project) -> None:
+    jobs = jobs_of(project, "short") + jobs_of(project, "long", seconds=1000.0)
+    done = fleet(project, jobs, "", budget=60.0).run()
+    assert [job.state for job in done] == ["done", "left out"]
+    assert done[1].attempts == 0
+
+
+def test_ctrl_c_stops_the_whole_fleet_cleanly(project: Project) -> None:
+    path = script(project, SAVES)
+    code = f"""
+import sys
+from pathlib import Path
+from repro.fleet import Fleet, Job
+from repro.params import Project
+root = Path({str(project.root)!r})
+jobs = [Job(name="x", dataset="camvid", log=root / ".repro/fleet/x.log")]
+command = lambda project, name: [sys.executable, {str(path)!r}, name]
+try:
+    Fleet(project=Project(root), jobs=jobs, command=command).run()
+except KeyboardInterrupt:
+    print(jobs[0].state)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    until = time.monotonic() + 60
+    while not (project.root / "started").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert output == "stopped\n"
+    assert (project.root / "saved").exists()
+
+
+def test_a_stop_reaches_the_grandchildren(project: Project) -> None:
+    """dvc runs a shell that runs the training: the signal goes to all of them."""
+    path = script(project, SAVES)
+    log = project.root / "log"
+    handle = LocalLauncher()(
+        ["sh", "-c", f"{sys.executable} {path}; exit $?"], environment={}, log=log, folder=project.root
+    )
+    until = time.monotonic() + 60
+    while not (project.root / "started").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    handle.stop(hard=False)
+    while handle.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    assert (project.root / "saved").exists()
+    assert handle.poll() is not None
+
+
+def test_shared_stages_come_first(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project.root / ".dvc").mkdir()
+    order: list[str] = []
+
+    class Done:
+        def poll(self) -> int:
+            return 0
+
+        def stop(self, *, hard: bool) -> None: ...
+
+    def launch(command: list[str], *, environment: object, log: Path, folder: Path) -> Done:
+        order.append(command[-1])
+        return Done()
+
+    Fleet(project=project, jobs=jobs_of(project, "a", "b"), slots=2, launcher=launch).run()  # type: ignore[arg-type]
+    assert order == ["prepare@camvid", "experiments/a", "experiments/b"]
+    assert experiment_command(project, "a")[1:] == ["-m", "dvc", "--wait-for-lock", "repro", "experiments/a"]
+
+
+# --- plan ---------------------------------------------------------------------------------------------------
+
+
+def test_patterns_choose_experiments() -> None:
+    assert choose(REAL, ["camvid_mobilenetv2_os16/"]) == ["camvid_mobilenetv2_os16"]
+    chosen = choose(REAL, ["ade20k_r50_*", "ade20k_r50_os16"])
+    assert chosen == ["ade20k_r50_os16", "ade20k_r50_os8"]
+    with pytest.raises(UnknownNameError, match="camvid_mobilenetv2_os16"):
+        choose(REAL, ["camvid_mobilenetv2_os61"])
+
+
+def test_the_cheapest_come_first_and_the_budget_holds() -> None:
+    names = ["camvid_dense30k36_os16_321_x320", "camvid_dense30k36_os16_321_x32_b45"]
+    fitting, left = plan(REAL, names, speed=100.0, again=True)
+    assert [one.name for one in fitting] == names[::-1]
+    assert left == []
+    first, second = fitting
+    assert second.samples > 5 * first.samples
+    some, rest = plan(REAL, names, speed=100.0, budget=first.seconds * 1.5, again=True)
+    assert ([one.name for one in some], [one.name for one in rest]) == ([names[1]], [names[0]])
+
+
+def test_the_estimate_of_row_003_028_is_its_arithmetic() -> None:
+    """Batch 45, scale 32, 10 epochs of 468 images: 10 whole batches an epoch; 10 GFLOP forward at 321x321."""
+    experiment = load_experiment(REAL, "camvid_dense30k36_os16_321_x32_b45")
+    found = estimate(experiment, speed=1000.0)
+    assert found.samples == (468 // 45) * 45 * 32 * 10
+    assert found.gflop / found.samples == pytest.approx(3 * 10, rel=0.25)
+
+
+def test_speed_is_measured_from_finished_trainings(project: Project) -> None:
+    assert speed_of(project, "cpu") == pytest.approx(95.0 * (os.cpu_count() or 1))
+    experiment = load_experiment(REAL, "synthetic_mobilenetv2_os16")
+    from dataclasses import replace
+
+    from repro.params import to_plain
+
+    run = replace(a_run(), params=to_plain(experiment))
+    path = project.work / "k" / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.event("run", **start_fields(run))
+        journal.event("provenance", found={"device": {"type": "cpu"}})
+        journal.metrics({"train/loss": 1.0}, step=0)
+        journal.metrics({"train/loss": 1.0}, step=100)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[-1]["at"] = lines[-2]["at"] + 50.0
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    whole = estimate(experiment, speed=1.0)
+    expected = whole.seconds / whole.samples * experiment.training.batch * 100 / 50.0
+    assert speed_of(project, "cpu") == pytest.approx(expected)
+    assert speed_of(project, "cuda:0") == 3000.0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("25m", 1500), ("3h", 10800), ("1h30m", 5400), ("45", 45)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "3d", "-1h"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ParamsError, match="not a duration"):
+        parse_duration(text)
+
+
+# --- SLURM --------------------------------------------------------------------------------------------------
+
+
+def test_slurm_through_submitit(project: Project) -> None:
+    """submitit's local executor stands for a cluster; a real slurmctld is used where one answers."""
+    submitit = pytest.importorskip("submitit", reason="NO SUBMITIT: the SLURM launcher was not tried")
+    if shutil.which("sbatch"):
+        launcher = SlurmLauncher()
+    else:
+        launcher = SlurmLauncher(executor=lambda folder: submitit.LocalExecutor(folder=folder))
+    text = "import sys; from pathlib import Path; Path(sys.argv[1]).touch(); sys.exit(sys.argv[1] == 'bad')"
+    done = fleet(project, jobs_of(project, "good", "bad"), text, slots=2, launcher=launcher).run()
+    assert [(job.name, job.state) for job in done] == [("good", "done"), ("bad", "failed")]
+    assert (project.root / "good").exists()
