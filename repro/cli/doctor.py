@@ -84,8 +84,14 @@ def _datasets(project: Project) -> Iterator[Finding]:
 
     for name in sorted(read_yaml(project.params)["datasets"]):
         raw, ready = project.data / name, project.prepared / name
-        state = [word for word, path in (("raw", raw), ("prepared", ready)) if path.exists()]
-        yield Finding(f"data {name}", " and ".join(state) or "absent", bool(state), f"repro data list {name}")
+        places = (("raw", raw), ("prepared", ready))
+        state = [word for word, path in places if path.is_file() or (path.is_dir() and any(path.iterdir()))]
+        yield Finding(
+            f"data {name}",
+            " and ".join(state) or "absent",
+            bool(state),
+            f"repro data link {name} PATH (repro data list: where it comes from)",
+        )
 
 
 def _mlflow(project: Project) -> Iterator[Finding]:
