@@ -109,6 +109,7 @@ def bar(text: str) -> Iterator[Callable[[int, int], None]]:
         TextColumn("images"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console(stderr=True), transient=True) as shown:
+    out = console(stderr=True)
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as shown:
         task = shown.add_task(text, total=None)
         yield lambda done, number: shown.update(task, completed=done, total=number)
