@@ -25,9 +25,12 @@ from repro.cli import (
     run,
     scaffold,
     score,
+    show,
     sync,
     table,
     train,
+    ui,
+    transfer,
     verify,
     weights,
 )
@@ -71,3 +74,10 @@ app.command("report")(report.report)
 app.command("plan")(plan.plan)
 app.command("fleet")(fleet.fleet)
 app.command("campaign")(fleet.campaign)
+app.command("show")(show.show)
+app.command("logs")(show.logs)
+app.command("gc")(show.gc)
+app.command("export")(transfer.export)
+app.command("import-run")(transfer.import_run)
+app.command("replay")(transfer.replay)
+app.command("ui")(ui.ui)

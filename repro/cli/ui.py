@@ -1,0 +1,33 @@
+"""`repro ui`: MLflow's own web interface on this project's store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def ui(
+    port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 5000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines.")
+    ] = "127.0.0.1",
+) -> None:
+    """Open MLflow on the store of this project, whatever folder it is called from.
+
+    Example: repro ui --port 5001
+    """
+    import os
+    import sys
+
+    from repro.errors import ReproError
+    from repro.params import find_project
+    from repro.tracking.store import is_database, open_client, tracking_uri
+
+    project = find_project()
+    uri = tracking_uri(project)
+    if not is_database(uri):
+        raise ReproError(f"MLFLOW_TRACKING_URI names a server: open {uri} in a browser", where=uri)
+    open_client(project)  # creates a fresh store under a lock before the server's workers race for it
+    address = ["--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *address])
