@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from repro.cli.app import app
 from repro.errors import CheckFailed, ParamsError, UnknownNameError
+from repro.params import Project, read_yaml
 from repro.published import load_page, page_ids, pages, rows
 from repro.published.markdown import cells as cut
 from repro.published.markdown import tables as markdown_tables
@@ -34,7 +35,7 @@ from repro.reports.listing import listing
 from repro.reports.results import load_results
 from repro.reports.runs import runs_table
 from repro.tracking.read import StoredRun, read_runs
-from tests.reports_kit import COST, a_project, a_record, add, results
+from tests.reports_kit import COST, ROOT, a_project, a_record, add, results
 from tests.test_published import PUBLISHED_TEXT
 
 RUN = CliRunner()
@@ -292,6 +293,16 @@ def test_regions_are_written_once_and_then_current(tmp_path: Path) -> None:
     add(project, a_record(metrics={"mIoU": 50.1}))
     with pytest.raises(CheckFailed, match=r"(?s)-.*50\.00.*\+.*50\.10"):
         regions.check(regions.generated_files(load_results(project)), tmp_path)
+
+
+def test_every_data_set_of_the_project_has_a_page() -> None:
+    found = regions.generated_files(load_results(Project(ROOT)))
+    pages = {path.stem: text for path, text in found.items() if path.parent == ROOT / "docs" / "datasets"}
+    assert set(pages) == set(read_yaml(ROOT / "params.yaml")["datasets"])
+    assert "| [ade20k_r50_os16](../../experiments/ade20k_r50_os16/params.yaml) " in pages["ade20k"]
+    assert "| 164,190 " in pages["ade20k"]
+    for title in ("## Get it", "repro data link voc2012 PATH", "## Rows", "## Cost", "trainaug 10,582"):
+        assert title in pages["voc2012"]
 
 
 @pytest.mark.parametrize(
