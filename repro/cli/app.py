@@ -29,8 +29,8 @@ from repro.cli import (
     sync,
     table,
     train,
-    ui,
     transfer,
+    ui,
     verify,
     weights,
 )
