@@ -1,0 +1,249 @@
+"""`repro train` and its neighbours on a real network, a stand-in data set and a project of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from repro.cli import run as run_command
+from repro.cli.smoke import NOTE, own_params, shared_params, smoke_project
+from repro.cli.train import train_experiment
+from repro.errors import CheckpointError, StorageError
+from repro.params import Experiment, Project, experiment_names, load_experiment
+from repro.records import read_journal
+from repro.training.ranks import Ranks
+from repro.training.schedule import length
+from repro.training.train import network
+from repro.training.validation import validation_loss
+
+NAME = "camvid_mobilenetv2_os16"
+CPU = Ranks(device=torch.device("cpu"))
+Small = tuple[Project, Experiment]
+
+
+@pytest.fixture
+def small(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
+    """A project of its own: a stand-in of CamVid, prepared, and one experiment of 6 updates."""
+    monkeypatch.setenv("REPRO_TRACKING", "off")
+    from repro.datasets import prepare_dataset
+
+    experiment = load_experiment(Project(root), NAME)
+    (tmp_path / "experiments").mkdir()
+    project, shrunk = smoke_project(Project(tmp_path), experiment)
+    training = replace(shrunk.training, iterations=6, threads=1, precision="fp32", log_every=2)
+    shrunk = replace(shrunk, training=training)
+    prepare_dataset("camvid", project.data / "camvid", project.prepared / "camvid", shrunk.facts, workers=1)
+    return project, shrunk
+
+
+def trained(small: Small, **options: Any) -> str:
+    """sha256 of the weights that a training puts in place."""
+    project, experiment = small
+    train_experiment(project, options.pop("experiment", experiment), ranks=CPU, **options)
+    return hashlib.sha256((project.root / experiment.folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_any_number_of_workers_gives_the_same_bytes(small: Small) -> None:
+    assert len({trained(small, workers=workers) for workers in (0, 0, 1, 4)}) == 1
+    project, experiment = small
+    curve = (project.root / experiment.folder / "curve.csv").read_text().splitlines()
+    assert curve[0] == "step,loss,lr,val_mIoU"
+    assert [line.split(",")[0] for line in curve[1:]] == ["2", "4", "6"]
+
+
+def test_golden_losses_of_a_seeded_run(small: Small, root: Path) -> None:
+    """A change here changes numbers: raise engine.training and write a CHANGELOG line under Numbers."""
+    trained(small)
+    project, _ = small
+    (journal,) = project.work.glob("*/journal.jsonl")
+    values = [e["values"] for e in read_journal(journal) if e["kind"] == "metrics"]
+    losses = [v["train/loss"] for v in values if "train/loss" in v]
+    golden = json.loads((root / "tests" / "golden" / "training" / "losses.json").read_text())
+    assert losses == pytest.approx(golden["train/loss"], rel=2e-3)
+
+
+def test_kill_9_and_repeat_gives_the_same_file(small: Small) -> None:
+    project, experiment = small
+    whole = trained(small)
+    code = "import sys, tests.test_training_train as t; t.train_for_ever(sys.argv[1])"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    here = Path(__file__).parents[1]
+    process = subprocess.Popen([sys.executable, "-c", code, str(project.root)], cwd=here, env=environment)
+    began = time.monotonic()
+    while not list(project.work.glob("*/step-00000000[2-5]*.ckpt")):
+        assert process.poll() is None, "finished before it could be killed"
+        assert time.monotonic() - began < 400
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert trained(small) == whole
+    resumed = [
+        e["step"]
+        for journal in project.work.glob("*/journal.jsonl")
+        for e in read_journal(journal)
+        if e["kind"] == "resumed"
+    ]
+    assert resumed
+    assert resumed[0] >= 1
+    assert experiment.training.iterations == 6
+
+
+def train_for_ever(root: str) -> None:
+    """The same training in a process that is there to be killed: after two updates it waits."""
+    from repro.training import loop
+
+    project = Project(Path(root))
+    experiment = load_experiment(project, NAME)
+    training = replace(experiment.training, iterations=6, threads=1, precision="fp32", log_every=2)
+    real = loop.update
+
+    def slow(run: loop.Run, batch: loop.Batch) -> torch.Tensor:
+        if run.iteration >= 3:
+            time.sleep(120)
+        return real(run, batch)
+
+    loop.update = slow
+    train_experiment(project, replace(experiment, training=training), ranks=CPU)
+
+
+def test_two_trainings_in_one_folder_are_refused(small: Small) -> None:
+    from filelock import FileLock
+
+    project, _ = small
+    trained(small)
+    (work,) = project.work.iterdir()
+    with FileLock(work / ".lock"), pytest.raises(StorageError, match="running already"):
+        trained(small)
+
+
+def test_training_goes_on_from_another_experiments_weights(small: Small) -> None:
+    """Two stages, as page 003 quotes the paper: then BN frozen, another output stride, another rate."""
+    project, first = small
+    trained(small)
+    own = own_params(first)
+    own |= {"start_from": first.name, "model": own["model"] | {"output_stride": 8}}
+    own["training"] |= {"batch_norm": "frozen", "lr": 0.001, "precision": "fp32", "threads": 1}
+    folder = project.experiments / "second"
+    folder.mkdir()
+    import yaml
+
+    (folder / "params.yaml").write_text(yaml.safe_dump(own))
+    second = load_experiment(project, "second")
+    train_experiment(project, second, ranks=CPU)
+    from repro.checkpoints import load_model
+
+    before, _ = load_model(project.root / first.folder / "model.safetensors")
+    after, _ = load_model(folder / "model.safetensors")
+    name = next(key for key in before if key.endswith("running_mean"))
+    assert torch.equal(before[name], after[name])
+    weight = next(key for key in before if key.endswith("classifier.weight"))
+    assert 0 < float((before[weight] - after[weight]).abs().max()) < 0.05
+
+
+def test_weights_of_another_network_are_refused(small: Small) -> None:
+    _, experiment = small
+    state = network(experiment).state_dict()
+    with pytest.raises(CheckpointError, match="belong to another network: 1 entries"):
+        network(experiment, initial={k: v for k, v in state.items() if not k.endswith("classifier.bias")})
+    backbone = {k: torch.zeros_like(v) for k, v in state.items() if k.startswith("backbone.")}
+    started = network(experiment, initial=backbone).state_dict()
+    assert float(started["backbone." + next(iter(backbone)).removeprefix("backbone.")].abs().sum()) == 0
+    assert torch.equal(started["head.classifier.weight"], state["head.classifier.weight"])
+
+
+def test_validation_loss_is_the_mean_cross_entropy(small: Small) -> None:
+    from repro.datasets.archive import Split
+
+    project, experiment = small
+    split = Split.open(project.prepared / "camvid" / "test.zip")
+    model = network(experiment).eval()
+    with torch.no_grad():
+        loss = validation_loss(model, split, experiment, device=torch.device("cpu"))
+        for parameter in model.head.classifier.parameters():  # type: ignore[union-attr]
+            parameter.zero_()
+        flat = validation_loss(model, split, experiment, device=torch.device("cpu"))
+    assert loss != flat
+    assert flat == pytest.approx(2.3979, abs=1e-4)  # ln 11
+
+
+def test_smoke_runs_every_stage_and_marks_it(tmp_path: Path, root: Path) -> None:
+    (tmp_path / "experiments").mkdir()
+    experiment = load_experiment(Project(root), NAME)
+    run_command.run_smoke(Project(tmp_path), experiment, "cpu")
+    home = tmp_path / ".repro" / "smoke" / NAME
+    assert NOTE in (home / "SMOKE.txt").read_text()
+    assert NOTE in (home / "experiments" / NAME / "params.yaml").read_text()
+    made = {path.name for path in (home / "experiments" / NAME).iterdir()}
+    assert made >= {"model.safetensors", "curve.csv", "metrics.json", "confusion.npz", "cost.json"}
+    record = json.loads((home / "reports" / "rows" / f"{NAME}.json").read_text())
+    assert record["verdict"] in ("unmeasured", "incomparable")
+    assert NOTE in json.dumps(record)
+    assert [path.name for path in tmp_path.iterdir()] == ["experiments", ".repro"] or not any(
+        (tmp_path / name).exists() for name in ("reports", "prepared", "data")
+    )
+
+
+def test_every_experiment_shrinks_to_a_smoke_run(root: Path, tmp_path: Path) -> None:
+    """The params of all of them, without running: resolvable, small, and the same choices."""
+    from repro.datasets.standin import write_standin
+    from repro.params.experiment import resolve
+
+    counts: dict[str, dict[str, int]] = {}
+    for name in experiment_names(Project(root)):
+        e = load_experiment(Project(root), name)
+        if e.dataset not in counts:
+            counts[e.dataset] = write_standin(e.dataset, tmp_path / e.dataset)
+        splits = {split: counts[e.dataset][split] for split in e.facts.splits}
+        small = resolve(name, own_params(e), shared_params(e, splits), root)
+        assert length(small.training, images=splits[e.training.split]).iterations == 3
+        assert (small.training.optimizer, small.training.heads) == (e.training.optimizer, e.training.heads)
+        assert small.protocol.mode == e.protocol.mode
+        assert max(small.augmentation.crop) <= 65
+        assert not small.rows
+
+
+def test_seeds_are_experiments_beside_the_first(tmp_path: Path, root: Path) -> None:
+    import shutil
+
+    project = Project(tmp_path)
+    (tmp_path / "experiments" / NAME).mkdir(parents=True)
+    for path in ("params.yaml", "experiments/pipeline.yaml", f"experiments/{NAME}/params.yaml"):
+        shutil.copy(root / path, tmp_path / path)
+    family = run_command.seed_family(project, load_experiment(project, NAME), 3)
+    assert [e.name for e in family] == [NAME, f"{NAME}_seed1", f"{NAME}_seed2"]
+    assert [e.seed for e in family] == [0, 1, 2]
+    assert all(replace(e, name="", seed=0) == replace(family[0], name="", seed=0) for e in family)
+    again = run_command.seed_family(project, family[0], 3)
+    assert again == family
+
+
+def test_plan_counts_what_can_be_counted(root: Path) -> None:
+    from repro.training.plan import plan
+
+    made = plan(load_experiment(Project(root), "ade20k_r50_os16"), devices=4)
+    assert (made.iterations, made.images) == (164_190, 164_190 * 16)
+    cost_per_image = made.gmacs_total / made.images / 3
+    assert 40 < cost_per_image < 80  # 512x512, output stride 16
+    assert made.hours_here is None
+    assert made.hours["A100"] < made.hours["V100"]
+    one = plan(load_experiment(Project(root), "ade20k_r50_os16"))
+    assert one.memory_GiB > 2.5 * made.memory_GiB
+    dense = plan(load_experiment(Project(root), "camvid_dense30k48_os16_321_newdid6_x640"))
+    assert dense.iterations == 10 * (468 // 22) * 640
+
+
+def test_probe_measures_updates(small: Small) -> None:
+    from repro.training.plan import probe_seconds
+
+    assert 0 < probe_seconds(small[1], "cpu") < 10
