@@ -46,7 +46,8 @@ PUBLISHED = [name for name in NAMES if read_yaml(PROJECT.experiments / name / "p
 
 
 def test_every_row_has_exactly_one_experiment_or_a_reason() -> None:
-    standing = Counter(row for name in NAMES for row in experiment(name).rows)
+    repeated = re.compile(r"_seed\d+$")  # `repro run NAME --seeds` makes these: other seeds of one experiment
+    standing = Counter(row for name in NAMES if not repeated.search(name) for row in experiment(name).rows)
     assert max(standing.values()) == 1
     assert set(standing) | NOT_RUN == set(rows())
     assert not set(standing) & NOT_RUN

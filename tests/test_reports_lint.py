@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from repro.published import load_page, page_ids, rows
 from repro.published.page import read_page
 from repro.published.take import take, take_page
 from repro.published.write import page_json, page_markdown
-from repro.reports.linkcheck import Link, check_links, links_of
+from repro.reports.linkcheck import Checked, Link, check_digest, check_links, known_digest, links_of
 from repro.reports.lint import RULES, lint
 
 RUN = CliRunner()
@@ -256,6 +257,19 @@ def test_a_mirror_of_the_same_row_is_named_and_addresses_are_asked_once() -> Non
     checked = check_links(found, ask=server, pause=0)
     assert [one.mirror for one in checked] == ["https://copy", None, None]
     assert len(server.asked) == 2
+
+
+def test_the_sha256_in_a_name_is_held_against_the_content() -> None:
+    content = b"weights"
+    right = hashlib.sha256(content).hexdigest()[:8]
+    for digits, state in ((right, "ok"), ("0" * 8, "dead")):
+        url = f"https://x.org/r50-d8_512x512-{digits}.pth"
+        checked = Checked(link=Link(row="004-01", role="model", url=url), state="ok", detail="HTTP 200")
+        assert check_digest(checked, fetch=lambda _: [content]).state == state
+    plain = Checked(link=link("x.org/model.pth"), state="ok", detail="HTTP 200")
+    assert check_digest(plain, fetch=lambda _: [content]) is plain, "no sha256 is known"
+    known = [one for one in links_of(rows().values()) if known_digest(one.url)]
+    assert {one.row for one in known} == {f"004-{i:02}" for i in range(1, 15)}
 
 
 def test_links_of_the_rows() -> None:

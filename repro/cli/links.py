@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 def links(
     check: Annotated[bool, typer.Option("--check", help="Ask every server; exit 1 on a dead link.")] = False,
+    sha256: Annotated[
+        bool, typer.Option("--sha256", help="With --check: read weights whose name tells their sha256.")
+    ] = False,
     page: Annotated[str | None, typer.Option("--page", "-p", help="Only this published page.")] = None,
     json: Json = False,
 ) -> None:
@@ -29,17 +32,19 @@ def links(
     wanted = require_page(page) if page else None
     found = links_of(row for row in rows().values() if wanted in (None, row.page))
     if check:
-        return _check(found, json)
+        return _check(found, sha256, json)
     if json:
         return emit_json([vars(link) for link in found])
     sys.stdout.writelines(f"{link.row}  {link.role:<12}  {link.url}\n" for link in found)
 
 
-def _check(found: list[Link], json: bool) -> None:
+def _check(found: list[Link], sha256: bool, json: bool) -> None:
     from repro.errors import CheckFailed, DownloadError
-    from repro.reports.linkcheck import check_links
+    from repro.reports.linkcheck import check_digest, check_links
 
     checked = check_links(found)
+    if sha256:
+        checked = [check_digest(one) for one in checked]
     if json:
         emit_json([{**vars(one.link), **vars(one), "link": one.link.url} for one in checked])
     else:

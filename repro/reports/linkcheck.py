@@ -6,8 +6,10 @@ same row may stand in for a dead link. Not reached is not dead: without a networ
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -39,6 +41,7 @@ class Checked:
 
 
 Ask = Callable[[str, str], int]  # (method, url) -> HTTP status; raises OSError when nothing answers
+Fetch = Callable[[str], Iterable[bytes]]
 
 
 def links_of(rows: Iterable[Row]) -> list[Link]:
@@ -89,6 +92,37 @@ def _state(url: str, ask: Ask, pause: float) -> tuple[State, str]:
         if status in _GONE:
             return "dead", detail
     return "unreached", detail
+
+
+def known_digest(url: str) -> str | None:
+    """First digits of the sha256, where the name of a weights file ends with them: r50-d8-ce0fa0ca.pth."""
+    found = re.search(r"-([0-9a-f]{8,64})\.(?:pth|pt|ckpt|safetensors)(?:$|\?)", url)
+    return found[1] if found else None
+
+
+def check_digest(one: Checked, fetch: Fetch | None = None) -> Checked:
+    """`one` after reading its whole file, when its name tells a sha256: another content is a dead link."""
+    wanted = known_digest(one.link.url)
+    if wanted is None or one.state != "ok":
+        return one
+    try:
+        digest = hashlib.sha256()
+        for block in (fetch or http_content)(one.link.url):
+            digest.update(block)
+    except OSError as error:
+        return replace(one, state="unreached", detail=f"could not read: {type(error).__name__}")
+    if digest.hexdigest().startswith(wanted):
+        return replace(one, detail=f"{one.detail}, sha256 {wanted} is right")
+    return replace(one, state="dead", detail=f"sha256 is {digest.hexdigest()[:16]}, the name says {wanted}")
+
+
+def http_content(url: str) -> Iterator[bytes]:
+    """The content of an address in blocks of 1 MiB."""
+    import requests
+
+    with requests.get(url, timeout=60, stream=True) as answer:
+        answer.raise_for_status()
+        yield from answer.iter_content(1 << 20)
 
 
 def http_status(method: str, url: str) -> int:
