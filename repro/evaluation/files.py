@@ -72,7 +72,7 @@ class StoredConfusions:
 def read_confusions(path: Path) -> StoredConfusions:
     """Read a confusion.npz; RecordError when it is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return StoredConfusions(
                 confusions=unpack(arrays),
                 ids=tuple(arrays["ids"].tolist()),
