@@ -15,9 +15,9 @@ from pathlib import Path
 
 from repro.errors import RecordError, ReproError
 from repro.params.project import Project
-from repro.records import Record, default_band, from_json
+from repro.records import Record, Verdict, default_band, from_json
 from repro.records.make import measured_value
-from repro.reports.gate import Finding, finding, row_line
+from repro.reports.gate import Finding, about, finding
 from repro.reports.links import locked_md5, locked_md5_text
 from repro.reports.results import Results
 
@@ -38,55 +38,44 @@ def _compare_one(
 ) -> Finding:
     new = results.records.get(name)
     if isinstance(old, RecordError):
-        return _finding(results, name, "incomparable", f"the record at {rev} is damaged: {old.what}")
+        return about(results, name, "incomparable", f"the record at {rev} is damaged: {old.what}")
     if old is None:
         return finding(results, name)  # nothing before: judged by its own reference
     if new is None:
         damaged = results.damaged.get(name)
-        return _finding(
-            results,
-            name,
-            "incomparable",
-            damaged.what if damaged else f"{rev} has a record, this tree has none",
-        )
+        reason = damaged.what if damaged else f"{rev} has a record, this tree has none"
+        return about(results, name, "incomparable", reason)
     for what in ("dataset_fingerprint", "split", "protocol_hash", "kind"):
         if getattr(new, what) != getattr(old, what):
-            return _finding(results, name, "incomparable", f"{what} differs from {rev}")
+            return about(results, name, "incomparable", f"{what} differs from {rev}")
     return _difference(results, new, old, commit, rev)
 
 
 def _difference(results: Results, new: Record, old: Record, commit: str, rev: str) -> Finding:
-    metric = old.primary
+    name, metric = new.experiment, old.primary
     before, after = (measured_value(record.metrics, old.expectation) for record in (old, new))
-    band = old.expectation.band if old.expectation else default_band(old.kind, old.dataset).value
-    base = {"metric": metric, "measured": after, "reference": before, "band": band}
-    name = new.experiment
     if before is None or after is None:
-        return _finding(results, name, "incomparable", f"no {metric} in one of the two", **base)
-    if abs(after - before) <= band + 1e-9:
-        return _finding(results, name, "reproduced", f"within the band of {rev}", **base)
-    if after > before:
-        return _finding(results, name, "improved", f"above the band of {rev}", **base)
+        return about(results, name, "incomparable", f"no {metric} in one of the two", metric=metric)
+    band = old.expectation.band if old.expectation else default_band(old.kind, old.dataset).value
+    decided, reason = _weigh(results.project, name, commit, metric, after - before, band, rev)
+    return about(results, name, decided, reason, metric=metric, measured=after, reference=before, band=band)
+
+
+def _weigh(
+    project: Project, name: str, commit: str, metric: str, gap: float, band: float, rev: str
+) -> tuple[Verdict, str]:
+    """The verdict on a difference of `gap` points, and the reason for it."""
+    if abs(gap) <= band + 1e-9:
+        return "reproduced", f"within the band of {rev}"
+    if gap > 0:
+        return "improved", f"above the band of {rev}"
     try:
-        low, high = _paired_interval(results.project, name, commit, metric)
+        low, high = _paired_interval(project, name, commit, metric)
     except ReproError as error:
-        return _finding(results, name, "incomparable", f"larger than the band, and {error.what}", **base)
-    interval = f"95 % interval of the difference {low:+.2f} to {high:+.2f}"
-    return _finding(results, name, "regressed" if high < 0 else "reproduced", interval, **base)
-
-
-def _finding(results: Results, name: str, verdict: str, reason: str, **fields: object) -> Finding:
-    file = f"experiments/{name}/params.yaml"
-    declared = results.experiments.get(name)
-    return Finding(
-        experiment=name,
-        verdict=verdict,  # type: ignore[arg-type]
-        reason=reason,
-        dataset=results.dataset(name),
-        rows=declared.rows if declared else (),
-        file=file,
-        line=row_line(results.project.root / file),
-        **fields,  # type: ignore[arg-type]
+        return "incomparable", f"larger than the band, and {error.what}"
+    return (
+        "regressed" if high < 0 else "reproduced",
+        f"95 % interval of the difference {low:+.2f} to {high:+.2f}",
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from repro.errors import UnknownNameError
 from repro.published import rows
-from repro.records import PASSING, Record, Verdict, seed_band, verdict
+from repro.records import PASSING, Band, Record, Verdict, seed_band, verdict
 from repro.records.make import measured_value
 from repro.reports.results import Results
 
@@ -74,48 +74,65 @@ def chosen(results: Results, names: Sequence[str], dataset: str | None, everythi
 
 def finding(results: Results, name: str) -> Finding:
     """The verdict on one experiment, made anew from its record."""
-    declared = results.experiments.get(name)
-    file = f"experiments/{name}/params.yaml"
-    line = row_line(results.project.root / file)
-    row_ids = declared.rows if declared else ()
-    base = {"experiment": name, "dataset": results.dataset(name), "file": file, "line": line}
-    if name in results.damaged:
-        text = str(results.damaged[name]).splitlines()[0]
-        return Finding(**base, rows=row_ids, verdict="incomparable", reason=text)  # type: ignore[arg-type]
     record = results.records.get(name)
+    if name in results.damaged:
+        return about(results, name, "incomparable", str(results.damaged[name]).splitlines()[0])
     if record is None:
-        return Finding(**base, rows=row_ids, verdict="unmeasured", reason="nothing recorded")  # type: ignore[arg-type]
-    return _judged(results, record, file, line)
+        return about(results, name, "unmeasured", "nothing recorded")
+    return _judged(results, record)
 
 
-def _judged(results: Results, record: Record, file: str, line: int) -> Finding:
-    expected = record.expectation
+def about(
+    results: Results,
+    name: str,
+    decided: Verdict,
+    reason: str,
+    *,
+    metric: str = "mIoU",
+    measured: float | None = None,
+    reference: float | None = None,
+    band: float | None = None,
+) -> Finding:
+    """A finding with everything that is known of the experiment apart from its numbers."""
+    record, declared = results.records.get(name), results.experiments.get(name)
+    file = f"experiments/{name}/params.yaml"
+    return Finding(
+        experiment=name,
+        verdict=decided,
+        reason=reason,
+        dataset=results.dataset(name),
+        rows=record.rows if record else declared.rows if declared else (),
+        metric=metric,
+        measured=measured,
+        reference=reference,
+        band=band,
+        file=file,
+        line=row_line(results.project.root / file),
+    )
+
+
+def _judged(results: Results, record: Record) -> Finding:
+    expected, doubt = record.expectation, _doubt(record)
     measured = measured_value(record.metrics, expected)
     seeds = results.seeds.get(record.family_key, [])
-    doubt = _doubt(record)
-    decided = verdict(
-        measured=measured,
-        reference=expected.value if expected else None,
-        band=expected.band if expected else 0.0,
-        comparable=not doubt,
-        seeds=seeds if expected and expected.metric == record.primary and len(seeds) > 2 else (),
+    reference = expected.value if expected else None
+    band = seed_band(seeds) or Band(
+        value=expected.band if expected else 0.0, source=expected.source if expected else "no reference"
     )
-    band = seed_band(seeds)
-    source = band.source if band else expected.source if expected else "no reference"
+    decided = verdict(
+        measured=measured, reference=reference, band=band.value, comparable=not doubt, seeds=seeds
+    )
     if measured is None:
         doubt, decided = f"the record has no {record.primary}", "incomparable"
-    return Finding(
-        experiment=record.experiment,
-        verdict=decided,
-        reason=doubt or source,
-        dataset=record.dataset,
-        rows=record.rows,
+    return about(
+        results,
+        record.experiment,
+        decided,
+        doubt or band.source,
         metric=record.primary,
         measured=measured,
-        reference=expected.value if expected else None,
-        band=band.value if band else expected.band if expected else None,
-        file=file,
-        line=line,
+        reference=reference,
+        band=band.value if expected else None,
     )
 
 
