@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -492,3 +493,22 @@ def test_tracking_can_be_switched_off(project: Project, monkeypatch: pytest.Monk
     monkeypatch.setenv("REPRO_TRACKING", "off")
     assert train(project, steps=3).follower is None
     assert Counter(name for name, _, _ in written(project)) == {"train/loss": 3, "train/lr": 3}
+
+
+def test_a_champion_is_an_alias_in_the_registry(project: Project) -> None:
+    from repro.errors import CheckFailed
+    from repro.tracking.promote import promote
+
+    first = add_record(project, "camvid_a", key="a")
+    second = add_record(project, "camvid_b", key="b", mIoU=52.0)
+    assert promote(project, first) == promote(project, first) == "deeplab-camvid version 1"
+    assert promote(project, second) == "deeplab-camvid version 2"
+    client = open_client(project)
+    champion = client.get_model_version_by_alias("deeplab-camvid", "champion")
+    assert (champion.version, champion.tags["experiment"]) in [("2", "camvid_b"), (2, "camvid_b")]
+    assert champion.run_id == the_run(client, "b").info.run_id
+    model = client.get_logged_model(champion.model_id)
+    assert model.name == "camvid_b"
+    assert {m.key: m.value for m in model.metrics}["mIoU"] == 52.0
+    with pytest.raises(CheckFailed, match="'regressed'"):
+        promote(project, replace(first, verdict="regressed"))

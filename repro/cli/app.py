@@ -20,6 +20,7 @@ from repro.cli import (
     metadata,
     plan,
     predict,
+    promote,
     record,
     report,
     run,
@@ -81,3 +82,4 @@ app.command("export")(transfer.export)
 app.command("import-run")(transfer.import_run)
 app.command("replay")(transfer.replay)
 app.command("ui")(ui.ui)
+app.command("promote")(promote.promote)

@@ -130,12 +130,16 @@ def mark(state: RunState) -> str:
     return f"{len(state.points)}:{state.status}"
 
 
-def log_points(client: Any, run_id: str, points: Mapping[Point, tuple[float, int]]) -> None:
+def log_points(
+    client: Any, run_id: str, points: Mapping[Point, tuple[float, int]], *, model_id: str | None = None
+) -> None:
     """Metrics in batches of 1,000: 47 us each, against 2.8 ms for a call a metric."""
     from mlflow.entities import Metric
 
     metrics = [
-        Metric(name, value, at, step) for (name, step), (value, at) in points.items() if math.isfinite(value)
+        Metric(name, value, at, step, model_id=model_id)
+        for (name, step), (value, at) in points.items()
+        if math.isfinite(value)
     ]
     for chunk in _chunks(metrics, BATCH):
         client.log_batch(run_id, metrics=chunk)

@@ -11,7 +11,9 @@ from repro.params import Project
 from repro.records import Record
 from repro.tracking.feed import (
     JOURNAL,
+    KEY,
     bring_up,
+    cut,
     ensure_experiment,
     ensure_run,
     log_dataset,
@@ -30,6 +32,7 @@ from repro.tracking.shown import (
 )
 from repro.tracking.state import RunState, read_state
 
+LONGEST_MODEL_PARAM = 250
 RECORD = "repro.record"  # content hash of the record that is in
 
 
@@ -52,7 +55,8 @@ def send_record(client: Any, project: Project, uri: str, record: Record) -> str:
     if found.data.tags.get(RECORD):
         run_id = _anew(client, project, uri, experiment_id, run, run_id, at)
         found = client.get_run(run_id)
-    send_numbers(client, project, record, run_id, found, at)
+    model_id = ensure_model(client, experiment_id, run_id, record)
+    send_numbers(client, project, record, run_id, found, at, model_id)
     send_files(client, project, record, run_id)
     if found.info.status == "RUNNING" and JOURNAL not in found.data.tags:
         client.set_terminated(run_id, status="FINISHED", end_time=at)
@@ -68,13 +72,40 @@ def _anew(client: Any, project: Project, uri: str, experiment_id: str, run: Run,
     return ensure_run(client, experiment_id, run, at)
 
 
-def send_numbers(client: Any, project: Project, record: Record, run_id: str, found: Any, at: int) -> None:
+def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -> str:
+    """Id of the model entity of a run: one for the weights, which themselves stay in DVC."""
+    from mlflow.entities import LoggedModelStatus
+
+    wanted = f"source_run_id = '{run_id}'"
+    found = client.search_logged_models(experiment_ids=[experiment_id], filter_string=wanted, max_results=1)
+    if found:
+        return str(found[0].model_id)
+    tags = {
+        "model_sha256": record.model_sha256 or "",
+        "where": f"experiments/{record.experiment}",
+        KEY: record.run_key,
+    }
+    model = client.create_logged_model(
+        experiment_id,
+        name=record.experiment,
+        source_run_id=run_id,
+        tags=tags | {"mlflow.model.isExternal": "true"},
+        params={name: cut(value, LONGEST_MODEL_PARAM) for name, value in shown_params(record.params).items()},
+        model_type=str(record.params.get("model", {}).get("family", "")),
+    )
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    return str(model.model_id)
+
+
+def send_numbers(
+    client: Any, project: Project, record: Record, run_id: str, found: Any, at: int, model_id: str
+) -> None:
     """Params, tags, metrics and data set; the committed curve only where no journal was sent."""
     params = {k: v for k, v in shown_params(record.params).items() if k not in found.data.params}
     log_params(client, run_id, params)
     set_tags(client, run_id, tags_of(record))
-    final = {(name, 0): (value, at) for name, value in metrics_of(record).items()}
-    log_points(client, run_id, {p: v for p, v in final.items() if found.data.metrics.get(p[0]) != v[0]})
+    missing = {k: v for k, v in metrics_of(record).items() if found.data.metrics.get(k) != v}
+    log_points(client, run_id, {(name, 0): (value, at) for name, value in missing.items()}, model_id=model_id)
     if "train/loss" not in found.data.metrics:
         # The curve in git has no times: a millisecond a step keeps the order.
         curve = {(name, step): (value, at + step) for name, step, value in curve_of(project, record)}

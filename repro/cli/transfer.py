@@ -1,0 +1,103 @@
+"""`repro export`, `repro import-run`, `repro replay`: results that travel, and results made again."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.common import Json, Name, console, emit_json
+
+if TYPE_CHECKING:
+    from repro.params import Project
+    from repro.records import Record
+
+
+def export(
+    name: Name,
+    out: Annotated[Path | None, typer.Option(help="File to write; NAME.repro.zip here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Pack a finished run into one verified file, for `repro import-run` on another machine.
+
+    Example: repro export camvid_mobilenetv2_os16
+    """
+    from repro.fleet.bundle import export_run
+    from repro.params import find_project, load_experiment
+
+    project = find_project()
+    name = load_experiment(project, name).name
+    path = out or Path.cwd() / f"{name}.repro.zip"
+    bundle = export_run(project, name, path)
+    size = path.stat().st_size
+    if as_json:
+        return emit_json({"file": str(path), "bytes": size, "members": bundle.members})
+    console().print(f"wrote {path} ({size / 2**20:.1f} MiB, {len(bundle.members)} files)", markup=False)
+
+
+def import_run(
+    file: Annotated[Path, typer.Argument(help="What `repro export` wrote.")], as_json: Json = False
+) -> None:
+    """Bring a run home as if it had run here: files, DVC's locks and cache, MLflow.
+
+    Example: repro import-run camvid_mobilenetv2_os16.repro.zip
+    """
+    from repro.fleet.bundle import import_run as bring_in
+    from repro.params import find_project
+
+    project = find_project()
+    record = bring_in(project, file)
+    committed = commit_to_dvc(project, record)
+    show(project, record)
+    if as_json:
+        return emit_json({"experiment": record.experiment, "verdict": record.verdict, "dvc": committed})
+    state = "up to date for dvc" if committed else "not yet known to dvc"
+    console().print(f"{record.experiment}: {record.verdict}, {state}", markup=False)
+
+
+def commit_to_dvc(project: Project, record: Record) -> bool:
+    """Tell DVC that the outputs belong to the inputs here; False where it cannot be told."""
+    from repro.errors import ReproError
+    from repro.fleet.bundle import check_data
+
+    if importlib.util.find_spec("dvc") is None or not (project.root / ".dvc").is_dir():
+        return False
+    try:
+        check_data(project, record)
+    except ReproError as error:
+        console(stderr=True).print(f"dvc was not told: {error}", markup=False)
+        return False
+    target = f"experiments/{record.experiment}"
+    command = [sys.executable, "-m", "dvc", "commit", "--force", "--quiet", "--with-deps", target]
+    return subprocess.run(command, cwd=project.root, check=False).returncode == 0
+
+
+def show(project: Project, record: Record) -> None:
+    from repro.cli.record import show_in_mlflow
+
+    show_in_mlflow(project, record)
+
+
+def replay(name: Name, as_json: Json = False) -> None:
+    """Make a recorded result again at its commit and compare every output, bit by bit where possible.
+
+    Example: repro replay synthetic_mobilenetv2_os16
+    """
+    from repro.errors import CheckFailed
+    from repro.fleet.replay import replay as make_again
+    from repro.params import find_project, load_experiment
+
+    project = find_project()
+    name = load_experiment(project, name).name
+    found = make_again(project, name, say=lambda text: console(stderr=True).print(text, markup=False))
+    if as_json:
+        emit_json([vars(one) for one in found])
+    else:
+        for one in found:
+            console().print(f"{one.outcome:<17} {one.output:<18} {one.detail}".rstrip(), markup=False)
+    if any(one.outcome == "different" for one in found if one.output == "metrics.json"):
+        raise CheckFailed(f"{name} came out otherwise")

@@ -1,0 +1,171 @@
+"""`repro replay`: a result made again from what its record says, and compared output by output.
+
+A clean worktree at the recorded commit, with the recorded difference if the code was not committed, the same
+prepared data, the same parameters. Nothing of the checkout at hand is used or changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from repro.errors import RecordError, ReproError
+from repro.params import Project
+from repro.records import Record, read_journal, read_record, sha256_file
+
+Outcome = Literal["bit-equal", "inside tolerance", "different", "missing"]
+STAGES = ("train", "evaluate")
+DIFF = "source.diff"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One output of the replay beside the recorded one."""
+
+    output: str
+    outcome: Outcome
+    detail: str = ""
+
+
+def replay(
+    project: Project,
+    name: str,
+    *,
+    run: Callable[[Path, Sequence[str]], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Compared]:
+    """Make the result of `name` again and compare. `run(folder, arguments)` runs a command of repro there."""
+    record = read_record(project.rows / f"{name}.json")
+    tree = worktree(project, record)
+    try:
+        for stage in STAGES:
+            say(f"{stage} at {str(record.provenance['git']['commit'])[:12]}")
+            (run or run_stage)(tree, [stage, name])
+        return list(compare(project, record, tree))
+    finally:
+        _git(project.root, "worktree", "remove", "--force", str(tree))
+
+
+def worktree(project: Project, record: Record) -> Path:
+    """A checkout of the recorded code with this project's data; no weights and no results in it."""
+    training = record.provenance.get("training") or record.provenance
+    git = training["git"]
+    if not git.get("commit"):
+        raise RecordError("the record does not know its commit", where=record.experiment)
+    tree = project.root / ".repro" / "replay" / record.experiment
+    _git(project.root, "worktree", "prune")
+    if tree.exists():
+        _git(project.root, "worktree", "remove", "--force", str(tree))
+    _git(project.root, "worktree", "add", "--force", "--detach", str(tree), git["commit"])
+    if git.get("dirty"):
+        _apply(project, record, tree, str(git["diff_sha256"]))
+    for name in ("data", "prepared"):
+        link(project.root / name, tree / name)
+    forget_results(tree / "experiments" / record.experiment)
+    return tree
+
+
+def _apply(project: Project, record: Record, tree: Path, wanted: str) -> None:
+    """The difference that the code had from its commit, kept beside the journal of the training."""
+    path = project.work / record.run_key / DIFF
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+        hint = "commit before a training, and its results can be replayed anywhere"
+        raise ReproError("the code was not committed, and its difference is not here", where=path, hint=hint)
+    _git(tree, "apply", str(path))
+
+
+def link(source: Path, target: Path) -> None:
+    """Data of this checkout in the worktree; tracked placeholders there make room."""
+    if not source.exists():
+        return
+    if target.is_dir() and not target.is_symlink():
+        for entry in source.iterdir():
+            if not (target / entry.name).exists():
+                (target / entry.name).symlink_to(entry.resolve())
+        return
+    target.symlink_to(source.resolve())
+
+
+def forget_results(folder: Path) -> None:
+    """Committed outputs: what is compared must have been made by the replay."""
+    for name in ("metrics.json", "curve.csv", "confusion.csv", "cost.json", "model.safetensors"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def run_stage(tree: Path, arguments: Sequence[str]) -> None:
+    """A command of the worktree's own code, with tracking off."""
+    environment = os.environ | {"PYTHONPATH": str(tree), "REPRO_TRACKING": "off"}
+    done = subprocess.run([sys.executable, "-m", "repro", *arguments], cwd=tree, env=environment, check=False)
+    if done.returncode:
+        raise ReproError(f"`repro {' '.join(arguments)}` failed in the replay", where=tree, hint="see above")
+
+
+def compare(project: Project, record: Record, tree: Path) -> Iterator[Compared]:
+    """Every output, and the first step at which the losses part."""
+    here, there = (root / "experiments" / record.experiment for root in (project.root, tree))
+    yield compare_weights(record, there / "model.safetensors")
+    yield compare_metrics(record, there / "metrics.json")
+    for name in ("curve.csv", "confusion.csv"):
+        yield compare_bytes(name, here / name, there / name)
+    yield first_divergence(_losses(project.work, record.run_key), _losses(Project(tree).work, record.run_key))
+
+
+def compare_weights(record: Record, path: Path) -> Compared:
+    name = "model.safetensors"
+    if not path.is_file():
+        return Compared(output=name, outcome="missing")
+    same = sha256_file(path) == record.model_sha256
+    return Compared(output=name, outcome="bit-equal" if same else "different")
+
+
+def compare_metrics(record: Record, path: Path) -> Compared:
+    """Bit-equal, or inside the band of the record's expectation (0.05 points without one)."""
+    name = "metrics.json"
+    if not path.is_file():
+        return Compared(output=name, outcome="missing")
+    found: dict[str, Any] = json.loads(path.read_text())
+    gaps = {key: abs(float(found.get(key, float("inf"))) - value) for key, value in record.metrics.items()}
+    worst = max(gaps, key=lambda key: gaps[key])
+    if gaps[worst] == 0:
+        return Compared(output=name, outcome="bit-equal")
+    band = record.expectation.band if record.expectation else 0.05
+    inside = gaps.get(record.primary, gaps[worst]) <= band
+    detail = f"{worst} differs by {gaps[worst]:.4f} points"
+    return Compared(output=name, outcome="inside tolerance" if inside else "different", detail=detail)
+
+
+def compare_bytes(name: str, here: Path, there: Path) -> Compared:
+    if not here.is_file() or not there.is_file():
+        return Compared(output=name, outcome="missing")
+    same = here.read_bytes() == there.read_bytes()
+    return Compared(output=name, outcome="bit-equal" if same else "different")
+
+
+def first_divergence(before: dict[int, float], after: dict[int, float]) -> Compared:
+    """Where the journals' losses part for the first time."""
+    if not before or not after:
+        return Compared(output="journal", outcome="missing", detail="no journal to compare step by step")
+    for step in sorted({*before, *after}):
+        if before.get(step) != after.get(step):
+            detail = f"first at step {step}: {before.get(step)} then {after.get(step)}"
+            return Compared(output="journal", outcome="different", detail=detail)
+    return Compared(output="journal", outcome="bit-equal", detail=f"{len(before)} losses")
+
+
+def _losses(work: Path, run_key: str) -> dict[int, float]:
+    entries = read_journal(work / run_key / "journal.jsonl")
+    metrics = [entry for entry in entries if entry["kind"] == "metrics" and "train/loss" in entry["values"]]
+    return {int(entry["step"]): float(entry["values"]["train/loss"]) for entry in metrics}
+
+
+def _git(root: Path, *arguments: str) -> None:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ReproError(f"git {arguments[0]} failed: {done.stderr.strip()}", where=root)

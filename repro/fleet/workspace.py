@@ -1,0 +1,66 @@
+"""What lies in `.repro` and is no longer needed: work folders, fleet logs, smoke runs, replays."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from repro.params import Project
+from repro.records import read_records
+from repro.tracking import read_state
+
+# Everything here can be made again by the command that made it.
+CACHES = {"smoke": "smoke run", "replay": "replayed run", "fleet": "log of a fleet", "import": "unpacked run"}
+
+
+def garbage(project: Project, *, older_than: float) -> Iterator[tuple[Path, str]]:
+    """(path, why) of what can go; `older_than` seconds since it was last written to."""
+    recorded = {record.run_key for record in read_records(project.rows, strict=False)}
+    for work in sorted(path for path in project.work.glob("*") if path.is_dir()):
+        why = _why(work, recorded)
+        if why and _age(work) > older_than:
+            yield work, why
+    for name, why in CACHES.items():
+        for path in sorted((project.root / ".repro" / name).glob("*")):
+            if _age(path) > older_than:
+                yield path, why
+
+
+def _why(work: Path, recorded: set[str]) -> str:
+    """Why a work folder is no longer needed; "" while it is."""
+    state = read_state(work / "journal.jsonl")
+    if state is None:
+        return "" if any(work.glob("*.ckpt")) else "nothing was trained here"
+    if state.status == "RUNNING":
+        return ""
+    if work.name in recorded:
+        return "recorded: the journal is in MLflow, the curve in git"
+    checkpoints = any(work.glob("*.ckpt"))
+    if state.status == "FINISHED":
+        return "" if checkpoints else "finished, of parameters that have no record"
+    return (
+        f"{state.status.lower()}, can be resumed from iteration {state.steps}"
+        if checkpoints
+        else "failed early"
+    )
+
+
+def _age(path: Path) -> float:
+    """Seconds since anything below `path` was written."""
+    times = [p.stat().st_mtime for p in (path, *path.rglob("*")) if not p.is_symlink()]
+    return time.time() - max(times)
+
+
+def size_of(path: Path) -> int:
+    """Bytes below a path; links are not followed."""
+    return sum(p.lstat().st_size for p in (path, *path.rglob("*")) if not p.is_dir())
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder; a link goes, its target stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

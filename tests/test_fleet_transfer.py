@@ -1,0 +1,330 @@
+"""Runs that travel, runs made again, and what a terminal shows of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from repro.cli.app import app
+from repro.cli.show import sparkline
+from repro.errors import RecordError, ReproError
+from repro.fleet.bundle import allowed, difference, export_run, import_run, verify_bundle
+from repro.fleet.replay import compare_metrics, first_divergence, replay
+from repro.fleet.workspace import garbage, remove, size_of
+from repro.params import Project, load_experiment, to_plain
+from repro.records import Journal, read_record, sha256_file, source_diff, write_record
+from repro.tracking import Mirror, Run
+from tests.tracking_kit import add_record
+
+ROOT = Path(__file__).parents[1]
+NAME = "synthetic_mobilenetv2_os16"
+KEY = "00112233445566ff"
+
+
+def checkout(root: Path) -> Project:
+    """The real params.yaml and one experiment of it."""
+    folder = root / "experiments" / NAME
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "params.yaml", root / "params.yaml")
+    shutil.copy(ROOT / "experiments" / NAME / "params.yaml", folder / "params.yaml")
+    (root / "reports" / "rows").mkdir(parents=True)
+    return Project(root)
+
+
+def finish(project: Project, losses: Sequence[float] = (3.0, 2.0, 1.0)) -> None:
+    """Outputs, journal and record of a run, as its stages would leave them."""
+    folder = project.experiments / NAME
+    for name in ("model.safetensors", "confusion.npz", "metrics.json", "cost.json"):
+        (folder / name).write_bytes(f"content of {name}".encode())
+    (folder / "overlays").mkdir(exist_ok=True)
+    (folder / "overlays" / "0.png").write_bytes(b"picture")
+    path = project.work / KEY / "journal.jsonl"
+    run = Run(name=NAME, dataset="synthetic", run_key=KEY)
+    with Journal(path) as journal, Mirror(project, path, run=run, live=False):
+        for step, loss in enumerate(losses):
+            journal.metrics({"train/loss": loss}, step=step)
+    record = add_record(project, NAME, key=KEY)
+    params = to_plain(load_experiment(project, NAME))
+    sha256 = sha256_file(folder / "model.safetensors")
+    write_record(project.rows / f"{NAME}.json", replace(record, params=params, model_sha256=sha256))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A checkout with a finished run."""
+    made = checkout(tmp_path / "here")
+    finish(made)
+    return made
+
+
+def outputs(project: Project) -> dict[str, bytes]:
+    folders = (project.experiments / NAME, project.rows, project.work / KEY)
+    files = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(project.root)): path.read_bytes() for path in files}
+
+
+# --- export and import --------------------------------------------------------------------------------------
+
+
+def test_a_run_arrives_as_it_left(project: Project, tmp_path: Path) -> None:
+    bundle = export_run(project, NAME, tmp_path / "run.zip")
+    home = checkout(tmp_path / "home")
+    record = import_run(home, bundle.path)
+    assert record == read_record(project.rows / f"{NAME}.json")
+    assert outputs(home) == outputs(project)
+    assert not (home.root / ".repro" / "import" / NAME).exists()
+
+
+def test_a_second_import_replaces_everything(project: Project, tmp_path: Path) -> None:
+    bundle = export_run(project, NAME, tmp_path / "run.zip")
+    home = checkout(tmp_path / "home")
+    finish(home, losses=(9.0,))
+    (home.experiments / NAME / "overlays" / "old.png").write_bytes(b"old")
+    import_run(home, bundle.path)
+    assert outputs(home) == outputs(project)
+
+
+def test_an_unfinished_run_cannot_be_exported(project: Project, tmp_path: Path) -> None:
+    (project.experiments / NAME / "cost.json").unlink()
+    with pytest.raises(RecordError, match=r"cost\.json is missing"):
+        export_run(project, NAME, tmp_path / "run.zip")
+    assert list(tmp_path.glob("*.zip")) == []
+
+
+def _rewrite(path: Path, changes: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (content | changes).items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "metrics.json", "overlays/0.png", "journal.jsonl"])
+def test_a_changed_member_is_found_and_nothing_is_written(
+    project: Project, tmp_path: Path, name: str
+) -> None:
+    bundle = export_run(project, NAME, tmp_path / "run.zip")
+    _rewrite(bundle.path, {name: b"something else"})
+    home = checkout(tmp_path / "home")
+    before = outputs(home)
+    with pytest.raises(RecordError, match=f"'{name}' is damaged"):
+        import_run(home, bundle.path)
+    assert outputs(home) == before
+
+
+def test_a_cut_off_file_is_found(project: Project, tmp_path: Path) -> None:
+    path = export_run(project, NAME, tmp_path / "run.zip").path
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(RecordError, match="not an exported run"):
+        verify_bundle(project, path)
+    with pytest.raises(RecordError, match="no such file"):
+        verify_bundle(project, tmp_path / "absent.zip")
+
+
+@pytest.mark.parametrize(
+    "member",
+    ["../evil", "/etc/passwd", "overlays/../../x.png", "params.yaml", "overlays/a/b.png", "dvc.yaml"],
+)
+def test_members_cannot_leave_the_folder(project: Project, tmp_path: Path, member: str) -> None:
+    assert not allowed(member)
+    path = export_run(project, NAME, tmp_path / "run.zip").path
+    with zipfile.ZipFile(path) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+    manifest["files"][member] = "0" * 64
+    _rewrite(path, {"manifest.json": json.dumps(manifest).encode(), member: b"x"})
+    with pytest.raises(RecordError, match="the file holds"):
+        verify_bundle(project, path)
+
+
+def test_other_parameters_are_named(project: Project, tmp_path: Path) -> None:
+    path = export_run(project, NAME, tmp_path / "run.zip").path
+    home = checkout(tmp_path / "home")
+    params = home.experiments / NAME / "params.yaml"
+    params.write_text(params.read_text().replace("lr: 0.05", "lr: 0.01"))
+    with pytest.raises(RecordError, match=r"training\.lr: 0\.01 here, 0\.05 there"):
+        import_run(home, path)
+
+
+def test_difference_names_every_key() -> None:
+    here, there = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "e": 5}
+    assert list(difference(here, there)) == [
+        "a.c: 2 here, 4 there",
+        "d: 3 here, None there",
+        "e: None here, 5 there",
+    ]
+
+
+# --- replay -------------------------------------------------------------------------------------------------
+
+
+def _git(root: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    return subprocess.check_output(["git", *identity, *arguments], cwd=root, text=True)
+
+
+@pytest.fixture
+def committed(project: Project) -> Project:
+    """The checkout in git, its run made by code that was edited after the commit."""
+    (project.root / ".gitignore").write_text(".repro/\ndata\nprepared\nmodel.safetensors\n")
+    (project.root / "code.txt").write_text("first\n")
+    (project.root / "prepared").mkdir()
+    (project.root / "prepared" / "split.zip").write_text("data")
+    _git(project.root, "init", "-q")
+    _git(project.root, "add", ".")
+    _git(project.root, "commit", "-qm", "first")
+    (project.root / "code.txt").write_text("second\n")
+    finish(project)
+    record = read_record(project.rows / f"{NAME}.json")
+    entries = [json.loads(line) for line in (project.work / KEY / "journal.jsonl").read_text().splitlines()]
+    training = [entry["found"] for entry in entries if entry["kind"] == "provenance"][-1]
+    record = replace(record, provenance={"git": training["git"], "training": training})
+    write_record(project.rows / f"{NAME}.json", record)
+    return project
+
+
+def test_a_replay_runs_the_recorded_code_on_the_same_data(committed: Project) -> None:
+    seen: list[tuple[str, str, str]] = []
+    assert source_diff(committed.root)
+    (committed.root / "code.txt").write_text("third\n")  # edited since: the replay must not see it
+
+    def run(tree: Path, arguments: Sequence[str]) -> None:
+        code, data = (tree / "code.txt").read_text(), (tree / "prepared" / "split.zip").read_text()
+        seen.append((arguments[0], code, data))
+        folder = tree / "experiments" / NAME
+        assert not (folder / "metrics.json").exists()
+        if arguments[0] == "evaluate":
+            shutil.copy(committed.experiments / NAME / "model.safetensors", folder)
+            (folder / "metrics.json").write_text(json.dumps({"mIoU": 50.5, "aAcc": 81.25}))
+            finish_journal(Project(tree), (3.0, 2.0, 1.5))
+
+    found = {one.output: one for one in replay(committed, NAME, run=run)}
+    assert seen == [("train", "second\n", "data"), ("evaluate", "second\n", "data")]
+    assert found["model.safetensors"].outcome == "bit-equal"
+    assert found["metrics.json"].outcome == "inside tolerance"
+    assert "mIoU differs by 0.2000" in found["metrics.json"].detail
+    assert (found["journal"].outcome, found["journal"].detail) == (
+        "different",
+        "first at step 2: 1.0 then 1.5",
+    )
+    assert len(_git(committed.root, "worktree", "list").splitlines()) == 1  # the replay's is gone
+    assert (committed.root / "code.txt").read_text() == "third\n"
+
+
+def finish_journal(project: Project, losses: Sequence[float]) -> None:
+    with Journal(project.work / KEY / "journal.jsonl") as journal:
+        for step, loss in enumerate(losses):
+            journal.metrics({"train/loss": loss}, step=step)
+
+
+def test_uncommitted_code_without_its_difference_is_refused(committed: Project) -> None:
+    (committed.work / KEY / "source.diff").unlink()
+    with pytest.raises(ReproError, match="the code was not committed"):
+        replay(committed, NAME, run=lambda tree, arguments: None)
+
+
+def test_metrics_outside_the_band_are_different(project: Project, tmp_path: Path) -> None:
+    record = read_record(project.rows / f"{NAME}.json")
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps({"mIoU": 52.0, "aAcc": 81.25}))
+    assert compare_metrics(record, path).outcome == "different"
+    path.write_text(json.dumps(dict(record.metrics)))
+    assert compare_metrics(record, path).outcome == "bit-equal"
+    assert compare_metrics(record, tmp_path / "none").outcome == "missing"
+
+
+def test_journals_of_different_length_part_at_the_missing_step() -> None:
+    found = first_divergence({0: 1.0, 1: 0.5}, {0: 1.0})
+    assert found.detail == "first at step 1: 0.5 then None"
+    assert first_divergence({}, {0: 1.0}).outcome == "missing"
+
+
+# --- terminal -----------------------------------------------------------------------------------------------
+
+
+def test_show_tells_result_and_course(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
+    shown = CliRunner().invoke(app, ["show", NAME])
+    assert shown.exit_code == 0, shown.output
+    for text in ("reproduced", "50.30  (48.90 to 51.70)", "FINISHED, iteration 2", "█▅▁", "mobilenetv2"):
+        assert text in shown.output
+    plain = json.loads(CliRunner().invoke(app, ["show", NAME, "--json"]).output)
+    assert plain["record"]["metrics"]["mIoU"] == 50.3
+    assert plain["experiment"]["model"]["backbone"] == "mobilenetv2"
+    assert plain["runs"][0]["losses"] == [3.0, 2.0, 1.0]
+
+
+def test_logs_follow_until_the_end(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
+    shown = CliRunner().invoke(app, ["logs", NAME, "-f", "-n", "3"])
+    assert shown.exit_code == 0
+    assert [line.split()[1] for line in shown.output.splitlines()] == ["1", "2", "end"]
+    assert "train/loss 2" in shown.output
+    lines = CliRunner().invoke(app, ["logs", NAME, "-n", "0", "--json"]).output.splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["run", "provenance", *["metrics"] * 3, "end"]
+
+
+def test_logs_of_a_run_that_never_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkout(tmp_path / "new").root)
+    found = CliRunner().invoke(app, ["logs", NAME])
+    assert isinstance(found.exception, ReproError)
+    assert "repro train" in str(found.exception)
+
+
+def test_sparklines() -> None:
+    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
+    assert sparkline([5, 5]) == "▁▁"
+    assert sparkline([]) == ""
+
+
+def test_gc_shows_first_and_keeps_what_is_needed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
+    target = project.root / "data"
+    target.mkdir()
+    (target / "precious").touch()
+    smoke = project.root / ".repro" / "smoke" / NAME
+    smoke.mkdir(parents=True)
+    (smoke / "data").symlink_to(target)
+    stopped = project.work / "stopped"
+    with Journal(stopped / "journal.jsonl") as journal:
+        journal.event("run", run=vars(Run(name="x", dataset="d", run_key="stopped")), pid=1 << 22, host="")
+    (stopped / "step-000000001-0123456789abcdef.ckpt").write_bytes(b"0" * 1000)
+    assert list(garbage(project, older_than=3600)) == []
+    _make_old(project.root / ".repro")
+    found = dict(garbage(project, older_than=3600))
+    assert found[project.work / KEY].startswith("recorded")
+    assert stopped not in found  # its process may live on the machine called ""
+    before = outputs(project)
+    assert CliRunner().invoke(app, ["gc"]).exit_code == 0
+    assert outputs(project) == before
+    shown = CliRunner().invoke(app, ["gc", "--yes", "--json"])
+    assert {Path(one["path"]).name for one in json.loads(shown.output)["found"]} == {KEY, NAME}
+    assert not smoke.exists()
+    assert (target / "precious").exists()
+    assert (project.experiments / NAME / "model.safetensors").exists()
+
+
+def _make_old(folder: Path) -> None:
+    long_ago = time.time() - 30 * 86400
+    for path in (folder, *folder.rglob("*")):
+        os.utime(path, (long_ago, long_ago), follow_symlinks=False)
+
+
+def test_sizes_do_not_follow_links(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"0" * 1000)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "big")
+    (folder / "small").write_bytes(b"0" * 10)
+    assert size_of(folder) < 200
+    remove(folder / "link")
+    assert (tmp_path / "big").exists()
