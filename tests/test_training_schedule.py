@@ -7,6 +7,7 @@ tests/golden/training/make_schedules.py, which shares no code with repro.trainin
 from __future__ import annotations
 
 import json
+import runpy
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro.errors import ParamsError
-from repro.params import TrainingParams, parse
+from repro.params import Experiment, Project, TrainingParams, experiment_names, load_experiment, parse
 from repro.training.schedule import Plateau, curve, learning_rate, length, weight_decay
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "training" / "schedules.json").read_text())
+ROOT = Path(__file__).parents[1]
+GOLDEN = json.loads((ROOT / "tests" / "golden" / "training" / "schedules.json").read_text())
+DECIMAL = runpy.run_path(str(ROOT / "tests" / "golden" / "training" / "make_schedules.py"))
+ALL = [load_experiment(Project(ROOT), name) for name in experiment_names(Project(ROOT))]
 
 
 def params(**changes: Any) -> TrainingParams:
@@ -40,11 +44,8 @@ def test_published_schedules_at_five_points(row: dict[str, Any]) -> None:
         assert weight_decay(p, iteration=i) == pytest.approx(point["weight_decay"], rel=1e-12)
 
 
-def test_golden_file_is_what_its_script_makes(root: Path) -> None:
-    import runpy
-
-    made = runpy.run_path(str(root / "tests" / "golden" / "training" / "make_schedules.py"))["rows"]()
-    assert made == GOLDEN
+def test_golden_file_is_what_its_script_makes() -> None:
+    assert DECIMAL["rows"]() == GOLDEN
 
 
 def test_poly_is_torchs_poly() -> None:
@@ -128,3 +129,24 @@ def test_impossible_params_are_told(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ParamsError) as told:
         params(**changes)
     assert said in str(told.value)
+
+
+PUBLISHED = [(e, row) for e in ALL for row in e.rows]
+
+
+@pytest.mark.parametrize(("e", "row"), PUBLISHED, ids=[row for _, row in PUBLISHED])
+def test_every_experiments_schedule_is_its_pages(e: Experiment, row: str) -> None:
+    """Rates and decays at five points, from the row's own facts by decimal arithmetic."""
+    images = e.facts.splits[e.training.split]
+    wanted = DECIMAL["of_row"](row, images=images)
+    assert wanted is not None
+    of = length(e.training, images=images)
+    assert of.iterations == wanted["iterations"]
+    for point in wanted["points"]:
+        rate = learning_rate(e.training, iteration=point["iteration"], of=of)
+        decay = weight_decay(e.training, iteration=point["iteration"])
+        assert (rate, decay) == pytest.approx((point["lr"], point["weight_decay"]), rel=1e-12)
+
+
+def test_every_published_row_with_a_schedule_has_an_experiment() -> None:
+    assert {row for _, row in PUBLISHED} == set(DECIMAL["FACTS"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal, getcontext
+from pathlib import Path
 from typing import Any
 
 getcontext().prec = 50
@@ -113,6 +114,31 @@ def row(
         "iterations": total,
         "points": points,
     }
+
+
+FACTS = json.loads(Path(__file__).with_name("rows.json").read_text())
+
+
+def of_row(name: str, *, images: int) -> dict[str, Any] | None:
+    """A published row's own schedule: rows.json holds what the page or its script says, batch per GPU."""
+    facts = FACTS.get(name)
+    if facts is None:
+        return None
+    if "batch_per_gpu" in facts:
+        steps = [(int(epoch), str(value)) for epoch, value in facts["steps"]]
+        return adam_row(
+            name, images, facts["batch_per_gpu"], facts["scale"], facts["lr"], steps, facts["weight_decay"],
+            epochs=facts["epochs"], gpus=facts["gpus"], decays=facts["decays"],
+        )  # fmt: skip
+    per_epoch = images // facts["batch"]
+    total = facts.get("iterations") or facts["epochs"] * per_epoch
+    if "constant" in facts:
+        rate: Rate = lambda i, k: D(facts["lr"]) * k  # noqa: E731  (a plateau lowers it later)
+    elif "clamp" in facts:
+        rate = clamped(facts["lr"], total, facts["clamp"])
+    else:
+        rate = blended(facts["lr"], total, facts["floor"])
+    return row(name, images, per_epoch, total, {}, rate, lambda i: D(facts["weight_decay"]))
 
 
 def rows() -> list[dict[str, Any]]:
