@@ -27,6 +27,7 @@ $(UV): requirements-bootstrap.lock
 
 data/synthetic: | .venv/ready
 	repro data synthetic
+	dvc commit --quiet --force data.dvc # into DVC's cache, so that dvc checkout and dvc push know it
 
 demo: setup ## prepare, train, evaluate, record and tabulate the built-in data set
 	dvc repro experiments/$(DEMO)
