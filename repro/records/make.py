@@ -83,8 +83,9 @@ def make_record(
 def among_seeds(record: Record, others: Iterable[Record]) -> Record:
     """`record` judged together with the other seeds of its experiment, where there are three or more."""
     family = [o for o in others if o.family_key == record.family_key and o.experiment != record.experiment]
-    name, wanted = record.primary, record.expectation
-    seeds = [found.metrics[name] for found in (record, *family) if name in found.metrics]
+    wanted = record.expectation
+    values = (measured_value(found.metrics, wanted) for found in (record, *family))
+    seeds = [value for value in values if value is not None]
     if wanted is None or seed_band(seeds) is None or record.verdict in ("unmeasured", "incomparable"):
         return record
     again = verdict(measured=seeds[0], reference=wanted.value, band=wanted.band, seeds=seeds)
@@ -145,6 +146,7 @@ def doubts(experiment: Experiment, metrics: Mapping[str, Any]) -> tuple[str, ...
 def judge(
     measured: float | None, expectation: Expected | None, kind: Kind, wrong: tuple[str, ...]
 ) -> Verdict:
+    """The verdict of a single result; a smoke run and a doubtful one prove nothing."""
     comparable = kind != "smoke" and not wrong
     reference = expectation.value if expectation else None
     band = expectation.band if expectation else 0.0

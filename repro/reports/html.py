@@ -19,6 +19,7 @@ from repro.params.parse import read_yaml
 from repro.params.project import Project
 from repro.published import Row, rows
 from repro.records import Record
+from repro.records.make import measured_value
 from repro.reports.results import Results, load_results
 
 POINTS = 200  # of a learning curve; more cannot be seen
@@ -70,7 +71,7 @@ def _line(row: Row | None, name: str, record: Record | None, results: Results) -
     """One line of the table of results; numbers are percent, M, G, ms, or None."""
     metric = record.primary if record else next(iter(row.metrics), "mIoU") if row else "mIoU"
     published = row.metrics.get(metric) if row else None
-    measured = record.metrics.get(metric) if record else None
+    measured = measured_value(record.metrics, record.expectation) if record else None
     low, high = record.intervals.get(metric, (None, None)) if record else (None, None)
     model = record.params.get("model", {}) if record else {}
     return {

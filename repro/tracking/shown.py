@@ -11,6 +11,7 @@ from typing import Any
 
 from repro.params import Project
 from repro.records import Record, to_json
+from repro.records.make import measured_value
 from repro.tracking.feed import KEY
 
 MARKS = {"reproduced": "✅", "improved": "✅", "regressed": "❌", "unmeasured": "⬜", "incomparable": "⚠️"}
@@ -25,8 +26,9 @@ def metrics_of(record: Record) -> dict[str, float]:
     found |= {f"IoU/{name}": value for name, value in record.per_class.items() if value is not None}
     found |= {f"published/{name}": value for name, value in record.published.items()}
     wanted = record.expectation
-    if wanted and wanted.metric in record.metrics:
-        found[f"gap/{wanted.metric}"] = round(record.metrics[wanted.metric] - wanted.value, 4)
+    measured = measured_value(record.metrics, wanted)
+    if wanted and measured is not None:
+        found[f"gap/{wanted.metric}"] = round(measured - wanted.value, 4)
     costs = {k: v for k, v in record.cost.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
     found |= {f"cost/{name}": float(value) for name, value in costs.items()}
     return {_FORBIDDEN.sub("_", name): float(value) for name, value in found.items()}

@@ -1,0 +1,157 @@
+"""From the files of the stages to a record: what is compared with what, and what may not be compared."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repro.errors import RecordError
+from repro.params import Expectation, Experiment, Project, load_experiment
+from repro.records import among_seeds, make_record, run_key, training_key
+from repro.records.make import expected, intervals, plain_metrics
+
+ROOT = Path(__file__).parents[1]
+NAME = "camvid_dense30k36_os16_321_x32_b45"  # row 003-028
+METRICS = {
+    "mIoU": 50.4,
+    "aAcc": 81.2,
+    "mIoU_low": 49.1,
+    "mIoU_high": 51.6,
+    "IoU": {"sky": 90.0, "pole": None},
+    "n_images": 233,
+    "split": "test",
+    "protocol": "0123456789ab",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A checkout in which row 003-028 was evaluated."""
+    folder = tmp_path / "experiments" / NAME
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
+    shutil.copy(ROOT / "experiments" / NAME / "params.yaml", folder / "params.yaml")
+    (folder / "metrics.json").write_text(json.dumps(METRICS))
+    (folder / "cost.json").write_text(json.dumps({"params_M": 2.99, "device": {"type": "cpu"}}))
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return Project(tmp_path)
+
+
+def made(project: Project, **changes: Any) -> Any:
+    """The record, after the experiment or its metrics were changed."""
+    experiment = load_experiment(project, NAME)
+    path = project.experiments / NAME / "metrics.json"
+    path.write_text(json.dumps({**METRICS, **changes}))
+    return make_record(project, experiment, dataset_fingerprint="ab", key="k")
+
+
+def test_a_record_holds_measured_and_published(project: Project) -> None:
+    record = made(project)
+    assert record.rows == ("003-028",)
+    assert record.published == {"mIoU": 50.0}
+    assert record.metrics == {"mIoU": 50.4, "aAcc": 81.2}
+    assert record.intervals == {"mIoU": (49.1, 51.6)}
+    assert record.per_class == {"sky": 90.0, "pole": None}
+    assert (record.split, record.n_images, record.protocol_hash) == ("test", 233, "0123456789ab")
+    assert record.cost["params_M"] == 2.99
+    assert record.verdict == "reproduced"
+    assert record.expectation is not None
+    assert record.expectation.value == 50.0
+    assert record.expectation.source.startswith("row 003-028; band: 003")
+    assert len(record.model_sha256) == 64
+    assert "params.yaml" in record.provenance["locks"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"mIoU": 48.0}, "regressed"),
+        ({"mIoU": 55.0}, "improved"),
+        ({"n_images": 100}, "incomparable"),
+        ({"split": "val"}, "incomparable"),
+    ],
+)
+def test_verdicts_of_records(project: Project, changes: dict[str, Any], verdict: str) -> None:
+    record = made(project, **changes)
+    assert record.verdict == verdict
+    assert bool(record.notes) == (verdict == "incomparable")
+
+
+def test_a_page_is_held_against_its_own_way_of_counting(project: Project) -> None:
+    """mIoU_page is what the page computed: its printed number is compared with that, not with the mIoU."""
+    assert made(project, mIoU=40.0, mIoU_page=50.1).verdict == "reproduced"
+
+
+@pytest.mark.parametrize("missing", ["split", "n_images", "protocol", "IoU"])
+def test_incomplete_metrics_are_refused(project: Project, missing: str) -> None:
+    path = project.experiments / NAME / "metrics.json"
+    path.write_text(json.dumps({k: v for k, v in METRICS.items() if k != missing}))
+    with pytest.raises(RecordError, match=f"no '{missing}' in it"):
+        make_record(project, load_experiment(project, NAME), dataset_fingerprint="ab", key="k")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "nothing was measured"), ("{", "not JSON"), ("[]", "not a mapping")]
+)
+def test_damaged_metrics_are_refused(project: Project, content: str | None, message: str) -> None:
+    path = project.experiments / NAME / "metrics.json"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(RecordError, match=message):
+        make_record(project, load_experiment(project, NAME), dataset_fingerprint="ab", key="k")
+
+
+def an_experiment() -> Experiment:
+    return load_experiment(Project(ROOT), NAME)
+
+
+def test_without_a_row_the_own_expectation_counts() -> None:
+    own = replace(an_experiment(), rows=(), expect=Expectation(mIoU=47.7, band=1.0, source="measured before"))
+    wanted = expected(own, "trained", {})
+    assert wanted is not None
+    assert (wanted.metric, wanted.value, wanted.band, wanted.source) == ("mIoU", 47.7, 1.0, "measured before")
+    assert expected(replace(own, expect=None), "trained", {}) is None
+
+
+def test_only_what_changes_weights_changes_the_training_key() -> None:
+    experiment = an_experiment()
+    key = training_key(experiment, "ab")
+    same = replace(
+        experiment, name="other", note="x", rows=(), evaluation=replace(experiment.evaluation, split="val")
+    )
+    assert training_key(same, "ab") == key
+    others = [
+        training_key(replace(experiment, seed=1), "ab"),
+        training_key(replace(experiment, training=replace(experiment.training, lr=0.1)), "ab"),
+        training_key(replace(experiment, engine=replace(experiment.engine, training=99)), "ab"),
+        training_key(experiment, "cd"),
+        training_key(experiment, "ab", initial_sha256="ef"),
+    ]
+    assert len({key, *others}) == 6
+    evaluated = replace(experiment, engine=replace(experiment.engine, evaluation=99))
+    assert training_key(evaluated, "ab") == key
+
+
+def test_three_seeds_are_judged_together(project: Project) -> None:
+    first = made(project, mIoU=48.0)
+    assert first.verdict == "regressed"
+    others = [
+        replace(first, experiment=f"s{n}", params={**first.params, "seed": n}, metrics={"mIoU": value})
+        for n, value in ((1, 50.5), (2, 51.5))
+    ]
+    judged = among_seeds(first, others)
+    assert judged.verdict == "reproduced"  # mean 50.0, and the published 50.0
+    assert judged.notes[-1] == "judged by the mean of 3 seeds"
+    assert among_seeds(first, others[:1]) == first
+    strangers = [replace(other, kind="released") for other in others]
+    assert among_seeds(first, strangers) == first
+
+
+def test_interval_ends_are_no_metrics() -> None:
+    assert plain_metrics(METRICS) == {"mIoU": 50.4, "aAcc": 81.2}
+    assert intervals(METRICS) == {"mIoU": (49.1, 51.6)}
+    assert run_key({"a": 1.0}) != run_key({"a": 1.5})
