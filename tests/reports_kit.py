@@ -53,7 +53,7 @@ def a_record(name: str = "camvid_x", row: str | None = "003-028", **changes: Any
         "verdict": "reproduced" if expectation else "incomparable",
         "notes": (),
         "model_sha256": "cd" * 32,
-        "params": {"name": name, "seed": 0},
+        "params": {"name": name, "seed": 0, "of": row},
         "run_key": "0123456789abcdef",
         "provenance": {"at": "2026-11-20T05:00:00Z", "git": {"commit": "c" * 40, "dirty": True}},
     }  # fmt: skip

@@ -146,6 +146,22 @@ def test_published_beside_measured() -> None:
     assert ours.notes[1] == "(a) device: NVIDIA H200, torch 2.15.0, fp32, batch 1"
 
 
+def test_seeds_and_the_pages_own_formula_have_columns() -> None:
+    seeds = [a_record(f"camvid_s{i}", row=None, metrics={"mIoU": 50.0 + i}) for i in range(3)]
+    (own,) = tables.dataset_tables(results(*seeds), "camvid")[1:]
+    assert {row[own.columns.index("seeds")] for row in own.rows} == {"51.00 ± 1.00 (3)"}
+    record = a_record("cityscapes_r18_os16_keras", row="000-04", metrics={"mIoU": 70.0, "mIoU_page": 65.0})
+    page = tables.dataset_tables(results(record), "cityscapes")[0]
+    line = dict(zip(page.columns, page.rows[3], strict=True))
+    assert (line["measured mIoU"], line["as the page computes"], line["difference"]) == (
+        "70.00",
+        "65.00",
+        "+0.20",
+    )
+    text = layouts.table_text(results(record), load_page("000"), load_page("000").tables[1], Values.measured)
+    assert cut(text.split("\n")[2])[4] == "0.650"
+
+
 def test_every_published_row_is_in_a_table_of_its_data_set() -> None:
     found = results()
     shown = [

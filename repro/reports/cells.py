@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 from repro.records import Record
@@ -27,6 +28,11 @@ def interval(record: Record, metric: str = "mIoU") -> str:
     """95 % bootstrap interval over images."""
     low_high = record.intervals.get(metric)
     return NO_VALUE if low_high is None else f"{low_high[0]:.2f}–{low_high[1]:.2f}"
+
+
+def seeds(values: Sequence[float]) -> str:
+    """Mean and standard deviation of two or more seeds: '50.12 ± 0.31 (3)'."""
+    return f"{fmean(values):.2f} ± {stdev(values):.2f} ({len(values)})" if len(values) > 1 else NO_VALUE
 
 
 def macs(cost: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from repro.published import Column, Page, Row, Table
 from repro.published.markdown import cells as cut
 from repro.published.markdown import fill
 from repro.records import Record
+from repro.records.make import QUIRK
 from repro.reports.cells import device_text
 from repro.reports.choices import Values
 from repro.reports.grid import Grid
@@ -90,7 +91,10 @@ def measured_value(record: Record, field: str) -> float | None:
 
     The pages' memory is that of training on several GPUs: memory of one inference is no answer to it.
     """
-    found = record.cost.get(_COST[field]) if field in _COST else record.metrics.get(field)
+    metrics = record.metrics  # a page's table shows what the page's own formula gives
+    found = (
+        record.cost.get(_COST[field]) if field in _COST else metrics.get(field + QUIRK, metrics.get(field))
+    )
     return None if found is None else float(found)
 
 

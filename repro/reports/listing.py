@@ -6,6 +6,7 @@ from typing import Any
 
 from repro.published import Row, rows
 from repro.reports.cells import percent
+from repro.reports.gate import finding
 from repro.reports.results import Results
 
 
@@ -34,7 +35,7 @@ def _line(results: Results, name: str) -> dict[str, Any]:
     row_ids = declared.rows if declared else record.rows if record else ()
     published: list[Row] = [rows()[row_id] for row_id in row_ids if row_id in rows()]
     numbers = [row.metrics["mIoU"] for row in published if "mIoU" in row.metrics]
-    verdict = "damaged record" if name in results.damaged else record.verdict if record else "unmeasured"
+    verdict = "damaged record" if name in results.damaged else finding(results, name).verdict
     return {
         "experiment": name,
         "dataset": results.dataset(name),

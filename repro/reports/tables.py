@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from repro.published import Row, load_page
 from repro.records import Record
+from repro.records.make import QUIRK
 from repro.reports import cells
+from repro.reports.gate import finding
 from repro.reports.grid import Grid
 from repro.reports.links import link_cell, measured_links
 from repro.reports.results import Results
@@ -18,6 +20,8 @@ COLUMNS = (
     "published mIoU",
     "measured mIoU",
     "95 % interval",
+    "seeds",
+    "as the page computes",
     "difference",
     "verdict",
     "published ms+flip",
@@ -114,7 +118,7 @@ def _line(
     line = {"row": row.id if row else "", "experiment": name, "verdict": "unmeasured" if name else "not run"}
     line |= _published(row) if row else {}
     if record:
-        line |= _measured(record, row, devices, protocols)
+        line |= _measured(record, row, devices, protocols) | _judged(results, record, row)
     ours = measured_links(results.project, name, base=base) if name else {}
     theirs = {f"published {role}": url for role, url in (row.links if row else {}).items() if role == "model"}
     return line | {"links": link_cell(ours | theirs)}
@@ -133,21 +137,30 @@ def _measured(
 ) -> dict[str, str]:
     cost = record.cost
     latency, memory = cost.get("latency_ms_p50"), cost.get("peak_memory_MiB")
-    device = cells.device_text(cost)
-    miou = record.metrics.get("mIoU")
-    expected = record.expectation.value if record.expectation else None
-    reference = row.metrics.get("mIoU") if row else expected
+    device, smoke = cells.device_text(cost), " (smoke run)" if record.kind == "smoke" else ""
     return {
-        "measured mIoU": cells.percent(miou) + ("" if record.kind != "smoke" else " (smoke run)"),
+        "measured mIoU": cells.percent(record.metrics.get("mIoU")) + smoke,
         "95 % interval": cells.interval(record),
-        "difference": cells.difference(miou, reference) if record.verdict != "incomparable" else "",
-        "verdict": record.verdict,
+        "as the page computes": cells.percent(record.metrics.get("mIoU" + QUIRK)),
         "measured ms+flip": cells.percent(record.metrics.get("mIoU_ms_flip")),
         "params (M)": f"{cost['params_M']:.2f}" if cost.get("params_M") is not None else "",
         "GMACs": cells.macs(cost),
         "latency p50 (ms)": devices.mark("" if latency is None else f"{latency:.1f}", device),
         "memory (MiB)": devices.mark("" if memory is None else f"{memory:.0f}", device),
         "protocol": protocols.mark(record.protocol_hash[:8], _protocol_text(record)),
+    }
+
+
+def _judged(results: Results, record: Record, row: Row | None) -> dict[str, str]:
+    """The gate's verdict, the difference to this very row, and the seeds it rests on."""
+    found = finding(results, record.experiment)
+    reference = row.metrics.get("mIoU") if row else found.reference
+    shown = found.verdict not in ("incomparable", "unmeasured")
+    seeds = results.seeds.get(record.family_key, [])
+    return {
+        "verdict": found.verdict,
+        "difference": cells.difference(found.measured, reference) if shown else "",
+        "seeds": cells.seeds(seeds),
     }
 
 
