@@ -247,3 +247,14 @@ def test_probe_measures_updates(small: Small) -> None:
     from repro.training.plan import probe_seconds
 
     assert 0 < probe_seconds(small[1], "cpu") < 10
+
+
+def test_weights_to_start_from_are_a_dependency(root: Path) -> None:
+    """The two stages of page 003's section "Devils in version3"."""
+    first, second = (f"voc2012_v3_r101_{stride}_devils" for stride in ("os16", "os8"))
+    text = (root / "experiments" / second / "dvc.yaml").read_text()
+    assert "- ../${start_from}/model.safetensors" in text
+    assert "start_from" not in (root / "experiments" / first / "dvc.yaml").read_text()
+    e = load_experiment(Project(root), second)
+    assert (e.start_from, e.model.output_stride, e.training.batch_norm) == (first, 8, "frozen")
+    assert (e.training.lr, e.training.iterations, e.training.split) == (0.001, 30_000, "trainval")
