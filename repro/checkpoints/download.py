@@ -12,7 +12,7 @@ from repro.checkpoints.foreign import sha256_of
 from repro.errors import DownloadError
 
 Progress = Callable[[int, int | None], object]  # bytes here so far, bytes in all (None = not told)
-PIECE = 2**18
+PIECE = 2**16  # what a break can lose
 ATTEMPTS = 4
 WAIT_S = 1.0  # doubled after each failed attempt
 TIMEOUT_S = 30.0

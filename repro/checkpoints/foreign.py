@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +38,9 @@ def read_checkpoint(path: Path) -> State:
 
 def _load(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an old pickle protocol; what it cannot read is an error below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _unpickling_error(path, error) from None
     except (EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
