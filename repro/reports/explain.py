@@ -7,6 +7,7 @@ from pathlib import Path
 from repro.errors import UnknownNameError
 from repro.records import Record
 from repro.reports import cells
+from repro.reports.tables import protocol_text
 
 
 def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
@@ -22,7 +23,7 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
         "verdict": f"{record.verdict} ({_reason(record)})" if metric == record.primary else "",
         "measured on": f"{record.dataset} {record.split}, {record.n_images} images",
         "data": f"fingerprint {record.dataset_fingerprint}",
-        "protocol": f"{record.protocol_hash} ({_protocol(record)})",
+        "protocol": f"{record.protocol_hash} ({protocol_text(record)})",
         "weights": f"sha256 {record.model_sha256}" if record.model_sha256 else "",
         "record": f"{path} (content {record.content_hash[:16]})",
         "run": f"{record.run_key} ({record.kind})",
@@ -54,9 +55,3 @@ def _reason(record: Record) -> str:
         return "no reference"
     expected = record.expectation
     return f"reference {expected.value:.2f} ± {expected.band:g}: {expected.source}"
-
-
-def _protocol(record: Record) -> str:
-    return ", ".join(
-        f"{key} {value}" for key, value in record.protocol.items() if value not in (None, "", [], ())
-    )

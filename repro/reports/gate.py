@@ -148,6 +148,8 @@ def _doubt(record: Record) -> str:
         current = dict(known[row_id].metrics) | current
     if current != dict(record.published):
         return "the published row was changed after this was recorded: `repro record` again"
+    if record.expectation is None:
+        return "nothing to compare with: no published number, and no `expect:` in its params.yaml"
     if record.verdict == "incomparable":
         return next(iter(record.notes), "recorded as incomparable")
     return ""

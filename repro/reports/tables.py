@@ -147,7 +147,7 @@ def _measured(
         "GMACs": cells.macs(cost),
         "latency p50 (ms)": devices.mark("" if latency is None else f"{latency:.1f}", device),
         "memory (MiB)": devices.mark("" if memory is None else f"{memory:.0f}", device),
-        "protocol": protocols.mark(record.protocol_hash[:8], _protocol_text(record)),
+        "protocol": protocols.mark(record.protocol_hash[:8], protocol_text(record)),
     }
 
 
@@ -164,7 +164,7 @@ def _judged(results: Results, record: Record, row: Row | None) -> dict[str, str]
     }
 
 
-def _protocol_text(record: Record) -> str:
+def protocol_text(record: Record) -> str:
     """What a reader must know to compare: split, images, sliding window, scales, flip."""
     protocol = record.protocol
     parts = [f"{record.dataset} {record.split}", f"{record.n_images} images", str(protocol.get("mode", ""))]
