@@ -165,14 +165,21 @@ def _judged(results: Results, record: Record, row: Row | None) -> dict[str, str]
 
 
 def protocol_text(record: Record) -> str:
-    """What a reader must know to compare: split, images, sliding window, scales, flip."""
+    """What a reader must know to compare: split, images, whole or tiles, scales, flip, quirks of the page."""
     protocol = record.protocol
-    parts = [f"{record.dataset} {record.split}", f"{record.n_images} images", str(protocol.get("mode", ""))]
-    if len(scales := protocol.get("scales") or ()) > 1:
-        parts.append("scales " + " ".join(f"{scale:g}" for scale in scales))
-    if protocol.get("flip"):
-        parts.append("flip")
-    return ", ".join(part for part in parts if part)
+    scales = protocol.get("scales") or ()
+    parts = {
+        f"{record.dataset} {record.split}": True,
+        f"{record.n_images} images": True,
+        str(protocol.get("mode")): protocol.get("mode"),
+        f"tiles {cells.size_text(protocol.get('crop') or 0)}": protocol.get("crop"),
+        f"fitted into {cells.size_text(protocol.get('base') or 0)}": protocol.get("base"),
+        "scales " + " ".join(f"{scale:g}" for scale in scales): len(scales) > 1,
+        "flip": protocol.get("flip"),
+        "the page's union": protocol.get("union_bug"),
+        "the page's empty tiles": protocol.get("zero_tile") == "nan",
+    }
+    return ", ".join(text for text, holds in parts.items() if holds)
 
 
 def page_title(page_id: str) -> str:
