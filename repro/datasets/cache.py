@@ -27,7 +27,7 @@ class CachedPixels:
     def __init__(self, path: Path, split: Split) -> None:
         self._sizes = [(s.height, s.width) for s in split.samples]
         self._offsets = _offsets(split)
-        self._data: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r")
+        self._data: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
 
     def image(self, i: int) -> Pixels:
         """image_HWC uint8 RGB."""

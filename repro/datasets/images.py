@@ -52,7 +52,7 @@ def check_image(data: bytes, where: str) -> ImageInfo:
     return ImageInfo(height=height, width=width, note=f"{where}: {', '.join(notes)}" if notes else None)
 
 
-def read_rgb(data: bytes, where: str) -> Pixels:
+def read_rgb(data: bytes | memoryview, where: str) -> Pixels:
     """image_HWC; gray becomes three equal channels, alpha is dropped, EXIF orientation is ignored."""
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _COLOUR)
     if image is None:
@@ -74,6 +74,14 @@ def read_raw_label(data: bytes, where: str) -> Pixels:
             )
         _load(image, where)
         return np.asarray(image, dtype=np.uint8)
+
+
+def read_prepared_label(data: bytes | memoryview, where: str) -> Pixels:
+    """label_HW of a gray PNG that this project wrote; a tenth faster than the reader of any PNG."""
+    label = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if label is None or label.ndim != 2 or label.dtype != np.uint8:
+        raise DataError("not a label of a prepared split", where=where, hint="prepare the data set again")
+    return np.asarray(label)
 
 
 def read_colour_label(data: bytes, where: str) -> Pixels:
