@@ -5,6 +5,7 @@ The faults are real: a server process that is absent, killed, slow or broken, a 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import pytest
 
 from repro.params import Project
 from repro.records import Journal
-from repro.tracking import Mirror, read_state, store_state, tracking_uri
+from repro.tracking import Mirror, read_state, tracking_uri
 from repro.tracking.feed import bring_up
 from repro.tracking.read import read_runs
 from repro.tracking.store import open_client
@@ -38,6 +39,7 @@ from tests.tracking_kit import (
     end,
     free_port,
     journal_of,
+    postgres,
     server,
     shown,
     the_run,
@@ -51,19 +53,32 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-# Seconds that all calls of a training together may take, on a machine that does other things too. A call that
-# waited for its tracker once would take longer than that.
-CALM = 1.5
+# Seconds that no call of a training may take, on a machine that does other things too: less than one answer of
+# the slow server, one timeout, or one wait for a lock.
+CALM = 3.0
 Served = tuple[str, int, Path]  # address, process id, database
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated sqlite store without runs: making one costs seconds, copying it nothing."""
+def first_use(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[int]]:
+    """A project whose absent database was opened by eight processes at once, and their exit statuses."""
     project = a_project(tmp_path_factory.mktemp("empty"))
-    open_client(project)
-    return project.root / "mlflow.db"
+    import mlflow  # noqa: F401  once, before the fork
+
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=open_client, args=(project,)) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(300)
+    return project, [worker.exitcode or 0 for worker in workers]
+
+
+@pytest.fixture(scope="module")
+def empty_database(first_use: tuple[Project, list[int]]) -> Path:
+    """A migrated sqlite store without runs: making one costs seconds, copying it nothing."""
+    return first_use[0].root / "mlflow.db"
 
 
 @pytest.fixture
@@ -80,14 +95,6 @@ def running(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> I
     database = Path(shutil.copy(empty_database, folder / "server.db"))
     with server(folder, database) as (address, pid):
         yield address, pid, database
-
-
-@pytest.fixture
-def proxy(running: Served) -> Iterator[Proxy]:
-    """The server behind a proxy that can be slow or broken."""
-    made = Proxy(running[0])
-    yield made
-    made.close()
 
 
 def key_of(request: pytest.FixtureRequest) -> str:
@@ -218,44 +225,39 @@ def test_a_journal_without_a_process_is_killed(project: Project) -> None:
 # --- faults -------------------------------------------------------------------------------------------------
 
 
-def test_server_absent_at_the_start_and_back_later(
+def test_server_absent_then_broken_then_slow(
     tmp_path: Path,
     running: Served,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
+    """One training under a server that is not there, then answers 500, then needs 5 s for every answer."""
     project, key, port = a_project(tmp_path), key_of(request), free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    moods = _moods(running[0], port, lambda: _log(project, key))
     busy: list[float] = []
-    mirror = train(project, key=key, busy=busy, until=lambda: "Connection refused" in _log(project, key))
-    assert sum(busy) < CALM
-    assert store_state(project)[1] is False
+    mirror = train(project, key=key, busy=busy, until=lambda: next(moods) == "all met")
+    assert max(busy) < CALM
     end(mirror)
-    back = Proxy(running[0], port)
-    try:
-        _synced(project, key)
-    finally:
-        back.close()
-
-
-@pytest.mark.parametrize(("delay", "status"), [(5.0, 0), (0.0, 500)], ids=["slow", "broken"])
-def test_server_slow_or_broken(
-    tmp_path: Path,
-    proxy: Proxy,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
-    delay: float,
-    status: int,
-) -> None:
-    project, key = a_project(tmp_path), key_of(request)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
-    proxy.delay, proxy.status = delay, status
-    busy: list[float] = []
-    mirror = train(project, key=key, busy=busy, until=lambda: proxy.asked > 1)
-    assert sum(busy) < CALM
-    end(mirror)
+    proxy = next(moods)
     proxy.delay = proxy.status = 0
     _synced(project, key)
+    proxy.close()
+
+
+def _moods(target: str, port: int, log: Callable[[], str]) -> Iterator[Any]:
+    """Yields until a mood was met, and goes on to the next; at last "all met", and then the proxy."""
+    while "Connection refused" not in log():
+        yield "absent"
+    proxy = Proxy(target, port)
+    proxy.status = 500
+    while proxy.asked < 2:
+        yield "broken"
+    proxy.status, proxy.delay, seen = 0, 5.0, proxy.asked
+    while proxy.asked < seen + 2:
+        yield "slow"
+    yield "all met"
+    yield proxy
 
 
 def test_database_locked(project: Project) -> None:
@@ -263,7 +265,7 @@ def test_database_locked(project: Project) -> None:
     holder.execute("begin exclusive")
     busy: list[float] = []
     mirror = train(project, busy=busy, until=lambda: "locked" in _log(project, KEY))
-    assert sum(busy) < CALM
+    assert max(busy) < CALM
     end(mirror)
     holder.rollback()
     holder.close()
@@ -284,7 +286,7 @@ log = journal_of(project).with_name("mirror.log")
 mirror = train(project, busy=busy, until=lambda: "Error" in log.read_text())
 mirror.follower.kill()
 mirror.follower.wait()
-print(log.read_text(), sum(busy) < {CALM})
+print(log.read_text(), max(busy) < {CALM})
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "disk" in done.stdout
@@ -378,24 +380,11 @@ def _synced(project: Project, key: str) -> None:
     assert sync(project).sent == []
 
 
-def test_eight_processes_meet_an_absent_database(tmp_path: Path) -> None:
-    project = a_project(tmp_path)
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    workers = [context.Process(target=_first_use, args=(project, n, results)) for n in range(8)]
-    for worker in workers:
-        worker.start()
-    assert sorted(results.get(timeout=120) for _ in workers) == list(range(8))
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
-    assert len(read_runs(project)) == 8
-
-
-def _first_use(project: Project, number: int, results: Any) -> None:
-    client = open_client(project)
-    client.create_run("0", run_name=str(number))
-    results.put(number)
+def test_eight_processes_meet_an_absent_database(first_use: tuple[Project, list[int]]) -> None:
+    project, statuses = first_use
+    assert statuses == [0] * 8
+    assert read_runs(project) == []
+    assert open_client(project).get_experiment("0").name == "Default"
 
 
 # --- records ------------------------------------------------------------------------------------------------
@@ -512,3 +501,20 @@ def test_a_champion_is_an_alias_in_the_registry(project: Project) -> None:
     assert {m.key: m.value for m in model.metrics}["mIoU"] == 52.0
     with pytest.raises(CheckFailed, match="'regressed'"):
         promote(project, replace(first, verdict="regressed"))
+
+
+POSTGRES = shutil.which("initdb") and shutil.which("postgres") and importlib.util.find_spec("psycopg2")
+
+
+@pytest.mark.skipif(not POSTGRES, reason="NO POSTGRES: the server or psycopg2 is missing, it was not tried")
+def test_postgres_by_its_address_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with postgres(tmp_path) as address:
+        project = a_project(tmp_path / "here")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        train(project, live=False)
+        add_record(project, "camvid_r18_os16", key=KEY)
+        _synced(project, KEY)
+        (found,) = read_runs(project)
+        assert found.metrics["mIoU"] == 50.3
+        assert sync(project, rebuild=True).failed == {}
+        assert [run.name for run in read_runs(project)] == ["camvid_r18_os16"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -72,7 +74,7 @@ def train(
     mirror = Mirror(project, path, run=a_run(key), live=live)
     with Journal(path) as journal:
         calls.append(timed(mirror.__enter__))
-        step, deadline = 0, time.monotonic() + 90
+        step, deadline = 0, time.monotonic() + 400  # backing off, on a loaded machine
         while step < steps or not until():
             assert time.monotonic() < deadline, "the fault did not come"
             values = {"train/loss": loss(step), "train/lr": 0.1}
@@ -241,3 +243,39 @@ def end(mirror: Mirror) -> None:
     if mirror.follower is not None and mirror.follower.poll() is None:
         mirror.follower.send_signal(signal.SIGKILL)
         mirror.follower.wait()
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """Address of a fresh PostgreSQL on a free loopback port, run by the user `postgres` where we are root."""
+    port, home = free_port(), folder / "pg"
+    home.mkdir()
+    as_user: dict[str, Any] = {}
+    if os.geteuid() == 0:  # PostgreSQL refuses to be root
+        shutil.chown(home, "postgres")
+        for parent in home.parents:
+            if parent.stat().st_uid == 0 and str(parent).startswith(tempfile.gettempdir() + "/"):
+                parent.chmod(parent.stat().st_mode | 0o011)
+        as_user = {"user": "postgres", "cwd": home}
+    command = ["initdb", "-D", str(home / "data"), "-U", "repro", "-A", "trust", "--no-sync"]
+    subprocess.run(command, check=True, capture_output=True, **as_user)
+    options = ["-D", str(home / "data"), "-p", str(port), "-h", "127.0.0.1", "-k", str(home), "-F"]
+    process = subprocess.Popen(
+        ["postgres", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **as_user
+    )
+    try:
+        _until_it_listens(port)
+        yield f"postgresql://repro@127.0.0.1:{port}/postgres"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _until_it_listens(port: int) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("PostgreSQL did not start")
