@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import os
 import shutil
 import signal
@@ -170,7 +171,7 @@ def server(folder: Path, database: Path) -> Iterator[tuple[str, int]]:
 
 
 def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 400
     while time.monotonic() < until and process.poll() is None:
         try:
             if requests.get(address, timeout=1).ok:
@@ -265,7 +266,8 @@ def postgres(folder: Path) -> Iterator[str]:
     )
     try:
         _until_it_listens(port)
-        yield f"postgresql://repro@127.0.0.1:{port}/postgres"
+        driver = "psycopg" if importlib.util.find_spec("psycopg") else "psycopg2"
+        yield f"postgresql+{driver}://repro@127.0.0.1:{port}/postgres"
     finally:
         process.terminate()
         process.wait()
