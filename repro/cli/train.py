@@ -146,8 +146,7 @@ def validation(
     from repro.evaluation.evaluate import evaluate
     from repro.training.validation import validation_loss
 
-    watched = experiment.training.validate_split or experiment.evaluation.split
-    split = Split.open(project.prepared / experiment.dataset / f"{watched}.zip")
+    split = Split.open(project.prepared / experiment.dataset / f"{experiment.evaluation.split}.zip")
     protocol = replace(experiment.protocol, ms_flip=None, scales=(1.0,), flip=False)
 
     def validate(model: nn.Module) -> Mapping[str, float]:
