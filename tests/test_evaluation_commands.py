@@ -18,11 +18,13 @@ from PIL import Image
 
 from repro.checkpoints import convert_back, load_model, save_model
 from repro.cli.app import app
+from repro.cli.benchmark import of_training
 from repro.cli.common import guarded
 from repro.datasets.archive import Split
 from repro.evaluation.overlays import evenly
 from repro.models import build
 from repro.params import find_project, load_experiment
+from repro.records import Journal, training_key
 from tests import datasets_kit
 
 SIZE = (40, 56)
@@ -219,6 +221,18 @@ def test_benchmark(project: Path, run: Run) -> None:
     assert cost["gmacs_conv"] < cost["gmacs_thop"]
     assert cost["device"]["threads"] == torch.get_num_threads()
     assert cost["peak_memory_MiB"] > 50
+
+
+def test_benchmark_tells_the_cost_of_training(project: Path) -> None:
+    experiment = load_experiment(find_project(project), "camvid_a")
+    assert of_training(find_project(project), experiment) == {}
+    key = training_key(experiment, Split.open(project / "prepared/camvid/train.zip").fingerprint)
+    with Journal(project / ".repro" / "work" / key / "journal.jsonl") as journal:
+        for step, speed in enumerate((3.0, 5.0, 4.0)):
+            journal.metrics({"train/loss": 1.0}, step=step)
+            journal.metrics({"system/images_per_s": speed, "system/memory_MiB": 700.0 + step}, step=step)
+    cost = of_training(find_project(project), experiment)
+    assert cost == {"train_images_per_s": 4.0, "train_iterations_per_s": 2.0, "train_memory_MiB": 702.0}
 
 
 def predictions(project: Path, folder: str, *, colour: bool = False) -> Path:

@@ -1,0 +1,197 @@
+"""Evaluation: counting, merging twelve views, tiles, the bootstrap; beside the usual ways to do them.
+
+Peers are written out here: `torch.histc` over the classes (mmsegmentation's intersect and union), and a list
+of full-size softmax maps that is averaged in the end. Both run the same network in the same process.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repro.evaluation.bootstrap import interval
+from repro.evaluation.confusion import collect, count, squeeze
+from repro.evaluation.evaluate import forward_of, predictor
+from repro.evaluation.views import Image, cut, tile_corners
+from repro.models import build, normalise
+from repro.params import ModelParams, Protocol, parse
+from tests.bench.row import Row, interleaved
+
+SCALES = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+PARAMS = parse(
+    ModelParams, {"family": "deeplabv3plus", "backbone": "mobilenetv2", "output_stride": 16}, "bench"
+)
+
+
+def rows() -> Iterator[Row]:
+    yield from counting()
+    yield from merging()
+    yield from tiles()
+    yield from memory()
+    yield resampling()
+
+
+def counting() -> Iterator[Row]:
+    generator = np.random.default_rng(0)
+    truth, prediction = generator.integers(0, 19, (2, 1024, 2048), dtype=np.uint8)
+    ours, peer = interleaved(
+        lambda: count(truth, prediction, classes=19), lambda: histc(truth, prediction, 19), repeats=7
+    )
+    yield Row(
+        name="confusion matrix, 1024x2048, 19 classes",
+        peer_name="torch.histc",
+        ours=ours,
+        peer=peer,
+        bound=0.08,
+    )
+
+
+def histc(truth: Image, prediction: Image, classes: int) -> tuple[Tensor, ...]:
+    """Areas of intersection, prediction and truth of every class."""
+    label, guess = torch.from_numpy(truth).long(), torch.from_numpy(prediction).long()
+    mask = label != 255
+    label, guess = label[mask], guess[mask]
+    agreed = guess[guess == label]
+    return tuple(torch.histc(one.float(), classes, 0, classes - 1) for one in (agreed, guess, label))
+
+
+def merging() -> Iterator[Row]:
+    net, image = network(150), picture(512, 512)
+    for precision, bound in (("fp32", 0.55), ("bf16", 0.40)):
+        rules = parse(
+            Protocol, {"mode": "whole", "scales": SCALES, "flip": True, "precision": precision}, "bench"
+        )
+        predict = predictor(net, protocol=rules, model_params=PARAMS)
+        ours, peer = interleaved(lambda: predict([image]), lambda: naive(net, image), repeats=2)  # noqa: B023
+        name = f"6 scales + flip, 512x512, 150 classes, {precision}"
+        yield Row(name=name, peer_name="list of softmax maps, fp32", ours=ours, peer=peer, bound=bound)
+
+
+@torch.inference_mode()
+def naive(net: nn.Module, image: Image) -> Tensor:
+    """Every view enlarged, softmaxed and kept; then the mean and its argmax."""
+    image_NCHW = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    size = image.shape[:2]
+    maps = []
+    for scale in SCALES:
+        seen = normalise(F.interpolate(image_NCHW, scale_factor=scale, mode="bilinear"), PARAMS)
+        for mirrored in (False, True):
+            logits = net(seen.flip(-1) if mirrored else seen)[0]
+            whole = F.interpolate(logits, size=seen.shape[-2:], mode="bilinear")
+            scores = F.interpolate(whole, size=size, mode="bilinear").softmax(1)
+            maps.append(scores.flip(-1) if mirrored else scores)
+    return torch.stack(maps).mean(0).argmax(1)
+
+
+def tiles() -> Iterator[Row]:
+    net, image = network(19), picture(1024, 2048)
+    rules = parse(Protocol, {"mode": "slide", "crop": [768, 768], "stride": [512, 512]}, "bench")
+    predict = predictor(net, protocol=rules, model_params=PARAMS)
+    pieces = [
+        torch.from_numpy(np.ascontiguousarray(tile)).permute(2, 0, 1)[None]
+        for tile in cut(image, tile_corners((1024, 2048), rules), rules)
+    ]
+    forward = torch.inference_mode()(forward_of(net, PARAMS, rules, "cpu"))
+    ours, peer = interleaved(lambda: predict([image]), lambda: [forward(one) for one in pieces], repeats=3)
+    yield Row(
+        name="tiles of 768, 1024x2048, 19 classes",
+        peer_name="the network's forward passes alone",
+        ours=ours,
+        peer=peer,
+        bound=1.1,
+    )
+
+
+def memory() -> Iterator[Row]:
+    for size, classes, bound in ((512, 150, 0.2), (360, 11, 0.3)):
+        ours, peer = (peak_memory(way, size, classes) for way in ("ours", "naive"))
+        yield Row(
+            name=f"peak memory, 6 scales + flip, {size}x{size}, {classes} classes",
+            peer_name="list of softmax maps",
+            ours=ours,
+            peer=peer,
+            bound=bound,
+            unit="MiB",
+        )
+    yield Row(
+        name="confusion matrix, memory beside the two maps",
+        peer_name="4 MiB",
+        ours=peak_memory("count", 0, 19),
+        peer=4.0,
+        bound=1.0,
+        unit="MiB",
+    )
+
+
+def peak_memory(way: str, size: int, classes: int) -> float:
+    """MiB by which the largest resident size of a fresh process grows while it does the work once."""
+    code = f"from tests.bench import bench_evaluation as b; print(b.grown({way!r}, {size}, {classes}))"
+    return float(
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    )
+
+
+def grown(way: str, size: int, classes: int) -> float:
+    """MiB by which this process's high-water mark rises; small work first, so that libraries are loaded."""
+    work: dict[str, Callable[[int], object]] = {
+        "ours": lambda side: views(side, classes),
+        "naive": lambda side: naive(network(classes), picture(side, side)),
+        "count": lambda side: count(*maps(side), classes=classes),
+    }
+    work[way](64)
+    held = maps(2048) if way == "count" else None
+    before = high_water(reset=True)
+    count(*held, classes=classes) if held is not None else work[way](size)
+    return high_water() - before
+
+
+def views(side: int, classes: int) -> object:
+    rules = parse(Protocol, {"mode": "whole", "scales": SCALES, "flip": True}, "bench")
+    return predictor(network(classes), protocol=rules, model_params=PARAMS)([picture(side, side)])
+
+
+def maps(width: int) -> tuple[Image, Image]:
+    generator = np.random.default_rng(0)
+    truth, prediction = generator.integers(0, 19, (2, width // 2, width), dtype=np.uint8)
+    return truth, prediction
+
+
+def high_water(*, reset: bool = False) -> float:
+    """MiB, VmHWM of Linux; `reset` brings it down to what is resident now."""
+    if reset:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
+
+
+def resampling() -> Row:
+    generator = np.random.default_rng(0)
+    matrices = []
+    for _ in range(2000):
+        present = generator.choice(150, 8, replace=False)
+        matrix = np.zeros((150, 151), np.int64)
+        matrix[np.ix_(present, present)] = generator.integers(1, 5000, (8, 8))
+        matrices.append(squeeze(matrix))
+    stored = collect(matrices, classes=150)
+    start = time.process_time()  # an absolute budget: processor time, whatever else runs
+    interval(stored, chosen=np.arange(150), absent="skip")
+    ours = time.process_time() - start
+    name = "bootstrap: 10,000 resamples, 2,000 images, 150 classes"
+    return Row(name=name, peer_name="2 s", ours=ours, peer=2.0, bound=1.0, unit="CPU s")
+
+
+def network(classes: int) -> nn.Module:
+    torch.manual_seed(0)
+    return build(PARAMS, num_classes=classes).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def picture(height: int, width: int) -> Image:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
