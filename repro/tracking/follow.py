@@ -107,7 +107,7 @@ class Follower:
             time.sleep(0.2)
 
     def _ended(self) -> bool:
-        if not self._parent_lives():
+        if not self._parent_lives() or not self.journal.exists():
             return True
         with self.journal.open("rb") as file:
             file.seek(max(0, self.journal.stat().st_size - 4096))
