@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from repro.cli.app import app
@@ -134,6 +136,22 @@ def test_each_rule_sees_its_defect(old: str, new: str, rule: str, line: int) -> 
     assert old in SOUND
     found = {(one.rule, one.line) for one in lint(SOUND.replace(old, new, 1))}
     assert found == set() if rule == "nothing" else (rule, line) in found
+
+
+_CELL = st.sampled_from(
+    ["", "0", "-", "50.1", "0.7", "71 %", "R-50", "dense30k36", "[m]()", "[x](y)", "**3**", "a|b", "1e3"]
+)
+_LINE = st.lists(_CELL, min_size=1, max_size=5).map("|".join)
+_TITLES = ["Model", "mIoU", "Params", "Mem (GB)", "FLOPs", "fps", "mIoU(ms+flip)", "Crop"]
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(st.sampled_from(_TITLES), min_size=2, max_size=5), st.lists(_LINE, max_size=6))
+def test_any_table_is_read_without_a_crash(titles: list[str], lines: list[str]) -> None:
+    text = "\n".join(["## Cityscapes", "|".join(titles), "|".join(["---"] * len(titles)), *lines])
+    for problem in lint(text):
+        assert 2 <= problem.line <= 3 + len(lines)
+        assert problem.text
 
 
 def test_every_rule_has_a_sentence() -> None:

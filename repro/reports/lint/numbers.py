@@ -136,28 +136,32 @@ def depth_order(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
 
 
 def other_size(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
-    """One network with several sizes, or two networks with one size."""
+    """One network with several sizes."""
     sizes: dict[tuple[str, ...], list[tuple[float, Line]]] = defaultdict(list)
-    growths: dict[tuple[str, float], list[tuple[int, Line]]] = defaultdict(list)
     for table in found:
         for row, column in _cells(table, _SIZES):
-            number = value(cell(row, column))
-            if number is None:
-                continue
-            sizes[_network(table, row, column)].append((number, row))
-            if found_dense := dense(label(row)):
-                growths[found_dense[0], number].append((_growth(label(row), found_dense[1]), row))
+            if (number := value(cell(row, column))) is not None:
+                sizes[_network(table, row, column)].append((number, row))
     for network, rows in sizes.items():
         usual = Counter(number for number, _ in rows).most_common(1)[0][0]
         for number, row in rows:
             if _apart(network, number, usual):
                 text = f"{number:g}, where rows of the same network have {usual:g}"
                 yield Problem(rule="other-size", line=row.number, text=text)
-    for (_, number), named in growths.items():
-        if len({growth for growth, _ in named}) > 1:
-            for growth, row in named:
-                text = f"{number:g} at growth {growth} and at another growth: one is wrong"
-                yield Problem(rule="other-size", line=row.number, text=text)
+
+
+def copied_size(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """DenseNets of different growth with one size: a number that was copied, or a label that is wrong."""
+    growths: dict[tuple[str, float], list[tuple[int, Line]]] = defaultdict(list)
+    for table in found:
+        for row, column in _cells(table, _SIZES):
+            number, named = value(cell(row, column)), dense(label(row))
+            if number is not None and named:
+                growths[named[0], number].append((_growth(label(row), named[1]), row))
+    for (_, number), rows in growths.items():
+        for growth, row in rows if len({growth for growth, _ in rows}) > 1 else ():
+            text = f"{number:g} at growth {growth} and at another growth: one is wrong"
+            yield Problem(rule="other-size", line=row.number, text=text)
 
 
 def repeated_speed(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
@@ -186,7 +190,7 @@ def _titled(table: MarkdownTable, pattern: re.Pattern[str]) -> list[int]:
 def _apart(network: tuple[str, ...], number: float, usual: float) -> bool:
     """More than 5 % apart; labels of runs do not name the network, so there only what looks like a slip."""
     most = 0.3 if network[-1] == "" else 10.0
-    return 0.05 < abs(number - usual) / usual < most
+    return usual > 0 and 0.05 < abs(number - usual) / usual < most
 
 
 def _growth(text: str, growth: int) -> int:
@@ -217,5 +221,6 @@ RULES: dict[str, Rule] = {
     "missing-unit": missing_unit,
     "order": depth_order,
     "other-size": other_size,
+    "copied-size": copied_size,
     "repeated-speed": repeated_speed,
 }
