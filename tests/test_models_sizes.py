@@ -14,7 +14,21 @@ from repro.models import build_on_meta
 from repro.models.cost import count
 from repro.params import Experiment, ModelParams, Project, experiment_names, load_experiment
 from repro.published import rows
-from tests.models_kit import BASE, D30, D121, MM, MM18, PLUS, S3, S3PLUS, SLIM, dense, model_params, net
+from tests.models_kit import (
+    BASE,
+    D30,
+    D121,
+    MM,
+    MM18,
+    NETWORKS,
+    PLUS,
+    S3,
+    S3PLUS,
+    SLIM,
+    dense,
+    model_params,
+    net,
+)
 
 PROJECT = Project(Path(__file__).parents[1])
 
@@ -178,6 +192,27 @@ def test_slim_deeplabv3_costs_what_its_parts_cost() -> None:
     assert other - one == pytest.approx(3 * 256 * 256 / 1e6, abs=1e-9)  # the fusion sees 2 x 256, not 5 x 256
     head = (2048 * 256 * (1 + 3 * 9 + 1) + 512 * 256 + 256 * 21 + 21 + 12 * 256) / 1e6
     assert one - head == pytest.approx(42.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vainf_mobilenetv2_os16",
+        "keras_r18_os8",
+        "slim_v2_os16",
+        "dense_newdid2",
+        "dense_newdid6_senet",
+        "paper_v1_vgg16",
+    ],
+)
+def test_shape_answers_agree_with_the_meta_kernels_of_pytorch(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Odd sizes, where padding and ceil modes differ."""
+    params = model_params(NETWORKS[name])
+    fast = count(params, 3, (65, 98))
+    monkeypatch.setattr("repro.models.cost.ANSWERS", {})
+    assert count(params, 3, (65, 98)) == fast
 
 
 def test_costs_do_not_depend_on_the_machine_and_grow_with_the_image() -> None:

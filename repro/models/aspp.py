@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,7 @@ class ASPP(nn.Module):
     def forward(self, x_NCHW: Tensor) -> Tensor:
         parts = [branch(x_NCHW) for branch in self.branches]
         if self.head.fuse == "sum":
-            parts = [torch.stack(parts).sum(0)]
+            parts = [reduce(torch.add, parts)]
         if self.pool is not None:
             parts.insert(0 if self.head.pool_first else len(parts), self._pooled(x_NCHW))
         return self.fuse(torch.cat(parts, 1))  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What a network costs, counted from shapes alone on the meta device: a fraction of a second."""
+"""What a network costs, counted from shapes alone: no memory, no values, a tenth of a second."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from repro.models.build import build_on_meta
+from repro.models.shapes import ANSWERS, empty
 from repro.params.model import ModelParams
 
 GIGA, MEBI = 1e9, 2**20
@@ -39,7 +40,7 @@ def count(params: ModelParams, num_classes: int, size_HW: tuple[int, int]) -> Co
     net = build_on_meta(params, num_classes=num_classes).eval()
     weights = sum(weight.numel() for weight in net.parameters() if weight.requires_grad)
     with torch.no_grad(), _Tally() as tally:
-        net(torch.empty(1, 3, *size_HW, device="meta"))
+        net(empty(1, 3, *size_HW))
     return Cost(
         params_M=weights / 1e6,
         gmacs_conv=tally.macs / GIGA,
@@ -62,7 +63,8 @@ class _Tally(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        answer: Callable[..., Any] = ANSWERS.get(func, func)
+        result = answer(*args, **(kwargs or {}))
         if not isinstance(result, Tensor):
             return result
         if func in (torch.conv2d, F.linear):

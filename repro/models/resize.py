@@ -18,6 +18,8 @@ def resize_logits(logits_NCHW: Tensor, size_HW: tuple[int, int], rule: Resize) -
     """`logits_NCHW` (any float type) at `size_HW` under `rule`; unchanged where the size already fits."""
     if tuple(logits_NCHW.shape[-2:]) == tuple(size_HW):
         return logits_NCHW
+    if logits_NCHW.is_meta:
+        return torch.empty(*logits_NCHW.shape[:2], *size_HW, device="meta")  # only the shape is asked for
     if rule == "tf_legacy":
         return _legacy(_legacy(logits_NCHW, size_HW[0], dim=2), size_HW[1], dim=3)
     return F.interpolate(
