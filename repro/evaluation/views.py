@@ -58,7 +58,7 @@ def look(
     `seen` keeps them between variants: single scale costs nothing beside multi-scale.
     """
     keys = list(product(variant.scales, (False, True) if variant.flip else (False,)))
-    for scale, mirrored in keys:
+    for scale, mirrored in sorted(keys, reverse=True):  # the largest activations while few logits are kept
         if (scale, mirrored) not in seen:
             size = scaled_size(image_size(images[0]), scale, protocol)
             scaled = [resize_image(image, size) for image in images]

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from repro.evaluation.bootstrap import interval
 from repro.evaluation.confusion import collect, count, squeeze
-from repro.evaluation.evaluate import forward_of, predictor
+from repro.evaluation.evaluate import evaluate, forward_of, predictor
 from repro.evaluation.views import Image, cut, tile_corners
 from repro.models import build, normalise
 from repro.params import ModelParams, Protocol, parse
 from tests.bench.row import Row, interleaved
+from tests.evaluation_kit import MemorySplit
 
 SCALES = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
 PARAMS = parse(
@@ -110,57 +111,72 @@ def tiles() -> Iterator[Row]:
 
 
 def memory() -> Iterator[Row]:
-    for size, classes, bound in ((512, 150, 0.2), (360, 11, 0.3)):
-        ours, peer = (peak_memory(way, size, classes) for way in ("ours", "naive"))
-        yield Row(
-            name=f"peak memory, 6 scales + flip, {size}x{size}, {classes} classes",
-            peer_name="list of softmax maps",
-            ours=ours,
-            peer=peer,
-            bound=bound,
-            unit="MiB",
-        )
-    yield Row(
-        name="confusion matrix, memory beside the two maps",
-        peer_name="4 MiB",
-        ours=peak_memory("count", 0, 19),
-        peer=4.0,
-        bound=1.0,
-        unit="MiB",
-    )
+    for name, way, bound in (
+        ("6 scales + flip, 512x512, 150 classes", "views", 0.2),
+        ("a split of 101 images, 360x480, 11 classes", "split", 0.3),
+    ):
+        ours, peer = peak_memory(f"our_{way}"), peak_memory(f"naive_{way}")
+        row = f"peak memory, {name}"
+        yield Row(name=row, peer_name="list of softmax maps", ours=ours, peer=peer, bound=bound, unit="MiB")
+    extra = peak_memory("our_count")
+    row = "confusion matrix, memory beside the two maps"
+    yield Row(name=row, peer_name="4 MiB", ours=extra, peer=4.0, bound=1.0, unit="MiB")
 
 
-def peak_memory(way: str, size: int, classes: int) -> float:
+def peak_memory(way: str) -> float:
     """MiB by which the largest resident size of a fresh process grows while it does the work once."""
-    code = f"from tests.bench import bench_evaluation as b; print(b.grown({way!r}, {size}, {classes}))"
-    return float(
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    )
+    code = f"from tests.bench import bench_evaluation as b; print(b.grown(b.{way}))"
+    answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return float(answer.stdout)
 
 
-def grown(way: str, size: int, classes: int) -> float:
-    """MiB by which this process's high-water mark rises; small work first, so that libraries are loaded."""
-    work: dict[str, Callable[[int], object]] = {
-        "ours": lambda side: views(side, classes),
-        "naive": lambda side: naive(network(classes), picture(side, side)),
-        "count": lambda side: count(*maps(side), classes=classes),
-    }
-    work[way](64)
-    held = maps(2048) if way == "count" else None
+def grown(work: Callable[[bool], Callable[[], object]]) -> float:
+    """Growth of this process; the same work in small comes first, so that all libraries are loaded."""
+    work(False)()
+    run = work(True)
     before = high_water(reset=True)
-    count(*held, classes=classes) if held is not None else work[way](size)
+    run()
     return high_water() - before
 
 
-def views(side: int, classes: int) -> object:
+def our_views(large: bool) -> Callable[[], object]:
     rules = parse(Protocol, {"mode": "whole", "scales": SCALES, "flip": True}, "bench")
-    return predictor(network(classes), protocol=rules, model_params=PARAMS)([picture(side, side)])
+    predict = predictor(network(150), protocol=rules, model_params=PARAMS)
+    return lambda: predict([picture(512, 512) if large else picture(64, 64)])
 
 
-def maps(width: int) -> tuple[Image, Image]:
+def naive_views(large: bool) -> Callable[[], object]:
+    net, side = network(150), 512 if large else 64
+    return lambda: naive(net, picture(side, side))
+
+
+def our_split(large: bool) -> Callable[[], object]:
+    rules = parse(Protocol, {"mode": "whole"}, "bench")
+    net, split = network(11), MemorySplit([(360, 480)] * (101 if large else 2), classes=tuple("abcdefghijk"))
+    return lambda: evaluate(net, split, protocol=rules, model_params=PARAMS, num_classes=11)
+
+
+def naive_split(large: bool) -> Callable[[], object]:
+    """Keep the scores of every image, count in the end."""
+    net, split = network(11), MemorySplit([(360, 480)] * (101 if large else 2), classes=tuple("abcdefghijk"))
+
+    @torch.inference_mode()
+    def run() -> object:
+        scores = []
+        for i in range(len(split)):
+            image_NCHW = torch.from_numpy(split.image(i)).permute(2, 0, 1)[None]
+            logits = net(normalise(image_NCHW, PARAMS))[0]
+            scores.append(F.interpolate(logits, size=(360, 480), mode="bilinear").softmax(1)[0])
+        maps = [one.argmax(0).to(torch.uint8).numpy() for one in scores]
+        return [histc(split.label(i), one, 11) for i, one in enumerate(maps)]
+
+    return run
+
+
+def our_count(large: bool) -> Callable[[], object]:
     generator = np.random.default_rng(0)
-    truth, prediction = generator.integers(0, 19, (2, width // 2, width), dtype=np.uint8)
-    return truth, prediction
+    truth, prediction = generator.integers(0, 19, (2, 1024 if large else 32, 2048), dtype=np.uint8)
+    return lambda: count(truth, prediction, classes=19)
 
 
 def high_water(*, reset: bool = False) -> float:
