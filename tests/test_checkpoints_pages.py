@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from repro.checkpoints import convert, convert_back, guess_format
+from repro.checkpoints import FORMATS, convert, convert_back, guess_format
 from repro.errors import CheckpointError
 from repro.models import SegmentationNet, build_on_meta
-from repro.params import ModelParams
+from repro.params import Experiment, ModelParams, Project, experiment_names, load_experiment
 from tests.models_kit import (
     MM,
     MM18,
@@ -181,3 +182,41 @@ def test_missing_left_over_and_other_shapes_are_named_on_both_sides() -> None:
     deep = build_on_meta(other, num_classes=5).state_dict()
     with pytest.raises(CheckpointError, match=r"missing backbone\.conv1\.weight"):
         convert(foreign, deep, format_name="vainf", params=other, where="v.pth")
+
+
+SOURCES = {"000": "vainf", "001": "sssegmentation", "002": "sssegmentation", "004": "mmsegmentation"}
+COUNTS = {  # (page, backbone) -> entries of a released checkpoint
+    ("000", "mobilenetv2"): 356,
+    ("000", "resnet50"): 368,
+    ("000", "resnet101"): 674,
+    ("001", "resnet50"): 424,
+    ("001", "resnet101"): 730,
+    ("002", "resnet50"): 376,
+    ("002", "resnet101"): 682,
+    ("004", "resnet18"): 226,
+    ("004", "resnet50"): 424,
+    ("004", "resnet101"): 730,
+}
+PROJECT = Project(Path(__file__).parents[1])
+
+
+def released() -> list[tuple[Experiment, str]]:
+    """(experiment, row) of the pages whose sources have checkpoints; 000-04 and -05 never had any."""
+    found = (load_experiment(PROJECT, name) for name in experiment_names(PROJECT))
+    pairs = ((e, row) for e in found for row in e.rows if row[:3] in SOURCES)
+    return [pair for pair in pairs if pair[1] not in ("000-04", "000-05")]
+
+
+def test_all_rows_with_checkpoints_have_an_experiment() -> None:
+    assert len({row for _, row in released()}) == 3 + 12 + 16 + 14
+
+
+@pytest.mark.parametrize(("experiment", "row"), [pytest.param(e, row, id=row) for e, row in released()])
+def test_an_experiment_has_the_layout_of_its_source(experiment: Experiment, row: str) -> None:
+    """As many entries as the source's checkpoint has, and nothing to reorder: the same concat orders."""
+    params, source = experiment.model, SOURCES[row[:3]]
+    ours = build_on_meta(params, num_classes=experiment.facts.classes).state_dict()
+    foreign = convert_back(ours, format_name=source, params=params, where=row)
+    assert len(foreign) == COUNTS[row[:3], params.backbone]
+    assert params.head.pool_first == FORMATS[source].pool_first
+    assert params.head.low_level_first == FORMATS[source].low_first or params.family == "deeplabv3"

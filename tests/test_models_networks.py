@@ -47,7 +47,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
     for module in net.modules():  # at their first values some gradients are zero on purpose: zero_init
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-    outputs = net(noise(2, 3, 65, 81).float())
+    outputs = net(noise(2, 3, 35, 51).float())
     sum((logits * noise(*logits.shape, seed=1).float()).sum() for logits in outputs).backward()  # type: ignore[union-attr]
     dead = [
         key

@@ -46,7 +46,7 @@ def test_deeplabv3_equals_torchvision(depth: int) -> None:
         )
     )
     network = ours(net(V3, f"resnet{depth}", 8), theirs.state_dict(), classes=5)
-    image = noise(1, 3, 41, 57)
+    image = noise(1, 3, 33, 41)
     with torch.no_grad():
         wanted = theirs.backbone(image)
         logits, aux = network.all_heads(image)
@@ -55,7 +55,7 @@ def test_deeplabv3_equals_torchvision(depth: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("backbone", "stride"), [("resnet18", 32), ("resnet50", 32), ("resnet50", 16), ("resnet101", 8)]
+    ("backbone", "stride"), [("resnet18", 32), ("resnet50", 32), ("resnet50", 16), ("resnet50", 8)]
 )
 def test_resnet_features_equal_torchvision(backbone: str, stride: int) -> None:
     from torchvision import models
@@ -64,7 +64,7 @@ def test_resnet_features_equal_torchvision(backbone: str, stride: int) -> None:
     choice = {} if stride == 32 else {"replace_stride_with_dilation": list(dilated)}
     theirs = load(getattr(models, backbone)(weights=None, **choice))
     network = ours(net(PLUS, backbone, stride), theirs.state_dict(), classes=2)
-    x = image = noise(1, 3, 41, 57)
+    x = image = noise(1, 3, 33, 41)
     with torch.no_grad():
         x = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(x))))
         for index, found in enumerate(network.backbone(image), 1):
