@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -52,14 +53,11 @@ def _load(path: Path) -> Any:
 
 def _unpickling_error(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
     """A pickle that names something other than tensors, or a damaged one."""
-    text = str(error)
-    names = [word for word in text.replace("`", " ").split() if "." in word and word.isascii()]
-    if "GLOBAL" in text or "Unsupported" in text:
-        named = next(
-            (name for name in names if not name.startswith(("torch.", "http"))), names[0] if names else "?"
-        )
+    named = re.search(r"GLOBAL (\S+)", str(error))
+    if named or "Unsupported" in str(error):
+        thing = named[1] if named else "an unusual instruction"
         return CheckpointError(
-            f"this pickle wants to run or build something that is not a tensor: {named.strip('.,:')}",
+            f"this pickle wants to run or build something that is not a tensor: {thing}",
             where=path,
             allowed="tensors, numbers, strings, lists and dicts",
             hint="do not load it; if you trust its source, have them save the state dict alone",
