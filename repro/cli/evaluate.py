@@ -87,13 +87,18 @@ def evaluate_experiment(
 @contextmanager
 def pictures(folder: Path, split: Split, protocol: Protocol) -> Iterator[Callable[..., None]]:
     """Writes overlays into `folder`, in place of those of an earlier run."""
+    import torch.distributed as dist
+
     from repro.evaluation.overlays import keeper
 
     number = min(len(split), protocol.first or len(split))
     wanted = keeper(folder, split.ids[:number], split.palette)
-    for old in folder.glob("*.png"):
-        old.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.png"):
+            old.unlink()
+    if dist.is_initialized():
+        dist.barrier()  # no process writes before the old pictures are gone
     yield wanted
 
 

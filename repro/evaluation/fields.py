@@ -48,7 +48,7 @@ class Plain:
         return int(self.map_CHW.shape[1]), int(self.map_CHW.shape[2])
 
     def rows(self, a: int, b: int) -> Tensor:
-        return self.map_CHW[:, a:b]
+        return self.map_CHW[:, a:b].clone()
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,6 @@ class Sum:
 
     def rows(self, a: int, b: int) -> Tensor:
         total = self.fields[0].rows(a, b)
-        if len(self.fields) > 1 and isinstance(self.fields[0], Plain):
-            total = total.clone()
         for field in self.fields[1:]:
             total += field.rows(a, b)
         return total
