@@ -100,11 +100,11 @@ def test_an_interrupted_preparation_goes_on(
     calls: list[str] = []
     real = engine.convert
 
-    def convert(module, source, pair, split):  # type: ignore[no-untyped-def]
+    def convert(module, source, pair, *, split, workers):  # type: ignore[no-untyped-def]
         calls.append(f"{split}/{pair.id}")
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return real(module, source, pair, split)
+        return real(module, source, pair, split, workers=workers)
 
     monkeypatch.setattr(engine, "convert", convert)
     with pytest.raises(KeyboardInterrupt):

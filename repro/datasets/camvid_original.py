@@ -12,7 +12,7 @@ from repro.datasets.camvid import CLASSES as CLASSES
 from repro.datasets.camvid import LICENCE as LICENCE
 from repro.datasets.camvid import PAGE as PAGE
 from repro.datasets.camvid import PALETTE as PALETTE
-from repro.datasets.images import colours_to_ids, read_colour_label
+from repro.datasets.images import read_colour_label
 from repro.datasets.lists import official
 from repro.datasets.pairing import by_stem
 from repro.datasets.source import Source
@@ -73,4 +73,4 @@ def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW of train ids 0-10; the void colour is ignored."""
     assert pair.label is not None
     where = source.place(pair.label)
-    return colours_to_ids(read_colour_label(source.read(pair.label), where), _COLOURS, where)[0]
+    return read_colour_label(source.read(pair.label), _COLOURS, where)[0]

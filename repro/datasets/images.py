@@ -84,15 +84,6 @@ def read_prepared_label(data: bytes | memoryview, where: str) -> Pixels:
     return np.asarray(label)
 
 
-def read_colour_label(data: bytes, where: str) -> Pixels:
-    """label_HWC of colours."""
-    with _opened(data, where) as image:
-        if image.mode in _WIDE or image.mode == "L":
-            raise DataError(f"expected a colour label, found {image.mode}", where=where, allowed="RGB PNG")
-        _load(image, where)
-        return np.asarray(image.convert("RGB"), dtype=np.uint8)
-
-
 def to_train_ids(raw_HW: Pixels, table: NDArray[np.int16], where: str) -> Pixels:
     """Look stored values up in a table of 256 (value -> train id; -1: not allowed)."""
     present = np.flatnonzero(np.bincount(raw_HW.reshape(-1), minlength=256))
@@ -103,34 +94,46 @@ def to_train_ids(raw_HW: Pixels, table: NDArray[np.int16], where: str) -> Pixels
     return np.asarray(cv2.LUT(np.ascontiguousarray(raw_HW), table.astype(np.uint8)))
 
 
-def colours_to_ids(
-    colours_HWC: Pixels, table: dict[tuple[int, int, int], int], where: str, *, tolerated: float = 0.0
+def read_colour_label(
+    data: bytes, table: dict[tuple[int, int, int], int], where: str, *, tolerated: float = 0.0
 ) -> tuple[Pixels, int]:
-    """Train ids of a colour label, and how many pixels had a colour that is not in the table.
+    """label_HW of the train ids that the colours stand for, and how many pixels had no colour of the table.
 
     Such pixels are ignored (255) while they are at most the share `tolerated` of the image; more are an
-    error that says where the first one is. Works in strips: a 6000x6000 label needs 36 MB besides itself.
+    error that says where the first one is. Works in strips, for a 6000x6000 label is 108 MB of colours.
     """
-    out_HW = np.empty(colours_HWC.shape[:2], dtype=np.uint8)
-    for top in range(0, len(out_HW), STRIP):
-        out_HW[top : top + STRIP] = _strip_to_ids(colours_HWC[top : top + STRIP], table)
-    unknown_HW = out_HW == UNKNOWN
-    count = int(np.count_nonzero(unknown_HW))
-    if count > tolerated * out_HW.size:
-        y, x = np.unravel_index(int(unknown_HW.argmax()), out_HW.shape)
-        raise DataError(
-            f"colour {tuple(int(c) for c in colours_HWC[y, x])} at row {y}, column {x} is not in the palette"
-            f" ({count} such pixels)",
-            where=where,
-            allowed=", ".join(str(colour) for colour in table),
-            hint="labels must be lossless; was the file saved as JPEG or resized?",
-        )
-    out_HW[unknown_HW] = 255
-    return out_HW, count
+    with _opened(data, where) as image:
+        if image.mode in _WIDE or image.mode == "L":
+            raise DataError(f"expected a colour label, found {image.mode}", where=where, allowed="RGB PNG")
+        _load(image, where)
+        width, height = image.size
+        label_HW = np.empty((height, width), dtype=np.uint8)
+        for top in range(0, height, STRIP):
+            strip = image.crop((0, top, width, min(top + STRIP, height))).convert("RGB")
+            label_HW[top : top + STRIP] = _strip_to_ids(np.asarray(strip, dtype=np.uint8), table)
+        unknown_HW = label_HW == UNKNOWN
+        count = int(np.count_nonzero(unknown_HW))
+        if count > tolerated * label_HW.size:
+            y, x = (int(v) for v in np.unravel_index(int(unknown_HW.argmax()), label_HW.shape))
+            colour = image.convert("RGB").getpixel((x, y))
+            raise _not_in_palette(colour, y, x, count, table, where)
+    label_HW[unknown_HW] = 255
+    return label_HW, count
 
 
 STRIP = 512  # rows
 UNKNOWN = 254  # in a strip: a colour that is not in the table
+
+
+def _not_in_palette(
+    colour: object, y: int, x: int, count: int, table: dict[tuple[int, int, int], int], where: str
+) -> DataError:
+    return DataError(
+        f"colour {colour} at row {y}, column {x} is not in the palette ({count} such pixels)",
+        where=where,
+        allowed=", ".join(str(known) for known in table),
+        hint="labels must be lossless; was the file saved as JPEG or resized?",
+    )
 
 
 def _strip_to_ids(colours_HWC: Pixels, table: dict[tuple[int, int, int], int]) -> Pixels:

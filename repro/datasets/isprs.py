@@ -6,7 +6,7 @@ it); the converter of page 004 ignored them, and so does this one, up to one per
 
 from __future__ import annotations
 
-from repro.datasets.images import colours_to_ids, read_colour_label
+from repro.datasets.images import read_colour_label
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Colour, Pair, Pixels, Window
 from repro.datasets.tiling import grid
@@ -30,8 +30,8 @@ def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW of train ids 0-5; black is ignored."""
     assert pair.label is not None
     where = source.place(pair.label)
-    colours_HWC = read_colour_label(source.read(pair.label), where)
-    label_HW, unknown = colours_to_ids(colours_HWC, _COLOURS, where, tolerated=_TOLERATED)
+    data = source.read(pair.label)
+    label_HW, unknown = read_colour_label(data, _COLOURS, where, tolerated=_TOLERATED)
     if unknown:
         source.note(pair.id, f"{where}: {unknown} pixels of colours outside the palette are ignored")
     return label_HW

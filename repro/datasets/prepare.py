@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -123,21 +124,29 @@ def find_pairs(module: DatasetModule, source: Source, split: str) -> list[Pair]:
     return pairs
 
 
-def convert(module: DatasetModule, source: Source, pair: Pair, split: str) -> list[_Made]:
-    """One pair, read, checked and encoded: one sample, or one a tile."""
+def convert(
+    module: DatasetModule, source: Source, pair: Pair, split: str, *, workers: int = 1
+) -> list[_Made]:
+    """One pair, read, checked and encoded: one sample, or one a tile (`workers` encode them).
+
+    The file of an image that will be cut, its label and its pixels are never in memory together: the file
+    is read again after the label (108 MB each for 6000x6000).
+    """
+    cut = getattr(module, "windows", None)
     data = source.read(pair.image)
     info = check_image(data, source.place(pair.image))
-    label_HW = None if pair.label is None else checked_label(module, source, pair, info.height, info.width)
-    notes = [info.note] if info.note else []
-    notes += source.notes(pair.id)
-    cut = getattr(module, "windows", None)
-    windows: list[Window] = cut(info.height, info.width, split) if cut else []
+    if cut:
+        del data
+    size_HW = (info.height, info.width)
+    label_HW = None if pair.label is None else checked_label(module, source, pair, *size_HW)
+    notes = [*([info.note] if info.note else []), *source.notes(pair.id)]
+    windows: list[Window] = cut(*size_HW, split) if cut else []
     if not windows:
-        suffix = PurePosixPath(pair.image).suffix.lower()
-        return [_made(pair.id, data, suffix, label_HW, (info.height, info.width), notes)]
-    image_HWC = read_rgb(data, source.place(pair.image))
-    del data  # an uncompressed tile of 6000x6000 is 108 MB
-    return [_tile(pair, image_HWC, label_HW, window, notes) for window in windows]
+        whole = source.read(pair.image) if cut else data
+        return [_made(pair.id, whole, PurePosixPath(pair.image).suffix.lower(), label_HW, size_HW, notes)]
+    image_HWC = read_rgb(source.read(pair.image), source.place(pair.image))
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda window: _tile(pair, image_HWC, label_HW, window, notes), windows))
 
 
 def _tile(pair: Pair, image_HWC: Pixels, label_HW: Pixels | None, window: Window, notes: list[str]) -> _Made:
@@ -209,10 +218,12 @@ def _write_split(
     if not done.exists():
         with _Journal(part / f"{split}.zip", part / f"{split}.jsonl") as journal:
             rest = found[journal.pairs :]
-            many = min(workers, 2) if hasattr(module, "windows") else workers  # two large images fit in 1 GB
-            made = _in_order(lambda pair: convert(module, source, pair, split), rest, many)
-            for i, samples in enumerate(made, start=journal.pairs + 1):
-                journal.add(samples)
+            # Images that are cut are large: one at a time, its tiles in parallel, stays below 1 GB.
+            inside, outside = (workers, 1) if hasattr(module, "windows") else (1, workers)
+            work = partial(convert, module, source, split=split, workers=inside)
+            made = _in_order(work, rest, outside)
+            for i in range(journal.pairs + 1, len(found) + 1):
+                journal.add(next(made))
                 if progress:
                     progress(split, i, len(found))
             summary = _finish(journal, name, module, split, source, facts)

@@ -285,8 +285,12 @@ def _expanded(path: Path) -> IO[bytes]:
     kind = path.name.lower()
     opener: Any = gzip.open if kind.endswith("gz") else bz2.open if kind.endswith("bz2") else lzma.open
     target = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the readers of its members
-    with opener(path, "rb") as packed:
-        shutil.copyfileobj(packed, target, 1 << 20)
+    try:
+        with opener(path, "rb") as packed:
+            shutil.copyfileobj(packed, target, 1 << 20)
+    except BaseException:
+        target.close()
+        raise
     target.seek(0)
     return target
 
