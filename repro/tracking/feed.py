@@ -20,6 +20,11 @@ from repro.tracking.store import artifact_location
 T = TypeVar("T")
 KEY = "repro.run_key"
 JOURNAL = "repro.journal"  # what of the journal is in: "<points>:<status>"
+TRAINING = "custom_model_development"  # else MLflow 3 opens its views for language models
+EXPERIMENT_NOTE = (
+    "DeepLab on {}. `published/mIoU` is what was printed, `mIoU` what was measured, `gap/mIoU` the gap. "
+    "Tags `verdict`, `row`, `backbone`, `output_stride` sort and group. Made from records: `repro sync`."
+)
 BATCH = 1000  # metrics a request
 SMALL_BATCH = 100  # params or tags a request
 LONGEST_PARAM, LONGEST_TAG = 6000, 8000  # MLflow cuts longer ones without a word
@@ -40,8 +45,9 @@ def ensure_experiment(client: Any, project: Project, uri: str, dataset: str) -> 
 
     found = client.get_experiment_by_name(dataset)
     if found is None:
+        tags = {"mlflow.experimentKind": TRAINING, "mlflow.note.content": EXPERIMENT_NOTE.format(dataset)}
         try:
-            return str(client.create_experiment(dataset, artifact_location(project, uri, dataset)))
+            return str(client.create_experiment(dataset, artifact_location(project, uri, dataset), tags))
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(dataset)
     if found.lifecycle_stage == "deleted":
