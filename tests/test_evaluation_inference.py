@@ -307,3 +307,18 @@ def test_void_output_counts_as_wrong() -> None:
     matrix = result.confusions[""].total()
     assert matrix[:, 5].sum() > 0
     assert result.metrics["aAcc"] == pytest.approx(100 * np.trace(matrix) / matrix.sum(), abs=1e-4)
+
+
+GOLDEN = {"000": (7.936, 7.914), "003": (7.298, 7.276), "004": (7.936, 7.914)}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_numbers_stay(name: str) -> None:
+    """mIoU and boundary mIoU of a seeded network on seeded images."""
+    rules = dataclasses.replace(protocol(**PROTOCOLS[name]), boundary_ratio=0.02)
+    found = measured(TinyNet(), MemorySplit([(83, 121), (64, 90)]), rules).metrics
+    values = (found["mIoU"], found["boundary_mIoU"])
+    message = (
+        "evaluation gives other numbers: raise engine.evaluation in params.yaml, and say so in CHANGELOG"
+    )
+    assert values == pytest.approx(GOLDEN[name], abs=0.02), message
