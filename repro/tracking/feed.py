@@ -45,7 +45,12 @@ def ensure_experiment(client: Any, project: Project, uri: str, dataset: str) -> 
 
     found = client.get_experiment_by_name(dataset)
     if found is None:
-        tags = {"mlflow.experimentKind": TRAINING, "mlflow.note.content": EXPERIMENT_NOTE.format(dataset)}
+        tags = {
+            "mlflow.experimentKind": TRAINING,
+            "mlflow.experiment.primaryMetric.name": "mIoU",
+            "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
+            "mlflow.note.content": EXPERIMENT_NOTE.format(dataset),
+        }
         try:
             return str(client.create_experiment(dataset, artifact_location(project, uri, dataset), tags))
         except MlflowException:  # another process was faster

@@ -56,6 +56,8 @@ def tags_of(record: Record) -> dict[str, str]:
         "git.commit": str(git.get("commit") or ""),
         "git.dirty": str(git.get("dirty")).lower(),
         "dvc.stage": f"experiments/{record.experiment}",
+        "mlflow.source.name": f"repro run {record.experiment}",
+        "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": str(git.get("commit") or ""),
         "mlflow.note.content": note_of(record),
     }

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from repro.params import Project
 
-CREATE_SECONDS = 180  # a fresh database takes seconds to migrate, on a loaded machine far more
+CREATE_SECONDS = 900  # seconds to migrate a fresh database, minutes on a loaded machine, and others wait too
 
 
 def tracking_uri(project: Project) -> str:
