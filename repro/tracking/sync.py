@@ -75,7 +75,14 @@ def _rebuild_file(project: Project, uri: str, progress: Callable[[str], None]) -
     if path.exists():
         os.replace(path, path.with_name(f"{path.name}.before-rebuild"))
     os.replace(new, path)
+    _forget_connections(open_client(project, uri))
     return report
+
+
+def _forget_connections(client: Any) -> None:
+    """MLflow keeps connections for the life of a process; these still lead to the replaced file."""
+    for part in (client._tracking_client, client._get_registry_client()):
+        part.store.engine.dispose()
 
 
 def _guard(report: Report, name: str, progress: Callable[[str], None], send: Callable[[], bool]) -> None:
