@@ -42,7 +42,7 @@ def blocks(seed: int, values: Sequence[int], size_HW: tuple[int, int] = (12, 16)
     """label_HW of rectangles holding every one of `values`."""
     rng = np.random.default_rng(seed)
     small = rng.permutation(np.resize(np.array(values, dtype=np.uint8), max(12, len(values))))
-    rows = np.array_split(np.resize(small, (3, -(-len(small) // 3))), size_HW[0] if False else 3)
+    rows = np.array_split(np.resize(small, (3, -(-len(small) // 3))), 3)
     label_HW = np.zeros(size_HW, dtype=np.uint8)
     for y, row in enumerate(rows):
         for x, value in enumerate(row.reshape(-1)):
