@@ -152,7 +152,7 @@ def test_inspection_names_format_network_classes_and_hash(tmp_path: Path) -> Non
     ("name", "raw", "network"),
     [
         ("vainf", net(PLUS, "mobilenetv2", 16), "DeepLabV3+ MobileNetV2"),
-        ("sssegmentation", net(S3, "resnet50", 8), "DeepLabV3 R-50, deep stem"),
+        ("sssegmentation", net(S3, "resnet18", 8), "DeepLabV3 R-18, deep stem"),
     ],
 )
 def test_networks_are_told_apart(tmp_path: Path, name: str, raw: dict[str, Any], network: str) -> None:
