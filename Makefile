@@ -47,6 +47,8 @@ check: setup ## ruff, formatting, types, generated files
 	ruff format --check .
 	mypy
 	repro sync --check
+	repro table --check
+	repro docs --check
 
 ui: setup ## MLflow's own UI on the embedded store
 	repro ui
@@ -71,4 +73,4 @@ lock: | $(UV) ## renew the lock files from pyproject.toml
 
 docs: setup ## renew generated documentation and table regions
 	repro table --write
-	python -m repro.reports.docs
+	repro docs
