@@ -99,6 +99,8 @@ def fit(task: Task) -> Outcome:
         parameters.training_mode(run.model, task.params)
         _iterate(run, stop)
         save(run)
+        if task.journal is not None:
+            task.journal.event("nondeterministic", operations=nondeterministic)
         return Outcome(
             state_dict=run.best.load(task.work) if task.params.keep == "best" else clean_state(run.model),
             iterations=run.iteration,
