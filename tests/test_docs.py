@@ -51,7 +51,9 @@ def test_commands_named_in_documents_exist(page: Path) -> None:
 def test_links_between_documents_resolve() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", _prose(page.read_text())):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+            # weights are DVC's, not git's: where they lie is known, that they are here is not
+            path = page.parent / target.replace("model.safetensors", "dvc.yaml")
+            assert path.exists(), f"{page.name}: {target}"
 
 
 def _code(text: str) -> list[str]:
