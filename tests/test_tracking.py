@@ -498,7 +498,7 @@ def test_a_champion_is_an_alias_in_the_registry(project: Project) -> None:
     champion = client.get_model_version_by_alias("deeplab-camvid", "champion")
     assert (champion.version, champion.tags["experiment"]) in [("2", "camvid_b"), (2, "camvid_b")]
     assert champion.run_id == the_run(client, "b").info.run_id
-    model = client.get_logged_model(champion.model_id)
+    model = client.get_logged_model(champion.tags["model_id"])
     assert model.name == "camvid_b"
     assert {m.key: m.value for m in model.metrics}["mIoU"] == 52.0
     with pytest.raises(CheckFailed, match="'regressed'"):

@@ -50,11 +50,13 @@ def ensure_version(client: Any, name: str, run_id: str, model_id: str, record: R
     for found in client.search_model_versions(f"name = '{name}'"):
         if found.run_id == run_id:
             return str(found.version)
+    # The version's own model_id comes back empty from MLflow 3.17's database, so it is a tag too.
+    tags = {"experiment": record.experiment, "model_sha256": record.model_sha256 or "", "model_id": model_id}
     made = client.create_model_version(
         name,
         source=client.get_logged_model(model_id).artifact_location,
         run_id=run_id,
-        tags={"experiment": record.experiment, "model_sha256": record.model_sha256 or ""},
+        tags=tags,
         description=note_of(record),
         model_id=model_id,
     )
