@@ -126,11 +126,14 @@ def test_what_does_not_fit_is_not_started(project: Project) -> None:
 
 def test_ctrl_c_stops_the_whole_fleet_cleanly(project: Project) -> None:
     path = script(project, SAVES)
+    # A shell's background job ignores Ctrl-C and its children inherit that: the test may run in one.
     code = f"""
+import signal
 import sys
 from pathlib import Path
 from repro.fleet import Fleet, Job
 from repro.params import Project
+signal.signal(signal.SIGINT, signal.default_int_handler)
 root = Path({str(project.root)!r})
 jobs = [Job(name="x", dataset="camvid", log=root / ".repro/fleet/x.log")]
 command = lambda project, name: [sys.executable, {str(path)!r}, name]
