@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import re
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -294,12 +295,21 @@ def test_weights_are_fetched_once(own_store: Path, url: str, monkeypatch: pytest
     assert next(store.stored()).sha256 == DIGEST
 
 
+def test_without_a_network_the_way_by_hand_is_named(own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody_there = store.Weights(url="http://127.0.0.1:9/resnet.pth", sha256=DIGEST, used_by="a test")
+    monkeypatch.setitem(store.KNOWN, "local", nobody_there)
+    monkeypatch.setattr("repro.checkpoints.download.ATTEMPTS", 1)
+    with pytest.raises(DownloadError) as caught:
+        store.get("local")
+    assert "repro weights add FILE --name local" in str(caught.value.hint)
+
+
 @pytest.mark.parametrize("name", store.KNOWN)
 def test_known_weights_carry_the_first_digits_of_their_hash(name: str) -> None:
     known = store.KNOWN[name]
     assert known.url.startswith("https://")
-    assert f"-{known.sha256}.pth" in known.url
-    assert len(known.sha256) == 8
+    assert f"-{known.sha256[:8]}.pth" in known.url
+    assert re.fullmatch("[0-9a-f]{8}|[0-9a-f]{64}", known.sha256)
     assert known.used_by
 
 

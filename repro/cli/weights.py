@@ -50,7 +50,7 @@ def list_(json: Json = False) -> None:
 def get(names: Annotated[list[str], typer.Argument(help="Names from `repro weights list`.")]) -> None:
     """Fetch weights into the store; a broken download goes on where it stopped, and the sha256 must be right.
 
-    Example: repro weights get torchvision/resnet50
+    Example: repro weights get torchvision_resnet50
     """
     from repro.checkpoints import store
 
@@ -70,7 +70,7 @@ def add(
 ) -> None:
     """Put a file into the store, verified: for machines without a way out.
 
-    Example: repro weights add resnet50-19c8e357.pth --name torchvision/resnet50
+    Example: repro weights add resnet50-19c8e357.pth --name torchvision_resnet50
     """
     from repro.checkpoints import store
 
