@@ -1,6 +1,8 @@
-"""The command table: one line a command, in the order in which a person meets them."""
+"""The command table: panels of the help page, each in the order in which a person meets its commands."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import typer
 
@@ -45,41 +47,53 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-app.command("new")(scaffold.new)
-app.command("docs")(docs.docs)
-app.command("doctor")(doctor.doctor)
-app.command("table")(table.table)
-app.command("list")(table.list_)
-app.command("explain")(table.explain)
-app.command("check")(check.check)
-app.command("record")(record.record)
-app.command("sync")(sync.sync)
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("benchmark")(benchmark.benchmark)
-app.command("prepare")(data.prepare)
-app.add_typer(data.app, name="data")
-app.command("cost")(cost.cost)
-app.add_typer(checkpoint.app, name="checkpoint")
-app.add_typer(weights.app, name="weights")
-app.command("lint")(lint.lint)
-app.command("import")(lint.import_)
-app.command("links")(links.links)
-app.command("score")(score.score)
-app.command("compare")(compare.compare)
-app.command("predict")(predict.predict)
-app.command("verify")(verify.verify)
-app.command("run")(run.run)
-app.command("metadata")(metadata.metadata)
-app.command("report")(report.report)
-app.command("plan")(plan.plan)
-app.command("fleet")(fleet.fleet)
-app.command("campaign")(fleet.campaign)
-app.command("show")(show.show)
-app.command("logs")(show.logs)
-app.command("gc")(show.gc)
-app.command("export")(transfer.export)
-app.command("import-run")(transfer.import_run)
-app.command("replay")(transfer.replay)
-app.command("ui")(ui.ui)
-app.command("promote")(promote.promote)
+PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
+    "Start": {"doctor": doctor.doctor, "data": data.app, "new": scaffold.new, "plan": plan.plan},
+    "Run": {
+        "run": run.run,
+        "fleet": fleet.fleet,
+        "campaign": fleet.campaign,
+        "logs": show.logs,
+        "export": transfer.export,
+        "import-run": transfer.import_run,
+        "replay": transfer.replay,
+        "gc": show.gc,
+    },
+    "Results": {
+        "list": table.list_,
+        "show": show.show,
+        "table": table.table,
+        "explain": table.explain,
+        "check": check.check,
+        "compare": compare.compare,
+        "report": report.report,
+        "ui": ui.ui,
+        "promote": promote.promote,
+        "metadata": metadata.metadata,
+    },
+    "Networks and weights": {
+        "cost": cost.cost,
+        "checkpoint": checkpoint.app,
+        "weights": weights.app,
+        "verify": verify.verify,
+        "predict": predict.predict,
+        "score": score.score,
+    },
+    "Published pages": {"lint": lint.lint, "import": lint.import_, "links": links.links},
+    "Stages and generated files (DVC, make and CI call these)": {
+        "prepare": data.prepare,
+        "train": train.train,
+        "evaluate": evaluate.evaluate,
+        "benchmark": benchmark.benchmark,
+        "record": record.record,
+        "sync": sync.sync,
+        "docs": docs.docs,
+    },
+}
+
+for panel, commands in PANELS.items():
+    for name, command in commands.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, rich_help_panel=panel)
+        else:
+            app.command(name, rich_help_panel=panel)(command)
