@@ -22,8 +22,8 @@ def benchmark(
 ) -> None:
     """Measure latency, images/s, peak memory, parameters and MACs of NAME's network; writes cost.json.
 
-    Speed does not depend on the weights, so none are needed. Where NAME was trained on this machine, speed
-    and memory of that training are told too.
+    Speed does not depend on the weights, so none are needed. Speed and memory of the training stand in the
+    record: `repro record` takes them from the training's journal.
 
     Example: repro benchmark camvid_mobilenetv2_os16
     """
@@ -44,23 +44,8 @@ def benchmark(
         device=chosen_device(device),
         seconds=seconds,
     )
-    cost |= of_training(project, experiment)
     write_json((out or project.root / experiment.folder) / "cost.json", cost)
     emit_json(cost) if json else console().print(cost_line(cost))
-
-
-def of_training(project: Project, experiment: Experiment) -> dict[str, float]:
-    """Speed and memory of the training, where its journal is still here."""
-    from repro.datasets.archive import Split
-    from repro.evaluation.benchmark import training_cost
-    from repro.records import read_journal, training_key
-
-    path = project.prepared / experiment.dataset / f"{experiment.training.split}.zip"
-    if not path.is_file() or experiment.start_from is not None:
-        return {}
-    key = training_key(experiment, Split.open(path).fingerprint)
-    entries = read_journal(project.work / key / "journal.jsonl")
-    return training_cost(entries, batch=experiment.training.batch)
 
 
 def cost_line(cost: dict[str, Any]) -> str:

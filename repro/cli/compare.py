@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from repro.cli.common import Json, console, emit_json
-from repro.cli.measure import Device
+from repro.cli.measure import Device, ProtocolName, protocol_named
 
 if TYPE_CHECKING:
     from repro.evaluation.compare import Comparison, Difference
@@ -23,6 +23,7 @@ def compare(
     a: Side,
     b: Side,
     ms_flip: Annotated[bool, typer.Option("--ms-flip", help="The multi-scale and flip results.")] = False,
+    protocol: ProtocolName = None,
     force: Annotated[bool, typer.Option("--force", help="Also under different protocols or data.")] = False,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for image | truth | A | B of the most changed images.")
@@ -34,6 +35,7 @@ def compare(
     """Compare B with A on the same images: paired bootstrap, 95 % intervals, p-values, changed images.
 
     Per-class p-values are corrected for their number (Holm). Pictures need the weights of both experiments.
+    With --protocol the results of both under one of the protocols that they list under `also:`.
 
     Example: repro compare camvid_mobilenetv2_os16 camvid_mobilenetv2_os8
     """
@@ -44,26 +46,27 @@ def compare(
     from repro.params import find_project
 
     project = find_project()
-    stored = [read_confusions(matrices(project, side)) for side in (a, b)]
+    stored = [read_confusions(matrices(project, side, protocol)) for side in (a, b)]
     found = run(stored[0], stored[1], variant="_ms_flip" if ms_flip else "", force=force)
     if pictures is not None:
-        draw(project, (a, b), found, pictures, number, device)
+        draw(project, (a, b), found, pictures, number, device, protocol)
     if json:
         emit_json(without_nan(asdict(found)))
     else:
         show(found, a, b)
 
 
-def matrices(project: Project, side: str) -> Path:
+def matrices(project: Project, side: str, protocol: str | None) -> Path:
     """The confusion.npz that `side` means."""
     path = Path(side)
     if path.suffix == ".npz":
         return path
-    if (path / "confusion.npz").is_file():
+    if protocol is None and (path / "confusion.npz").is_file():
         return path / "confusion.npz"
+    from repro.cli.evaluate import own_folder
     from repro.params import load_experiment
 
-    return project.root / load_experiment(project, side).folder / "confusion.npz"
+    return own_folder(project, load_experiment(project, side), protocol) / "confusion.npz"
 
 
 def show(found: Comparison, a: str, b: str) -> None:
@@ -92,7 +95,13 @@ def line(one: Difference) -> str:
 
 
 def draw(
-    project: Project, sides: tuple[str, str], found: Comparison, folder: Path, number: int, device: str
+    project: Project,
+    sides: tuple[str, str],
+    found: Comparison,
+    folder: Path,
+    number: int,
+    device: str,
+    protocol: str | None,
 ) -> None:
     """Predict the most changed images again with both networks and write them side by side."""
     from repro.cli.measure import chosen_device, open_split, trained_model
@@ -110,7 +119,7 @@ def draw(
     predicts = [
         predictor(
             trained_model(project.root / one.folder / "model.safetensors", one, place).eval(),
-            protocol=one.protocol,
+            protocol=one.protocol if protocol is None else protocol_named(project, protocol),
             model_params=one.model,
             device=place,
         )

@@ -34,26 +34,46 @@ def evaluate(
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Measure NAME's weights on its split, under its protocol or another one (then --out is needed).
+    """Measure NAME's weights on its split, under its protocol or another one.
 
-    Writes metrics.json, confusion.npz, confusion.csv and overlays/. On several GPUs: torchrun
-    --nproc-per-node 4 -m repro evaluate NAME; the result is the same, bit for bit.
+    A protocol listed under `also:` in NAME's params.yaml has its folder, NAME/also/PROTOCOL, and a place in
+    the record; any other one needs --out. Writes metrics.json, confusion.npz, confusion.csv and overlays/.
+    On several GPUs: torchrun --nproc-per-node 4 -m repro evaluate NAME; the same result, bit for bit.
 
     Example: repro evaluate camvid_mobilenetv2_os16
     """
-    from repro.errors import ParamsError
     from repro.params import find_project, load_experiment
 
     project = find_project()
     experiment = load_experiment(project, name)
-    if protocol not in (None, experiment.evaluation.protocol) and out is None:
-        raise ParamsError("another protocol needs a folder of its own", hint="add --out FOLDER")
     chosen = experiment.protocol if protocol is None else protocol_named(project, protocol)
-    folder = out or project.root / experiment.folder
+    folder = out or own_folder(project, experiment, protocol)
     with ranks(device) as place:
         result = evaluate_experiment(project, experiment, chosen, folder, device=place)
     if result is not None:
         report(result, experiment.evaluation.split, as_json=json)
+
+
+def own_folder(project: Project, experiment: Experiment, protocol: str | None) -> Path:
+    """Where results under `protocol` belong; ParamsError for one that the experiment does not name."""
+    from repro.errors import ParamsError
+    from repro.records.make import ALSO
+
+    folder = project.root / experiment.folder
+    if protocol in (None, experiment.evaluation.protocol):
+        return folder
+    if protocol not in experiment.also:
+        hint = "add --out FOLDER, or list it under `also:` in the experiment's params.yaml"
+        raise ParamsError("another protocol needs a folder of its own", hint=hint)
+    return folder / ALSO / protocol
+
+
+def evaluate_all(project: Project, experiment: Experiment, *, device: str) -> None:
+    """Evaluate under the experiment's protocol and every further one, each in its own folder."""
+    protocols = {experiment.evaluation.protocol: experiment.protocol, **experiment.also}
+    for name, protocol in protocols.items():
+        folder = own_folder(project, experiment, name)
+        evaluate_experiment(project, experiment, protocol, folder, device=device)
 
 
 def evaluate_experiment(

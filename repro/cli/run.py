@@ -116,7 +116,7 @@ def run_stages(project: Project, experiment: Experiment, device: str, *, bench_s
         prepare_dataset(experiment.dataset, project.data / experiment.dataset, prepared, experiment.facts)
     train.train_experiment(project, experiment, ranks=ranks)
     place = str(ranks.device)
-    evaluate.evaluate_experiment(project, experiment, experiment.protocol, folder, device=place)
+    evaluate.evaluate_all(project, experiment, device=place)
     classes = num_classes(experiment, experiment.protocol)
     cost = measure(
         build(experiment.model, num_classes=classes),

@@ -15,6 +15,7 @@ from repro.cli.common import Json, Name, console, emit_json
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
     from repro.records import Record
+    from repro.records.record import Measured
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -67,6 +68,7 @@ def sections(project: Project, experiment: Experiment, found: Record | None) -> 
     return {
         experiment.name: about(experiment, found),
         "result": result(found),
+        **others(found),
         "cost": {k: _short(v) for k, v in found.cost.items() if not isinstance(v, dict)} if found else {},
         "training": training(project, experiment),
         "parameters": params,
@@ -85,13 +87,24 @@ def about(experiment: Experiment, found: Record | None) -> dict[str, str]:
     return facts | ({"note": experiment.note} if experiment.note else {})
 
 
-def result(found: Record | None) -> dict[str, str]:
-    if found is None:
-        return {}
+def numbers(found: Record | Measured) -> dict[str, str]:
+    """Metric -> value, with its interval where there is one."""
     facts = {}
     for metric, value in found.metrics.items():
         low_high = found.intervals.get(metric)
         facts[metric] = f"{value:.2f}" + (f"  ({low_high[0]:.2f} to {low_high[1]:.2f})" if low_high else "")
+    return facts
+
+
+def others(found: Record | None) -> dict[str, dict[str, str]]:
+    """The further protocols, each a section."""
+    return {f"result, protocol {name}": numbers(one) for name, one in (found.also if found else {}).items()}
+
+
+def result(found: Record | None) -> dict[str, str]:
+    if found is None:
+        return {}
+    facts = numbers(found)
     wanted = found.expectation
     if wanted:
         facts["expected"] = f"{wanted.metric} {wanted.value:g} ± {wanted.band:g}: {wanted.source}"

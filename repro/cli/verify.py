@@ -27,19 +27,23 @@ def verify(
     sha256: Annotated[str | None, typer.Option(help="What the file must be (8 digits or more).")] = None,
     device: Device = "auto",
     fresh: Annotated[bool, typer.Option("--fresh", help="Evaluate again, whatever is kept.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File for the same as JSON, also when it differs.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Evaluate the weights that NAME's published row links and compare with the row, within ±0.05.
 
     The file comes from the store (`repro weights`) or its link, is converted strictly, and the result is kept
     by content: the same file, network, protocol and data are evaluated once. Exit code 1 with a list of what
-    may differ when the number is another one.
+    may differ when the number is another one. In a pipeline: dvc repro experiments/NAME/dvc.yaml:released
 
     Example: repro verify loveda_r18_os8
     """
     from repro.errors import CheckFailed
     from repro.evaluation import released
     from repro.params import find_project, load_experiment
+    from repro.records import write_json
 
     project = find_project()
     experiment = load_experiment(project, name)
@@ -51,8 +55,11 @@ def verify(
     found = released.check(metrics, row.metrics)
     verdict = released.verdict(found)
     reasons = explain(experiment, row, split, metrics, place)
+    told = document(experiment, row, digest, metrics, found, verdict, reasons)
+    if out is not None:
+        write_json(out, told)
     if json:
-        emit_json(document(experiment, row, digest, metrics, found, verdict, reasons))
+        emit_json(told)
     else:
         console().print(f"{experiment.name}, row {row.id}: {verdict}", markup=False)
         for one in found:
@@ -74,20 +81,50 @@ def row_of(experiment: Experiment, weights: Path | None) -> Row:
 def fetch(row: Row, weights: Path | None, sha256: str | None) -> tuple[Path, str]:
     """The file of weights and its sha256, from `weights`, the store or the row's link."""
     from repro.checkpoints import store
-    from repro.checkpoints.download import download, verify
-    from repro.evaluation.released import direct, hash_in_name
+    from repro.evaluation.released import hash_in_name
 
     if weights is not None:
-        return weights, verify(weights, sha256, what=weights)
-    path = store.path_of(f"released/{row.id}")
+        return weights, checked(weights, sha256)
+    url, name = row.links["model"], f"released/{row.id}"
+    path = store.path_of(name)
     note = path.with_name(path.name + ".sha256")
-    wanted = sha256 or (note.read_text().strip() if note.is_file() else hash_in_name(row.links["model"]))
-    if path.is_file():
-        return path, verify(path, wanted, what=path)
-    console(stderr=True).print(f"fetching {row.links['model']}", markup=False)
-    digest = download(direct(row.links["model"]), path, sha256=wanted)
-    note.write_text(digest + "\n")
-    return path, digest
+    wanted = sha256 or (note.read_text().strip() if note.is_file() else hash_in_name(url))
+    if not path.is_file():
+        console(stderr=True).print(f"fetching {url}", markup=False)
+        note.write_text(downloaded(url, path, wanted, name) + "\n")
+    return path, checked(path, wanted)
+
+
+def checked(file: Path, wanted: str | None) -> str:
+    """The sha256 of `file`, which must begin with `wanted`; the file is left alone."""
+    from repro.checkpoints.foreign import sha256_of
+    from repro.errors import CheckpointError, DownloadError
+
+    if not file.is_file():
+        raise CheckpointError("no such file", where=file)
+    found = sha256_of(file)
+    if wanted is not None and not (len(wanted) >= 8 and found.startswith(wanted.lower())):
+        raise DownloadError(f"the file has another sha256: {found}", where=file, allowed=wanted)
+    return found
+
+
+def downloaded(url: str, path: Path, wanted: str | None, name: str) -> str:
+    """Fetch a row's weights to `path` in the store; the sha256. A web page instead of a file is an error."""
+    from repro.checkpoints.download import download
+    from repro.errors import DownloadError
+    from repro.evaluation.released import direct
+
+    by_hand = f"fetch it in a browser, then `repro weights add FILE --name {name}`"
+    try:
+        found = download(direct(url), path, sha256=wanted)
+    except DownloadError as error:
+        hint = f"{error.hint}; or {by_hand}" if error.hint else by_hand
+        raise DownloadError(error.what, where=url, allowed=error.allowed, hint=hint) from None
+    with path.open("rb") as file:
+        if file.read(64).lstrip().startswith(b"<"):
+            path.unlink()
+            raise DownloadError("the server sent a web page, not the file", where=url, hint=by_hand)
+    return found
 
 
 def kept_or_measured(
@@ -192,5 +229,5 @@ def document(
         "verdict": verdict,
         "checked": [asdict(one) for one in found],
         "metrics": metrics,
-        "may_differ": reasons,
+        "may_differ": [] if verdict == "reproduced" else reasons,
     }

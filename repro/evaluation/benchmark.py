@@ -10,7 +10,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,23 +58,6 @@ def benchmark(
         "peak_memory_MiB": peak_memory(device),
         "runs": len(waited),
         "device": device_identity(device),
-    }
-
-
-def training_cost(entries: Sequence[Mapping[str, Any]], *, batch: int) -> dict[str, float]:
-    """Speed and memory of a training from its journal: medians over its lines, {} without any.
-
-    Iterations/s is the "Speed" column of page 003, the memory the "Mem" column of page 004.
-    """
-    lines = [entry["values"] for entry in entries if entry.get("kind") == "metrics"]
-    speeds = [one["system/images_per_s"] for one in lines if "system/images_per_s" in one]
-    if not speeds:
-        return {}
-    images = float(np.median(speeds))
-    return {
-        "train_images_per_s": round(images, 3),
-        "train_iterations_per_s": round(images / batch, 4),
-        "train_memory_MiB": round(max(one.get("system/memory_MiB", 0.0) for one in lines), 1),
     }
 
 

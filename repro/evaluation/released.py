@@ -14,6 +14,8 @@ from repro.params.protocol import Protocol
 from repro.published import Row
 
 TOLERANCE = 0.05  # percent points: half of the last digit that page 000 prints
+# Rows whose link leads to the file of another row (the page repeats it; each row's remarks say so).
+BORROWED = frozenset({"000-02", "000-04", "000-05", "004-04", "004-05", "004-06"})
 METRICS = ("mIoU", "mIoU_ms_flip", "aAcc", "mAcc", "fwIoU")
 
 
@@ -27,22 +29,31 @@ class Checked:
     good: bool
 
 
+def own_weights(names: Sequence[str], rows: Mapping[str, Row]) -> Row | None:
+    """The first of the rows `names` that links weights of its own; None when there is none."""
+    known = (rows[name] for name in names if name in rows and name not in BORROWED)
+    return next((row for row in known if "model" in row.links), None)
+
+
 def released_row(experiment: Experiment, rows: Mapping[str, Row]) -> Row:
-    """The first of the experiment's rows that links weights; ParamsError when none does."""
-    for name in experiment.rows:
-        if name in rows and "model" in rows[name].links:
-            return rows[name]
+    """The first of the experiment's rows that links weights of its own; ParamsError when none does."""
+    row = own_weights(experiment.rows, rows)
+    if row is not None:
+        return row
     where = f"{experiment.folder}/params.yaml"
     raise ParamsError(
         f"no published weights for '{experiment.name}'",
         where=where,
-        allowed="an experiment with a row that links weights (`repro list --json` shows the rows)",
+        allowed="an experiment with a row that links its own weights (`repro list --json` shows the rows)",
         hint="--weights FILE checks a file that you have",
     )
 
 
 def direct(url: str) -> str:
-    """A link to the file itself: Dropbox shows a page unless asked for the download."""
+    """A link to the file itself: Dropbox and Google Drive show a page unless asked for the download."""
+    drive = re.match(r"https://drive\.google\.com/file/d/([\w-]+)", url)
+    if drive:
+        return f"https://drive.usercontent.google.com/download?id={drive.group(1)}&export=download&confirm=t"
     return url.replace("?dl=0", "?dl=1")
 
 

@@ -7,7 +7,7 @@ hold what is shared. The merge is per key, deep, and the experiment wins.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class Experiment:
     training: TrainingParams
     evaluation: Evaluation
     protocol: Protocol
+    also: Mapping[str, Protocol] = field(default_factory=dict)  # further protocols, each measured on its own
     facts: DatasetFacts
     engine: Engine
 
@@ -109,9 +110,20 @@ def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: P
         "name": name,
         "facts": _block(root, "datasets", own["dataset"]),
         "protocol": _block(root, "protocols", evaluation.protocol),
+        "also": {name: _block(root, "protocols", name) for name in _also(own, evaluation.protocol, where)},
         "engine": root.get("engine", {}),
     }
     return parse(Experiment, merged, where)
+
+
+def _also(own: Mapping[str, Any], protocol: str, where: Path) -> list[str]:
+    """Names of the further protocols; beside `evaluation`, not in it, so that adding one re-runs nothing."""
+    names = own.get("also", [])
+    wrong = not isinstance(names, list) or protocol in names or len(set(map(str, names))) < len(names)
+    if wrong:
+        allowed = f"a list of other keys of `protocols:` than '{protocol}', each once"
+        raise ParamsError(f"key 'also': got {names!r}", where=where, allowed=allowed)
+    return [str(name) for name in names]
 
 
 def deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from repro.errors import RecordError
-from repro.params import Experiment, Project, to_plain
+from repro.params import Experiment, Project, Protocol, to_plain
 from repro.published import Row, rows
 from repro.records.files import run_key, sha256_file
 from repro.records.journal import read_journal
 from repro.records.provenance import collect, lock_hashes
-from repro.records.record import Expected, Record
+from repro.records.record import Expected, Measured, Record
 from repro.records.verdict import Kind, Verdict, default_band, seed_band, verdict
 
+ALSO = "also"  # folder of an experiment with a folder for every further protocol
 QUIRK = "_page"  # mIoU_page: what the page computed, where that differs from the metric's definition
 
 
@@ -46,10 +48,11 @@ def make_record(
     folder = project.root / experiment.folder
     found = read_metrics(folder / "metrics.json")
     weights = folder / "model.safetensors"
+    journal = read_journal(project.work / key / "journal.jsonl")
     provenance = collect(project.root, device=device)
     provenance |= {
         "locks": lock_hashes(project.root, experiment.name),
-        "training": training_provenance(project.work / key / "journal.jsonl"),
+        "training": training_provenance(journal),
     }
     published, notes = published_metrics(experiment)
     expectation = expected(experiment, kind, published)
@@ -68,7 +71,8 @@ def make_record(
         per_class=found["IoU"],
         protocol=to_plain(experiment.protocol),
         protocol_hash=str(found["protocol"]),
-        cost=_read(folder / "cost.json") if (folder / "cost.json").is_file() else {},
+        also={name: measured_under(folder / ALSO / name, one) for name, one in experiment.also.items()},
+        cost=inference_cost(folder / "cost.json") | training_cost(journal, batch=experiment.training.batch),
         published=published,
         expectation=expectation,
         verdict=judge(measured, expectation, kind, doubts(experiment, found)),
@@ -93,10 +97,45 @@ def among_seeds(record: Record, others: Iterable[Record]) -> Record:
     return replace(record, verdict=again, notes=(*record.notes, note))
 
 
-def training_provenance(journal: Path) -> dict[str, Any]:
+def training_provenance(journal: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Where and with what a training ran: the last `provenance` line of its journal, {} without one."""
-    found = [entry for entry in read_journal(journal) if entry["kind"] == "provenance"]
+    found = [entry for entry in journal if entry["kind"] == "provenance"]
     return dict(found[-1]["found"]) if found else {}
+
+
+def training_cost(journal: Sequence[Mapping[str, Any]], *, batch: int) -> dict[str, float]:
+    """Speed (median over the journal's lines) and peak memory of a training, {} without any line.
+
+    Iterations/s is the "speed" column of page 003, the memory the "Mem" column of page 004.
+    """
+    lines = [entry["values"] for entry in journal if entry["kind"] == "metrics"]
+    speeds = [one["system/images_per_s"] for one in lines if "system/images_per_s" in one]
+    if not speeds:
+        return {}
+    images = float(median(speeds))
+    return {
+        "train_images_per_s": round(images, 3),
+        "train_iterations_per_s": round(images / batch, 4),
+        "train_memory_MiB": round(max(one.get("system/memory_MiB", 0.0) for one in lines), 1),
+    }
+
+
+def inference_cost(path: Path) -> dict[str, Any]:
+    """cost.json of the benchmark, {} where none was run."""
+    return _read(path) if path.is_file() else {}
+
+
+def measured_under(folder: Path, protocol: Protocol) -> Measured:
+    """What `repro evaluate NAME --protocol P` wrote for one of the further protocols."""
+    found = read_metrics(folder / "metrics.json")
+    return Measured(
+        n_images=int(found["n_images"]),
+        metrics=plain_metrics(found),
+        intervals=intervals(found),
+        per_class=found["IoU"],
+        protocol=to_plain(protocol),
+        protocol_hash=str(found["protocol"]),
+    )
 
 
 def published_metrics(experiment: Experiment) -> tuple[dict[str, float], tuple[str, ...]]:

@@ -34,7 +34,7 @@ ENVIRONMENT = (
 # What the pipeline itself writes: it differs from HEAD in every `dvc repro` and says nothing of the code.
 WRITTEN = (
     *("reports/**", "README.md", "dvc.lock", "experiments/*/dvc.lock", "experiments/*/*.json"),
-    *("experiments/*/*.csv", "experiments/*/overlays/**"),
+    *("experiments/*/*.csv", "experiments/*/overlays/**", "experiments/*/also/**"),
 )
 _SECRET = re.compile(r"(?i)(token|secret|passw(or)?d|api[-_]?key|credential)")
 

@@ -31,6 +31,18 @@ class Expected:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The same weights on the same split under another protocol; units as in Record."""
+
+    n_images: int
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    per_class: Mapping[str, float | None]
+    protocol: Mapping[str, Any]
+    protocol_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """One result. Metrics, intervals and per_class are percent; cost is what cost.json holds."""
 
@@ -47,6 +59,7 @@ class Record:
     per_class: Mapping[str, float | None]  # class -> IoU; None: the class is not in the split
     protocol: Mapping[str, Any]
     protocol_hash: str
+    also: Mapping[str, Measured] = field(default_factory=dict)  # further protocol -> what it gave
     cost: Mapping[str, Any]
     published: Mapping[str, float]  # metric -> value of the row
     expectation: Expected | None
@@ -66,7 +79,8 @@ class Record:
     @property
     def family_key(self) -> str:
         """Equal for experiments that differ in their seed alone."""
-        same = {k: v for k, v in self.params.items() if k not in ("name", "seed", "note", "expect", "rows")}
+        own = ("name", "seed", "note", "expect", "rows", "also")
+        same = {k: v for k, v in self.params.items() if k not in own}
         return sha256_text(canonical({**same, "kind": self.kind}))[:16]
 
 

@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from repro.records import Record
+from repro.records.record import Measured
 
 NO_VALUE = ""
 
@@ -24,7 +25,7 @@ def difference(measured: float | None, published: float | None) -> str:
     return f"{measured - published:+.2f}"
 
 
-def interval(record: Record, metric: str = "mIoU") -> str:
+def interval(record: Record | Measured, metric: str = "mIoU") -> str:
     """95 % bootstrap interval over images."""
     low_high = record.intervals.get(metric)
     return NO_VALUE if low_high is None else f"{low_high[0]:.2f}–{low_high[1]:.2f}"

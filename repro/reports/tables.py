@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from repro.published import Row, load_page
 from repro.records import Record
 from repro.records.make import QUIRK
+from repro.records.record import Measured
 from repro.reports import cells
 from repro.reports.gate import finding
 from repro.reports.grid import Grid
@@ -31,6 +32,7 @@ COLUMNS = (
     "latency p50 (ms)",
     "memory (MiB)",
     "protocol",
+    "other protocols",
     "links",
 )
 MACS_NOTE = "GMACs: multiply-accumulates of the convolutions of one forward pass at the size given"
@@ -148,7 +150,14 @@ def _measured(
         "latency p50 (ms)": devices.mark("" if latency is None else f"{latency:.1f}", device),
         "memory (MiB)": devices.mark("" if memory is None else f"{memory:.0f}", device),
         "protocol": protocols.mark(record.protocol_hash[:8], protocol_text(record)),
+        "other protocols": " · ".join(other_protocol(record, one, protocols) for one in record.also.values()),
     }
+
+
+def other_protocol(record: Record, one: Measured, protocols: cells.Footnotes) -> str:
+    """mIoU and interval of the same weights under a further protocol, which its footnote describes."""
+    cell = " ".join([cells.percent(one.metrics.get("mIoU")), cells.interval(one)]).strip()
+    return protocols.mark(cell, protocol_text(record, one))
 
 
 def _judged(results: Results, record: Record, row: Row | None) -> dict[str, str]:
@@ -164,13 +173,14 @@ def _judged(results: Results, record: Record, row: Row | None) -> dict[str, str]
     }
 
 
-def protocol_text(record: Record) -> str:
+def protocol_text(record: Record, further: Measured | None = None) -> str:
     """What a reader must know to compare: split, images, whole or tiles, scales, flip, quirks of the page."""
-    protocol = record.protocol
+    measured = further or record
+    protocol = measured.protocol
     scales = protocol.get("scales") or ()
     parts = {
         f"{record.dataset} {record.split}": True,
-        f"{record.n_images} images": True,
+        f"{measured.n_images} images": True,
         str(protocol.get("mode")): protocol.get("mode"),
         f"tiles {cells.size_text(protocol.get('crop') or 0)}": protocol.get("crop"),
         f"fitted into {cells.size_text(protocol.get('base') or 0)}": protocol.get("base"),
