@@ -18,13 +18,12 @@ from PIL import Image
 
 from repro.checkpoints import convert_back, load_model, save_model
 from repro.cli.app import app
-from repro.cli.benchmark import of_training
 from repro.cli.common import guarded
 from repro.datasets.archive import Split
 from repro.evaluation.overlays import evenly
+from repro.evaluation.released import direct, hash_in_name
 from repro.models import build
 from repro.params import find_project, load_experiment
-from repro.records import Journal, training_key
 from tests import datasets_kit
 
 SIZE = (40, 56)
@@ -223,16 +222,29 @@ def test_benchmark(project: Path, run: Run) -> None:
     assert cost["peak_memory_MiB"] > 50
 
 
-def test_benchmark_tells_the_cost_of_training(project: Path) -> None:
-    experiment = load_experiment(find_project(project), "camvid_a")
-    assert of_training(find_project(project), experiment) == {}
-    key = training_key(experiment, Split.open(project / "prepared/camvid/train.zip").fingerprint)
-    with Journal(project / ".repro" / "work" / key / "journal.jsonl") as journal:
-        for step, speed in enumerate((3.0, 5.0, 4.0)):
-            journal.metrics({"train/loss": 1.0}, step=step)
-            journal.metrics({"system/images_per_s": speed, "system/memory_MiB": 700.0 + step}, step=step)
-    cost = of_training(find_project(project), experiment)
-    assert cost == {"train_images_per_s": 4.0, "train_iterations_per_s": 2.0, "train_memory_MiB": 702.0}
+def test_further_protocols_end_in_the_record(project: Path, run: Run) -> None:
+    """`also: [tiles]`: a folder, a place in the record, `repro show`, the table, and `repro compare`."""
+    for name in ("camvid_a", "camvid_b"):
+        path = project / "experiments" / name / "params.yaml"
+        write(path, yaml.safe_load(path.read_text()) | {"also": ["tiles"]})
+        assert run("evaluate", name)[0] == 0
+        assert run("evaluate", name, "--protocol", "tiles")[0] == 0
+    folder = project / "experiments/camvid_a"
+    main, tiles = metrics_of(folder), metrics_of(folder / "also/tiles")
+    assert main["protocol"] != tiles["protocol"]
+    assert run("record", "camvid_a", "--no-mirror")[0] == 0
+    record = json.loads((project / "reports/rows/camvid_a.json").read_text())
+    assert record["metrics"]["mIoU"] == main["mIoU"]
+    assert record["also"]["tiles"]["metrics"]["mIoU"] == tiles["mIoU"]
+    assert record["also"]["tiles"]["intervals"]["mIoU"] == [tiles["mIoU_low"], tiles["mIoU_high"]]
+    _, shown, _ = run("show", "camvid_a")
+    assert "result, protocol tiles" in shown
+    assert f"{tiles['mIoU']:.2f}  ({tiles['mIoU_low']:.2f} to {tiles['mIoU_high']:.2f})" in shown
+    _, table, _ = run("table", "--dataset", "camvid")
+    assert f"{tiles['mIoU']:.2f} {tiles['mIoU_low']:.2f}–{tiles['mIoU_high']:.2f} (2)" in table
+    assert "(2) protocol: camvid test, 3 images, slide, tiles 32x32" in table
+    _, out, _ = run("compare", "camvid_a", "camvid_b", "--protocol", "tiles", "--json")
+    assert json.loads(out)["mIoU"]["a"] == pytest.approx(tiles["mIoU"], abs=1e-4)
 
 
 def predictions(project: Path, folder: str, *, colour: bool = False) -> Path:
@@ -435,6 +447,55 @@ def sha256(path: Path) -> str:
     import hashlib
 
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_verify_leaves_the_users_file_alone(project: Path, run: Run) -> None:
+    file = released(project, "000-01")
+    run("verify", "camvid_a", "--weights", file, "--sha256", "0" * 64)
+    assert file.is_file()
+    code, _, err = run("verify", "camvid_a", "--weights", project / "no.pth")
+    assert code == 2
+    assert "no such file" in err
+
+
+def test_verify_writes_what_it_found_also_when_it_differs(project: Path, run: Run) -> None:
+    file = released(project, "000-01")
+    code, out, _ = run("verify", "camvid_a", "--weights", file, "--out", "released.json", "--json")
+    assert code == 1
+    told = json.loads((project / "released.json").read_text())
+    assert told == json.loads(out)
+    assert (told["verdict"], told["row"], told["weights_sha256"]) == ("differs", "000-01", sha256(file))
+    assert any("cityscapes/val" in line for line in told["may_differ"])
+
+
+def test_verify_does_not_take_a_web_page_for_weights(
+    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that answers with a log-in page leaves nothing in the store, and the way by hand is named."""
+    monkeypatch.setenv("REPRO_HOME", str(project / "home"))
+    released(project, "000-01")
+
+    def fetch(url: str, path: Path, *, sha256: str | None) -> str:
+        assert url.endswith("?dl=1")
+        path.parent.mkdir(parents=True)
+        path.write_text("\n<!DOCTYPE html>")
+        return "0" * 64
+
+    monkeypatch.setattr("repro.checkpoints.download.download", fetch)
+    code, _, err = run("verify", "camvid_a")
+    assert code == 2
+    assert "a web page" in err
+    assert "repro weights add FILE --name released/000-01" in err
+    assert not list((project / "home").rglob("*000-01*"))
+
+
+def test_links_to_the_file_itself() -> None:
+    page = "https://drive.google.com/file/d/1t7TC8mxQa-F_b/view?usp=sharing"
+    assert "download?id=1t7TC8mxQa-F_b&export=download" in direct(page)
+    assert direct("https://www.dropbox.com/s/x/a.pth?dl=0") == "https://www.dropbox.com/s/x/a.pth?dl=1"
+    assert direct("https://example.org/a-1234abcd.pth") == "https://example.org/a-1234abcd.pth"
+    assert hash_in_name("https://example.org/a-1234abcd.pth") == "1234abcd"
+    assert hash_in_name("https://example.org/a_train.pth") is None
 
 
 def test_verify_needs_a_row_with_weights(project: Path, run: Run) -> None:

@@ -140,3 +140,23 @@ def test_broken_yaml_names_the_file(project: Project, text: str) -> None:
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ParamsError, match=r"params\.yaml"):
         load_experiment(project, "tiny_resnet18_os16")
+
+
+def test_further_protocols_are_resolved() -> None:
+    root = ROOT | {"protocols": {"whole": {"mode": "whole"}, "flipped": {"mode": "whole", "flip": True}}}
+    found = resolve("x", OWN | {"also": ["flipped"]}, root, HERE)
+    assert list(found.also) == ["flipped"]
+    assert found.also["flipped"].flip
+    assert resolve("x", OWN, root, HERE).also == {}
+
+
+@pytest.mark.parametrize("also", ["flipped", ["whole"], ["flipped", "flipped"], {"flipped": 1}])
+def test_further_protocols_are_a_list_of_others(also: object) -> None:
+    root = ROOT | {"protocols": {"whole": {"mode": "whole"}, "flipped": {"mode": "whole", "flip": True}}}
+    with pytest.raises(ParamsError, match="key 'also'"):
+        resolve("x", OWN | {"also": also}, root, HERE)
+
+
+def test_an_unknown_further_protocol_gets_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'whole'"):
+        resolve("x", OWN | {"also": ["whol"]}, ROOT, HERE)

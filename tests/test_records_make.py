@@ -12,7 +12,7 @@ import pytest
 
 from repro.errors import RecordError
 from repro.params import Expectation, Experiment, Project, load_experiment
-from repro.records import among_seeds, make_record, run_key, training_key
+from repro.records import Journal, among_seeds, from_json, make_record, run_key, to_json, training_key
 from repro.records.make import expected, intervals, plain_metrics
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +80,43 @@ def test_verdicts_of_records(project: Project, changes: dict[str, Any], verdict:
     record = made(project, **changes)
     assert record.verdict == verdict
     assert bool(record.notes) == (verdict == "incomparable")
+
+
+def test_further_protocols_have_their_place_in_the_record(project: Project) -> None:
+    """`also: [page003_321]`: another hash, other numbers, and the same family of seeds."""
+    before = made(project)
+    own = project.experiments / NAME / "params.yaml"
+    own.write_text(own.read_text() + "also: [whole]\n")
+    folder = project.experiments / NAME / "also" / "whole"
+    folder.mkdir(parents=True)
+    with pytest.raises(RecordError, match="nothing was measured"):
+        made(project)
+    other = METRICS | {"mIoU": 47.0, "mIoU_low": 46.0, "mIoU_high": 48.0, "protocol": "ba9876543210"}
+    (folder / "metrics.json").write_text(json.dumps(other))
+    record = made(project)
+    assert record.metrics == before.metrics
+    assert record.also["whole"].metrics == {"mIoU": 47.0, "aAcc": 81.2}
+    assert record.also["whole"].intervals == {"mIoU": (46.0, 48.0)}
+    assert record.also["whole"].protocol_hash == "ba9876543210"
+    assert record.also["whole"].protocol["mode"] == "whole"
+    assert record.family_key == before.family_key
+    assert from_json(to_json(record), "test") == replace(record, content_hash=to_json(record)["content_hash"])
+
+
+def test_speed_and_memory_of_the_training_come_from_its_journal(project: Project) -> None:
+    """The record is made last, so they are there whatever order benchmark and train ran in."""
+    assert "train_images_per_s" not in made(project).cost
+    with Journal(project.work / "k" / "journal.jsonl") as journal:
+        for step, speed in enumerate((90.0, 45.0, 135.0)):
+            journal.metrics({"train/loss": 1.0}, step=step)
+            journal.metrics({"system/images_per_s": speed, "system/memory_MiB": 700.0 + step}, step=step)
+    assert made(project).cost == {
+        "params_M": 2.99,
+        "device": {"type": "cpu"},
+        "train_images_per_s": 90.0,
+        "train_iterations_per_s": 2.0,  # batch 45
+        "train_memory_MiB": 702.0,
+    }
 
 
 def test_a_page_is_held_against_its_own_way_of_counting(project: Project) -> None:

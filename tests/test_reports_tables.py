@@ -146,6 +146,18 @@ def test_published_beside_measured() -> None:
     assert ours.notes[1] == "(a) device: NVIDIA H200, torch 2.15.0, fp32, batch 1"
 
 
+def test_page_004s_memory_is_that_of_training() -> None:
+    """GiB of the training's device; the memory of one inference is no answer to that column."""
+    page = load_page("004")
+    table = page.tables[0]
+    place = [column.field for column in table.columns].index("mem_GB")
+    for cost, text in ((COST, ""), (COST | {"train_memory_MiB": 2048.0}, "2.00 (Test CPU, 2 threads")):
+        known = results(a_record("x", "004-01", cost=cost))
+        shown = cut(layouts.table_text(known, page, table, Values.measured).split("\n")[2])
+        assert shown[place][: len(text)] == text
+        assert bool(shown[place]) == bool(text)
+
+
 def test_seeds_and_the_pages_own_formula_have_columns() -> None:
     seeds = [a_record(f"camvid_s{i}", row=None, metrics={"mIoU": 50.0 + i}) for i in range(3)]
     (own,) = tables.dataset_tables(results(*seeds), "camvid")[1:]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from repro.errors import ParamsError, UnknownNameError
+from repro.evaluation import released
 from repro.params import Project
+from repro.published import rows
 from repro.scaffold import drift, new_experiment, sync, write_atomic
 
 ROOT = Path(__file__).parents[1]
+BORROWED_REMARK = re.compile(r"links? (is the|are cop)|links are copies")
 
 
 @pytest.fixture
@@ -47,6 +51,52 @@ def test_record_stage_depends_on_its_rows_alone(project: Project) -> None:
         {"repro/published/page-001.json": ["rows.001-06"]},
         {"repro/published/page-003.json": ["rows.003-028"]},
     ]
+
+
+def test_further_protocols_are_a_stage_and_a_dependency_of_the_record(project: Project) -> None:
+    copy = with_templates(project, "also: [page003_321]\n")
+    stages = yaml.safe_load(copy)["stages"]
+    assert list(stages) == ["train", "evaluate", "benchmark", "also"]
+    assert stages["also"]["do"]["cmd"] == "repro evaluate . --protocol ${item}"
+    deps = root_stages(project)["experiments/tiny_r18_os16"]["deps"]
+    assert "experiments/tiny_r18_os16/also/page003_321/metrics.json" in deps  # type: ignore[operator]
+
+
+def test_released_weights_are_a_stage_that_nothing_needs(project: Project) -> None:
+    """Row 004-01 links its own weights; 004-05 repeats the link of 004-01."""
+    stages = yaml.safe_load(with_templates(project, "rows: ['004-01']\n"))["stages"]
+    assert list(stages) == ["train", "evaluate", "benchmark", "released"]
+    assert stages["released"]["params"][-1] == {"../../repro/published/page-004.json": ["rows.004-01"]}
+    made = {out for stage in stages.values() for out in _files(stage.get("metrics", []))}
+    needed = {dep for stage in stages.values() for dep in stage["deps"]}
+    assert "released.json" in made - needed
+    assert "released" not in str(root_stages(project))
+    assert "released" not in yaml.safe_load(with_templates(project, "rows: ['004-05']\n"))["stages"]
+
+
+def _files(outs: list[dict[str, object]]) -> list[str]:
+    return [name for out in outs for name in out]
+
+
+def with_templates(project: Project, more: str) -> str:
+    """The dvc.yaml of the tiny experiment with `more` in its params.yaml, from this project's templates."""
+    for name in ("pipeline", "also", "released"):
+        path = f"experiments/{name}.yaml"
+        (project.root / path).write_text((ROOT / path).read_text())
+    folder = project.experiments / "tiny_r18_os16"
+    (folder / "params.yaml").write_text(f"dataset: tiny\n{more}")
+    sync(project)
+    return (folder / "dvc.yaml").read_text()
+
+
+def test_a_link_is_borrowed_where_the_page_says_so() -> None:
+    """Rows whose remarks say that the link is another row's, and no other row with a link."""
+    told = {
+        row.id
+        for row in rows().values()
+        if "model" in row.links and any(BORROWED_REMARK.search(remark) for remark in row.remarks)
+    }
+    assert told == released.BORROWED
 
 
 def test_new_copies_with_comments_and_adds_the_stage(project: Project) -> None:

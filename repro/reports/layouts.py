@@ -82,20 +82,28 @@ def _measured_cell(column: Column, record: Record | None, ours: Mapping[str, str
     value = measured_value(record, column.field) if record else None
     if record is None or value is None:
         return ""
-    device = device_text(record.cost) if column.field in ("time_ms", "fps") else ""
+    device = measured_on(record, column.field)
     return column.show(value) + (f" ({device})" if device else "")
 
 
 def measured_value(record: Record, field: str) -> float | None:
-    """A metric in percent, or a cost in the page's unit; None for what we measure in another way.
-
-    The pages' memory is that of training on several GPUs: memory of one inference is no answer to it.
-    """
+    """A metric in percent, or a cost in the page's unit; None for what was not measured."""
+    if field == "mem_GB":  # the pages' memory is that of training, on each GPU
+        memory = record.cost.get("train_memory_MiB")
+        return None if memory is None else float(memory) / 1024
     metrics = record.metrics  # a page's table shows what the page's own formula gives
     found = (
         record.cost.get(_COST[field]) if field in _COST else metrics.get(field + QUIRK, metrics.get(field))
     )
     return None if found is None else float(found)
+
+
+def measured_on(record: Record, field: str) -> str:
+    """The device that a cost holds for; nothing for what every device gives."""
+    trained = (record.provenance.get("training") or {}).get("device")
+    if field == "mem_GB" and trained:
+        return device_text({"device": trained})
+    return device_text(record.cost) if field in ("time_ms", "fps", "mem_GB") else ""
 
 
 def _both(column: Column, cell: str, measured: str) -> str:
