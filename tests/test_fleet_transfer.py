@@ -24,6 +24,7 @@ from repro.fleet.replay import compare_metrics, first_divergence, replay
 from repro.fleet.workspace import garbage, remove, size_of
 from repro.params import Project, load_experiment, to_plain
 from repro.records import Journal, read_record, sha256_file, source_diff, write_record
+from repro.records.record import Measured
 from repro.tracking import Mirror, Run
 from tests.tracking_kit import add_record
 
@@ -86,6 +87,24 @@ def test_a_run_arrives_as_it_left(project: Project, tmp_path: Path) -> None:
     assert not (home.root / ".repro" / "import" / NAME).exists()
 
 
+def test_results_under_further_protocols_travel_too(project: Project, tmp_path: Path) -> None:
+    folder = project.experiments / NAME / "also" / "page000"
+    (folder / "overlays").mkdir(parents=True)
+    for name in ("metrics.json", "confusion.npz", "overlays/0.png"):
+        (folder / name).write_bytes(name.encode())
+    path = project.rows / f"{NAME}.json"
+    record = read_record(path)
+    under = Measured(
+        n_images=1, metrics={"mIoU": 1.0}, intervals={}, per_class={}, protocol={}, protocol_hash="ab"
+    )
+    write_record(path, replace(record, also={"page000": under}))
+    bundle = export_run(project, NAME, tmp_path / "run.zip")
+    home = checkout(tmp_path / "home")
+    import_run(home, bundle.path)
+    assert outputs(home) == outputs(project)
+    assert any("also/page000/overlays/0.png" in name for name in outputs(home))
+
+
 def test_a_second_import_replaces_everything(project: Project, tmp_path: Path) -> None:
     bundle = export_run(project, NAME, tmp_path / "run.zip")
     home = checkout(tmp_path / "home")
@@ -134,7 +153,11 @@ def test_a_cut_off_file_is_found(project: Project, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "member",
-    ["../evil", "/etc/passwd", "overlays/../../x.png", "params.yaml", "overlays/a/b.png", "dvc.yaml"],
+    [
+        *("../evil", "/etc/passwd", "overlays/../../x.png", "params.yaml", "overlays/a/b.png", "dvc.yaml"),
+        *("also/../metrics.json", "also/x/../../metrics.json", "also/x/dvc.yaml", "also/metrics.json"),
+        *("also/x/journal.jsonl", "also/x/overlays/../a.png"),
+    ],
 )
 def test_members_cannot_leave_the_folder(project: Project, tmp_path: Path, member: str) -> None:
     assert not allowed(member)

@@ -19,6 +19,7 @@ from typing import Any
 from repro.errors import RecordError, ReproError, UnknownNameError
 from repro.params import Project, experiment_names, load_experiment, to_plain
 from repro.records import Record, from_json, read_record, write_bytes
+from repro.records.make import ALSO
 
 MANIFEST = "manifest.json"
 RECORD = "record.json"
@@ -62,6 +63,8 @@ def _sources(project: Project, record: Record) -> Iterator[tuple[str, Path]]:
     yield RECORD, project.rows / f"{record.experiment}.json"
     yield from ((name, folder / name) for name in OUTPUTS if (folder / name).is_file())
     yield from ((f"overlays/{path.name}", path) for path in sorted((folder / "overlays").glob("*.png")))
+    further = (path for protocol in record.also for path in sorted((folder / ALSO / protocol).rglob("*")))
+    yield from ((path.relative_to(folder).as_posix(), path) for path in further if path.is_file())
     journal = project.work / record.run_key / JOURNAL
     if journal.is_file():
         yield JOURNAL, journal
@@ -96,8 +99,11 @@ def _check_members(archive: zipfile.ZipFile, hashes: Mapping[str, str], path: Pa
 def allowed(member: str) -> bool:
     """Whether a member is an output of a stage, and nothing that leaves the experiment's folder."""
     parts = PurePosixPath(member).parts
-    picture = len(parts) == 2 and parts[0] == "overlays" and parts[1].endswith(".png")
-    return member in (*OUTPUTS, RECORD, JOURNAL) or (picture and "\\" not in member)
+    further = len(parts) > 2 and parts[0] == ALSO and parts[1] != ".."  # as above, a folder each
+    inner = parts[2:] if further else parts
+    picture = len(inner) == 2 and inner[0] == "overlays" and inner[1].endswith(".png")
+    known = "/".join(inner) in (*OUTPUTS, *(() if further else (RECORD, JOURNAL)))
+    return (known or picture) and "\\" not in member
 
 
 def _check_experiment(project: Project, record: Record, path: Path) -> None:
@@ -144,9 +150,10 @@ def import_run(project: Project, path: Path) -> Record:
 
 def _place(project: Project, record: Record, unpacked: Path, folder: Path) -> None:
     """By renames on one disk; the record, which says that all is there, comes last."""
-    if (unpacked / "overlays").is_dir():
-        shutil.rmtree(folder / "overlays", ignore_errors=True)
-        (unpacked / "overlays").replace(folder / "overlays")
+    for name in ("overlays", ALSO):
+        if (unpacked / name).is_dir():
+            shutil.rmtree(folder / name, ignore_errors=True)
+            (unpacked / name).replace(folder / name)
     for name in OUTPUTS:
         if (unpacked / name).is_file():
             (unpacked / name).replace(folder / name)
