@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from repro.cli.fleet import parse_duration
-from repro.errors import ParamsError, UnknownNameError
-from repro.fleet import Fleet, Job, LocalLauncher, SlurmLauncher, choose, estimate, plan, speed_of
+from repro.cli.how import parse_duration
+from repro.errors import ParamsError, ReproError, UnknownNameError
+from repro.fleet import Fleet, Job, LocalLauncher, SlurmLauncher, choose, estimate, plan, speeds
 from repro.fleet.run import experiment_command
-from repro.params import Project, load_experiment
+from repro.fleet.slurm import parse_options
+from repro.params import Experiment, Project, load_experiment, to_plain
 from repro.records import Journal
 from repro.tracking.run import start_fields
+from tests import slurm_kit
 from tests.tracking_kit import a_project, a_run
 
 ROOT = Path(__file__).parents[1]
@@ -201,12 +207,12 @@ def test_patterns_choose_experiments() -> None:
 
 def test_the_cheapest_come_first_and_the_budget_holds() -> None:
     names = ["camvid_dense30k36_os16_321_x320", "camvid_dense30k36_os16_321_x32_b45"]
-    fitting, left = plan(REAL, names, speed=100.0, again=True)
+    fitting, left = plan(REAL, names, speed=lambda one: 100.0, again=True)
     assert [one.name for one in fitting] == names[::-1]
     assert left == []
     first, second = fitting
     assert second.samples > 5 * first.samples
-    some, rest = plan(REAL, names, speed=100.0, budget=first.seconds * 1.5, again=True)
+    some, rest = plan(REAL, names, speed=lambda one: 100.0, budget=first.seconds * 1.5, again=True)
     assert ([one.name for one in some], [one.name for one in rest]) == ([names[1]], [names[0]])
 
 
@@ -218,27 +224,44 @@ def test_the_estimate_of_row_003_028_is_its_arithmetic() -> None:
     assert found.gflop / found.samples == pytest.approx(3 * 10, rel=0.25)
 
 
-def test_speed_is_measured_from_finished_trainings(project: Project) -> None:
-    assert speed_of(project, "cpu") == pytest.approx(95.0 * (os.cpu_count() or 1))
-    experiment = load_experiment(REAL, "synthetic_mobilenetv2_os16")
-    from dataclasses import replace
-
-    from repro.params import to_plain
-
-    run = replace(a_run(), params=to_plain(experiment))
-    path = project.work / "k" / "journal.jsonl"
+def training_of(project: Project, experiment: Experiment, *, iterations: int, seconds: float) -> None:
+    """A journal of an experiment, ended by a signal."""
+    run = replace(a_run(), name=experiment.name, params=to_plain(experiment))
+    path = project.work / experiment.name / "journal.jsonl"
     with Journal(path) as journal:
         journal.event("run", **start_fields(run))
         journal.event("provenance", found={"device": {"type": "cpu"}})
-        journal.metrics({"train/loss": 1.0}, step=0)
-        journal.metrics({"train/loss": 1.0}, step=100)
+        for step in (0, iterations):
+            journal.metrics({"train/loss": 1.0}, step=step)
+        journal.event("end", status="KILLED", error="")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines[-1]["at"] = lines[-2]["at"] + 50.0
+    lines[3]["at"] = lines[2]["at"] + seconds
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    whole = estimate(experiment, speed=1.0)
-    expected = whole.seconds / whole.samples * experiment.training.batch * 100 / 50.0
-    assert speed_of(project, "cpu") == pytest.approx(expected)
-    assert speed_of(project, "cuda:0") == 3000.0
+
+
+def test_speed_is_that_of_trainings_with_the_same_backbone(project: Project) -> None:
+    mobile = load_experiment(REAL, "synthetic_mobilenetv2_os16")
+    dense = load_experiment(REAL, "camvid_dense30k36_os16_321_x32_b45")
+    training_of(project, mobile, iterations=100, seconds=50.0)
+    whole = estimate(mobile, speed=1.0)
+    measured = whole.seconds / whole.samples * mobile.training.batch * 100 / 50.0
+    assert speeds(project, "cpu")(mobile) == pytest.approx(measured)
+    assert speeds(project, "cpu")(dense) == pytest.approx(95.0 * (os.cpu_count() or 1))
+    assert speeds(project, "cuda:0")(mobile) == 3000.0
+
+
+def test_what_a_stopped_training_has_behind_it_is_not_paid_again(tmp_path: Path) -> None:
+    project = a_project(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    names = ["camvid_dense30k36_os16_321_x32_b32", "camvid_dense30k36_os16_321_x32_b45"]
+    for name in names:
+        shutil.copytree(REAL.experiments / name, project.experiments / name)
+    (fresh, dear), _ = plan(project, names, speed=lambda one: 100.0)
+    assert [fresh.name, dear.name] == names
+    experiment = load_experiment(project, names[1])
+    training_of(project, experiment, iterations=1600, seconds=1.0)  # of 3,200
+    (first, _), _ = plan(project, names, speed=lambda one: 100.0)
+    assert (first.name, first.done, first.seconds) == (names[1], 0.5, pytest.approx(dear.seconds / 2))
 
 
 @pytest.mark.parametrize(
@@ -256,15 +279,88 @@ def test_what_is_no_duration(text: str) -> None:
 
 # --- SLURM --------------------------------------------------------------------------------------------------
 
+NODE = """
+import os, sys, time
+from pathlib import Path
+name = sys.argv[1]
+print("job", os.environ.get("SLURM_JOB_ID"))
+if name == "crashes" and not Path("seen").exists():
+    Path("seen").touch()
+    os.kill(os.getppid(), 9)  # what SLURM started, not the command: no exit status ever comes
+sys.exit(3 if name == "fails" else 0)
+"""
 
-def test_slurm_through_submitit(project: Project) -> None:
-    """submitit's local executor stands for a cluster; a real slurmctld is used where one answers."""
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bool]:
+    """Whether a real slurmctld and slurmd run here for these tests; they are started where installed."""
+    if not slurm_kit.installed():
+        yield False
+        return
+    with (
+        slurm_kit.slurm(tmp_path_factory.mktemp("slurm")) as variables,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield True
+
+
+@pytest.fixture
+def slurm(cluster: bool) -> SlurmLauncher:
+    if cluster:
+        return SlurmLauncher(options={"partition": "test", "time": 5})
     submitit = pytest.importorskip("submitit", reason="NO SUBMITIT: the SLURM launcher was not tried")
-    if shutil.which("sbatch"):
-        launcher = SlurmLauncher()
-    else:
-        launcher = SlurmLauncher(executor=lambda folder: submitit.LocalExecutor(folder=folder))
-    text = "import sys; from pathlib import Path; Path(sys.argv[1]).touch(); sys.exit(sys.argv[1] == 'bad')"
-    done = fleet(project, jobs_of(project, "good", "bad"), text, slots=2, launcher=launcher).run()
-    assert [(job.name, job.state) for job in done] == [("good", "done"), ("bad", "failed")]
-    assert (project.root / "good").exists()
+    warnings.warn(UserWarning("NO SLURM HERE: submitit's local executor stands for it"), stacklevel=1)
+    return SlurmLauncher(executor=lambda folder: submitit.LocalExecutor(folder=folder))
+
+
+@pytest.mark.filterwarnings("default:NO SLURM HERE")
+def test_slurm_runs_jobs_and_keeps_their_logs(project: Project, slurm: SlurmLauncher, cluster: bool) -> None:
+    jobs = jobs_of(project, "good", "fails", "crashes")
+    done = fleet(project, jobs, NODE, slots=2, launcher=slurm, is_here=False).run()
+    found = [(job.name, job.state, job.attempts, job.code) for job in done]
+    assert found == [("good", "done", 1, 0), ("fails", "failed", 2, 3), ("crashes", "done", 2, 0)]
+    assert re.fullmatch(r"job \d+\n" if cluster else r"job None\n", jobs[0].log.read_text())
+
+
+@pytest.mark.filterwarnings("default:NO SLURM HERE")
+def test_slurm_jobs_are_stopped_so_that_they_save_once(project: Project, slurm: SlurmLauncher) -> None:
+    """One SIGINT, whatever SLURM tracks processes by: a training ends unsaved at the second."""
+    text = """
+import signal, sys, time
+from pathlib import Path
+got = []
+signal.signal(signal.SIGINT, lambda *_: got.append(1))
+Path("started").touch()
+until = time.monotonic() + 60
+while not got and time.monotonic() < until:
+    time.sleep(0.05)
+time.sleep(2)
+Path("saved").write_text(str(len(got)))
+sys.exit(130)
+"""
+    jobs = jobs_of(project, "x", "waiting", seconds=1.0)
+    made = fleet(project, jobs, text, budget=15.0, slots=1, launcher=slurm, is_here=False)
+    assert [job.state for job in made.run()] == ["stopped", "left out"]
+    assert (project.root / "saved").read_text() == "1"
+
+
+def test_what_sbatch_refuses_is_said(
+    project: Project, cluster: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if not cluster:
+        pytest.skip("NO SLURM HERE: what sbatch refuses was not tried")
+    launcher = SlurmLauncher(options={"partition": "nowhere"})
+    with pytest.raises(ReproError, match="sbatch refused"):
+        fleet(project, jobs_of(project, "x"), "", launcher=launcher).run()
+    assert "invalid partition" in capfd.readouterr().err
+    with pytest.raises(ParamsError, match="color"):
+        fleet(project, jobs_of(project, "x"), "", launcher=SlurmLauncher(options={"color": 1})).run()
+
+
+@pytest.mark.parametrize("setting", ["partition", "=3", "time="])
+def test_what_is_no_setting_for_sbatch(setting: str) -> None:
+    assert parse_options(["partition=gpu", "gpus_per_node=1"]) == {"partition": "gpu", "gpus_per_node": 1}
+    with pytest.raises(ParamsError, match="KEY=VALUE"):
+        parse_options([setting])

@@ -40,6 +40,7 @@ from tests.tracking_kit import (
     free_port,
     journal_of,
     postgres,
+    postgres_tool,
     server,
     shown,
     the_run,
@@ -506,7 +507,7 @@ def test_a_champion_is_an_alias_in_the_registry(project: Project) -> None:
 
 
 DRIVERS = [name for name in ("psycopg", "psycopg2") if importlib.util.find_spec(name)]
-POSTGRES = shutil.which("initdb") and shutil.which("postgres") and DRIVERS
+POSTGRES = postgres_tool("initdb") and postgres_tool("postgres") and DRIVERS
 
 
 @pytest.mark.skipif(not POSTGRES, reason="NO POSTGRES: the server or its driver is missing, it was not tried")
@@ -514,7 +515,7 @@ def test_postgres_by_its_address_alone(tmp_path: Path, monkeypatch: pytest.Monke
     with postgres(tmp_path) as address:
         project = a_project(tmp_path / "here")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        train(project, live=False)
+        assert train(project).drain(400)  # followed live, into a database that was empty
         add_record(project, "camvid_r18_os16", key=KEY)
         _synced(project, KEY)
         (found,) = read_runs(project)

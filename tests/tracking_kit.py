@@ -25,6 +25,7 @@ import requests
 from repro.params import Project
 from repro.records import Expected, Journal, Record, read_journal, write_record
 from repro.tracking import Mirror, Run
+from tests.reports_kit import a_record
 
 Points = Counter[tuple[str, int, float]]
 KEY = "0123456789abcdef"
@@ -118,27 +119,15 @@ def add_record(project: Project, name: str, *, key: str, seed: int = 0, mIoU: fl
     folder.mkdir(exist_ok=True)
     (folder / "curve.csv").write_text("step,loss,lr,val_mIoU\n0,1.0,0.1,\n1,0.5,0.1,40.5\n")
     (folder / "confusion.csv").write_text("actual,predicted,count\nroad,road,9\nroad,sky,1\nsky,sky,5\n")
-    record = Record(
-        experiment=name,
-        rows=("003-028",),
-        kind="trained",
-        dataset="camvid",
-        dataset_fingerprint="ab" * 32,
-        split="test",
-        n_images=233,
+    record = a_record(
+        name,
         metrics={"mIoU": mIoU, "aAcc": 81.25},
-        intervals={"mIoU": (48.9, 51.7)},
         per_class={"road": 90.0, "sky; (cloudy)": 88.125, "train": None},
-        protocol={"mode": "whole"},
-        protocol_hash="0123456789ab",
         cost={"latency_ms_p50": 31.5, "device": {"type": "cpu"}},
         published={"mIoU": 50.0},
         expectation=Expected(metric="mIoU", value=50.0, band=0.8, source="row 003-028"),
-        verdict="reproduced",
-        model_sha256=None,
         params={"seed": seed, "model": {"family": "deeplabv2", "backbone": "densenet", "output_stride": 16}},
         run_key=key,
-        provenance={"at": "2026-11-20T05:00:00Z", "git": {"commit": "c" * 40, "dirty": False}},
     )
     return write_record(project.rows / f"{name}.json", record)
 
@@ -246,9 +235,17 @@ def end(mirror: Mirror) -> None:
         mirror.follower.wait()
 
 
+def postgres_tool(name: str) -> str | None:
+    """Path of a program of PostgreSQL's server; Debian keeps them off the PATH."""
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return shutil.which(name) or next((str(p / name) for p in places if (p / name).is_file()), None)
+
+
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """Address of a fresh PostgreSQL on a free loopback port, run by the user `postgres` where we are root."""
+    initdb, serve = postgres_tool("initdb"), postgres_tool("postgres")
+    assert initdb and serve
     port, home = free_port(), folder / "pg"
     home.mkdir()
     as_user: dict[str, Any] = {}
@@ -258,18 +255,17 @@ def postgres(folder: Path) -> Iterator[str]:
             if parent.stat().st_uid == 0 and str(parent).startswith(tempfile.gettempdir() + "/"):
                 parent.chmod(parent.stat().st_mode | 0o011)
         as_user = {"user": "postgres", "cwd": home}
-    command = ["initdb", "-D", str(home / "data"), "-U", "repro", "-A", "trust", "--no-sync"]
+    command = [initdb, "-D", str(home / "data"), "-U", "repro", "-A", "trust", "--no-sync"]
     subprocess.run(command, check=True, capture_output=True, **as_user)
     options = ["-D", str(home / "data"), "-p", str(port), "-h", "127.0.0.1", "-k", str(home), "-F"]
-    process = subprocess.Popen(
-        ["postgres", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **as_user
-    )
+    with (folder / "pg.log").open("wb") as log:
+        process = subprocess.Popen([serve, *options], stdout=log, stderr=log, **as_user)
     try:
         _until_it_listens(port)
         driver = "psycopg" if importlib.util.find_spec("psycopg") else "psycopg2"
         yield f"postgresql+{driver}://repro@127.0.0.1:{port}/postgres"
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # its fast shutdown; SIGTERM would wait for pooled connections
         process.wait()
 
 

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.common import Names, console
-from repro.cli.fleet import Budget, Gpus, Jobs, LauncherName, run_names
+from repro.cli.fleet import run_names
+from repro.cli.how import How, with_how
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
 
 
+@with_how
 def run(
+    how: How,
     names: Names = None,
     all_: Annotated[bool, typer.Option("--all", help="Every experiment.")] = False,
     smoke: Annotated[
@@ -24,10 +27,6 @@ def run(
     ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="So many seeds, each an experiment NAME_seedK.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda; without DVC and for --smoke.")] = "auto",
-    jobs: Jobs = 0,
-    gpus: Gpus = "",
-    budget: Budget = None,
-    launcher: LauncherName = "local",
 ) -> None:
     """Prepare, train, evaluate, benchmark and record NAME...; finished stages are not run again.
 
@@ -41,10 +40,10 @@ def run(
     project = find_project()
     chosen = experiment_names(project) if all_ else list(names or ())
     patterns = any(mark in name for name in chosen for mark in "*?[")
-    if not smoke and (patterns or jobs or gpus or budget or launcher != "local"):
+    if not smoke and (patterns or how.is_asked_for):
         from repro.fleet import choose
 
-        return run_names(project, choose(project, chosen), jobs, gpus, budget, launcher)
+        return run_names(project, choose(project, chosen), how)
     if not chosen:
         raise ParamsError(
             "nothing to run", allowed="experiment names, or --all", hint="`repro list` shows all"

@@ -1,12 +1,12 @@
 """Many experiments on one machine or a cluster: cheapest first, within a budget, on every GPU."""
 
-from repro.fleet.estimate import Estimate, estimate, speed_of
-from repro.fleet.launch import LAUNCHERS, Handle, Launcher, LocalLauncher, SlurmLauncher
+from repro.fleet.estimate import Estimate, estimate, speeds
+from repro.fleet.launch import Handle, Launcher, LocalLauncher
 from repro.fleet.plan import choose, plan
 from repro.fleet.run import Fleet, Job
+from repro.fleet.slurm import SlurmLauncher
 
 __all__ = [
-    "LAUNCHERS",
     "Estimate",
     "Fleet",
     "Handle",
@@ -17,5 +17,5 @@ __all__ = [
     "choose",
     "estimate",
     "plan",
-    "speed_of",
+    "speeds",
 ]

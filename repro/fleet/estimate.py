@@ -1,21 +1,25 @@
 """How long an experiment will take: its arithmetic, divided by what this machine was seen to do.
 
 Work is counted in GFLOP: 2 per multiply-accumulate, and a training sample costs three forward passes (one
-forward, two backward). The speed is measured from finished trainings in `.repro/work`; without one, a
-cautious figure stands in for it.
+forward, two backward). The speed is that of finished trainings in `.repro/work` with the same backbone (a
+MobileNet's depthwise convolutions reach a quarter of a DenseNet's GFLOP/s); without one, a cautious figure
+stands in for it. What a stopped training has behind it is not counted again.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from repro.params import Experiment, ModelParams, Project, parse
+from repro.params import Experiment, ModelParams, Project, parse, to_plain
 from repro.records import read_journal
+from repro.tracking import read_state
 from repro.training.schedule import length
 
 # GFLOP/s of a whole training step in fp32. CPU: 95 a core, from a DenseNet of page 003 at 321x321 (10 GFLOP
@@ -27,23 +31,28 @@ FORWARD_PASSES = 3  # of a training sample
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What an experiment costs: images seen in training, GFLOP in all, seconds at the given speed."""
+    """What an experiment costs: images seen in training, GFLOP in all, seconds that are left at `speed`."""
 
     name: str
     samples: int
     gflop: float
     seconds: float
+    speed: float  # GFLOP/s in fp32
+    done: float = 0.0  # share of the training that is behind it, 0 to 1
 
 
-def estimate(experiment: Experiment, *, speed: float) -> Estimate:
+def estimate(experiment: Experiment, *, speed: float, done_iterations: int = 0) -> Estimate:
     """The cost of training `experiment`; `speed` is GFLOP/s in fp32."""
     params = experiment.training
     iterations = length(params, images=experiment.facts.splits[params.split]).iterations
     samples = iterations * params.batch
     macs = _gmacs(experiment.model, experiment.facts.classes, experiment.augmentation.crop)
     gflop = 2 * macs * FORWARD_PASSES * samples
-    seconds = gflop / (speed * gain(params.precision))
-    return Estimate(name=experiment.name, samples=samples, gflop=gflop, seconds=seconds)
+    done = min(done_iterations / iterations, 1.0)
+    seconds = (1 - done) * gflop / (speed * gain(params.precision))
+    return Estimate(
+        name=experiment.name, samples=samples, gflop=gflop, seconds=seconds, speed=speed, done=done
+    )
 
 
 @cache
@@ -59,23 +68,42 @@ def gain(precision: str) -> float:
     return 1.0 if precision == "fp32" else BF16_GAIN
 
 
-def speed_of(project: Project, device: str) -> float:
-    """GFLOP/s in fp32 that trainings on `device` ("cpu", "cuda") reached here; a default without any."""
-    seen = [speed for path in project.work.glob("*/journal.jsonl") if (speed := _measured(path, device))]
-    if seen:
-        return median(seen)
-    return GPU_SPEED if device.startswith("cuda") else CPU_CORE_SPEED * (os.cpu_count() or 1)
+def speeds(project: Project, device: str) -> Callable[[Experiment], float]:
+    """GFLOP/s in fp32 for each experiment, from trainings on `device` ("cpu", "cuda") that were made here."""
+    seen: dict[str, list[float]] = defaultdict(list)
+    for path in project.work.glob("*/journal.jsonl"):
+        measured = _measured(read_journal(path), device)
+        if measured:
+            seen[measured[0]].append(measured[1])
+    default = GPU_SPEED if device.startswith("cuda") else CPU_CORE_SPEED * (os.cpu_count() or 1)
+    return lambda experiment: median(seen.get(experiment.model.backbone, [default]))
 
 
-def _measured(path: Path, device: str) -> float | None:
-    """GFLOP/s of one journal between its first and last metrics; None when it cannot be told."""
-    entries = read_journal(path)
+def progress(project: Project) -> Callable[[Experiment], int]:
+    """Iterations that a training with an experiment's parameters has behind it, 0 without one."""
+    states = [read_state(path) for path in project.work.glob("*/journal.jsonl")]
+    held = {state.run.name: state for state in states if state and state.status in ("KILLED", "FAILED")}
+
+    def done(experiment: Experiment) -> int:
+        state = held.get(experiment.name)
+        return state.steps if state and state.run.params == _as_json(experiment) else 0
+
+    return done
+
+
+def _as_json(experiment: Experiment) -> Any:
+    """The parameters as a journal has them: tuples are lists."""
+    return json.loads(json.dumps(to_plain(experiment)))
+
+
+def _measured(entries: list[dict[str, Any]], device: str) -> tuple[str, float] | None:
+    """(backbone, GFLOP/s) of one journal between its first and last metrics; None when it cannot be told."""
     runs = [entry for entry in entries if entry["kind"] == "run"]
     metrics = [entry for entry in entries if entry["kind"] == "metrics" and "train/loss" in entry["values"]]
     if len(runs) != 1 or len(metrics) < 2 or _device(entries) != device.partition(":")[0]:
         return None
-    seconds = float(metrics[-1]["at"]) - float(metrics[0]["at"])
-    return _work(runs[0]["run"]["params"], metrics) / max(seconds, 1e-9)
+    params, seconds = runs[0]["run"]["params"], float(metrics[-1]["at"]) - float(metrics[0]["at"])
+    return params["model"]["backbone"], _work(params, metrics) / max(seconds, 1e-9)
 
 
 def _device(entries: list[dict[str, Any]]) -> str | None:

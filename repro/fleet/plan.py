@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
 from repro.errors import UnknownNameError
-from repro.fleet.estimate import Estimate, estimate
-from repro.params import Project, experiment_name, experiment_names, load_experiment
+from repro.fleet.estimate import Estimate, estimate, progress
+from repro.params import Experiment, Project, experiment_name, experiment_names, load_experiment
 
 
 def choose(project: Project, patterns: Sequence[str]) -> list[str]:
@@ -26,7 +26,7 @@ def plan(
     project: Project,
     names: Sequence[str],
     *,
-    speed: float,
+    speed: Callable[[Experiment], float],
     budget: float | None = None,
     jobs: int = 1,
     again: bool = False,
@@ -36,8 +36,9 @@ def plan(
     Experiments that have a record are left out unless `again`.
     """
     left = [name for name in names if again or not (project.rows / f"{name}.json").is_file()]
+    done, experiments = progress(project), [load_experiment(project, name) for name in left]
     costs = sorted(
-        (estimate(load_experiment(project, name), speed=speed) for name in left),
+        (estimate(one, speed=speed(one), done_iterations=done(one)) for one in experiments),
         key=lambda one: (one.seconds, one.name),
     )
     if budget is None:

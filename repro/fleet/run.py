@@ -50,6 +50,7 @@ class Fleet:
     gpus: Sequence[str] = ()
     budget: float | None = None
     launcher: Launcher = field(default_factory=LocalLauncher)
+    is_here: bool = True  # the places share the cores of this machine
     command: Callable[[Project, str], list[str]] = field(default_factory=lambda: experiment_command)
     shown: Callable[[Sequence[Job]], None] = lambda jobs: None
     began: float = field(default_factory=time.monotonic)
@@ -61,7 +62,7 @@ class Fleet:
             while self._step():
                 self.shown(self.jobs)
                 time.sleep(POLL_SECONDS)
-        except KeyboardInterrupt:
+        except BaseException:  # Ctrl-C, or a launcher that can start nothing: nobody is left behind
             self._stop()
             self.shown(self.jobs)
             raise
@@ -115,7 +116,7 @@ class Fleet:
         """A GPU for the job, or its share of the processor."""
         if self.gpus and job.slot is not None:
             return {"CUDA_VISIBLE_DEVICES": self.gpus[job.slot % len(self.gpus)]}
-        if self.slots > 1 and "OMP_NUM_THREADS" not in os.environ:
+        if self.is_here and self.slots > 1 and "OMP_NUM_THREADS" not in os.environ:
             return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.slots))}
         return {}
 
