@@ -202,8 +202,8 @@ def committed(project: Project) -> Project:
     """The checkout in git, its run made by code that was edited after the commit."""
     (project.root / ".gitignore").write_text(".repro/\ndata\nprepared\nmodel.safetensors\n")
     (project.root / "code.txt").write_text("first\n")
-    (project.root / "prepared").mkdir()
-    (project.root / "prepared" / "split.zip").write_text("data")
+    (project.prepared / "camvid").mkdir(parents=True)
+    (project.prepared / "camvid" / "split.zip").write_text("data")
     _git(project.root, "init", "-q")
     _git(project.root, "add", ".")
     _git(project.root, "commit", "-qm", "first")
@@ -223,7 +223,7 @@ def test_a_replay_runs_the_recorded_code_on_the_same_data(committed: Project) ->
     (committed.root / "code.txt").write_text("third\n")  # edited since: the replay must not see it
 
     def run(tree: Path, arguments: Sequence[str]) -> None:
-        code, data = (tree / "code.txt").read_text(), (tree / "prepared" / "split.zip").read_text()
+        code, data = (tree / "code.txt").read_text(), (tree / "prepared/camvid/split.zip").read_text()
         seen.append((arguments[0], code, data))
         folder = tree / "experiments" / NAME
         assert not (folder / "metrics.json").exists()
@@ -249,6 +249,14 @@ def finish_journal(project: Project, losses: Sequence[float]) -> None:
     with Journal(project.work / KEY / "journal.jsonl") as journal:
         for step, loss in enumerate(losses):
             journal.metrics({"train/loss": loss}, step=step)
+
+
+def test_a_replay_prepares_data_that_is_not_prepared_here(committed: Project) -> None:
+    shutil.rmtree(committed.prepared)
+    seen: list[Sequence[str]] = []
+    replay(committed, NAME, run=lambda tree, arguments: seen.append(arguments))
+    assert seen == [["prepare", "camvid"], ["train", NAME], ["evaluate", NAME]]
+    assert not committed.prepared.exists()
 
 
 def test_uncommitted_code_without_its_difference_is_refused(committed: Project) -> None:

@@ -21,7 +21,6 @@ from repro.params import Project
 from repro.records import Record, read_journal, read_record, sha256_file
 
 Outcome = Literal["bit-equal", "inside tolerance", "different", "missing"]
-STAGES = ("train", "evaluate")
 DIFF = "source.diff"
 
 
@@ -45,12 +44,20 @@ def replay(
     record = read_record(project.rows / f"{name}.json")
     tree = worktree(project, record)
     try:
-        for stage in STAGES:
-            say(f"{stage} at {str(record.provenance['git']['commit'])[:12]}")
-            (run or run_stage)(tree, [stage, name])
+        for stage in stages(record, tree):
+            say(f"repro {' '.join(stage)} in {tree.relative_to(project.root)}")
+            (run or run_stage)(tree, stage)
         return list(compare(project, record, tree))
     finally:
         _git(project.root, "worktree", "remove", "--force", str(tree))
+
+
+def stages(record: Record, tree: Path) -> Iterator[list[str]]:
+    """Arguments of repro, in order; the data is prepared where that was not done here."""
+    if not (tree / "prepared" / record.dataset).is_dir():
+        yield ["prepare", record.dataset]
+    yield ["train", record.experiment]
+    yield ["evaluate", record.experiment]
 
 
 def worktree(project: Project, record: Record) -> Path:
@@ -82,15 +89,11 @@ def _apply(project: Project, record: Record, tree: Path, wanted: str) -> None:
 
 
 def link(source: Path, target: Path) -> None:
-    """Data of this checkout in the worktree; tracked placeholders there make room."""
-    if not source.exists():
-        return
-    if target.is_dir() and not target.is_symlink():
-        for entry in source.iterdir():
-            if not (target / entry.name).exists():
-                (target / entry.name).symlink_to(entry.resolve())
-        return
-    target.symlink_to(source.resolve())
+    """Data of this checkout in the worktree, entry by entry: what is missing can be made there alone."""
+    target.mkdir(exist_ok=True)
+    for entry in source.iterdir() if source.is_dir() else ():
+        if not (target / entry.name).exists():
+            (target / entry.name).symlink_to(entry.resolve())
 
 
 def forget_results(folder: Path) -> None:
