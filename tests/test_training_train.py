@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 import torch
 
-from repro.cli import run as run_command
-from repro.cli.smoke import NOTE, own_params, shared_params, smoke_project
+from repro.cli.run import each
+from repro.cli.seeds import seed_family
+from repro.cli.smoke import NOTE, own_params, representatives, run_smoke, shared_params, smoke_project, traits
 from repro.cli.train import train_experiment
 from repro.errors import CheckpointError, StorageError
 from repro.params import Experiment, Project, experiment_names, load_experiment
@@ -180,18 +181,77 @@ def test_validation_loss_is_the_mean_cross_entropy(small: Small) -> None:
 def test_smoke_runs_every_stage_and_marks_it(tmp_path: Path, root: Path) -> None:
     (tmp_path / "experiments").mkdir()
     experiment = load_experiment(Project(root), NAME)
-    run_command.run_smoke(Project(tmp_path), experiment, "cpu")
+    run_smoke(Project(tmp_path), experiment, "cpu")
     home = tmp_path / ".repro" / "smoke" / NAME
     assert NOTE in (home / "SMOKE.txt").read_text()
     assert NOTE in (home / "experiments" / NAME / "params.yaml").read_text()
     made = {path.name for path in (home / "experiments" / NAME).iterdir()}
     assert made >= {"model.safetensors", "curve.csv", "metrics.json", "confusion.npz", "cost.json"}
     record = json.loads((home / "reports" / "rows" / f"{NAME}.json").read_text())
-    assert record["verdict"] in ("unmeasured", "incomparable")
+    assert (record["kind"], record["verdict"]) == ("smoke", "incomparable")
     assert NOTE in json.dumps(record)
-    assert [path.name for path in tmp_path.iterdir()] == ["experiments", ".repro"] or not any(
-        (tmp_path / name).exists() for name in ("reports", "prepared", "data")
+    assert (
+        f"{record['metrics']['mIoU']:.2f} (smoke run)"
+        in (home / "reports" / "tables" / "camvid.md").read_text()
     )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".repro", "experiments"]
+    assert not list((tmp_path / "experiments").iterdir())
+
+
+def test_smoke_trains_first_what_an_experiment_starts_from(tmp_path: Path, root: Path) -> None:
+    """And runs the protocols listed under `also`; nothing big stays behind when it is one of many."""
+    base = load_experiment(Project(root), NAME)
+    (tmp_path / "experiments" / NAME).mkdir(parents=True)
+    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    own = (root / "experiments" / NAME / "params.yaml").read_text()
+    (tmp_path / "experiments" / NAME / "params.yaml").write_text(own)
+    small = load_experiment(Project(tmp_path), NAME)
+    second = replace(small, name="second", start_from=NAME, also={"more": base.protocol})
+    run_smoke(Project(tmp_path), second, "cpu")
+    folder = tmp_path / ".repro" / "smoke" / "second" / "experiments"
+    assert (folder / NAME / "model.safetensors").is_file()
+    assert not (folder / NAME / "metrics.json").exists()
+    assert (folder / "second" / "also" / "smoke_more" / "metrics.json").is_file()
+    run_smoke(Project(tmp_path), small, "cpu", keep=False)
+    assert not (tmp_path / ".repro" / "smoke" / NAME).exists()
+
+
+def test_smoke_without_names_shows_every_page_family_and_data_set(root: Path) -> None:
+    """What CI runs: far fewer than all, and nothing that the pages have is missing."""
+    every = [load_experiment(Project(root), name) for name in experiment_names(Project(root))]
+    chosen = representatives(every)
+    assert len(chosen) < 20
+    shown = {(row[:3], e.model.family, e.model.backbone == "densenet") for e in chosen for row in e.rows}
+    assert shown == {
+        (row[:3], e.model.family, e.model.backbone == "densenet") for e in every for row in e.rows
+    }
+    assert {e.dataset for e in chosen} == {e.dataset for e in every}
+    assert {e.start_from is None for e in chosen} == {True, False}
+    assert {trait for e in chosen for trait in traits(e)} == {trait for e in every for trait in traits(e)}
+
+
+def test_many_go_on_after_one_that_failed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from repro.errors import CheckFailed
+
+    first = load_experiment(Project(root), NAME)
+    done: list[str] = []
+
+    def do(experiment: Experiment) -> None:
+        done.append(experiment.name)
+        if experiment.name == "b":
+            raise ZeroDivisionError("a mistake of ours")
+        if experiment.name == "c":
+            raise StorageError("no space")
+
+    with pytest.raises(CheckFailed, match="2 of 4 experiments failed") as told:
+        each([replace(first, name=name) for name in "abcd"], do)
+    assert "b, c" in str(told.value)
+    assert done == list("abcd")
+    said = capsys.readouterr().err
+    assert "2/4 b: Traceback" in said
+    assert "3/4 c: no space" in said
+    with pytest.raises(ZeroDivisionError):
+        each([replace(first, name="b")], do)
 
 
 def test_every_experiment_shrinks_to_a_smoke_run(root: Path, tmp_path: Path) -> None:
@@ -204,13 +264,13 @@ def test_every_experiment_shrinks_to_a_smoke_run(root: Path, tmp_path: Path) -> 
         e = load_experiment(Project(root), name)
         if e.dataset not in counts:
             counts[e.dataset] = write_standin(e.dataset, tmp_path / e.dataset)
-        splits = {split: counts[e.dataset][split] for split in e.facts.splits}
-        small = resolve(name, own_params(e), shared_params(e, splits), root)
-        assert length(small.training, images=splits[e.training.split]).iterations == 3
+        small = resolve(name, own_params(e), shared_params([e], counts), root)
+        assert length(small.training, images=small.facts.splits[e.training.split]).iterations == 3
         assert (small.training.optimizer, small.training.heads) == (e.training.optimizer, e.training.heads)
         assert small.protocol.mode == e.protocol.mode
         assert max(small.augmentation.crop) <= 65
         assert not small.rows
+        assert (small.start_from, small.seed) == (e.start_from, e.seed)
 
 
 def test_seeds_are_experiments_beside_the_first(tmp_path: Path, root: Path) -> None:
@@ -220,11 +280,11 @@ def test_seeds_are_experiments_beside_the_first(tmp_path: Path, root: Path) -> N
     (tmp_path / "experiments" / NAME).mkdir(parents=True)
     for path in ("params.yaml", "experiments/pipeline.yaml", f"experiments/{NAME}/params.yaml"):
         shutil.copy(root / path, tmp_path / path)
-    family = run_command.seed_family(project, load_experiment(project, NAME), 3)
+    family = seed_family(project, load_experiment(project, NAME), 3)
     assert [e.name for e in family] == [NAME, f"{NAME}_seed1", f"{NAME}_seed2"]
     assert [e.seed for e in family] == [0, 1, 2]
     assert all(replace(e, name="", seed=0) == replace(family[0], name="", seed=0) for e in family)
-    again = run_command.seed_family(project, family[0], 3)
+    again = seed_family(project, family[0], 3)
     assert again == family
 
 
@@ -252,9 +312,13 @@ def test_probe_measures_updates(small: Small) -> None:
 def test_weights_to_start_from_are_a_dependency(root: Path) -> None:
     """The two stages of page 003's section "Devils in version3"."""
     first, second = (f"voc2012_v3_r101_{stride}_devils" for stride in ("os16", "os8"))
-    text = (root / "experiments" / second / "dvc.yaml").read_text()
-    assert "- ../${start_from}/model.safetensors" in text
-    assert "start_from" not in (root / "experiments" / first / "dvc.yaml").read_text()
+    import yaml
+
+    def deps(name: str) -> list[str]:
+        stages = yaml.safe_load((root / "experiments" / name / "dvc.yaml").read_text())["stages"]
+        return [str(dep) for dep in stages["train"]["deps"]]
+
+    assert set(deps(second)) - set(deps(first)) == {"../${start_from}/model.safetensors"}
     e = load_experiment(Project(root), second)
     assert (e.start_from, e.model.output_stride, e.training.batch_norm) == (first, 8, "frozen")
     assert (e.training.lr, e.training.iterations, e.training.split) == (0.001, 30_000, "trainval")

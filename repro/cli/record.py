@@ -11,6 +11,7 @@ from repro.cli.common import Json, Name, console, emit_json
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
     from repro.records import Record
+    from repro.records.verdict import Kind
 
 
 def record(
@@ -37,7 +38,7 @@ def record(
         show_in_mlflow(project, made)
 
 
-def build(project: Project, experiment: Experiment) -> Record:
+def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -> Record:
     """The record, with the fingerprints of the splits it was trained and measured on."""
     from repro.cli.train import initial_sha256
     from repro.datasets.archive import Split
@@ -47,7 +48,7 @@ def build(project: Project, experiment: Experiment) -> Record:
     measured = Split.open(folder / f"{experiment.evaluation.split}.zip").fingerprint
     trained = Split.open(folder / f"{experiment.training.split}.zip").fingerprint
     key = training_key(experiment, trained, initial_sha256=initial_sha256(project, experiment))
-    made = make_record(project, experiment, dataset_fingerprint=measured, key=key)
+    made = make_record(project, experiment, dataset_fingerprint=measured, key=key, kind=kind)
     return among_seeds(made, read_records(project.rows, strict=False))
 
 

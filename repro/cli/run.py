@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,9 +10,14 @@ import typer
 from repro.cli.common import Names, console
 from repro.cli.fleet import run_names
 from repro.cli.how import How, with_how
+from repro.cli.seeds import run_seeds
+from repro.cli.smoke import run_smokes
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
+    from repro.records import Record
+    from repro.records.verdict import Kind
+    from repro.training.ranks import Ranks
 
 
 @with_how
@@ -23,7 +26,8 @@ def run(
     names: Names = None,
     all_: Annotated[bool, typer.Option("--all", help="Every experiment.")] = False,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Every stage in seconds on stand-in data; no results.")
+        bool,
+        typer.Option("--smoke", help="Every stage on stand-in data, no results. No NAME: each page, family."),
     ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="So many seeds, each an experiment NAME_seedK.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda; without DVC and for --smoke.")] = "auto",
@@ -34,13 +38,15 @@ def run(
 
     Example: repro run camvid_mobilenetv2_os16 --seeds 3
     """
-    from repro.errors import CheckFailed, ParamsError
+    from repro.errors import ParamsError
     from repro.params import experiment_names, find_project, load_experiment
 
     project = find_project()
     chosen = experiment_names(project) if all_ else list(names or ())
     patterns = any(mark in name for name in chosen for mark in "*?[")
-    if not smoke and (patterns or how.is_asked_for):
+    if smoke:
+        return run_smokes(project, chosen, device)
+    if patterns or how.is_asked_for:
         from repro.fleet import choose
 
         return run_names(project, choose(project, chosen), how)
@@ -49,21 +55,18 @@ def run(
             "nothing to run", allowed="experiment names, or --all", hint="`repro list` shows all"
         )
     experiments = [load_experiment(project, name) for name in chosen]
-    if smoke:
-        failed = _each(experiments, lambda experiment: run_smoke(project, experiment, device))
+    if seeds > 1:
+        each(experiments, lambda experiment: run_seeds(project, experiment, seeds, device))
     else:
-        family = [seed for experiment in experiments for seed in seed_family(project, experiment, seeds)]
-        failed = _each(family, lambda experiment: run_chain(project, experiment, device))
-        for experiment in experiments if seeds > 1 else ():
-            tell_seeds(project, experiment, seeds)
-    if failed:
-        listed = ", ".join(failed[:10])
-        raise CheckFailed(f"{len(failed)} of {len(experiments)} experiments failed", where=listed)
+        each(experiments, lambda experiment: run_chain(project, experiment, device))
 
 
-def _each(experiments: list[Experiment], do: Callable[[Experiment], None]) -> list[str]:
-    """Do all of them; the names of those that failed. A single one fails with its own error."""
-    from repro.errors import ReproError
+def each(experiments: Sequence[Experiment], do: Callable[[Experiment], None]) -> None:
+    """Do all of them, then CheckFailed with the names of those that failed; a single one fails by itself.
+
+    Of an error that nobody foresaw the place is told too.
+    """
+    from repro.errors import CheckFailed
     from repro.training.watch import Interrupted
 
     failed = []
@@ -72,14 +75,23 @@ def _each(experiments: list[Experiment], do: Callable[[Experiment], None]) -> li
             do(experiment)
         except Interrupted:
             raise
-        except ReproError as error:
+        except Exception as error:
             if len(experiments) == 1:
                 raise
             failed.append(experiment.name)
-            console(stderr=True).print(
-                f"{number}/{len(experiments)} {experiment.name}: {error}", markup=False
-            )
-    return failed
+            text = f"{number}/{len(experiments)} {experiment.name}: {_told(error)}"
+            console(stderr=True).print(text, markup=False)
+    if failed:
+        listed = ", ".join(failed[:10])
+        raise CheckFailed(f"{len(failed)} of {len(experiments)} experiments failed", where=listed)
+
+
+def _told(error: Exception) -> str:
+    import traceback
+
+    from repro.errors import ReproError
+
+    return str(error) if isinstance(error, ReproError) else "".join(traceback.format_exception(error))
 
 
 def run_chain(project: Project, experiment: Experiment, device: str) -> None:
@@ -88,10 +100,11 @@ def run_chain(project: Project, experiment: Experiment, device: str) -> None:
     import subprocess
     import sys
 
+    from repro.cli import record
     from repro.errors import CheckFailed
 
     if importlib.util.find_spec("dvc") is None or not (project.root / ".dvc").is_dir():
-        run_stages(project, experiment, device)
+        console().print(record.summary(run_stages(project, experiment, device)), markup=False)
         return
     command = [sys.executable, "-m", "dvc", "repro", experiment.folder]
     code = subprocess.run(command, cwd=project.root, check=False).returncode
@@ -99,21 +112,24 @@ def run_chain(project: Project, experiment: Experiment, device: str) -> None:
         raise CheckFailed(f"a stage failed (dvc exit code {code})", where=experiment.folder, hint="see above")
 
 
-def run_stages(project: Project, experiment: Experiment, device: str, *, bench_seconds: float = 10.0) -> None:
+def run_stages(
+    project: Project,
+    experiment: Experiment,
+    device: str,
+    *,
+    bench_seconds: float = 10.0,
+    kind: Kind = "trained",
+) -> Record:
     """Prepare (where nothing is prepared), train, evaluate, benchmark, record, in this process."""
-    from repro.cli import benchmark, evaluate, record, train
+    from repro.cli import benchmark, evaluate, record
     from repro.cli.measure import num_classes
-    from repro.datasets import prepare_dataset
     from repro.evaluation.benchmark import benchmark as measure
     from repro.models import build
     from repro.records import write_json, write_record
     from repro.training.ranks import join
 
     ranks, folder = join(device), project.root / experiment.folder
-    prepared = project.prepared / experiment.dataset
-    if not prepared.is_dir():
-        prepare_dataset(experiment.dataset, project.data / experiment.dataset, prepared, experiment.facts)
-    train.train_experiment(project, experiment, ranks=ranks)
+    train_line(project, experiment, ranks)
     place = str(ranks.device)
     evaluate.evaluate_all(project, experiment, device=place)
     classes = num_classes(experiment, experiment.protocol)
@@ -127,62 +143,20 @@ def run_stages(project: Project, experiment: Experiment, device: str, *, bench_s
         seconds=bench_seconds,
     )
     write_json(folder / "cost.json", cost)
-    made = write_record(project.rows / f"{experiment.name}.json", record.build(project, experiment))
-    console().print(record.summary(made), markup=False)
+    made = record.build(project, experiment, kind=kind)
+    return write_record(project.rows / f"{experiment.name}.json", made)
 
 
-def run_smoke(project: Project, experiment: Experiment, device: str) -> None:
-    """Every stage on a stand-in; everything in .repro/smoke/NAME/."""
-    from repro.cli.smoke import smoke_project
-
-    began, before = time.monotonic(), os.environ.get("REPRO_TRACKING")
-    os.environ["REPRO_TRACKING"] = "off"
-    try:
-        small, shrunk = smoke_project(project, experiment)
-        run_stages(small, shrunk, device, bench_seconds=0.1)
-    finally:
-        os.environ.pop("REPRO_TRACKING")
-        if before is not None:
-            os.environ["REPRO_TRACKING"] = before
-    console().print(f"smoke: {experiment.name}: every stage works ({time.monotonic() - began:.0f} s)")
-
-
-def seed_family(project: Project, experiment: Experiment, seeds: int) -> list[Experiment]:
-    """The experiment and its copies with the next seeds, NAME_seed1 and so on; copies are made once."""
+def train_line(project: Project, experiment: Experiment, ranks: Ranks) -> None:
+    """Prepare its data and train, before that whatever it starts from that has no weights yet."""
+    from repro.cli.train import train_experiment
+    from repro.datasets import prepare_dataset
     from repro.params import load_experiment
-    from repro.scaffold import new_experiment, write_atomic
 
-    family = [experiment]
-    for number in range(1, seeds):
-        name = f"{experiment.name}_seed{number}"
-        path = project.experiments / name / "params.yaml"
-        if not path.exists():
-            new_experiment(project, name, experiment.name)
-            write_atomic(path, with_seed(path.read_text(), experiment.seed + number))
-        family.append(load_experiment(project, name))
-    return family
-
-
-def with_seed(params: str, seed: int) -> str:
-    """The text of a params.yaml with another top-level seed; comments and everything else stay."""
-    lines = [line for line in params.splitlines() if not line.startswith("seed:")]
-    place = next(i for i, line in enumerate(lines) if line.startswith("dataset:")) + 1
-    return "\n".join([*lines[:place], f"seed: {seed}", *lines[place:]]) + "\n"
-
-
-def tell_seeds(project: Project, experiment: Experiment, seeds: int) -> None:
-    """Mean, standard deviation and t-interval of the seeds that have a record."""
-    from statistics import fmean, stdev
-
-    from repro.records import read_record, seed_band
-
-    names = [experiment.name, *(f"{experiment.name}_seed{number}" for number in range(1, seeds))]
-    paths = [path for name in names if (path := project.rows / f"{name}.json").is_file()]
-    values = [made.metrics[made.primary] for made in map(read_record, paths) if made.primary in made.metrics]
-    if len(values) < 2:
-        return
-    band = seed_band(values)
-    interval = f", 95 % t-interval of one more run ± {band.value:.2f}" if band else ""
-    console().print(
-        f"{experiment.name}: {len(values)} seeds, mean {fmean(values):.2f}, sd {stdev(values):.2f}{interval}"
-    )
+    start = experiment.start_from
+    if start is not None and not (project.experiments / start / "model.safetensors").is_file():
+        train_line(project, load_experiment(project, start), ranks)
+    prepared = project.prepared / experiment.dataset
+    if not prepared.is_dir():
+        prepare_dataset(experiment.dataset, project.data / experiment.dataset, prepared, experiment.facts)
+    train_experiment(project, experiment, ranks=ranks)

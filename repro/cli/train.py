@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -92,7 +93,7 @@ def promote(
     folder = project.root / experiment.folder
     write_bytes(folder / "curve.csv", curve_csv(work / "journal.jsonl").encode())
     save_model(folder / "model.safetensors", weights, {"experiment": experiment.name, "run_key": key})
-    console(stderr=True).print(f"wrote {experiment.folder}/model.safetensors and curve.csv")
+    console(stderr=True).print(f"wrote {os.path.relpath(folder)}/model.safetensors and curve.csv")
 
 
 def initial_weights(project: Project, experiment: Experiment) -> tuple[dict[str, Tensor] | None, str]:
