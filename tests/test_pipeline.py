@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.dvc, pytest.mark.mlflow]
 ROOT = Path(__file__).parents[1]
 NAME = "synthetic_mobilenetv2_os16"
 STAGE = f"experiments/{NAME}"
+TEMPLATES = tuple(f"experiments/{name}." for name in ("pipeline", "also", "released", "dvc"))
 OUTPUTS = ("metrics.json", "confusion.npz", "cost.json", "curve.csv", "confusion.csv", "model.safetensors")
 
 
@@ -74,9 +75,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     for name in subprocess.check_output(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
     ).splitlines():
-        if not name.startswith(("tests/", "docs/", "experiments/")) or name.startswith(
-            (STAGE, *(f"experiments/{template}.yaml" for template in ("pipeline", "also", "released")))
-        ):
+        if not name.startswith(("tests/", "docs/", "experiments/")) or name.startswith((STAGE, *TEMPLATES)):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name)
     made = Clone(root)
@@ -93,6 +92,30 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     made.run("git", "add", ".")
     made.run("git", "commit", "-qm", "a clone")
     return made
+
+
+def one_of_each_data_set() -> dict[str, str]:
+    """Data set -> the first experiment on it."""
+    own = {
+        path.parent.name: yaml.safe_load(path.read_text()) for path in ROOT.glob("experiments/*/params.yaml")
+    }
+    return {own[name]["dataset"]: name for name in sorted(own, reverse=True)}
+
+
+def test_a_dry_run_in_a_bare_clone_lists_every_stage(tmp_path: Path) -> None:
+    """Nothing but what git holds: no data, nothing prepared, nothing trained."""
+    paths = ("dvc.yaml", "params.yaml", "data.dvc", ".dvc/config", "experiments", "repro/published")
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *paths]
+    for name in subprocess.check_output(listed, cwd=ROOT, text=True).splitlines():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    bare, chosen = Clone(tmp_path), one_of_each_data_set()
+    bare.run("git", "init", "-q")
+    shown = bare.run("dvc", "repro", "--dry", *(f"experiments/{name}" for name in chosen.values()))
+    for dataset, name in chosen.items():
+        inner = [f"experiments/{name}/dvc.yaml:{stage}" for stage in ("train", "evaluate", "benchmark")]
+        for stage in (f"prepare@{dataset}", *inner, f"experiments/{name}"):
+            assert f"Running stage '{stage}':" in shown
 
 
 def test_the_command_as_typed_runs_the_whole_chain(clone: Clone) -> None:

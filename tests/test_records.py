@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,7 @@ from hypothesis import strategies as st
 
 from repro.errors import RecordError, UnknownNameError
 from repro.records import (
-    Expected,
     Journal,
-    Record,
     collect,
     default_band,
     device_identity,
@@ -40,35 +37,9 @@ from repro.records import (
 )
 from repro.records.provenance import ENVIRONMENT, scrub
 from repro.records.verdict import _T
+from tests.reports_kit import a_record
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=64)
-
-
-def a_record(**changes: Any) -> Record:
-    """A record of a training that reproduced its row."""
-    record = Record(
-        experiment="camvid_densenet_os16",
-        rows=("003-028",),
-        kind="trained",
-        dataset="camvid",
-        dataset_fingerprint="ab" * 32,
-        split="test",
-        n_images=233,
-        metrics={"mIoU": 50.3, "aAcc": 81.25},
-        intervals={"mIoU": (48.9, 51.7)},
-        per_class={"road": 90.0, "sky": 88.125, "train": None},
-        protocol={"mode": "whole"},
-        protocol_hash="0123456789ab",
-        cost={"latency_ms_p50": 31.5, "device": {"type": "cpu"}},
-        published={"mIoU": 50.0},
-        expectation=Expected(metric="mIoU", value=50.0, band=0.8, source="row 003-028"),
-        verdict="reproduced",
-        model_sha256=None,
-        params={"seed": 0, "model": {"backbone": "densenet"}},
-        run_key="0123456789abcdef",
-        provenance={"at": "2026-11-20T05:00:00Z"},
-    )
-    return replace(record, **changes)
 
 
 # --- journal -----------------------------------------------------------------------------------------------
@@ -226,7 +197,7 @@ def test_a_record_survives_its_file(tmp_path: Path) -> None:
 def test_an_edited_record_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_record(path, a_record())
-    path.write_text(path.read_text().replace("50.3", "55.3"))
+    path.write_text(path.read_text().replace("81.25", "91.25"))
     with pytest.raises(RecordError, match="changed after it was measured"):
         read_record(path)
 

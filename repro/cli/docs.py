@@ -26,14 +26,14 @@ def docs(
     """
     from repro.errors import CheckFailed
     from repro.params import find_project
-    from repro.scaffold import write_atomic
+    from repro.records import write_text
 
     path, text = find_project().root / REFERENCE, reference()
     if path.is_file() and path.read_text() == text:
         return
     if check:
         raise CheckFailed(f"{REFERENCE} is not what the commands say", hint="run `repro docs` and commit")
-    write_atomic(path, text)
+    write_text(path, text)
     console().print(f"wrote {REFERENCE}")
 
 

@@ -1,7 +1,15 @@
 """What happened and what came out: journals, records, verdicts, provenance. No torch, no MLflow at import."""
 
 from repro.records.device import cpu_identity, device_identity
-from repro.records.files import canonical, run_key, sha256_file, sha256_text, write_bytes, write_json
+from repro.records.files import (
+    canonical,
+    run_key,
+    sha256_file,
+    sha256_text,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from repro.records.journal import Journal, read_journal, truncate_journal
 from repro.records.make import among_seeds, make_record, training_key
 from repro.records.provenance import collect, git_state, lock_hashes, source_diff, timestamp
@@ -43,4 +51,5 @@ __all__ = [
     "write_bytes",
     "write_json",
     "write_record",
+    "write_text",
 ]

@@ -27,10 +27,15 @@ def write_bytes(path: Path, content: bytes) -> None:
         half.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """`text` as UTF-8, as `write_bytes` does."""
+    write_bytes(path, text.encode())
+
+
 def write_json(path: Path, value: object) -> None:
     """`value` as indented JSON with a final newline; NaN and inf are refused (ValueError)."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    write_text(path, text + "\n")
 
 
 def canonical(value: object) -> str:

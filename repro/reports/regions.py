@@ -16,7 +16,7 @@ from pathlib import Path
 
 from repro.errors import CheckFailed, ParamsError
 from repro.published import load_page
-from repro.records import write_bytes
+from repro.records import write_text
 from repro.reports import layouts, tables
 from repro.reports.choices import Values
 from repro.reports.grid import FORMATS, markdown
@@ -50,7 +50,7 @@ def write(files: Mapping[Path, str]) -> list[Path]:
     """Write what is stale, atomically; the paths that changed."""
     changed = [path for path, _ in stale(files)]
     for path in changed:
-        write_bytes(path, files[path].encode())
+        write_text(path, files[path])
     return changed
 
 
