@@ -285,9 +285,8 @@ def test_score_of_our_own_predictions_is_evaluate(project: Path, run: Run) -> No
         Image.fromarray(split.image(i)).save(images[-1])
     code, out, _ = run("predict", "camvid_a", *images, "-o", project / "maps")
     assert code == 0
-    for overlay in (project / "maps").glob("*_overlay.png"):
-        assert cv2.imread(str(overlay)).shape == (SIZE[0], 2 * SIZE[1] + 4, 3)
-        overlay.unlink()
+    overlays = list((project / "maps").glob("*_overlay.png"))
+    assert [cv2.imread(str(one)).shape for one in overlays] == [(SIZE[0], 2 * SIZE[1] + 4, 3)] * 3
     run("evaluate", "camvid_a")
     expected = metrics_of(project / "experiments/camvid_a")
     _, out, _ = run(*score_of(project, project / "maps"))
@@ -313,6 +312,13 @@ def test_score_lists_every_wrong_file(project: Path, run: Run) -> None:
     assert "7x5 pixels, the image has 56x40" in err
     assert "values of no class: 77" in err
     assert "not a readable picture" in err
+
+
+@pytest.mark.parametrize(("flag", "word"), [("--dataset", "camvd"), ("--split", "tset")])
+def test_score_suggests_the_nearest_name(project: Path, run: Run, flag: str, word: str) -> None:
+    code, _, err = run(*score_of(project, project), flag, word)
+    assert code == 2
+    assert f"did you mean '{'camvid' if flag == '--dataset' else 'test'}'?" in err
 
 
 def test_score_names_strange_colours(project: Path, run: Run) -> None:

@@ -12,6 +12,7 @@ from repro.cli.evaluate import report
 from repro.cli.measure import Out, ProtocolName, bar, protocol_named
 
 if TYPE_CHECKING:
+    from repro.datasets.archive import Split
     from repro.params import Project, Protocol
 
 
@@ -30,13 +31,12 @@ def score(
 
     Example: repro score --predictions maps/ --dataset camvid --split test --out scored/
     """
-    from repro.datasets.archive import Split
     from repro.evaluation.files import write_result
     from repro.evaluation.score import score as run
     from repro.params import find_project
 
     project = find_project()
-    opened = Split.open(project.prepared / dataset / f"{split}.zip")
+    opened = prepared_split(project, dataset, split)
     with bar("score") as progress:
         result = run(
             predictions,
@@ -48,6 +48,20 @@ def score(
     if out is not None:
         write_result(result, out, split=split)
     report(result, split, as_json=json)
+
+
+def prepared_split(project: Project, dataset: str, split: str) -> Split:
+    """The prepared split; a name that params.yaml does not know is an error with the nearest one."""
+    from repro.datasets.archive import Split
+    from repro.errors import UnknownNameError
+    from repro.params import read_yaml
+
+    known = read_yaml(project.params).get("datasets", {})
+    if dataset not in known:
+        raise UnknownNameError("dataset", dataset, known)
+    if split not in known[dataset]["splits"]:
+        raise UnknownNameError(f"split of {dataset}", split, known[dataset]["splits"])
+    return Split.open(project.prepared / dataset / f"{split}.zip")
 
 
 def counting(project: Project, name: str | None) -> Protocol:

@@ -16,6 +16,7 @@ from repro.evaluation.views import Image
 from repro.records import write_bytes
 
 PICTURES = 6
+OVERLAY = "_overlay"  # what `repro predict` adds to the name of a label map
 GAP = 4  # white pixels between the parts
 Palette = Sequence[tuple[int, int, int]]  # RGB of every class
 

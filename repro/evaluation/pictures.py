@@ -16,7 +16,7 @@ import torch
 from repro.errors import DataError
 from repro.evaluation.confusion import LabelMap
 from repro.evaluation.evaluate import Predict
-from repro.evaluation.overlays import Palette, colours, png, side_by_side
+from repro.evaluation.overlays import OVERLAY, Palette, colours, png, side_by_side
 from repro.evaluation.views import Image
 from repro.records import write_bytes
 
@@ -41,7 +41,7 @@ def predict_pictures(
         with torch.inference_mode():
             label = predict([image])[0][suffix]
         write_bytes(out / f"{name}.png", png(label))
-        write_bytes(out / f"{name}_overlay.png", png(side_by_side([image, colours(label, palette)])))
+        write_bytes(out / f"{name}{OVERLAY}.png", png(side_by_side([image, colours(label, palette)])))
         yield out / f"{name}.png", label
 
 

@@ -2,7 +2,8 @@
 
 A map holds train ids (one channel, or a palette), or colours of the data set's palette; 255 and black mean
 no class, which is always wrong. Files are named after the image ids: `<id>.png`, in folders or with `_` for
-`/`. What is missing, left over or wrong is listed before anything is counted.
+`/`. What is missing, left over or wrong is listed before anything is counted; overlays that `repro predict`
+puts beside its maps are left alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from PIL import UnidentifiedImageError
 from repro.errors import DataError
 from repro.evaluation.confusion import LabelMap
 from repro.evaluation.evaluate import Progress, compared, evaluated_classes, true_label
-from repro.evaluation.overlays import Palette, file_name
+from repro.evaluation.overlays import OVERLAY, Palette, file_name
 from repro.evaluation.summary import EvaluationResult, Images, Seen, summarise
 from repro.params.protocol import Protocol
 
@@ -67,7 +68,7 @@ def match(folder: Path, ids: Sequence[str]) -> list[Path]:
     }
     names = [image_id if image_id in found else file_name(image_id) for image_id in ids]
     missing = [image_id for image_id, name in zip(ids, names, strict=True) if name not in found]
-    extra = sorted(found.keys() - set(names))
+    extra = sorted(found.keys() - {*names, *(name + OVERLAY for name in names)})
     if missing or extra:
         parts = [f"{len(missing)} missing: {some(missing)}"] if missing else []
         parts += [f"{len(extra)} of no image of the split: {some(extra)}"] if extra else []

@@ -24,6 +24,8 @@ def metrics_of(record: Record) -> dict[str, float]:
     for name, (low, high) in record.intervals.items():
         found |= {f"{name}_low": low, f"{name}_high": high}
     found |= {f"IoU/{name}": value for name, value in record.per_class.items() if value is not None}
+    for protocol, one in record.also.items():
+        found |= {f"{protocol}/{name}": value for name, value in one.metrics.items()}
     found |= {f"published/{name}": value for name, value in record.published.items()}
     wanted = record.expectation
     measured = measured_value(record.metrics, wanted)
