@@ -130,6 +130,24 @@ def test_processes_that_append_at_once_lose_nothing(tmp_path: Path) -> None:
         assert [e["step"] for e in entries if name in e["values"]] == list(range(200))
 
 
+def test_a_line_written_while_opening_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may append between the look for a torn line and the cut."""
+    path = tmp_path / "j"
+    with Journal(path) as first:
+        first.metrics({"loss": 0.5}, step=0)
+        looked = path.read_bytes()
+
+        def read_bytes(_: Path) -> bytes:
+            monkeypatch.undo()
+            first.metrics({"loss": 0.5}, step=1)
+            return looked
+
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+        with Journal(path) as second:
+            second.metrics({"loss": 0.5}, step=2)
+    assert [entry["step"] for entry in read_journal(path)] == [0, 1, 2]
+
+
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     """The limit on file size stands for the full disk: write() then fails in the middle of a line."""
     code = f"""

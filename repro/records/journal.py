@@ -35,7 +35,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         if path.exists():
-            truncate_journal(path, _whole_lines(path))
+            _cut_torn_line(path)
         # O_APPEND: every line lands at the end, also after a resume has cut the file.
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._synced = 0.0
@@ -123,6 +123,9 @@ def _entries(data: bytes) -> Iterator[dict[str, Any]]:
         yield entry if isinstance(entry, dict) else {"kind": "damaged", "line": number}
 
 
-def _whole_lines(path: Path) -> int:
-    """Bytes up to and with the last newline."""
-    return path.read_bytes().rfind(b"\n") + 1
+def _cut_torn_line(path: Path) -> None:
+    """Cut what follows the last newline; where nothing does, leave the file alone: another may be appending."""
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        truncate_journal(path, whole)
