@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from repro.cli.app import app
-from repro.errors import CheckFailed, ParamsError, UnknownNameError
+from repro.errors import CheckFailed, ParamsError, ReproError, UnknownNameError
 from repro.params import Project, read_yaml
 from repro.published import load_page, page_ids, pages, rows
 from repro.published.markdown import cells as cut
@@ -372,10 +372,45 @@ def test_listing_filters() -> None:
         "datasets": ["ade20k"],
         "rows": ["001-06"],
         "label": "ResNet50 (OS=16, PRE=ImageNet)",
+        "recipe": "",
+        "backbone": None,
+        "output_stride": None,
         "published": 43.21,
         "measured": 43.21,
+        "gap": 0.0,
         "verdict": "reproduced",
     }
+
+
+@pytest.mark.parametrize(
+    ("conditions", "names"),
+    [
+        (["rows=003-028"], ["camvid_dense30k36_os16_321_x32_b45"]),
+        (
+            ["camvid_*", "output_stride=8", "published > 54", "backbone=dense*"],
+            ["camvid_dense30k48_os8_321_newdid6_x320", "camvid_dense30k48_os8_321_newdid6_x480"],
+        ),
+        (["published<13", "published!=none", "rows=000-*"], []),
+        (["label=*no such network*"], []),
+    ],
+)
+def test_conditions_of_a_list(conditions: list[str], names: list[str]) -> None:
+    found = listing(load_results(Project(ROOT), strict=False), conditions=conditions)
+    assert [line["experiment"] for line in found] == names
+
+
+def test_conditions_on_what_was_measured() -> None:
+    found = results(a_record(), a_record("ade20k_r50_os16", row="001-06", dataset="ade20k"))
+    for condition in ("measured>43.2", "gap=0", "verdict!=unmeasured", "verdict=repr*"):
+        assert len(listing(found, conditions=[condition])) == 2
+    assert [line["experiment"] for line in listing(found, conditions=["measured<44"])] == ["ade20k_r50_os16"]
+    assert listing(found, conditions=["backbone=none", "gap>0"]) == []
+
+
+@pytest.mark.parametrize("text", ["colour=red", "published>much", "verdict>1", "published=much"])
+def test_a_condition_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(ReproError, match=r"colour|no number"):
+        listing(results(a_record()), conditions=[text])
 
 
 def test_explain_names_every_origin() -> None:

@@ -105,11 +105,18 @@ def list_(
     dataset: Dataset = None,
     page: PageId = None,
     measured: Annotated[bool, typer.Option("--measured", help="Only experiments with a record.")] = False,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="FIELD=PATTERN, FIELD>NUMBER or a pattern of names; all must hold."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """List every experiment with its published number, the measured one, and the verdict.
 
-    Example: repro list --dataset camvid
+    Fields: experiment, dataset, rows, label, recipe, backbone, output_stride, published, measured, gap,
+    verdict.
+
+    Example: repro list --filter 'backbone=densenet*' --filter 'published>=50'
     """
     from repro.params.project import find_project
     from repro.reports.listing import listing, one_line
@@ -118,7 +125,10 @@ def list_(
     results = load_results(find_project(), strict=False)
     if dataset:
         results.require_dataset(dataset)
-    lines = listing(results, dataset=dataset, page=require_page(page) if page else None, measured=measured)
+    prefix = require_page(page) if page else None
+    lines = listing(
+        results, dataset=dataset, page=prefix, measured=measured, conditions=tuple(conditions or ())
+    )
     if json:
         return emit_json(lines)
     sys.stdout.writelines(one_line(line) + "\n" for line in lines)

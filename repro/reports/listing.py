@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from repro.published import Row, rows
 from repro.reports.cells import percent
+from repro.reports.filters import Line, chosen
 from repro.reports.gate import finding
 from repro.reports.results import Results
 
 
 def listing(
-    results: Results, *, dataset: str | None = None, page: str | None = None, measured: bool = False
-) -> list[dict[str, Any]]:
-    """One mapping an experiment: experiment, dataset, rows, label, published, measured (percent), verdict."""
-    lines = [_line(results, name) for name in results.names()]
+    results: Results,
+    *,
+    dataset: str | None = None,
+    page: str | None = None,
+    measured: bool = False,
+    conditions: Sequence[str] = (),
+) -> list[Line]:
+    """One mapping an experiment with filters.FIELDS; published, measured and their gap are percent."""
+    lines = chosen([_line(results, name) for name in results.names()], conditions)
     return [
         line
         for line in lines
@@ -24,7 +31,7 @@ def listing(
     ]
 
 
-def one_line(line: dict[str, Any]) -> str:
+def one_line(line: Line) -> str:
     """A line of the list: experiment, row, published and measured mIoU, verdict."""
     published, ours = (percent(line[key]) for key in ("published", "measured"))
     return f"{line['experiment']:<56} {' '.join(line['rows']):<8} {published:>6} {ours:>6}  {line['verdict']}"
@@ -36,13 +43,19 @@ def _line(results: Results, name: str) -> dict[str, Any]:
     published: list[Row] = [rows()[row_id] for row_id in row_ids if row_id in rows()]
     numbers = [row.metrics["mIoU"] for row in published if "mIoU" in row.metrics]
     verdict = "damaged record" if name in results.damaged else finding(results, name).verdict
+    model = declared.model if declared else record.params.get("model", {}) if record else {}
+    expected, ours = numbers[0] if numbers else None, record.metrics.get("mIoU") if record else None
     return {
         "experiment": name,
         "dataset": results.dataset(name),
         "datasets": sorted({results.dataset(name), *(row.dataset for row in published)}),
         "rows": list(row_ids),
         "label": published[0].label if published else declared.note if declared else "",
-        "published": numbers[0] if numbers else None,
-        "measured": record.metrics.get("mIoU") if record else None,
+        "recipe": declared.recipe if declared else "",
+        "backbone": model.get("backbone"),
+        "output_stride": model.get("output_stride"),
+        "published": expected,
+        "measured": ours,
+        "gap": None if expected is None or ours is None else round(ours - expected, 4),
         "verdict": verdict,
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from repro.errors import RecordError, ReproError, UnknownNameError
 from repro.params.parse import read_yaml
@@ -23,6 +24,8 @@ class Declared:
     rows: tuple[str, ...] = ()
     note: str = ""
     start_from: str | None = None
+    recipe: str = ""
+    model: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +134,8 @@ def _declared(path: Path) -> Declared:
         rows=tuple(str(row) for row in raw.get("rows") or ()),
         note=str(raw.get("note", "")),
         start_from=None if start is None else str(start),
+        recipe=str(raw.get("recipe", "")),
+        model=raw.get("model") or {},
     )
 
 
