@@ -16,7 +16,8 @@ from PIL import Image
 from repro.datasets import dataset_module, prepare_dataset
 from repro.datasets.archive import Split
 from repro.datasets.rle import encode_rle
-from repro.params import DatasetFacts
+from repro.params import Augmentation, DatasetFacts
+from repro.params.data import Pipeline
 
 ROOT = Path(__file__).parents[1]
 REAL = Path(os.environ.get("REPRO_TEST_DATA", ROOT.parent / "shared" / "datasets"))
@@ -90,6 +91,21 @@ def prepared(name: str, raw: Path, out: Path, **splits: int) -> dict[str, Split]
     facts = DatasetFacts(classes=len(dataset_module(name).CLASSES), splits=splits)
     prepare_dataset(name, raw, out, facts, workers=2)
     return {split: Split.open(out / f"{split}.zip") for split in splits}
+
+
+def distorting(pipeline: Pipeline, *, crop: tuple[int, int], base: tuple[int, int]) -> Augmentation:
+    """Scale, crop and photometric distortion with the numbers of pages 001, 002 and 004."""
+    return Augmentation(
+        pipeline=pipeline,
+        crop=crop,
+        scale=(0.5, 2.0),
+        base=base,
+        category_share=0.75,
+        brightness=32,
+        contrast=0.5,
+        saturation=0.5,
+        hue=18,
+    )
 
 
 def voc2012(root: Path) -> Path:

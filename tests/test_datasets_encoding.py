@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zlib
 
 import cv2
 import numpy as np
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from repro.datasets.draw import Draw
+from repro.datasets.images import count_values, read_rgb
 from repro.datasets.png import encode_png
+from repro.datasets.png_rows import is_whole, read_rows
 from repro.datasets.rle import decode_rle, encode_rle
-from tests.datasets_kit import blocks, photo
+from tests.datasets_kit import blocks, encoded, photo
 
 
 @given(
@@ -67,6 +70,80 @@ def test_a_photograph_is_stored_not_grown() -> None:
 def test_other_pixels_are_refused(wrong: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected uint8"):
         encode_png(wrong)
+
+
+# Reading the upper rows
+
+
+@pytest.mark.parametrize("by", ["this project", "PIL"])
+@pytest.mark.parametrize("colour", [True, False])
+@given(height=st.integers(1, 40), width=st.integers(1, 70), rows=st.integers(1, 50), seed=st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_upper_rows_are_those_of_the_whole_image(
+    by: str, colour: bool, height: int, width: int, rows: int, seed: int
+) -> None:
+    """PIL chooses a filter a row, this project one for all: both ways of undoing them are taken."""
+    pixels = photo(seed, (height, width))
+    pixels = pixels if colour else pixels[..., 0]
+    data = encode_png(pixels) if by == "this project" else encoded(pixels, ".png")
+    upper = read_rows(data, rows)
+    assert upper is not None
+    assert upper.flags.writeable
+    assert np.array_equal(upper, pixels[:rows])
+    assert np.array_equal(np.asarray(read_rows(data)), pixels)
+
+
+@pytest.mark.parametrize("kind", ["P", "LA", "RGBA", "1", "I;16", "L"])
+def test_other_kinds_of_png_are_left_to_opencv(kind: str) -> None:
+    out = io.BytesIO()
+    picture = (
+        Image.fromarray(photo(1)) if kind != "I;16" else Image.fromarray(np.full((4, 5), 900, np.uint16))
+    )
+    picture.convert(kind).save(out, "PNG")
+    expected = cv2.imdecode(np.frombuffer(out.getvalue(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.array_equal(read_rgb(out.getvalue(), "x", rows=2), expected)
+    assert kind == "L" or not is_whole(out.getvalue())
+
+
+@given(at=st.integers(0, 10**6), bit=st.integers(0, 7), cut=st.booleans(), up=st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_no_damage_of_a_png_goes_unseen(at: int, bit: int, cut: bool, up: bool) -> None:
+    data = bytearray(
+        encode_png(blocks(1, range(12), (30, 40))) if up else encoded(photo(1, (30, 40)), ".png")
+    )
+    assert is_whole(bytes(data))
+    at %= len(data)
+    if cut:
+        del data[at:]
+    else:
+        data[at] ^= 1 << bit
+    assert not is_whole(bytes(data))
+
+
+def test_a_png_with_right_checksums_and_too_few_rows_is_not_whole() -> None:
+    from repro.datasets.png import stored_png
+
+    rows_HB = np.zeros((5, 8), dtype=np.uint8)
+    data = stored_png(rows_HB, channels=1)
+    header = b"IHDR" + (7).to_bytes(4, "big") + (6).to_bytes(4, "big") + data[24:29]
+    taller = data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
+    assert is_whole(data)
+    assert not is_whole(taller)
+    assert read_rows(taller) is None
+    rows_HB[2, 0] = 9
+    assert not is_whole(stored_png(rows_HB, channels=1)), "there is no filter 9"
+
+
+def test_values_are_counted_exactly() -> None:
+    label = np.zeros((5000, 5000), dtype=np.uint8)
+    label[7, 9] = 255
+    assert count_values(label)[[0, 1, 255]].tolist() == [5000 * 5000 - 1, 0, 1]
+    assert np.array_equal(
+        count_values(label[::7, ::3]), np.bincount(label[::7, ::3].reshape(-1), minlength=256)
+    )
+
+
+# Run-length masks
 
 
 @given(seed=st.integers(0, 2**16), height=st.integers(1, 30), width=st.integers(1, 30), share=st.floats(0, 1))

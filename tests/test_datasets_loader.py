@@ -20,19 +20,10 @@ from repro.datasets.archive import Split
 from repro.datasets.loader import Batch, batches, batches_per_epoch, epoch_order, shard
 from repro.errors import DataError, StorageError
 from repro.params import Augmentation
+from repro.params.data import Pipeline
 from tests import datasets_kit as kit
 
-AUGMENTATION = Augmentation(
-    pipeline="mmsegmentation",
-    crop=(24, 32),
-    scale=(0.5, 2.0),
-    base=(64, 48),
-    category_share=0.75,
-    brightness=32,
-    contrast=0.5,
-    saturation=0.5,
-    hue=18,
-)
+AUGMENTATION = kit.distorting("mmsegmentation", crop=(24, 32), base=(64, 48))
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +68,21 @@ def test_batches_are_pinned(split: Split) -> None:
     assert labels[:16] == "38a6d2d7f928165b"
     means = [round(float(batch.image_NCHW.float().mean()), 1) for batch in found[:3]]
     assert means == pytest.approx([129.2, 151.8, 116.9], abs=0.3)
+
+
+@pytest.mark.parametrize("name", ["scale_crop", "mmsegmentation", "vainf", "tensorpack"])
+def test_decoding_the_upper_rows_only_changes_no_sample(
+    split: Split, name: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    augmentation = Augmentation(pipeline=name, crop=(16, 24), scale=(0.5, 2.0))
+    found = draw(split, augmentation)
+    rows: list[int | None] = []
+    real = Split.image
+    monkeypatch.setattr(Split, "image", lambda self, i, stop=None: rows.append(stop) or real(self, i, stop))
+    assert same(found, draw(split, augmentation))
+    assert min(stop for stop in rows if stop is not None) < 40, "of 48 rows"
+    monkeypatch.setattr(Split, "picture", real)
+    assert same(found, draw(split, augmentation)), "decoded whole"
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

@@ -18,7 +18,7 @@ from repro.datasets.draw import Draw
 from repro.datasets.pipelines import PIPELINES, steps
 from repro.errors import ParamsError
 from repro.params import Augmentation, parse
-from tests.datasets_kit import photo
+from tests.datasets_kit import distorting, photo
 
 Pixels = NDArray[np.uint8]
 CLASSES = 8
@@ -26,28 +26,8 @@ CLASSES = 8
 # One of each kind, with the numbers of the pages but a small crop.
 AUGMENTATIONS = {
     "scale_crop": Augmentation(pipeline="scale_crop", crop=(40, 48), scale=(0.5, 2.0), brightness=0.3),
-    "sssegmentation": Augmentation(
-        pipeline="sssegmentation",
-        crop=(40, 40),
-        scale=(0.5, 2.0),
-        base=(160, 40),
-        category_share=0.75,
-        brightness=32,
-        contrast=0.5,
-        saturation=0.5,
-        hue=18,
-    ),
-    "mmsegmentation": Augmentation(
-        pipeline="mmsegmentation",
-        crop=(40, 40),
-        scale=(0.5, 2.0),
-        base=(160, 40),
-        category_share=0.75,
-        brightness=32,
-        contrast=0.5,
-        saturation=0.5,
-        hue=18,
-    ),
+    "sssegmentation": distorting("sssegmentation", crop=(40, 40), base=(160, 40)),
+    "mmsegmentation": distorting("mmsegmentation", crop=(40, 40), base=(160, 40)),
     "rsi": Augmentation(
         pipeline="rsi", crop=(40, 40), scale=(0.5, 2.0), base=(60, 60), rotate90=1.0, vertical_flip=0.5
     ),
@@ -61,7 +41,9 @@ seeds = st.integers(0, 2**20)
 
 def run(augmentation: Augmentation, image: Pixels, label: Pixels, seed: int) -> tuple[Pixels, Pixels]:
     draw = Draw(seed)
-    for step in steps(augmentation, classes=CLASSES):
+    crop, rest = steps(augmentation, classes=CLASSES)
+    image, label = crop(image, label, draw)
+    for step in rest:
         image, label = step(image, label, draw)
     return image, label
 

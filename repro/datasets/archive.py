@@ -18,11 +18,11 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from repro.datasets.images import Pixels, read_prepared_label, read_rgb
+from repro.datasets.images import Picture, Pixels, read_prepared_label, read_rgb
 from repro.errors import DataError
 
 INDEX_FIELDS = ("id", "image", "label", "height", "width")
@@ -115,10 +115,15 @@ class Split:
     def labelled(self) -> bool:
         return bool(self.samples) and self.samples[0].label is not None
 
-    def image(self, i: int) -> Pixels:
-        """image_HWC uint8 RGB of sample i."""
+    def image(self, i: int, rows: int | None = None) -> Pixels:
+        """image_HWC uint8 RGB of sample i; of a PNG only the first `rows` rows where they are enough."""
         name = self.samples[i].image
-        return read_rgb(self.read(name), f"{self.path}:{name}")
+        return read_rgb(self.read(name), f"{self.path}:{name}", rows=rows)
+
+    def picture(self, i: int) -> Picture:
+        """Sample i's image, not decoded before a part of it is asked for."""
+        sample = self.samples[i]
+        return Picture((sample.height, sample.width), partial(self.image, i))
 
     def label(self, i: int) -> Pixels:
         """label_HW uint8 train ids of sample i, 255 = ignore."""

@@ -35,6 +35,8 @@ class CachedPixels:
         start = self._offsets[2 * i]
         return self._data[start : start + height * width * 3].reshape(height, width, 3)
 
+    picture = image  # nothing is left to decode
+
     def label(self, i: int) -> Pixels:
         """label_HW uint8."""
         height, width = self._sizes[i]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.datasets.images import check_image
+from repro.datasets.images import check_image, count_values
 from repro.datasets.prepare import Progress, checked_label, cores, find_pairs
 from repro.datasets.source import Source
 from repro.datasets.spec import DatasetModule, Pair, SplitAbsent
@@ -137,7 +137,7 @@ def _decode(module: DatasetModule, source: Source, pair: Pair) -> _Decoded:
     histogram = np.zeros(256, dtype=np.int64)
     if pair.label is not None:
         label_HW = checked_label(module, source, pair, info.height, info.width)
-        histogram += np.bincount(label_HW.reshape(-1), minlength=256)
+        histogram += count_values(label_HW)
     return _Decoded(
         size=(info.width, info.height),
         histogram=histogram,

@@ -22,7 +22,6 @@ from repro.datasets.cache import open_cache
 from repro.datasets.draw import Draw
 from repro.datasets.images import Pixels
 from repro.datasets.pipelines import steps
-from repro.datasets.transforms import Step
 from repro.errors import DataError
 from repro.params import Augmentation
 
@@ -100,14 +99,14 @@ Made = tuple[Pixels, Pixels, str]
 
 def _maker(split: Split, augmentation: Augmentation, seed: int) -> Callable[[int, int], Made]:
     """A function (epoch, index) -> finished sample."""
-    pipeline: list[Step] = steps(augmentation, classes=len(split.classes))
+    crop, rest = steps(augmentation, classes=len(split.classes))
     pixels = open_cache(split) if augmentation.cache else split
     ids = split.ids
 
     def make(epoch: int, i: int) -> Made:
         draw = Draw(_SAMPLE, seed, epoch, i)
-        image_HWC, label_HW = pixels.image(i), pixels.label(i)
-        for step in pipeline:
+        image_HWC, label_HW = crop(pixels.picture(i), pixels.label(i), draw)
+        for step in rest:
             image_HWC, label_HW = step(image_HWC, label_HW, draw)
         return image_HWC, label_HW, ids[i]
 

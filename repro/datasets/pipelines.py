@@ -9,38 +9,40 @@ from typing import Any
 from repro.datasets import transforms as t
 from repro.params import Augmentation
 
+Steps = tuple[t.Crop, list[t.Step]]
 
-def steps(augmentation: Augmentation, *, classes: int) -> list[t.Step]:
-    """The steps that make a training sample of size `augmentation.crop`, in order."""
+
+def steps(augmentation: Augmentation, *, classes: int) -> Steps:
+    """What makes a training sample of size `augmentation.crop`: the crop, then the other steps in order."""
     return PIPELINES[augmentation.pipeline](augmentation, classes)
 
 
-def _scale_crop(a: Augmentation, classes: int) -> list[t.Step]:
+def _scale_crop(a: Augmentation, classes: int) -> Steps:
     colour = [partial(t.brighten, strength=a.brightness)] if a.brightness else []
-    return [_crop(a), *_turn(a), _flip(a), *colour, _pad(a, centred=False)]
+    return _crop(a), [*_turn(a), _flip(a), *colour, _pad(a, centred=False)]
 
 
-def _sssegmentation(a: Augmentation, classes: int) -> list[t.Step]:
-    return [_crop(a), _flip(a), _distort(a), _pad(a, centred=True)]
+def _sssegmentation(a: Augmentation, classes: int) -> Steps:
+    return _crop(a), [_flip(a), _distort(a), _pad(a, centred=True)]
 
 
-def _mmsegmentation(a: Augmentation, classes: int) -> list[t.Step]:
-    return [_crop(a), _flip(a), _distort(a), _pad(a, centred=False)]
+def _mmsegmentation(a: Augmentation, classes: int) -> Steps:
+    return _crop(a), [_flip(a), _distort(a), _pad(a, centred=False)]
 
 
-def _rsi(a: Augmentation, classes: int) -> list[t.Step]:
-    return [_crop(a), *_turn(a), _flip(a), _pad(a, centred=False)]
+def _rsi(a: Augmentation, classes: int) -> Steps:
+    return _crop(a), [*_turn(a), _flip(a), _pad(a, centred=False)]
 
 
-def _vainf(a: Augmentation, classes: int) -> list[t.Step]:
-    return [_crop(a), _jitter(a, shuffled=True), _flip(a), _pad(a, centred=False)]
+def _vainf(a: Augmentation, classes: int) -> Steps:
+    return _crop(a), [_jitter(a, shuffled=True), _flip(a), _pad(a, centred=False)]
 
 
-def _keras(a: Augmentation, classes: int) -> list[t.Step]:
-    return [_crop(a), _jitter(a, shuffled=False), _flip(a), _pad(a, centred=False)]
+def _keras(a: Augmentation, classes: int) -> Steps:
+    return _crop(a), [_jitter(a, shuffled=False), _flip(a), _pad(a, centred=False)]
 
 
-def _tensorpack(a: Augmentation, classes: int) -> list[t.Step]:
+def _tensorpack(a: Augmentation, classes: int) -> Steps:
     """Its padding wrote the ignore number 255 into the first of the BGR channels, and 0 into the others."""
     apart = partial(
         t.scale_apart,
@@ -51,10 +53,10 @@ def _tensorpack(a: Augmentation, classes: int) -> list[t.Step]:
         void=a.label_void,
         classes=classes,
     )
-    return [apart, _pad(a, centred=True, colour=(0, 0, 255)), _flip(a)]
+    return apart, [_pad(a, centred=True, colour=(0, 0, 255)), _flip(a)]
 
 
-PIPELINES: dict[str, Callable[[Augmentation, int], list[t.Step]]] = {
+PIPELINES: dict[str, Callable[[Augmentation, int], Steps]] = {
     "scale_crop": _scale_crop,
     "sssegmentation": _sssegmentation,
     "mmsegmentation": _mmsegmentation,
@@ -65,7 +67,7 @@ PIPELINES: dict[str, Callable[[Augmentation, int], list[t.Step]]] = {
 }
 
 
-def _crop(a: Augmentation) -> t.Step:
+def _crop(a: Augmentation) -> t.Crop:
     return partial(
         t.scale_and_crop, scale=a.scale, base_WH=a.base, crop_HW=a.crop, category_share=a.category_share
     )

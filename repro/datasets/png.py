@@ -10,33 +10,50 @@ Every PNG reader reads the result.
 from __future__ import annotations
 
 import struct
-import zlib
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+Part = bytes | memoryview
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LONGEST = 258  # the longest match of deflate
+_BLOCK = 65535  # the longest block of deflate without compression
 
 
 def encode_png(pixels: Bytes) -> bytes:
     """uint8 pixels_HW (gray) or pixels_HWC with C = 3 (RGB) as a PNG file."""
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
         raise ValueError(f"expected uint8 HW or HW3, got {pixels.dtype} {pixels.shape}")
-    height, width = pixels.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 8, 0 if pixels.ndim == 2 else 2, 0, 0, 0)
-    rows = pixels.reshape(height, -1)
-    packed = _runs(_filtered(rows, up=True))
-    plain = _filtered(rows, up=False)
-    body = packed if len(packed) < plain.size else _stored(plain)
-    checksum = zlib.adler32((_filtered(rows, up=True) if body is packed else plain).data)
-    data = b"\x78\x01" + body + struct.pack(">I", checksum)
-    return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    channels = 1 if pixels.ndim == 2 else 3
+    rows = pixels.reshape(pixels.shape[0], -1)
+    differences_HB = _filtered(rows, up=True)
+    packed = _runs(differences_HB.reshape(-1))
+    if len(packed) < differences_HB.size:
+        return _file(differences_HB, [packed], channels)
+    return stored_png(_filtered(rows, up=False), channels=channels)
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def stored_png(filtered_HB: Bytes, *, channels: int) -> bytes:
+    """Rows, each behind the number of its filter, as a PNG file without compression; 1 or 3 channels."""
+    return _file(filtered_HB, _stored(filtered_HB.reshape(-1).data), channels)
+
+
+def _file(filtered_HB: Bytes, deflated: list[Part], channels: int) -> bytes:
+    """`deflated` is `filtered_HB` after deflate, in parts that are copied once."""
+    width = (filtered_HB.shape[1] - 1) // channels
+    header = struct.pack(">IIBBBBB", width, filtered_HB.shape[0], 8, 0 if channels == 1 else 2, 0, 0, 0)
+    checksum = struct.pack(">I", isal_zlib.adler32(filtered_HB.data))
+    pixels = _chunk(b"IDAT", b"\x78\x01", *deflated, checksum)
+    return b"".join([SIGNATURE, *_chunk(b"IHDR", header), *pixels, *_chunk(b"IEND")])
+
+
+def _chunk(kind: bytes, *parts: Part) -> list[Part]:
+    checksum = isal_zlib.crc32(kind)
+    for part in parts:
+        checksum = isal_zlib.crc32(part, checksum)
+    return [struct.pack(">I", sum(map(len, parts))), kind, *parts, struct.pack(">I", checksum)]
 
 
 def _filtered(rows: Bytes, *, up: bool) -> Bytes:
@@ -46,19 +63,17 @@ def _filtered(rows: Bytes, *, up: bool) -> Bytes:
     out[:, 1:] = rows
     if up:
         out[1:, 1:] -= rows[:-1]
-    return out.reshape(-1)
+    return out
 
 
-def _stored(data: Bytes) -> bytes:
+def _stored(data: memoryview) -> list[Part]:
     """Deflate without compression: blocks of at most 65,535 bytes."""
-    raw = data.tobytes()
-    starts = range(0, len(raw), 65535)
-    parts = []
-    for start in starts:
-        part = raw[start : start + 65535]
-        last = start + 65535 >= len(raw)
-        parts.append(struct.pack("<BHH", last, len(part), len(part) ^ 0xFFFF) + part)
-    return b"".join(parts)
+    parts: list[Part] = []
+    for start in range(0, len(data), _BLOCK):
+        part = data[start : start + _BLOCK]
+        last = start + _BLOCK >= len(data)
+        parts += [struct.pack("<BHH", last, len(part), len(part) ^ 0xFFFF), part]
+    return parts
 
 
 def _runs(data: Bytes) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.archive import Split
+from repro.datasets.images import count_values
 from repro.datasets.prepare import Progress, cores
 from repro.datasets.spec import IGNORE
 
@@ -53,7 +54,7 @@ def stats(split: Split, *, progress: Progress | None = None) -> Stats:
 
 
 def _histogram(split: Split, i: int) -> NDArray[np.int64]:
-    return np.bincount(split.label(i).reshape(-1), minlength=256)
+    return count_values(split.label(i))
 
 
 def markdown(classes: tuple[str, ...], found: list[Stats]) -> str:

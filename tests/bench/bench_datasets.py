@@ -27,10 +27,10 @@ from repro.datasets.archive import Split
 from repro.datasets.draw import Draw
 from repro.datasets.loader import _maker
 from repro.datasets.potsdam import PALETTE
-from repro.params import Augmentation, DatasetFacts
+from repro.params import DatasetFacts
 from tests.bench import peer_mmseg
 from tests.bench.row import Row
-from tests.datasets_kit import real
+from tests.datasets_kit import distorting, real
 
 Pixels = NDArray[np.uint8]
 SAMPLES = 24
@@ -57,7 +57,7 @@ def _samples(folder: Path) -> Iterator[Row]:
     for name, (size, suffix, base, crop, plain_bound, cached_bound) in KINDS.items():
         raw = draw_set(folder / name.replace(" ", "_"), 4, size, suffix)
         split = _prepared(raw, folder / f"out_{suffix[1:]}_{size[0]}", 4)
-        params = _params(base, crop)
+        params = distorting("mmsegmentation", crop=crop, base=base)
         plain, cached = _maker(split, params, 0), _maker(split, replace(params, cache=True), 0)
         peer, peer_name = _peer(raw, base, crop)
         ours, again, theirs = _in_turn([partial(_sample, plain), partial(_sample, cached), peer])
@@ -69,20 +69,6 @@ def _samples(folder: Path) -> Iterator[Row]:
 
 def _sample(make: Callable[[int, int], object], i: int) -> object:
     return make(i, i % 4)
-
-
-def _params(base: tuple[int, int], crop: tuple[int, int]) -> Augmentation:
-    return Augmentation(
-        pipeline="mmsegmentation",
-        crop=crop,
-        scale=(0.5, 2.0),
-        base=base,
-        category_share=0.75,
-        brightness=32,
-        contrast=0.5,
-        saturation=0.5,
-        hue=18,
-    )
 
 
 def _in_turn(ways: list[Callable[[int], object]]) -> list[float]:
