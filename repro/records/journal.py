@@ -124,7 +124,7 @@ def _entries(data: bytes) -> Iterator[dict[str, Any]]:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Cut what follows the last newline; where nothing does, leave the file alone: another may be appending."""
+    """Cut what follows the last newline. Nothing does: leave the file alone, another may be appending."""
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
     if whole < len(data):
