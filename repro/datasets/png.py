@@ -10,6 +10,7 @@ Every PNG reader reads the result.
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 import numpy as np
 from isal import isal_zlib
@@ -29,8 +30,8 @@ def encode_png(pixels: Bytes) -> bytes:
     channels = 1 if pixels.ndim == 2 else 3
     rows = pixels.reshape(pixels.shape[0], -1)
     differences_HB = _filtered(rows, up=True)
-    packed = _runs(differences_HB.reshape(-1))
-    if len(packed) < differences_HB.size:
+    packed = _packed(differences_HB.reshape(-1))
+    if packed is not None:
         return _file(differences_HB, [packed], channels)
     return stored_png(_filtered(rows, up=False), channels=channels)
 
@@ -76,45 +77,75 @@ def _stored(data: memoryview) -> list[Part]:
     return parts
 
 
-def _runs(data: Bytes) -> bytes:
-    """One fixed-Huffman block: each run of equal bytes is a literal and matches at distance 1."""
-    change = np.flatnonzero(data[1:] != data[:-1]) + 1
-    starts = np.concatenate(([0], change)).astype(np.int64)
-    follow = np.diff(np.concatenate((starts, [data.size]))) - 1
-    values = data[starts]
-    if (bits := int(_LITERAL_BITS[values].sum())) // 8 > data.size:
-        return bytes(bits // 8)  # it would grow; the caller stores the bytes instead
-    return _pack(*_symbols(values, follow))
+class _Runs(NamedTuple):
+    """Runs of equal bytes, R of them; the L that are longer than a byte are what costs more than a literal.
+
+    Their other bytes become `full_L` matches of 258, then one of `rest_L` bytes where `match_L`, else
+    `again_L` (0 to 2) literals: a match has at least three bytes.
+    """
+
+    values_R: Bytes
+    long_L: NDArray[np.int64]  # which runs
+    full_L: NDArray[np.int64]
+    rest_L: NDArray[np.int64]
+    match_L: NDArray[np.bool_]
+    again_L: NDArray[np.int64]
 
 
-def _symbols(values: Bytes, follow: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Codes and bit counts: block header, then per run its literal, full matches, one rest, end of block."""
-    full, rest = np.divmod(follow, _LONGEST)
-    short = np.where(rest < 3, rest, 0)  # a match has at least three bytes; shorter rests are literals
-    match = rest >= 3
-    per_run = 1 + full + short + match
-    ends = np.cumsum(per_run)
-    begin = ends - per_run
-    code = np.repeat(_LITERAL_CODE[values], per_run)
-    count = np.repeat(_LITERAL_BITS[values], per_run)
-    inside = np.arange(code.size) - np.repeat(begin, per_run)
-    is_full = (inside >= 1) & (inside <= np.repeat(full, per_run))
-    code[is_full], count[is_full] = _MATCH_CODE[_LONGEST], _MATCH_BITS[_LONGEST]
-    last = ends[match] - 1
-    code[last], count[last] = _MATCH_CODE[rest[match]], _MATCH_BITS[rest[match]]
-    head, end = (np.uint32(0b011), 3), (np.uint32(0), 7)  # last block with fixed codes; symbol 256
-    return np.concatenate(([head[0]], code, [end[0]])), np.concatenate(([head[1]], count, [end[1]]))
+def _packed(data: Bytes) -> bytes | None:
+    """Deflate in one block of fixed codes; None where it would not be smaller, told before codes are made."""
+    runs = _runs(data)
+    size = (_HEAD + _bits(runs) + _END + 7) // 8
+    return _joined(*_codes(runs)) if size < data.size else None
 
 
-def _pack(code: NDArray[np.uint32], count: NDArray[np.int64]) -> bytes:
+_HEAD, _END = 3, 7  # bits before the codes (last block, fixed codes) and after them (symbol 256: all zero)
+
+
+def _runs(data: Bytes) -> _Runs:
+    starts = np.concatenate(([0], np.flatnonzero(data[1:] != data[:-1]) + 1))
+    follow = np.diff(starts, append=data.size) - 1
+    long_L = np.flatnonzero(follow)
+    full_L, rest_L = np.divmod(follow[long_L], _LONGEST)
+    match_L = rest_L >= 3
+    return _Runs(data[starts], long_L, full_L, rest_L, match_L, np.where(match_L, 0, rest_L))
+
+
+def _bits(runs: _Runs) -> int:
+    literals = int(_LITERAL_BITS[runs.values_R].sum(dtype=np.int64))
+    literals += int(_LITERAL_BITS[runs.values_R[runs.long_L]] @ runs.again_L)
+    rests = int(_MATCH_BITS[runs.rest_L[runs.match_L]].sum(dtype=np.int64))
+    return literals + int(runs.full_L.sum()) * int(_MATCH_BITS[_LONGEST]) + rests
+
+
+def _codes(runs: _Runs) -> tuple[NDArray[np.uint32], Bytes]:
+    """Codes and their lengths in bits: of each run its literals, full matches, and the match of the rest."""
+    codes_R = np.ones(runs.values_R.size, dtype=np.int64)
+    codes_R[runs.long_L] += runs.full_L + runs.again_L + runs.match_L
+    code = np.repeat(_LITERAL_CODE[runs.values_R], codes_R)
+    count = np.repeat(_LITERAL_BITS[runs.values_R], codes_R)
+    end_L = np.cumsum(codes_R)[runs.long_L]
+    before_L = np.cumsum(runs.full_L) - runs.full_L  # full matches of earlier runs
+    full = np.arange(runs.full_L.sum())
+    full += np.repeat(end_L - codes_R[runs.long_L] + 1 - before_L, runs.full_L)
+    last, rest = end_L[runs.match_L] - 1, runs.rest_L[runs.match_L]
+    code[full], count[full] = _MATCH_CODE[_LONGEST], _MATCH_BITS[_LONGEST]
+    code[last], count[last] = _MATCH_CODE[rest], _MATCH_BITS[rest]
+    return code, count
+
+
+def _joined(code: NDArray[np.uint32], count: Bytes) -> bytes:
     """Codes (at most 18 bits each, first bit lowest) one after the other, lowest bit of a byte first."""
-    offset = np.cumsum(count) - count
-    words = np.zeros(int(offset[-1] + count[-1]) // 32 + 2, dtype=np.uint64)
+    stop = np.cumsum(count, dtype=np.int64) + _HEAD
+    offset = stop - count
     shifted = code.astype(np.uint64) << (offset & 31).astype(np.uint64)
-    index = offset >> 5
-    np.bitwise_or.at(words, index, shifted & np.uint64(0xFFFFFFFF))
-    np.bitwise_or.at(words, index + 1, shifted >> np.uint64(32))
-    total = int(offset[-1] + count[-1] + 7) // 8
+    word = offset >> 5  # in every word of 32 bits some code begins
+    together = np.bitwise_or.reduceat(shifted, np.flatnonzero(np.diff(word, prepend=-1)))
+    total = (int(stop[-1]) + _END + 7) // 8
+    words = np.zeros(total // 4 + 2, dtype=np.uint64)
+    words[: together.size] = together & np.uint64(0xFFFFFFFF)
+    words[1 : together.size + 1] |= together >> np.uint64(32)
+    words[0] |= np.uint64(0b011)
     return words.astype("<u4").tobytes()[:total]
 
 
@@ -122,13 +153,15 @@ def _reversed(value: int, bits: int) -> int:
     return int(f"{value:0{bits}b}"[::-1], 2)
 
 
-def _literal_table() -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+def _literal_table() -> tuple[NDArray[np.uint32], Bytes]:
     """RFC 1951, 3.2.6: 0-143 take 8 bits from 00110000, 144-255 take 9 bits from 110010000."""
     codes = [_reversed(0x30 + v, 8) if v < 144 else _reversed(0x190 + v - 144, 9) for v in range(256)]
-    return np.array(codes, dtype=np.uint32), np.array([8 if v < 144 else 9 for v in range(256)])
+    return np.array(codes, dtype=np.uint32), np.array(
+        [8 if v < 144 else 9 for v in range(256)], dtype=np.uint8
+    )
 
 
-def _match_table() -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+def _match_table() -> tuple[NDArray[np.uint32], Bytes]:
     """Length symbol, its extra bits, and distance 1 (five zero bits), for lengths 0..258 (0-2 unused)."""
     codes, counts = [0, 0, 0], [0, 0, 0]
     for length in range(3, _LONGEST + 1):
@@ -137,7 +170,7 @@ def _match_table() -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         start = _reversed(symbol - 256, 7) if symbol < 280 else _reversed(0xC0 + symbol - 280, 8)
         codes.append(start | (length - base) << bits)
         counts.append(bits + extra + 5)
-    return np.array(codes, dtype=np.uint32), np.array(counts)
+    return np.array(codes, dtype=np.uint32), np.array(counts, dtype=np.uint8)
 
 
 def _length_symbol(length: int) -> tuple[int, int, int]:
