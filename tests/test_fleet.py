@@ -187,6 +187,7 @@ def test_shared_stages_come_first(project: Project, monkeypatch: pytest.MonkeyPa
 
     def launch(command: list[str], *, environment: object, log: Path, folder: Path) -> Done:
         order.append(command[-1])
+        log.touch()
         return Done()
 
     Fleet(project=project, jobs=jobs_of(project, "a", "b"), slots=2, launcher=launch).run()  # type: ignore[arg-type]

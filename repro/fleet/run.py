@@ -57,6 +57,8 @@ class Fleet:
 
     def run(self) -> list[Job]:
         """Everything, in order; Ctrl-C and the end of the budget stop what runs, and it can be resumed."""
+        for job in self.jobs:
+            job.log.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._share()
             while self._step():
@@ -104,7 +106,6 @@ class Fleet:
             return
         job.slot, job.state, job.attempts = self._free(), "running", job.attempts + 1
         job.began, job.ended = time.monotonic(), 0.0
-        job.log.parent.mkdir(parents=True, exist_ok=True)
         job.handle = self.launcher(
             self.command(self.project, job.name),
             environment=self._environment(job),
