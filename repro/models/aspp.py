@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.models.layers import ConvNorm, conv2d, conv3x3_norm
+from repro.models.layers import ConvNorm, conv2d, conv3x3_norm, through
 from repro.models.resize import resize_logits
 from repro.params.model import HeadParams, ModelParams
 
@@ -39,14 +39,15 @@ class ASPP(nn.Module):
             parts = [reduce(torch.add, parts)]
         if self.pool is not None:
             parts.insert(0 if self.head.pool_first else len(parts), self._pooled(x_NCHW))
-        return self.fuse(torch.cat(parts, 1))  # type: ignore[no-any-return]
+        return through(torch.cat(parts, 1), self.fuse)
 
     def _pooled(self, x_NCHW: Tensor) -> Tensor:
         """The pooled branch at the size of the features."""
         assert self.pool is not None
         height, width = x_NCHW.shape[-2:]
         if self.head.pool == "global":
-            return self.pool(x_NCHW.mean((2, 3), keepdim=True)).expand(-1, -1, height, width)  # type: ignore[no-any-return]
+            mean_NCHW = through(x_NCHW.mean((2, 3), keepdim=True), self.pool)
+            return mean_NCHW.expand(-1, -1, height, width)
         # 000 TF pools squares as high as the map: 1024x2048 gives a grid of 1x2, not one mean.
         grid_NCHW = F.avg_pool2d(x_NCHW, min(height, width))
         return resize_logits(self.pool(grid_NCHW), (height, width), self.resize)

@@ -11,6 +11,7 @@ from repro.models.dense_heads import dense_head
 from repro.models.densenet import DenseNet
 from repro.models.heads import AuxHead, DeepLabV3Head, DeepLabV3PlusHead, SumHead
 from repro.models.init import initialise
+from repro.models.layers import Backbone
 from repro.models.mobilenet import MobileNetV2
 from repro.models.resnet import ResNet
 from repro.models.slim import ResNetV2
@@ -18,7 +19,7 @@ from repro.models.vgg import VGG16, FullyConvolutionalHead
 from repro.models.xception import Xception65
 from repro.params.model import ModelParams
 
-BACKBONES: dict[str, Callable[[ModelParams], nn.Module]] = {
+BACKBONES: dict[str, Callable[[ModelParams], Backbone]] = {
     "mobilenetv2": MobileNetV2,
     "resnet18": ResNet,
     "resnet50": ResNet,
@@ -70,10 +71,10 @@ def build(params: ModelParams, *, num_classes: int) -> SegmentationNet:
     version = "-v2" if params.resnet.version == "v2" else ""
     backbone = BACKBONES[params.backbone + version](params)
     make_head = FullyConvolutionalHead if params.backbone == "vgg16" else HEADS[params.family]
-    head = make_head(backbone.channels, outputs, params)  # type: ignore[arg-type]
+    head = make_head(backbone.channels, outputs, params)
     aux = nn.ModuleList()
     if params.aux is not None:
-        aux.append(AuxHead(backbone.channels[2], outputs, params.aux, params.head.norm))  # type: ignore
+        aux.append(AuxHead(backbone.channels[2], outputs, params.aux, params.head.norm))
     net = SegmentationNet(backbone, head, aux)
     if not next(net.parameters()).is_meta:
         initialise(net, params)

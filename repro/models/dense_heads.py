@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from repro.models.densenet import SqueezeExcite, Unit
-from repro.models.layers import conv2d, same_avg_pool
+from repro.models.layers import conv2d, same_avg_pool, through
 from repro.models.resize import resize_logits
 from repro.params.model import ModelParams, NormParams
 
@@ -26,7 +26,7 @@ class PlainHead(nn.Module):
         self.classifier = Unit(channels[-1], outputs, 1, norm=params.norm)
 
     def forward(self, features: Features) -> Tensor:
-        return self.classifier(features[-1])  # type: ignore[no-any-return]
+        return through(features[-1], self.classifier)
 
 
 class Tap(nn.Module):
@@ -39,7 +39,7 @@ class Tap(nn.Module):
         self.se = SqueezeExcite(self.width, ratio=4)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return self.se(self.unit(x_NCHW))  # type: ignore[no-any-return]
+        return through(x_NCHW, self.unit, self.se)
 
 
 class ResizedTapsHead(nn.Module):
@@ -59,7 +59,7 @@ class ResizedTapsHead(nn.Module):
         size = (main_NCHW.shape[-2], main_NCHW.shape[-1])
         # The page's code resizes first and narrows afterwards; the other order would be another network.
         parts = [tap(resize_logits(x, size, self.resize)) for tap, x in zip(self.taps, taps, strict=True)]
-        return self.classifier(torch.cat([main_NCHW, *parts], 1))  # type: ignore[no-any-return]
+        return through(torch.cat([main_NCHW, *parts], 1), self.classifier)
 
 
 class PooledTapsHead(nn.Module):
@@ -86,7 +86,7 @@ class PooledTapsHead(nn.Module):
         first, second, third = (tap(x) for tap, x in zip(self.taps, features, strict=False))
         both = self.fuse[0](torch.cat([same_avg_pool(first, stride=2), second], 1))
         all_three = self.fuse[1](torch.cat([same_avg_pool(both, stride=2), third], 1))
-        return self.classifier(self.se(torch.cat([all_three, features[3]], 1)))  # type: ignore[no-any-return]
+        return through(torch.cat([all_three, features[3]], 1), self.se, self.classifier)
 
 
 class PyramidHead(nn.Module):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.models.layers import SameMaxPool2d, batch_norm, conv2d, same_avg_pool
+from repro.models.layers import Backbone, SameMaxPool2d, batch_norm, conv2d, same_avg_pool, through
 from repro.params.model import DenseNetParams, ModelParams, NormParams
 
 DILATIONS = (1, 1, 2, 4)  # of the blocks, at every output stride (recipes 3.2)
@@ -28,7 +28,7 @@ class Unit(nn.Module):
         self.conv = conv2d(inputs, outputs, kernel, stride=stride, dilation=dilation, bias=True, same=True)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return self.conv(F.relu(self.bn(x_NCHW)))  # type: ignore[no-any-return]
+        return through(F.relu(self.bn(x_NCHW)), self.conv)
 
 
 class SqueezeExcite(nn.Module):
@@ -77,7 +77,7 @@ class Transition(nn.Module):
         x_NCHW = self.unit(x_NCHW)
         if self.pools:
             x_NCHW = same_avg_pool(x_NCHW, stride=self.stride)
-        return self.se(x_NCHW)  # type: ignore[no-any-return]
+        return through(x_NCHW, self.se)
 
 
 class ResidualTransition(nn.Module):
@@ -93,11 +93,11 @@ class ResidualTransition(nn.Module):
         self.skip = Unit(channels, channels, 1, norm=norm, stride=stride) if stride > 1 else nn.Identity()
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        y_NCHW = self.se(self.widen(self.middle(self.narrow(x_NCHW))))
-        return y_NCHW + self.skip(x_NCHW)  # type: ignore[no-any-return]
+        y_NCHW = through(x_NCHW, self.narrow, self.middle, self.widen, self.se)
+        return y_NCHW + through(x_NCHW, self.skip)
 
 
-class DenseNet(nn.Module):
+class DenseNet(Backbone):
     """Stem, four dense blocks, three transitions; `channels` are those of the blocks' outputs."""
 
     def __init__(self, params: ModelParams) -> None:

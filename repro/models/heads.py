@@ -5,13 +5,14 @@ Every head takes the tuple of a backbone's features, shallow to deep, and return
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from repro.models.aspp import ASPP
-from repro.models.layers import ConvNorm, conv2d, conv3x3_norm
+from repro.models.layers import ConvNorm, conv2d, conv3x3_norm, through
 from repro.models.resize import resize_logits
 from repro.params.model import AuxParams, ModelParams, NormParams
 
@@ -31,8 +32,8 @@ class DeepLabV3Head(nn.Module):
         self.classifier = conv2d(head.channels if head.decoder_convs else width, outputs, 1, bias=head.bias)
 
     def forward(self, features: Features) -> Tensor:
-        x_NCHW = self.decoder(self.aspp_dropout(self.aspp(features[-1])))
-        return self.classifier(self.dropout(x_NCHW))  # type: ignore[no-any-return]
+        x_NCHW = through(features[-1], self.aspp, self.aspp_dropout, self.decoder)
+        return through(x_NCHW, self.dropout, self.classifier)
 
 
 class DeepLabV3PlusHead(nn.Module):
@@ -50,11 +51,11 @@ class DeepLabV3PlusHead(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         low_NCHW = self.low(features[0])
-        deep_NCHW = self.aspp_dropout(self.aspp(features[-1]))
+        deep_NCHW = through(features[-1], self.aspp, self.aspp_dropout)
         size = (low_NCHW.shape[-2], low_NCHW.shape[-1])
         deep_NCHW = resize_logits(deep_NCHW, size, self.resize)
         parts = [low_NCHW, deep_NCHW] if self.low_first else [deep_NCHW, low_NCHW]
-        return self.classifier(self.dropout(self.decoder(torch.cat(parts, 1))))  # type: ignore[no-any-return]
+        return through(torch.cat(parts, 1), self.decoder, self.dropout, self.classifier)
 
 
 class SumHead(nn.Module):
@@ -72,10 +73,7 @@ class SumHead(nn.Module):
         )
 
     def forward(self, features: Features) -> Tensor:
-        logits_NCHW = self.branches[0](features[-1])
-        for branch in self.branches[1:]:
-            logits_NCHW = logits_NCHW + branch(features[-1])
-        return logits_NCHW  # type: ignore[no-any-return]
+        return reduce(torch.add, (through(features[-1], branch) for branch in self.branches))
 
 
 class AuxHead(nn.Module):
@@ -88,7 +86,7 @@ class AuxHead(nn.Module):
         self.classifier = conv2d(aux.channels, outputs, 1, bias=True)
 
     def forward(self, features: Features) -> Tensor:
-        return self.classifier(self.dropout(self.conv(features[2])))  # type: ignore[no-any-return]
+        return through(features[2], self.conv, self.dropout, self.classifier)
 
 
 def decoder(inputs: int, params: ModelParams) -> nn.Sequential:

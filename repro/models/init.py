@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -30,8 +31,8 @@ def _convolutions(net: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
 
 def _kaiming(conv: nn.Conv2d, backbone: bool) -> object:
     """000 torch: fan-out in the backbone, fan-in in the head; biases stay PyTorch's own."""
-    mode = "fan_out" if backbone else "fan_in"
-    return nn.init.kaiming_normal_(conv.weight, mode=mode, nonlinearity="relu")  # type: ignore[arg-type]
+    mode: Literal["fan_out", "fan_in"] = "fan_out" if backbone else "fan_in"
+    return nn.init.kaiming_normal_(conv.weight, mode=mode, nonlinearity="relu")
 
 
 def _mmsegmentation(conv: nn.Conv2d, backbone: bool) -> object:

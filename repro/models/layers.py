@@ -10,6 +10,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repro.models.depthwise import DilatedDepthwise
 from repro.params.model import NormParams
 
 
@@ -70,6 +71,8 @@ def conv2d(
     # At stride 1 and an odd kernel both paddings are the same, and the static one is faster.
     if same and stride > 1 and kernel > 1:
         return SameConv2d(inputs, outputs, kernel, stride, 0, dilation, groups, bias)
+    if kernel == 3 and stride == 1 and dilation > 1 and groups == inputs == outputs and not bias:
+        return DilatedDepthwise(inputs, dilation=dilation, pad=pad)
     padding = dilation * (kernel // 2) if pad else 0
     return nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias)
 
@@ -77,6 +80,19 @@ def conv2d(
 def batch_norm(channels: int, norm: NormParams) -> nn.BatchNorm2d:
     """Batch normalisation over `channels` with the eps and momentum of `norm`."""
     return nn.BatchNorm2d(channels, eps=norm.eps, momentum=norm.momentum)
+
+
+class Backbone(nn.Module):
+    """What makes features: `channels` of each of its outputs, shallow to deep."""
+
+    channels: tuple[int, ...]
+
+
+def through(x_NCHW: Tensor, *modules: nn.Module) -> Tensor:
+    """`x_NCHW` through `modules`, one after the other; typed, where the call of a module is Any."""
+    for module in modules:
+        x_NCHW = module(x_NCHW)
+    return x_NCHW
 
 
 class ConvNorm(nn.Module):
@@ -89,7 +105,7 @@ class ConvNorm(nn.Module):
         self.activation = nn.ReLU(inplace=True) if activation is None else activation
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return self.activation(self.bn(self.conv(x_NCHW)))  # type: ignore[no-any-return]
+        return through(x_NCHW, self.conv, self.bn, self.activation)
 
 
 class Separable(nn.Module):
@@ -101,7 +117,7 @@ class Separable(nn.Module):
         self.pointwise = ConvNorm(conv2d(inputs, outputs, 1), norm)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return self.pointwise(self.depthwise(x_NCHW))  # type: ignore[no-any-return]
+        return through(x_NCHW, self.depthwise, self.pointwise)
 
 
 def conv3x3_norm(

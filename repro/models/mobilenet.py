@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.models.layers import ConvNorm, batch_norm, conv2d
+from repro.models.layers import Backbone, ConvNorm, batch_norm, conv2d, through
 from repro.params.model import ModelParams, NormParams
 
 # expansion, channels, blocks, stride of the first block
@@ -50,11 +50,11 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         padded_NCHW = F.pad(x_NCHW, (self.border,) * 4) if self.border else x_NCHW
-        y_NCHW = self.project(self.depthwise(self.expand(padded_NCHW)))
-        return x_NCHW + y_NCHW if self.residual else y_NCHW  # type: ignore[no-any-return]
+        y_NCHW = through(padded_NCHW, self.expand, self.depthwise, self.project)
+        return x_NCHW + y_NCHW if self.residual else y_NCHW
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(Backbone):
     """Features: (24 channels at stride 4, 320 channels at the output stride)."""
 
     channels = (24, 320)

@@ -5,19 +5,17 @@ Stages are called layer1 to layer4 as in every published checkpoint. Features: t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
 
-from repro.models.layers import SameMaxPool2d, batch_norm, conv2d
+from repro.models.layers import Backbone, SameMaxPool2d, batch_norm, conv2d, through
 from repro.params.model import ModelParams, NormParams
 
 WIDTHS = (64, 128, 256, 512)
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 STRIDES = {8: (1, 2, 1, 1), 16: (1, 2, 2, 1), 32: (1, 2, 2, 2)}
 DILATIONS = {8: (1, 1, 2, 4), 16: (1, 1, 1, 2), 32: (1, 1, 1, 1)}
-Block = Callable[..., nn.Module]
 
 
 class BasicBlock(nn.Module):
@@ -37,9 +35,9 @@ class BasicBlock(nn.Module):
         self.downsample = shortcut(inputs, width, stride=stride, dilation=dilation, params=params)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        y_NCHW = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x_NCHW)))))
+        y_NCHW = through(x_NCHW, self.conv1, self.bn1, self.relu, self.conv2, self.bn2)
         y_NCHW += x_NCHW if self.downsample is None else self.downsample(x_NCHW)
-        return self.relu(y_NCHW)  # type: ignore[no-any-return]
+        return through(y_NCHW, self.relu)
 
 
 class Bottleneck(nn.Module):
@@ -61,10 +59,13 @@ class Bottleneck(nn.Module):
         self.downsample = shortcut(inputs, width * 4, stride=stride, dilation=dilation, params=params)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        y_NCHW = self.relu(self.bn1(self.conv1(x_NCHW)))
-        y_NCHW = self.bn3(self.conv3(self.relu(self.bn2(self.conv2(y_NCHW)))))
+        y_NCHW = through(x_NCHW, self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu)
+        y_NCHW = through(y_NCHW, self.conv3, self.bn3)
         y_NCHW += x_NCHW if self.downsample is None else self.downsample(x_NCHW)
-        return self.relu(y_NCHW)  # type: ignore[no-any-return]
+        return through(y_NCHW, self.relu)
+
+
+Block = type[BasicBlock] | type[Bottleneck]
 
 
 def shortcut(
@@ -79,12 +80,12 @@ def shortcut(
     return nn.Sequential(conv, batch_norm(outputs, params.norm))
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """A residual network; `channels` are those of its four outputs."""
 
     def __init__(self, params: ModelParams) -> None:
         super().__init__()
-        block: type[BasicBlock | Bottleneck] = BasicBlock if params.backbone == "resnet18" else Bottleneck
+        block: Block = BasicBlock if params.backbone == "resnet18" else Bottleneck
         same = params.padding == "same"
         self.stem = STEMS[params.resnet.stem](norm=params.norm, same=same)
         self.pool = SameMaxPool2d(kernel=3, stride=2) if same else nn.MaxPool2d(3, 2, 1)
@@ -113,7 +114,7 @@ def _stage(
     """`depth` blocks; the first one strides, and is dilated less where the source contracts."""
     first = dilation // 2 if params.resnet.first_dilation == "contract" and dilation > 1 else dilation
     blocks = [block(inputs, width, stride=stride, dilation=first, params=params)]
-    outputs = width * block.expansion  # type: ignore[attr-defined]
+    outputs = width * block.expansion
     blocks += [block(outputs, width, stride=1, dilation=dilation, params=params) for _ in range(depth - 1)]
     return nn.Sequential(*blocks)
 

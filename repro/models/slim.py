@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.models.layers import SameMaxPool2d, batch_norm, conv2d
+from repro.models.layers import Backbone, SameMaxPool2d, batch_norm, conv2d, through
 from repro.models.resnet import BLOCKS, DILATIONS, WIDTHS, Bottleneck
 from repro.params.model import ModelParams
 
@@ -37,13 +37,13 @@ class PreBottleneck(nn.Module):
         if self.shortcut is None:
             side_NCHW = x_NCHW[:, :, :: self.stride, :: self.stride]
         else:
-            side_NCHW = self.shortcut(active_NCHW)
-        y_NCHW = F.relu(self.bn1(self.conv1(active_NCHW)))
-        y_NCHW = self.conv3(F.relu(self.bn2(self.conv2(y_NCHW))))
-        return side_NCHW + y_NCHW  # type: ignore[no-any-return]
+            side_NCHW = through(active_NCHW, self.shortcut)
+        y_NCHW = F.relu(through(active_NCHW, self.conv1, self.bn1))
+        y_NCHW = F.relu(through(y_NCHW, self.conv2, self.bn2))
+        return side_NCHW + through(y_NCHW, self.conv3)
 
 
-class ResNetV2(nn.Module):
+class ResNetV2(Backbone):
     """Four stages and `extra_rates` more; features: the outputs of all, the last one activated."""
 
     def __init__(self, params: ModelParams) -> None:

@@ -6,9 +6,12 @@ output stride is 8. The authors' 3x3 pools with padding 1 replace VGG's 2x2.
 
 from __future__ import annotations
 
+from functools import reduce
+
+import torch
 from torch import Tensor, nn
 
-from repro.models.layers import conv2d
+from repro.models.layers import Backbone, conv2d, through
 from repro.params.model import ModelParams
 
 # channels of the convolutions of a group; stride of the pool behind it; dilation of the convolutions
@@ -23,7 +26,7 @@ WIDTH = 1024  # of fc6 and fc7 after the authors' pruning from 4096
 DROPOUT = 0.5
 
 
-class VGG16(nn.Module):
+class VGG16(Backbone):
     """Thirteen convolutions in five groups; features: the output of each group."""
 
     channels = (64, 128, 256, 512, 512)
@@ -56,10 +59,7 @@ class FullyConvolutionalHead(nn.Module):
         self.branches = nn.ModuleList(_stack(channels[-1], outputs, rate) for rate in rates)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
-        logits_NCHW = self.branches[0](features[-1])
-        for branch in self.branches[1:]:
-            logits_NCHW = logits_NCHW + branch(features[-1])
-        return logits_NCHW  # type: ignore[no-any-return]
+        return reduce(torch.add, (through(features[-1], branch) for branch in self.branches))
 
 
 def _stack(inputs: int, outputs: int, rate: int) -> nn.Sequential:

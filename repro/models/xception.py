@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.models.layers import ConvNorm, batch_norm, conv2d
+from repro.models.layers import Backbone, ConvNorm, batch_norm, conv2d
 from repro.params.model import ModelParams, NormParams
 
 
@@ -68,7 +68,7 @@ class Module(nn.Module):
         return y_NCHW, second_NCHW
 
 
-class Xception65(nn.Module):
+class Xception65(Backbone):
     """Entry (3 modules), middle (16), exit (2); dilated from where the output stride is reached."""
 
     channels = (256, 2048)
