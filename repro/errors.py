@@ -93,6 +93,7 @@ class TrainingDiverged(CheckFailed):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """The choice that looks most like `name`, or None when nothing is close."""
-    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
-    return found[0] if found else None
+    """The choice that looks most like `name`, whatever the case; None when nothing is close."""
+    by_lower = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None

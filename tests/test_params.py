@@ -83,6 +83,9 @@ def test_plain_form_has_everything() -> None:
         ("recipe", "plane", ["unknown recipe 'plane'", "did you mean 'plain'"]),
         ("evaluation.protocol", "hole", ["unknown protocol 'hole'", "did you mean 'whole'"]),
         ("evaluation", {"split": "val"}, ["missing key", "protocol"]),
+        ("training", {"split": "train", "lrr": 1}, ["unknown key 'training.lrr'", "did you mean 'lr'"]),
+        ("training.split", "trian", ["training.split", "'trian'", "train, val", "did you mean 'train'"]),
+        ("evaluation.split", "test", ["evaluation.split", "'test'", "train, val", str(HERE)]),
     ],
 )
 def test_a_mistake_names_the_key_and_the_way_out(path: str, value: object, words: list[str]) -> None:
@@ -94,6 +97,16 @@ def test_a_mistake_names_the_key_and_the_way_out(path: str, value: object, words
 def test_a_missing_top_level_key_is_named() -> None:
     with pytest.raises(ParamsError, match="missing key 'evaluation'"):
         resolve("x", {k: v for k, v in OWN.items() if k != "evaluation"}, ROOT, HERE)
+
+
+def test_a_misspelt_block_is_unknown_before_its_keys_are_missing() -> None:
+    own = {("traning" if key == "training" else key): value for key, value in OWN.items()}
+    with pytest.raises(ParamsError, match="unknown key 'traning'") as caught:
+        resolve("x", own, ROOT, HERE)
+    assert caught.value.hint == "did you mean 'training'?"
+    own = {("evalution" if key == "evaluation" else key): value for key, value in OWN.items()}
+    with pytest.raises(ParamsError, match="is 'evalution' it, misspelt"):
+        resolve("x", own, ROOT, HERE)
 
 
 def test_deep_merge_replaces_lists_and_joins_mappings() -> None:

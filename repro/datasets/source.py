@@ -74,7 +74,9 @@ class Source:
             if all(view.has(marker) for marker in markers):
                 return view
         raise DataError(
-            f"no folder with {' and '.join(markers)}", where=self.where, allowed=_some(self.top(), "holds")
+            f"no folder with {' and '.join(markers)} among {_some(self.top())}",
+            where=self.where,
+            hint="name the folder, zip or tar that has them inside",
         )
 
     def find(self, marker: str) -> Source | None:
@@ -103,6 +105,10 @@ class Source:
                 except (ValueError, KeyError, TypeError) as error:
                     raise DataError(f"cannot be understood: {error!r}", where=self.place(name)) from error
             return self._index.parsed[name]
+
+    def archives(self) -> list[Path]:
+        """The zip and tar files in this source."""
+        return [path for path in self._index.paths if path.name.lower().endswith(_ZIP + _TAR)]
 
     def whole(self) -> Source:
         """The view from the very top."""
@@ -170,7 +176,7 @@ class Source:
 def _told(error: BaseException, path: Path) -> DataError | None:
     """What went wrong while a source was opened, in words that help; None: nothing of ours."""
     if isinstance(error, FileNotFoundError):
-        hint = f"`repro data link {path.name} PATH` makes it a link to the data"
+        hint = "`repro data list` says where it comes from, then `repro data link NAME PATH`"
         return DataError("the data set is not there", where=path, hint=hint)
     if isinstance(error, PermissionError):
         return DataError("no permission to read the data", where=error.filename or path)
@@ -312,5 +318,5 @@ def _unsafe(archive: Path, name: str, why: str) -> DataError:
     )
 
 
-def _some(names: list[str], verb: str) -> str:
-    return f"the source {verb}: " + (", ".join(names[:8]) or "nothing") + (" ..." if len(names) > 8 else "")
+def _some(names: list[str]) -> str:
+    return (", ".join(names[:8]) or "nothing") + (" ..." if len(names) > 8 else "")

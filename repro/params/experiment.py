@@ -6,12 +6,12 @@ hold what is shared. The merge is per key, deep, and the experiment wins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from repro.errors import ParamsError, UnknownNameError
+from repro.errors import ParamsError, UnknownNameError, nearest
 from repro.params.data import Augmentation, DatasetFacts
 from repro.params.model import ModelParams
 from repro.params.parse import parse, read_yaml
@@ -102,7 +102,9 @@ def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: P
     """Merge an experiment's own keys with the root blocks it names, and type the result."""
     for key in ("dataset", "recipe", "evaluation"):
         if key not in own:
-            raise ParamsError(f"missing key '{key}'", where=where, hint="see the experiments beside it")
+            near = nearest(key, own)
+            hint = f"is '{near}' it, misspelt?" if near else "see the experiments beside it"
+            raise ParamsError(f"missing key '{key}'", where=where, hint=hint)
     recipe = _block(root, "recipes", own["recipe"])
     merged = deep_merge(recipe, own)
     evaluation = parse(Evaluation, merged["evaluation"], where)
@@ -113,7 +115,17 @@ def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: P
         "also": {name: _block(root, "protocols", name) for name in _also(own, evaluation.protocol, where)},
         "engine": root.get("engine", {}),
     }
-    return parse(Experiment, merged, where)
+    experiment = parse(Experiment, merged, where)
+    for key in ("training", "evaluation"):
+        _check_split(f"{key}.split", getattr(experiment, key).split, experiment.facts.splits, where)
+    return experiment
+
+
+def _check_split(key: str, split: str, splits: Iterable[str], where: Path) -> None:
+    if split not in splits:
+        near = nearest(split, splits)
+        hint = f"did you mean '{near}'?" if near else None
+        raise ParamsError(f"key '{key}': got '{split}'", where=where, allowed=", ".join(splits), hint=hint)
 
 
 def _also(own: Mapping[str, Any], protocol: str, where: Path) -> list[str]:

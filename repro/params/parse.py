@@ -73,8 +73,11 @@ def _flatten(hint: Any) -> list[Any]:
 
 
 def _params_error(cls: Any, error: ValidationError, where: object) -> ParamsError:
-    """The first problem of a ValidationError in our words: key, value, what is allowed, nearest key."""
-    first = error.errors(include_url=False)[0]
+    """One problem of a ValidationError in our words: key, value, what is allowed, nearest key.
+
+    An unknown key goes first: misspelt, it is also what a missing one is missing for.
+    """
+    first = min(error.errors(include_url=False), key=lambda e: e["type"] != "unexpected_keyword_argument")
     key = ".".join(str(part) for part in first["loc"]) or "(top level)"
     allowed = hint = None
     if first["type"] == "unexpected_keyword_argument":
