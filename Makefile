@@ -6,7 +6,7 @@ BIN    := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 DEMO   := synthetic_mobilenetv2_os16
 
-.PHONY: help setup demo test check ui bench parity lock docs
+.PHONY: help setup demo test check smoke ui bench parity lock docs
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -49,6 +49,9 @@ check: setup ## ruff, formatting, types, generated files
 	repro sync --check
 	repro table --check
 	repro docs --check
+
+smoke: setup ## run every stage of one experiment of each page and family, on stand-in data
+	repro run --smoke
 
 ui: setup ## MLflow's own UI on the embedded store
 	repro ui

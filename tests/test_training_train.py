@@ -230,6 +230,14 @@ def test_smoke_without_names_shows_every_page_family_and_data_set(root: Path) ->
     assert {trait for e in chosen for trait in traits(e)} == {trait for e in every for trait in traits(e)}
 
 
+def test_ci_runs_the_smoke(root: Path) -> None:
+    targets = (root / "Makefile").read_text()
+    assert "\nsmoke: setup" in targets
+    assert "\n\trepro run --smoke\n" in targets
+    assert "\nmake smoke\n" in (root / ".ci" / "run").read_text()
+    assert "- run: make smoke\n" in (root / ".github" / "workflows" / "ci.yml").read_text()
+
+
 def test_many_go_on_after_one_that_failed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from repro.errors import CheckFailed
 
