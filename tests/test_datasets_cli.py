@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -69,6 +70,36 @@ def test_link_checks_prepares_and_tells(project: Path, tmp_path: Path) -> None:
     assert listed["camvid"]["prepared"] == "test, train, trainval, val"
     assert listed["cityscapes"]["raw"] == "missing"
     assert listed["cityscapes"]["downloads"]
+    assert listed["cityscapes"]["size_GB"] == 11.85
+
+
+def test_list_shows_every_archive_with_what_is_known_of_it(project: Path) -> None:
+    table = repro("data", "list")
+    for name, module in DATASETS.items():
+        assert f"\n {name} " in f"\n{table}", "names are not cut"
+        text = repro("data", "list", name)
+        assert text.startswith(f"{name}: {module.TITLE}")
+        for file in module.DOWNLOADS:
+            known = file.checksum or "no checksum known"
+            assert f"archive: {file.name}, {file.size_GB:g} GB, {known}, " in text
+    assert "unknown dataset 'camvit'" in repro("data", "list", "camvit", code=2)
+
+
+def test_a_wrong_archive_is_told_by_a_deep_look(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Archives that a person fetched by hand are compared with the owner's checksum."""
+    path = tmp_path / "owner.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted((tmp_path / "mine").rglob("*.png")):
+            archive.write(file, file.relative_to(tmp_path / "mine"))
+    right = "md5:" + hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    for checksum, code in ((right, 0), ("md5:" + "0" * 32, 2)):
+        known = Download(name="owner.zip", page="owner.example", size_GB=0.1, checksum=checksum)
+        monkeypatch.setattr(camvid, "DOWNLOADS", (known,))
+        out = repro("data", "link", "camvid", str(path), "--deep", code=code)
+        assert ("not the owner's file" in out) == (code == 2)
+        repro("data", "link", "camvid", str(path))
 
 
 def test_link_again_moves_the_link_and_never_the_data(project: Path, tmp_path: Path) -> None:
@@ -235,9 +266,9 @@ def test_a_server_without_ranges_starts_again(file: Download, tmp_path: Path) ->
 
 
 def test_a_wrong_checksum_is_refused_and_removed(file: Download, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="wrong md5") as caught:
+    with pytest.raises(DownloadError, match="wrong checksum: md5") as caught:
         fetch(replace(file, checksum="md5:" + "0" * 32), tmp_path)
-    assert caught.value.allowed == "0" * 32
+    assert caught.value.allowed == "md5:" + "0" * 32
     assert not list(tmp_path.iterdir())
 
 

@@ -25,28 +25,60 @@ Workers = Annotated[int | None, typer.Option(help="Threads; default: all cores, 
 
 
 @app.command("list")
-def list_(json_: Json = False) -> None:
-    """Show every data set: here or missing, splits, licence, and the owner's page.
+def list_(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Data sets, each with its archives; none: a table of all.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Show data sets: here or missing, size, licence, the owner's page; with NAMES the exact archives too.
 
-    Example: repro data list --json
+    Example: repro data list cityscapes
     """
-    from rich.table import Table
-
     from repro.datasets import DATASETS
     from repro.params import find_project
 
     project = find_project()
-    rows = [_row(name, project) for name in DATASETS]
+    rows = [_row(name, project) for name in names or DATASETS]
     if json_:
-        return emit_json(rows)
-    table = Table("data set", "raw", "prepared", "official splits", "licence", "owner's page", box=None)
+        emit_json(rows)
+    elif names:
+        console().print("\n\n".join(map(_details, rows)), markup=False)
+    else:
+        console().print(_overview(rows))
+
+
+def _overview(rows: list[dict[str, Any]]) -> Any:
+    from rich.table import Column, Table
+
+    heads = ("raw", "prepared", "GB", "licence", "owner's page")
+    columns = [Column("data set", no_wrap=True), *(Column(head, overflow="fold") for head in heads)]
+    table = Table(*columns, box=None)
     for row in rows:
-        splits = ", ".join(f"{split} {count}" for split, count in row["splits"].items())
-        table.add_row(row["name"], row["raw"], row["prepared"], splits, row["licence"], row["page"])
-    console().print(table)
+        size = f"{row['size_GB']:g}"
+        table.add_row(row["name"], row["raw"], row["prepared"], size, row["licence"], row["page"])
+    return table
+
+
+def _details(row: dict[str, Any]) -> str:
+    splits = ", ".join(f"{split} {count:,}" for split, count in row["splits"].items())
+    facts = ("raw", "prepared", "licence", "page", "layout")
+    lines = [f"{row['name']}: {row['title']}, {row['classes']} classes", f"  splits: {splits}"]
+    return "\n".join(
+        [*lines, *(f"  {fact}: {row[fact]}" for fact in facts), *map(_archive, row["downloads"])]
+    )
+
+
+def _archive(file: dict[str, Any]) -> str:
+    how = "`repro data get` fetches it" if file["url"] else f"by hand from {file['page']}"
+    return (
+        f"  archive: {file['name']}, {file['size_GB']:g} GB, {file['checksum'] or 'no checksum known'}, {how}"
+    )
 
 
 def _row(name: str, project: Project) -> dict[str, Any]:
+    from dataclasses import asdict
+
     from repro.datasets import dataset_module
 
     module, raw = dataset_module(name), project.data / name
@@ -54,18 +86,22 @@ def _row(name: str, project: Project) -> dict[str, Any]:
     return {
         "name": name,
         "title": module.TITLE,
-        "raw": "broken link"
-        if raw.is_symlink() and not raw.exists()
-        else "here"
-        if _here(raw)
-        else "missing",
+        "classes": len(module.CLASSES),
+        "raw": _state(raw),
         "prepared": ", ".join(ready) or "no",
         "splits": dict(module.SPLITS),
         "licence": module.LICENCE,
         "page": module.PAGE,
         "layout": module.LAYOUT,
-        "downloads": [f"{d.name} ({d.size_GB:g} GB)" for d in module.DOWNLOADS],
+        "size_GB": round(sum(file.size_GB for file in module.DOWNLOADS), 2),
+        "downloads": [asdict(file) for file in module.DOWNLOADS],
     }
+
+
+def _state(raw: Path) -> str:
+    if raw.is_symlink() and not raw.exists():
+        return "broken link"
+    return "here" if _here(raw) else "missing"
 
 
 @app.command("synthetic")

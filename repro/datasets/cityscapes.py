@@ -43,8 +43,18 @@ LICENCE = "research use, registration needed, no redistribution"
 PAGE = "www.cityscapes-dataset.com"
 LAYOUT = "leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_labelIds.png"
 DOWNLOADS: tuple[Download, ...] = (
-    Download(name="leftImg8bit_trainvaltest.zip", page=PAGE, size_GB=11.6),
-    Download(name="gtFine_trainvaltest.zip", page=PAGE, size_GB=0.25),
+    Download(
+        name="leftImg8bit_trainvaltest.zip",
+        page=PAGE,
+        size_GB=11.6,
+        checksum="md5:0a6e97e94b616a514066c9e2adb0c97f",
+    ),
+    Download(
+        name="gtFine_trainvaltest.zip",
+        page=PAGE,
+        size_GB=0.25,
+        checksum="md5:4237c19de34c8a376e9ba46b495d6f66",
+    ),
 )
 MARKERS: tuple[str, ...] = ("leftImg8bit",)
 # 255 is how -1 (licence plate) lies in 8 bits.

@@ -37,21 +37,25 @@ def fetch(download: Download, folder: Path, *, progress: Progress | None = None)
 
 def check(download: Download, path: Path) -> None:
     """Compare with the owner's checksum; a wrong file is removed, so that the next try starts anew."""
-    if download.checksum is None:
-        return
-    kind, _, expected = download.checksum.partition(":")
-    digest = hashlib.new(kind, usedforsecurity=False)
-    with path.open("rb") as handle:
-        while chunk := handle.read(CHUNK):
-            digest.update(chunk)
-    if digest.hexdigest() != expected:
+    found = digest(path, download.checksum)
+    if found != download.checksum:
         path.unlink()
         raise DownloadError(
-            f"{download.name} has the wrong {kind}: {digest.hexdigest()}",
+            f"{download.name} has the wrong checksum: {found}",
             where=download.url,
-            allowed=expected,
+            allowed=download.checksum,
             hint="repeat the command; if it happens again, look at the owner's page",
         )
+
+
+def digest(path: Path, like: str | None) -> str | None:
+    """The checksum of a file in the form of `like` ("md5:..." or "sha256:..."); None where that is None."""
+    if like is None:
+        return None
+    kind = like.partition(":")[0]
+    with path.open("rb") as handle:
+        found = hashlib.file_digest(handle, lambda: hashlib.new(kind, usedforsecurity=False))
+    return f"{kind}:{found.hexdigest()}"
 
 
 def _transfer(download: Download, url: str, part: Path, progress: Progress | None) -> None:

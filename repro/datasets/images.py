@@ -173,7 +173,7 @@ def read_colour_label(
     return label_HW, count
 
 
-STRIP = 512  # rows
+STRIP = 128  # rows; looking colours up takes 30 bytes a pixel
 UNKNOWN = 254  # in a strip: a colour that is not in the table
 
 

@@ -9,7 +9,6 @@ ones (a Cityscapes PNG takes 2.2 MB, an ADE20K JPEG 60 kB).
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,11 +25,11 @@ from repro.datasets import prepare_dataset
 from repro.datasets.archive import Split
 from repro.datasets.draw import Draw
 from repro.datasets.loader import _maker
-from repro.datasets.potsdam import PALETTE
 from repro.params import DatasetFacts
 from tests.bench import peer_mmseg
 from tests.bench.row import Row
 from tests.datasets_kit import distorting, real
+from tests.datasets_large import COMMAND, draw, peak
 
 Pixels = NDArray[np.uint8]
 SAMPLES = 24
@@ -41,6 +40,7 @@ def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         yield from _samples(Path(folder))
         yield from _preparation(Path(folder))
+        yield from _memory(Path(folder))
 
 
 # Samples
@@ -180,7 +180,6 @@ def _preparation(folder: Path) -> Iterator[Row]:
         return
     counts = {"train": 367, "val": 101, "test": 233}
     yield from _scaling("prepare CamVid, 701 pairs", camvid, folder / "prepared", counts)
-    yield _memory(folder)
 
 
 def _scaling(name: str, raw: Path, out: Path, splits: dict[str, int]) -> Iterator[Row]:
@@ -191,51 +190,14 @@ def _scaling(name: str, raw: Path, out: Path, splits: dict[str, int]) -> Iterato
         start, start_cpu = time.perf_counter(), time.process_time()
         prepare_dataset("camvid", raw, out, facts, workers=workers)
         wall[workers], cpu[workers] = time.perf_counter() - start, time.process_time() - start_cpu
-    print(f"{name}: {count / cpu[1]:.0f} images/s a core", file=sys.stderr)
-    yield Row(name=f"{name}, 2 workers", peer_name="1 worker (wall)", ours=wall[2], peer=wall[1])
+    name = f"{name} ({count / cpu[1]:.0f} images/s a core), 2 workers"
+    yield Row(name=name, peer_name="1 worker (wall)", ours=wall[2], peer=wall[1])
 
 
-def _memory(folder: Path) -> Row:
-    """Peak memory of cutting 6000x6000 images with their labels, against one gigabyte."""
-    _draw_large(folder / "potsdam")
-    command = [sys.executable, "-c", CUT_LARGE, str(folder / "potsdam"), str(folder / "potsdam_out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return Row(
-        name="prepare 6000x6000 images, peak memory",
-        peer_name="1 GB",
-        ours=float(done.stdout.split()[-1]),
-        peer=1000.0,
-        bound=1.0,
-        unit="MB",
-    )
-
-
-AREAS = ("2_13", "2_14", "3_13")
-# A process of its own, without torch, as `repro prepare` is. VmHWM, not getrusage: the latter also knows
-# what the parent held when it started this process.
-CUT_LARGE = f"""
-import sys
-from pathlib import Path
-from repro.datasets import potsdam, prepare_dataset
-from repro.params import DatasetFacts
-potsdam.AREAS = {{"val": {AREAS}}}
-facts = DatasetFacts(classes=6, splits={{"val": {144 * len(AREAS)}}})
-prepare_dataset("potsdam", Path(sys.argv[1]), Path(sys.argv[2]), facts, workers=2)
-status = Path("/proc/self/status").read_text()
-print(int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6)
-"""
-
-
-def _draw_large(raw: Path) -> None:
-    """Three Potsdam areas at full size, uncompressed TIFF as the owner ships them (one file, linked)."""
-    raw.mkdir()
-    names = [(raw / f"top_potsdam_{a}_RGB.tif", raw / f"top_potsdam_{a}_label_noBoundary.tif") for a in AREAS]
-    plain = [cv2.IMWRITE_TIFF_COMPRESSION, 1]
-    cv2.imwrite(str(names[0][0]), np.full((6000, 6000, 3), 90, np.uint8), plain)
-    colours = np.array(PALETTE, np.uint8)[np.arange(6000) // 1000, ::-1]
-    cv2.imwrite(
-        str(names[0][1]), np.ascontiguousarray(np.broadcast_to(colours[:, None], (6000, 6000, 3))), plain
-    )
-    for copies in names[1:]:
-        for copy, first in zip(copies, names[0], strict=True):
-            copy.hardlink_to(first)
+def _memory(folder: Path) -> Iterator[Row]:
+    """Peak memory of checking and of cutting images of 6000x6000 with their labels, against one gigabyte."""
+    project = draw(folder / "large")
+    for command in (("data", "verify", "potsdam", "--deep"), ("prepare", "potsdam")):
+        found = peak(project, COMMAND, *command, "--workers", "2")
+        name = f"{' '.join(command)}, 6000x6000, peak memory"
+        yield Row(name=name, peer_name="1 GB", ours=found, peer=1000.0, bound=1.0, unit="MB")
