@@ -203,6 +203,17 @@ def coloured(label_HW: Pixels, colours: Sequence[tuple[int, int, int]]) -> Pixel
     return np.array(colours, dtype=np.uint8)[label_HW]
 
 
+def packed(root: Path, target: Path) -> Path:
+    """A folder as a zip or a tar, compressed or not as the name of `target` says."""
+    import tarfile
+
+    if target.suffix == ".zip":
+        return zipped(root, target)
+    with tarfile.open(target, "w:gz" if target.suffix == ".tgz" else "w") as archive:
+        archive.add(root, "./somewhere/deeper")
+    return target
+
+
 def zipped(root: Path, target: Path, change: Callable[[str], str] = lambda name: name) -> Path:
     """A folder as the zip its owner would ship."""
     import zipfile

@@ -339,17 +339,22 @@ COUNTS = {
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
 @pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
 def test_an_archive_gives_the_same_bytes_as_a_folder(tmp_path: Path, name: str, kind: str) -> None:
-    import tarfile
-
     folder = LAYOUTS[name](tmp_path / "raw")
-    target = tmp_path / f"owner.{kind}"
-    if kind == "zip":
-        kit.zipped(folder, target)
-    else:
-        with tarfile.open(target, "w:gz" if kind == "tgz" else "w") as archive:
-            archive.add(folder, "./somewhere/deeper")
+    target = kit.packed(folder, tmp_path / f"owner.{kind}")
     kit.prepared(name, folder, tmp_path / "a", **COUNTS[name])
     kit.prepared(name, target, tmp_path / "b", **COUNTS[name])
     for split in COUNTS[name]:
         left, right = tmp_path / f"a/{split}.zip", tmp_path / f"b/{split}.zip"
         assert left.read_bytes() == right.read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_every_data_set_has_a_stand_in_that_is_prepared(tmp_path: Path, name: str) -> None:
+    """What `repro run --smoke` draws goes the way of the owner's data, and holds several classes."""
+    from repro.datasets.standin import write_standin
+
+    counts = write_standin(name, tmp_path / "raw")
+    splits = kit.prepared(name, tmp_path / "raw", tmp_path / "out", **counts)
+    assert {split: len(found) for split, found in splits.items()} == counts
+    found = splits["val"]
+    assert len({int(c) for i in range(2) for c in np.unique(found.label(i))} - {255}) > 1

@@ -429,12 +429,7 @@ def test_a_corrupt_member_of_the_owners_zip(raw: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
 def test_half_an_archive(raw: Path, tmp_path: Path, kind: str) -> None:
-    target = tmp_path / f"owner.{kind}"
-    if kind == "zip":
-        kit.zipped(raw, target)
-    else:
-        with tarfile.open(target, "w:gz" if kind == "tgz" else "w") as archive:
-            archive.add(raw, "camvid")
+    target = kit.packed(raw, tmp_path / f"owner.{kind}")
     data = target.read_bytes()
     target.write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match="damaged archive") as caught:

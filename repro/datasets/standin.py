@@ -7,16 +7,27 @@ that was measured on a stand-in is a result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.datasets import cityscapes, inria_aerial, isaid, isprs, potsdam, synthetic, vaihingen
+from repro.datasets import (
+    camvid_original,
+    cityscapes,
+    inria_aerial,
+    isaid,
+    isprs,
+    potsdam,
+    synthetic,
+    vaihingen,
+)
 from repro.datasets.draw import Draw
 from repro.datasets.images import Pixels
+from repro.datasets.lists import official
 from repro.errors import UnknownNameError
 
 TRAIN, VAL = 4, 2  # images a split
@@ -68,6 +79,16 @@ def _camvid(root: Path) -> dict[str, int]:
             _save(root / split / f"{split}{i}.png", image)
             _save(root / f"{split}annot" / f"{split}{i}.png", label)
     return {**counts, "trainval": TRAIN + VAL}
+
+
+def _camvid_original(root: Path) -> dict[str, int]:
+    """The project ships the ids of the split, so every one needs its files; the scenes repeat."""
+    colours = [*(first for first, *_ in camvid_original._MERGED.values()), (0, 0, 0)]
+    for split in ("train", "val", "test"):
+        for (_, image, label), name in zip(cycle(_scenes(TRAIN)), official(f"camvid_{split}")):
+            _save(root / "701_StillsRaw_full" / f"{name}.png", image)
+            _save(root / "LabeledApproved_full" / f"{name}_L.png", _coloured(label, colours))
+    return dict(camvid_original.SPLITS)
 
 
 def _synthetic(root: Path) -> dict[str, int]:
@@ -137,23 +158,29 @@ def _loveda_across(root: Path) -> dict[str, int]:
 
 
 def _potsdam(root: Path) -> dict[str, int]:
-    for areas in potsdam.AREAS.values():
-        for (_, image, label), area in zip(_scenes(len(areas)), areas, strict=True):
-            stem = f"top_potsdam_{area}"
-            _save(root / "2_Ortho_RGB" / f"{stem}_RGB.tif", image)
-            path = root / "5_Labels_all_noBoundary" / f"{stem}_label_noBoundary.tif"
-            _save(path, _coloured(label, [*isprs.PALETTE, (0, 0, 0)]))
-    return {split: len(areas) for split, areas in potsdam.AREAS.items()}
+    return _isprs(
+        potsdam.AREAS,
+        root / "2_Ortho_RGB" / "top_potsdam_{}_RGB.tif",
+        root / "5_Labels_all_noBoundary" / "top_potsdam_{}_label_noBoundary.tif",
+    )
 
 
 def _vaihingen(root: Path) -> dict[str, int]:
-    for areas in vaihingen.AREAS.values():
-        for (_, image, label), area in zip(_scenes(len(areas)), areas, strict=True):
-            stem = f"top_mosaic_09cm_area{area}"
-            _save(root / "top" / f"{stem}.tif", image)
-            path = root / "ground_truth" / f"{stem}_noBoundary.tif"
-            _save(path, _coloured(label, [*isprs.PALETTE, (0, 0, 0)]))
-    return {split: len(areas) for split, areas in vaihingen.AREAS.items()}
+    return _isprs(
+        vaihingen.AREAS,
+        root / "top" / "top_mosaic_09cm_area{}.tif",
+        root / "ground_truth" / "top_mosaic_09cm_area{}_noBoundary.tif",
+    )
+
+
+def _isprs(areas: Mapping[str, Sequence[object]], image_path: Path, label_path: Path) -> dict[str, int]:
+    """Every official area; {} in the paths stands for its name."""
+    colours = [*isprs.PALETTE, (0, 0, 0)]
+    for names in areas.values():
+        for (_, image, label), name in zip(_scenes(len(names)), names, strict=True):
+            _save(Path(str(image_path).format(name)), image)
+            _save(Path(str(label_path).format(name)), _coloured(label, colours))
+    return {split: len(names) for split, names in areas.items()}
 
 
 def _isaid(root: Path) -> dict[str, int]:
@@ -176,6 +203,7 @@ def _inria(root: Path) -> dict[str, int]:
 _WRITERS: dict[str, Callable[[Path], dict[str, int]]] = {
     "synthetic": _synthetic,
     "camvid": _camvid,
+    "camvid_original": _camvid_original,
     "voc2012": _voc2012,
     "ade20k": _ade20k,
     "cityscapes": _cityscapes,

@@ -17,9 +17,42 @@ BASE = "../../"
 
 
 def dataset_pages(results: Results) -> dict[str, str]:
-    """Name -> page, for every data set with facts in params.yaml and a module."""
+    """Name -> page, for every data set with facts in params.yaml and a module; README -> all in a table."""
     facts = read_yaml(results.project.params).get("datasets") or {}
-    return {name: _page(results, name, DATASETS[name], facts[name]) for name in facts if name in DATASETS}
+    known = {name: DATASETS[name] for name in facts if name in DATASETS}
+    pages = {name: _page(results, name, module, facts[name]) for name, module in known.items()}
+    return {"README": _index(known), **pages}
+
+
+def _index(modules: Mapping[str, DatasetModule]) -> str:
+    """What each data set needs: a line each."""
+    columns = ("data set", "classes", "GB", "to get it", "checksums known", "licence", "owner")
+    rows = tuple(_line(name, module) for name, module in modules.items())
+    intro = "# Data sets\n\nThe same from the command line: `repro data list`, `repro data list NAME`."
+    return f"{intro}\n\n{markdown([Grid(title='', columns=columns, rows=rows)])}"
+
+
+def _line(name: str, module: DatasetModule) -> tuple[str, ...]:
+    files = module.DOWNLOADS
+    fetched, checked = sum(bool(file.url) for file in files), sum(bool(file.checksum) for file in files)
+    if not files:
+        how = f"`repro data {name}`"
+    elif fetched:
+        how = f"`repro data get {name}`" + (
+            f" ({fetched} of {len(files)} archives)" if fetched < len(files) else ""
+        )
+    else:
+        how = f"by hand, then `repro data link {name} PATH`"
+    size, known = f"{sum(file.size_GB for file in files):g}", f"{checked} of {len(files)}" if files else ""
+    return (
+        f"[{module.TITLE}]({name}.md)",
+        f"{len(module.CLASSES)}",
+        size,
+        how,
+        known,
+        module.LICENCE,
+        module.PAGE,
+    )
 
 
 def _page(results: Results, name: str, module: DatasetModule, facts: Mapping[str, object]) -> str:
@@ -42,7 +75,7 @@ def _get(name: str, module: DatasetModule) -> str:
         return "\n".join([*lines, "", f"`repro data {name}` makes it: nothing is downloaded."])
     columns = ("file", "GB", "checksum", "anonymous download")
     found = tuple(
-        (file.name, f"{file.size_GB:g}", file.checksum or "not published", "yes" if file.url else "no")
+        (file.name, f"{file.size_GB:g}", file.checksum or "none known", "yes" if file.url else "no")
         for file in module.DOWNLOADS
     )
     lines += ["", markdown([Grid(title="", columns=columns, rows=found)]).rstrip()]
