@@ -183,7 +183,11 @@ def test_three_seeds_are_judged_together(project: Project) -> None:
     judged = among_seeds(first, others)
     assert judged.verdict == "reproduced"  # mean 50.0, and the published 50.0
     assert judged.notes[-1] == "judged by the mean of 3 seeds"
-    assert among_seeds(first, others[:1]) == first
+    assert judged.seeds is not None
+    assert (judged.seeds.mean, judged.seeds.half) == (50.0, pytest.approx(8.957, abs=1e-3))
+    two = among_seeds(first, others[:1])  # a spread, and no other verdict
+    assert two.seeds is not None
+    assert replace(two, seeds=None) == first
     strangers = [replace(other, kind="released") for other in others]
     assert among_seeds(first, strangers) == first
 

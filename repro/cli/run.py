@@ -96,20 +96,27 @@ def _told(error: Exception) -> str:
 
 def run_chain(project: Project, experiment: Experiment, device: str) -> None:
     """`dvc repro experiments/NAME`, or without DVC the same stages one after another."""
-    import importlib.util
     import subprocess
     import sys
 
     from repro.cli import record
     from repro.errors import CheckFailed
 
-    if importlib.util.find_spec("dvc") is None or not (project.root / ".dvc").is_dir():
-        console().print(record.summary(run_stages(project, experiment, device)), markup=False)
-        return
+    if not has_dvc(project):
+        made = run_stages(project, experiment, device)
+        console().print(record.summary(made), markup=False)
+        return record.show_in_mlflow(project, made)
     command = [sys.executable, "-m", "dvc", "repro", experiment.folder]
     code = subprocess.run(command, cwd=project.root, check=False).returncode
     if code:
         raise CheckFailed(f"a stage failed (dvc exit code {code})", where=experiment.folder, hint="see above")
+
+
+def has_dvc(project: Project) -> bool:
+    """Whether DVC is installed and looks after this project."""
+    import importlib.util
+
+    return importlib.util.find_spec("dvc") is not None and (project.root / ".dvc").is_dir()
 
 
 def run_stages(

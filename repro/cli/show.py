@@ -102,12 +102,16 @@ def others(found: Record | None) -> dict[str, dict[str, str]]:
 
 
 def result(found: Record | None) -> dict[str, str]:
+    from repro.cli.seeds import text_of
+
     if found is None:
         return {}
     facts = numbers(found)
     wanted = found.expectation
     if wanted:
         facts["expected"] = f"{wanted.metric} {wanted.value:g} ± {wanted.band:g}: {wanted.source}"
+    if found.seeds:
+        facts["seeds"] = text_of(found.seeds)
     git = found.provenance.get("git", {})
     facts["measured"] = f"{found.provenance.get('at', '')} at {str(git.get('commit'))[:12]}"
     return facts

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median, stdev
 from typing import Any
 
 from repro.errors import RecordError
@@ -15,7 +15,7 @@ from repro.published import Row, rows
 from repro.records.files import run_key, sha256_file
 from repro.records.journal import read_journal
 from repro.records.provenance import collect, lock_hashes
-from repro.records.record import Expected, Measured, Record
+from repro.records.record import Expected, Measured, Record, Seeds
 from repro.records.verdict import Kind, Verdict, default_band, seed_band, verdict
 
 ALSO = "also"  # folder of an experiment with a folder for every further protocol
@@ -85,16 +85,33 @@ def make_record(
 
 
 def among_seeds(record: Record, others: Iterable[Record]) -> Record:
-    """`record` judged together with the other seeds of its experiment, where there are three or more."""
+    """`record` with the spread of its seeds, and judged by their mean where there are three or more."""
     family = [o for o in others if o.family_key == record.family_key and o.experiment != record.experiment]
-    wanted = record.expectation
-    values = (measured_value(found.metrics, wanted) for found in (record, *family))
-    seeds = [value for value in values if value is not None]
-    if wanted is None or seed_band(seeds) is None or record.verdict in ("unmeasured", "incomparable"):
+    seeds, wanted = spread(record, family), record.expectation
+    record = replace(record, seeds=seeds)
+    if seeds is None or seeds.half is None or wanted is None or record.verdict == "incomparable":
         return record
-    again = verdict(measured=seeds[0], reference=wanted.value, band=wanted.band, seeds=seeds)
-    note = f"judged by the mean of {len(seeds)} seeds"
+    values = list(seeds.values.values())
+    again = verdict(measured=values[0], reference=wanted.value, band=wanted.band, seeds=values)
+    note = f"judged by the mean of {len(values)} seeds"
     return replace(record, verdict=again, notes=(*record.notes, note))
+
+
+def spread(record: Record, family: Iterable[Record]) -> Seeds | None:
+    """Mean, standard deviation and t-interval of a record and its other seeds; None for a single one."""
+    wanted = record.expectation
+    found = {one.experiment: measured_value(one.metrics, wanted) for one in (record, *family)}
+    values = {name: value for name, value in found.items() if value is not None}
+    if len(values) < 2 or record.experiment not in values:
+        return None
+    numbers, band = list(values.values()), seed_band(list(values.values()))
+    return Seeds(
+        metric=wanted.metric if wanted else "mIoU",
+        values=values,
+        mean=round(fmean(numbers), 4),
+        sd=round(stdev(numbers), 4),
+        half=band.value if band else None,
+    )
 
 
 def training_provenance(journal: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -43,6 +43,17 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Seeds:
+    """Results that differ in their seed alone, this one among them; percent points."""
+
+    metric: str
+    values: Mapping[str, float]  # experiment -> its value
+    mean: float
+    sd: float  # of the sample: divided by n - 1
+    half: float | None  # 95 % t-interval of one further run: mean ± half; None for fewer than three seeds
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """One result. Metrics, intervals and per_class are percent; cost is what cost.json holds."""
 
@@ -64,6 +75,7 @@ class Record:
     published: Mapping[str, float]  # metric -> value of the row
     expectation: Expected | None
     verdict: Verdict
+    seeds: Seeds | None = None  # its family, where there was one when this was recorded
     notes: tuple[str, ...] = ()  # why a result is incomparable, what a reader must know
     model_sha256: str | None
     params: Mapping[str, Any]  # the resolved experiment

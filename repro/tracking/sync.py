@@ -136,6 +136,8 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
             if state.run.run_key == record.run_key:
                 sync_journal(client, project, uri, state, known)
         _sync(client, project, uri, record, known)
+        seeds = [r for r in read_records(project.rows, strict=False) if r.family_key == record.family_key]
+        join_families(client, project, uri, seeds)
 
 
 def _sync(client: Any, project: Project, uri: str, record: Record, known: dict[str, dict[str, str]]) -> bool:
