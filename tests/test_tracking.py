@@ -415,10 +415,26 @@ def test_a_store_is_rebuilt_from_the_records_alone(project: Project) -> None:
     (parent,) = [run for run in runs.values() if run.tags.get("kind") == "seeds"]
     assert child.tags["mlflow.parentRunId"] == parent.id
     assert (parent.name, parent.metrics["mIoU_mean"]) == ("camvid_densenet_os16 (seeds)", 51.0)
+    assert expected.items() <= parent.tags.items()
+    assert (parent.metrics["published/mIoU"], parent.params["model.backbone"]) == (50.0, "densenet")
+    assert "seed" not in {*parent.params, *parent.tags}
     artifacts = project.root / "mlartifacts" / "camvid" / child.id / "artifacts"
     names = {path.name for path in artifacts.iterdir()}
     assert {"record.json", "metrics.json", "per_class.csv", "confusion.png", "curve.csv"} <= names
     assert json.loads((artifacts / "metrics.json").read_text())["mIoU"] == 51.0
+
+
+def test_an_experiment_of_mlflow_opens_with_its_numbers(project: Project) -> None:
+    """The saved view names metrics, tags and params that a run has; the note leads to it."""
+    add_record(project, "x", key=KEY)
+    sync(project)
+    client = open_client(project)
+    experiment, (run,) = client.get_experiment_by_name("camvid"), read_runs(project)
+    view = json.loads(experiment.tags["mlflow.sharedViewState.results"])
+    columns = [column.rstrip("`").split(".`") for column in json.loads(view["state"])["selectedColumns"]]
+    present = [name for kind, name in columns if name in getattr(run, kind)]
+    assert {"verdict", "mIoU", "published/mIoU", "gap/mIoU", "row", "model.backbone"} <= {*present}
+    assert "viewStateShareKey=results" in experiment.tags["mlflow.note.content"]
 
 
 def test_a_record_that_changed_replaces_what_was_shown(project: Project) -> None:

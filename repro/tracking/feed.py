@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -16,15 +17,12 @@ from repro.params import Project
 from repro.tracking.run import Run, shown_params
 from repro.tracking.state import Point, RunState
 from repro.tracking.store import artifact_location
+from repro.tracking.view import VIEW_TAG, show_first
 
 T = TypeVar("T")
 KEY = "repro.run_key"
 JOURNAL = "repro.journal"  # what of the journal is in: "<points>:<status>"
 TRAINING = "custom_model_development"  # else MLflow 3 opens its views for language models
-EXPERIMENT_NOTE = (
-    "DeepLab on {}. `published/mIoU` is what was printed, `mIoU` what was measured, `gap/mIoU` the gap. "
-    "Tags `verdict`, `row`, `backbone`, `output_stride` sort and group. Made from records: `repro sync`."
-)
 BATCH = 1000  # metrics a request
 SMALL_BATCH = 100  # params or tags a request
 LONGEST_PARAM, LONGEST_TAG = 6000, 8000  # MLflow cuts longer ones without a word
@@ -49,14 +47,14 @@ def ensure_experiment(client: Any, project: Project, uri: str, dataset: str) -> 
             "mlflow.experimentKind": TRAINING,
             "mlflow.experiment.primaryMetric.name": "mIoU",
             "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
-            "mlflow.note.content": EXPERIMENT_NOTE.format(dataset),
         }
-        try:
-            return str(client.create_experiment(dataset, artifact_location(project, uri, dataset), tags))
-        except MlflowException:  # another process was faster
-            found = client.get_experiment_by_name(dataset)
+        with suppress(MlflowException):  # another process was faster
+            client.create_experiment(dataset, artifact_location(project, uri, dataset), tags)
+        found = client.get_experiment_by_name(dataset)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
+    if VIEW_TAG not in found.tags:
+        show_first(client, found.experiment_id, dataset)
     return str(found.experiment_id)
 
 

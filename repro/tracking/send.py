@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,13 @@ def send_record(client: Any, project: Project, uri: str, record: Record) -> str:
 
     A run that shows another record already is made anew, because MLflow keeps the old values of a metric.
     """
-    at = measured_at(record)
+    at, began = measured_at(record), began_at(record)
     run = Run(name=record.experiment, dataset=record.dataset, run_key=record.run_key)
     experiment_id = ensure_experiment(client, project, uri, record.dataset)
-    run_id = ensure_run(client, experiment_id, run, at)
+    run_id = ensure_run(client, experiment_id, run, began)
     found = client.get_run(run_id)
     if found.data.tags.get(RECORD):
-        run_id = _anew(client, project, uri, experiment_id, run, run_id, at)
+        run_id = _anew(client, project, uri, experiment_id, run, run_id, began)
         found = client.get_run(run_id)
     model_id = ensure_model(client, experiment_id, run_id, record)
     send_numbers(client, project, record, run_id, found, at, model_id)
@@ -64,12 +65,14 @@ def send_record(client: Any, project: Project, uri: str, record: Record) -> str:
     return run_id
 
 
-def _anew(client: Any, project: Project, uri: str, experiment_id: str, run: Run, run_id: str, at: int) -> str:
+def _anew(
+    client: Any, project: Project, uri: str, experiment_id: str, run: Run, run_id: str, began: int
+) -> str:
     client.delete_run(run_id)
     for state in journals(project):
         if state.run.run_key == run.run_key:
             return bring_up(client, project, uri, state).run_id
-    return ensure_run(client, experiment_id, run, at)
+    return ensure_run(client, experiment_id, run, began)
 
 
 def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -> str:
@@ -132,5 +135,14 @@ def send_files(client: Any, project: Project, record: Record, run_id: str) -> No
 
 def measured_at(record: Record) -> int:
     """When the record was made, in milliseconds since 1970."""
-    text = str(record.provenance.get("at", "1970-01-01T00:00:00Z"))
+    return _milliseconds(record.provenance)
+
+
+def began_at(record: Record) -> int:
+    """When its training began, so that MLflow's duration is that of the work."""
+    return _milliseconds(record.provenance.get("training") or record.provenance)
+
+
+def _milliseconds(provenance: Mapping[str, Any]) -> int:
+    text = str(provenance.get("at", "1970-01-01T00:00:00Z"))
     return round(datetime.fromisoformat(text).timestamp() * 1000)
