@@ -190,9 +190,15 @@ def test_shared_stages_come_first(project: Project, monkeypatch: pytest.MonkeyPa
         log.touch()
         return Done()
 
+    for name, text in (("a", "dataset: camvid\n"), ("b", "dataset: camvid\nstart_from: a\n")):
+        (project.experiments / name).mkdir()
+        (project.experiments / name / "params.yaml").write_text(text)
     Fleet(project=project, jobs=jobs_of(project, "a", "b"), slots=2, launcher=launch).run()  # type: ignore[arg-type]
     assert order == ["prepare@camvid", "experiments/a", "experiments/b"]
-    assert experiment_command(project, "a")[1:] == ["-m", "dvc", "--wait-for-lock", "repro", "experiments/a"]
+    command = experiment_command(project, "b")
+    assert command[1:6] == ["-m", "dvc", "--wait-for-lock", "repro", "--single-item"]
+    own = ["experiments/b/dvc.yaml", "experiments/b"]
+    assert command[6:] == ["experiments/a/dvc.yaml", "experiments/a", *own]
 
 
 # --- plan ---------------------------------------------------------------------------------------------------

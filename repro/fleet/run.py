@@ -13,7 +13,7 @@ from typing import Literal
 
 from repro.errors import CheckFailed
 from repro.fleet.launch import GRACE_SECONDS, Handle, Launcher, LocalLauncher
-from repro.params import Project
+from repro.params import Project, read_yaml
 
 State = Literal["waiting", "running", "done", "failed", "stopped", "left out"]
 ATTEMPTS = 2  # a crash is tried once more; a training goes on from its last checkpoint
@@ -74,7 +74,7 @@ class Fleet:
     def _share(self) -> None:
         """Stages that several experiments share, one at a time: DVC refuses to build one twice at once."""
         for dataset in sorted({job.dataset for job in self.jobs}):
-            if (self.project.prepared / dataset).is_dir() or not has_dvc(self.project):
+            if not has_dvc(self.project):
                 continue
             log = self.jobs[0].log.with_name(f"prepare-{dataset}.log")
             handle = self.launcher(
@@ -162,14 +162,25 @@ class Fleet:
 
 
 def experiment_command(project: Project, name: str) -> list[str]:
-    """The command that runs one experiment; parallel ones wait for DVC's lock instead of failing."""
-    if has_dvc(project):
-        return dvc_repro(f"experiments/{name}")
-    return [sys.executable, "-m", "repro", "run", name]
+    """The command that runs one experiment beside others."""
+    if not has_dvc(project):
+        return [sys.executable, "-m", "repro", "run", name]
+    return dvc_repro("--single-item", *stages_of(project, name))
 
 
-def dvc_repro(target: str) -> list[str]:
-    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", target]
+def stages_of(project: Project, name: str) -> list[str]:
+    """DVC's targets of an experiment and of those it starts from, without the data that all share.
+
+    Only looking whether shared data is up to date takes a lock that DVC does not wait for ("is busy") while
+    any training reads that data: the fleet did it before.
+    """
+    start = read_yaml(project.experiments / name / "params.yaml").get("start_from")
+    before = stages_of(project, start) if start else []
+    return [*before, f"experiments/{name}/dvc.yaml", f"experiments/{name}"]
+
+
+def dvc_repro(*targets: str) -> list[str]:
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *targets]
 
 
 def has_dvc(project: Project) -> bool:
