@@ -213,11 +213,14 @@ def test_command_exits_and_writes_files(
     a_project(tmp_path, a_record(metrics=metrics))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    options = ["--junit", "j.xml", "--sarif", "s.json", "--markdown", "c.md"]
-    answer = CliRunner().invoke(app, ["check", *options])
+    answer = CliRunner().invoke(app, ["check", "--junit", "j.xml", "--sarif", "s.json"])
     assert answer.exit_code == code, answer.output
-    assert ("::error" in answer.output) == (code > 0)
-    assert all((tmp_path / name).stat().st_size for name in ("j.xml", "s.json", "c.md"))
+    assert ("::error" in answer.stderr) == (code > 0)
+    assert all((tmp_path / name).stat().st_size for name in ("j.xml", "s.json"))
+    answer = CliRunner().invoke(app, ["check", "--markdown"])
+    assert answer.exit_code == code
+    assert answer.stdout.startswith("## Results: ")
+    assert "::error" not in answer.stdout
     answer = CliRunner().invoke(app, ["check", "camvid_x", "--json"])
     assert answer.exit_code == code
     assert json.loads(answer.stdout)["exit_code"] == code

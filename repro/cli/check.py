@@ -25,7 +25,7 @@ def check(
     json: Json = False,
     junit: Annotated[File, typer.Option(help="Write JUnit XML to this file.")] = None,
     sarif: Annotated[File, typer.Option(help="Write SARIF to this file.")] = None,
-    markdown: Annotated[File, typer.Option(help="Write a pull-request comment to this file.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a pull-request comment.")] = False,
 ) -> None:
     """Check that recorded results still hold: exit 0 all pass, 1 a regression, 2 cannot compare.
 
@@ -47,17 +47,19 @@ def check(
     else:
         findings = gate.check(results, names=wanted, dataset=dataset, everything=everything)
     code = gate.exit_code(findings, strict=bool(wanted or dataset or everything))
-    for path, text in (
-        (junit, outputs.junit(findings)),
-        (sarif, outputs.sarif(findings)),
-        (markdown, outputs.comment(findings, code)),
-    ):
+    for path, text in ((junit, outputs.junit(findings)), (sarif, outputs.sarif(findings))):
         if path:
             path.write_text(text, encoding="utf-8")
     if json:
         emit_json(outputs.as_json(findings, code))
+    elif markdown:
+        sys.stdout.write(outputs.comment(findings, code))
     else:
         _show(findings)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        sys.stderr.write(
+            outputs.github(findings)
+        )  # read there too: stdout stays one document
     raise typer.Exit(code)
 
 
@@ -71,8 +73,6 @@ def _show(findings: list[Finding]) -> None:
     else:
         sys.stdout.writelines(f"{one.experiment}: {outputs.message(one)}\n" for one in measured)
     console().print(summary(findings))
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        sys.stdout.write(outputs.github(findings))
 
 
 def _rich(findings: list[Finding]) -> None:
