@@ -363,6 +363,7 @@ def test_counts_that_differ_from_the_params(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="split train has 2 images, params say 3") as caught:
         kit.prepared("camvid", raw, tmp_path / "out", train=3)
     assert caught.value.allowed == "officially 367"
+    assert not list(tmp_path.glob("*out*")), "told before anything is converted"
 
 
 def test_params_that_cannot_be(raw: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 from scipy import stats
 
+from repro.datasets import colours
 from repro.datasets import transforms as t
 from repro.datasets.draw import Draw
 from repro.datasets.pipelines import PIPELINES, steps
@@ -267,17 +268,17 @@ def test_jitter_is_pillows(kind: str, factor: float) -> None:
         "saturation": ImageEnhance.Color,
     }[kind]
     expected = np.asarray(enhance(Image.fromarray(image)).enhance(factor))
-    assert np.array_equal(getattr(t, f"_jitter_{kind}")(image, factor), expected)
+    assert np.array_equal(getattr(colours, f"_jitter_{kind}")(image, factor), expected)
 
 
 def test_jitter_order_is_shuffled_for_vainf_and_fixed_for_keras() -> None:
     image, label = photo(1), np.zeros((12, 16), np.uint8)
     changes = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5}
-    fixed = t.jitter(image, label, Draw(3), **changes, shuffled=False)[0]
+    fixed = colours.jitter(image, label, Draw(3), **changes, shuffled=False)[0]
     draw = Draw(3)
     expected = image
     for kind in ("brightness", "contrast", "saturation"):
-        expected = getattr(t, f"_jitter_{kind}")(expected, draw.uniform(0.5, 1.5))
+        expected = getattr(colours, f"_jitter_{kind}")(expected, draw.uniform(0.5, 1.5))
     assert np.array_equal(fixed, expected)
     orders = {tuple(Draw(seed).permutation(3).tolist()) for seed in range(100)}
     assert len(orders) == 6
@@ -312,7 +313,7 @@ def reference_distortion(image: Pixels, draw: Draw) -> Pixels:
 def test_distortion_follows_the_reference(seed: int) -> None:
     """Equal up to the rounding of the second HSV round trip, which the reference has and ours has not."""
     image, label = photo(seed, (30, 40)), np.zeros((30, 40), np.uint8)
-    ours, _ = t.distort(image, label, Draw(seed), brightness=32, contrast=0.5, saturation=0.5, hue=18)
+    ours, _ = colours.distort(image, label, Draw(seed), brightness=32, contrast=0.5, saturation=0.5, hue=18)
     difference = np.abs(ours.astype(int) - reference_distortion(image, Draw(seed)))
     assert difference.mean() < 1.5
     assert np.quantile(difference, 0.99) <= 8
@@ -321,7 +322,7 @@ def test_distortion_follows_the_reference(seed: int) -> None:
 def test_hue_and_saturation_off_leave_the_colours() -> None:
     image, label = photo(1), np.zeros((12, 16), np.uint8)
     for seed in range(20):
-        got, _ = t.distort(image, label, Draw(seed), brightness=0, contrast=0, saturation=0, hue=0)
+        got, _ = colours.distort(image, label, Draw(seed), brightness=0, contrast=0, saturation=0, hue=0)
         assert np.abs(got.astype(int) - image).max() <= 4, "an HSV round trip at most"
 
 

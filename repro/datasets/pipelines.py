@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from repro.datasets import colours
 from repro.datasets import transforms as t
 from repro.params import Augmentation
 
@@ -18,7 +19,7 @@ def steps(augmentation: Augmentation, *, classes: int) -> Steps:
 
 
 def _scale_crop(a: Augmentation, classes: int) -> Steps:
-    colour = [partial(t.brighten, strength=a.brightness)] if a.brightness else []
+    colour = [partial(colours.brighten, strength=a.brightness)] if a.brightness else []
     return _crop(a), [*_turn(a), _flip(a), *colour, _pad(a, centred=False)]
 
 
@@ -83,12 +84,14 @@ def _turn(a: Augmentation) -> list[t.Step]:
 
 def _distort(a: Augmentation) -> t.Step:
     return partial(
-        t.distort, brightness=a.brightness, contrast=a.contrast, saturation=a.saturation, hue=a.hue
+        colours.distort, brightness=a.brightness, contrast=a.contrast, saturation=a.saturation, hue=a.hue
     )
 
 
 def _jitter(a: Augmentation, **kind: Any) -> t.Step:
-    return partial(t.jitter, brightness=a.brightness, contrast=a.contrast, saturation=a.saturation, **kind)
+    return partial(
+        colours.jitter, brightness=a.brightness, contrast=a.contrast, saturation=a.saturation, **kind
+    )
 
 
 def _pad(a: Augmentation, *, centred: bool, colour: tuple[int, int, int] = t.MEAN_COLOUR) -> t.Step:

@@ -11,19 +11,19 @@ import hashlib
 import json
 import os
 import shutil
-import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from repro.datasets.archive import Sample, index_csv, member
+from repro.datasets.archive import Sample, index_csv
 from repro.datasets.images import Pixels, check_image, read_rgb
+from repro.datasets.journal import Journal, Made
 from repro.datasets.png import encode_png
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, DatasetModule, Pair, SplitAbsent, Window
@@ -40,17 +40,6 @@ class Report:
     images: dict[str, int]
     fingerprints: dict[str, str]
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Made:
-    """A finished sample: its line of the index, the bytes to store, the hash of what it holds."""
-
-    sample: Sample
-    image: bytes
-    label: bytes | None
-    digest: str
-    notes: list[str]
 
 
 def prepare_dataset(
@@ -85,6 +74,9 @@ def _prepare(
     workers: int,
 ) -> Report:
     splits = {split: find_pairs(module, source, split) for split in facts.splits}
+    if not hasattr(module, "windows"):  # how many an image is cut into is known once it is opened
+        for split, found in splits.items():
+            _check_count(module, source, split, len(found), facts)
     part = out.parent / f".{out.name}.part"
     try:
         _start(part, _key(name, source, facts))
@@ -124,9 +116,7 @@ def find_pairs(module: DatasetModule, source: Source, split: str) -> list[Pair]:
     return pairs
 
 
-def convert(
-    module: DatasetModule, source: Source, pair: Pair, split: str, *, workers: int = 1
-) -> list[_Made]:
+def convert(module: DatasetModule, source: Source, pair: Pair, split: str, *, workers: int = 1) -> list[Made]:
     """One pair, read, checked and encoded: one sample, or one a tile (`workers` encode them).
 
     The file of an image that will be cut, its label and its pixels are never in memory together: the file
@@ -149,7 +139,7 @@ def convert(
         return list(pool.map(lambda window: _tile(pair, image_HWC, label_HW, window, notes), windows))
 
 
-def _tile(pair: Pair, image_HWC: Pixels, label_HW: Pixels | None, window: Window, notes: list[str]) -> _Made:
+def _tile(pair: Pair, image_HWC: Pixels, label_HW: Pixels | None, window: Window, notes: list[str]) -> Made:
     """One window; what lies beyond the image is black and ignored."""
     box = (slice(window.top, window.bottom), slice(window.left, window.right))
     size_HW = (window.bottom - window.top, window.right - window.left)
@@ -186,7 +176,7 @@ def _made(
     label_HW: Pixels | None,
     size_HW: tuple[int, int],
     notes: list[str],
-) -> _Made:
+) -> Made:
     """The digest covers id, image bytes and label pixels: not the PNG bytes, which an encoder may change."""
     digest = hashlib.sha256(f"{name} {size_HW}\n".encode() + hashlib.sha256(image).digest())
     if label_HW is not None:
@@ -199,7 +189,7 @@ def _made(
         width=size_HW[1],
     )
     label = None if label_HW is None else encode_png(label_HW)
-    return _Made(sample=sample, image=image, label=label, digest=digest.hexdigest(), notes=notes)
+    return Made(sample=sample, image=image, label=label, digest=digest.hexdigest(), notes=notes)
 
 
 def _write_split(
@@ -216,7 +206,7 @@ def _write_split(
     """Write one split into the part folder, going on after what its journal says is there."""
     done = part / f"{split}.json"
     if not done.exists():
-        with _Journal(part / f"{split}.zip", part / f"{split}.jsonl") as journal:
+        with Journal(part / f"{split}.zip", part / f"{split}.jsonl") as journal:
             rest = found[journal.pairs :]
             # Images that are cut are large: one at a time, its tiles in parallel, stays below 1 GB.
             inside, outside = (workers, 1) if hasattr(module, "windows") else (1, workers)
@@ -233,17 +223,11 @@ def _write_split(
 
 
 def _finish(
-    journal: _Journal, name: str, module: DatasetModule, split: str, source: Source, facts: DatasetFacts
+    journal: Journal, name: str, module: DatasetModule, split: str, source: Source, facts: DatasetFacts
 ) -> dict[str, Any]:
     """Check the count, then add index.csv and fingerprint.json."""
     samples = journal.samples
-    if len(samples) != facts.splits[split]:
-        raise DataError(
-            f"split {split} has {len(samples)} images, params say {facts.splits[split]}",
-            where=source.where,
-            allowed=f"officially {module.SPLITS[split]}",
-            hint="complete the data, or write the number that you have under datasets: in params.yaml",
-        )
+    _check_count(module, source, split, len(samples), facts)
     fingerprint = hashlib.sha256("\n".join([*module.CLASSES, *journal.digests]).encode()).hexdigest()
     summary = {
         "dataset": name,
@@ -260,106 +244,23 @@ def _finish(
     return summary | {"notes": journal.notes}
 
 
-class _Journal:
-    """A growing zip and, line by line, what is safely in it."""
-
-    def __init__(self, path: Path, lines: Path) -> None:
-        self.samples: list[Sample] = []
-        self.digests: list[str] = []
-        self.notes: list[str] = []
-        self.pairs = 0
-        kept = self._replay(path, lines)
-        self._file = path.open("r+b" if path.exists() else "w+b")
-        self._file.truncate(kept[-1].header_offset + _length(kept[-1]) if kept else 0)
-        self._zip = zipfile.ZipFile(self._file, "a" if kept else "w", zipfile.ZIP_STORED)
-        for info in kept:  # the central directory is written at the end; tell it what is there
-            self._zip.filelist.append(info)
-            self._zip.NameToInfo[info.filename] = info
-        self._lines = lines.open("a")
-
-    def __enter__(self) -> _Journal:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._lines.close()
-        if error[0] is None:
-            self._zip.close()
-        self._zip.fp = None  # an interrupted zip gets no directory now; the next run goes on from the journal
-        self._file.close()
-
-    def add(self, made: list[_Made]) -> None:
-        """Store the samples of one pair, then say so."""
-        stored = []
-        for one in made:
-            stored.append(self.store(one.sample.image, one.image))
-            if one.label is not None and one.sample.label is not None:
-                stored.append(self.store(one.sample.label, one.label))
-        self._file.flush()
-        line = {
-            "samples": [asdict(one.sample) for one in made],
-            "digests": [one.digest for one in made],
-            "notes": made[0].notes,
-            "members": [[i.filename, i.header_offset, i.file_size, i.CRC] for i in stored],
-        }
-        self._note(line)
-        self._lines.write(json.dumps(line) + "\n")
-        self._lines.flush()
-
-    def store(self, name: str, data: bytes) -> zipfile.ZipInfo:
-        info = member(name)
-        self._zip.writestr(info, data)
-        return info
-
-    def _note(self, line: dict[str, Any]) -> None:
-        self.samples += [Sample(**sample) for sample in line["samples"]]
-        self.digests += line["digests"]
-        self.notes += line["notes"]
-        self.pairs += 1
-
-    def _replay(self, path: Path, lines: Path) -> list[zipfile.ZipInfo]:
-        """Members that an interrupted run finished; a torn last line is cut off."""
-        kept: list[zipfile.ZipInfo] = []
-        if not (path.exists() and lines.exists()):
-            lines.unlink(missing_ok=True)
-            return kept
-        size, good = path.stat().st_size, 0
-        for text in lines.read_bytes().splitlines(keepends=True):
-            line = _whole(text)
-            infos = [_restored(*entry) for entry in line["members"]] if line else []
-            if line is None or infos[-1].header_offset + _length(infos[-1]) > size:
-                break
-            self._note(line)
-            kept += infos
-            good += len(text)
-        os.truncate(lines, good)
-        return kept
+def _check_count(module: DatasetModule, source: Source, split: str, found: int, facts: DatasetFacts) -> None:
+    if found != facts.splits[split]:
+        raise DataError(
+            f"split {split} has {found} images, params say {facts.splits[split]}",
+            where=source.where,
+            allowed=f"officially {module.SPLITS[split]}",
+            hint="complete the data, or write the number that you have under datasets: in params.yaml",
+        )
 
 
-def _whole(text: bytes) -> dict[str, Any] | None:
-    try:
-        line: dict[str, Any] = json.loads(text)
-    except ValueError:
-        return None
-    return line if text.endswith(b"\n") else None
-
-
-def _restored(name: str, offset: int, size: int, crc: int) -> zipfile.ZipInfo:
-    info = member(name)
-    info.header_offset, info.file_size, info.compress_size, info.CRC = offset, size, size, crc
-    return info
-
-
-def _length(info: zipfile.ZipInfo) -> int:
-    return 30 + len(info.filename.encode()) + info.file_size
-
-
-def _in_order(work: Callable[[Pair], list[_Made]], pairs: list[Pair], workers: int) -> Iterator[list[_Made]]:
+def _in_order(work: Callable[[Pair], list[Made]], pairs: list[Pair], workers: int) -> Iterator[list[Made]]:
     """Results in the order of `pairs`; at most one finished pair a worker waits in memory."""
     if workers <= 1:
         yield from map(work, pairs)
         return
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[list[_Made]]] = deque()
+        waiting: deque[Future[list[Made]]] = deque()
         try:
             for pair in pairs:
                 waiting.append(pool.submit(work, pair))

@@ -1,0 +1,116 @@
+"""A prepared split while it grows: an interrupted preparation goes on from what lies here."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.datasets.archive import Sample, member
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A finished sample: its line of the index, the bytes to store, the hash of what it holds."""
+
+    sample: Sample
+    image: bytes
+    label: bytes | None
+    digest: str
+    notes: list[str]
+
+
+class Journal:
+    """A growing zip and, line by line, what is safely in it."""
+
+    def __init__(self, path: Path, lines: Path) -> None:
+        self.samples: list[Sample] = []
+        self.digests: list[str] = []
+        self.notes: list[str] = []
+        self.pairs = 0
+        kept = self._replay(path, lines)
+        self._file = path.open("r+b" if path.exists() else "w+b")
+        self._file.truncate(kept[-1].header_offset + _length(kept[-1]) if kept else 0)
+        self._zip = zipfile.ZipFile(self._file, "a" if kept else "w", zipfile.ZIP_STORED)
+        for info in kept:  # the central directory is written at the end; tell it what is there
+            self._zip.filelist.append(info)
+            self._zip.NameToInfo[info.filename] = info
+        self._lines = lines.open("a")
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lines.close()
+        if error[0] is None:
+            self._zip.close()
+        self._zip.fp = None  # an interrupted zip gets no directory now; the next run goes on from the journal
+        self._file.close()
+
+    def add(self, made: list[Made]) -> None:
+        """Store the samples of one pair, then say so."""
+        stored = []
+        for one in made:
+            stored.append(self.store(one.sample.image, one.image))
+            if one.label is not None and one.sample.label is not None:
+                stored.append(self.store(one.sample.label, one.label))
+        self._file.flush()
+        line = {
+            "samples": [asdict(one.sample) for one in made],
+            "digests": [one.digest for one in made],
+            "notes": made[0].notes,
+            "members": [[i.filename, i.header_offset, i.file_size, i.CRC] for i in stored],
+        }
+        self._note(line)
+        self._lines.write(json.dumps(line) + "\n")
+        self._lines.flush()
+
+    def store(self, name: str, data: bytes) -> zipfile.ZipInfo:
+        info = member(name)
+        self._zip.writestr(info, data)
+        return info
+
+    def _note(self, line: dict[str, Any]) -> None:
+        self.samples += [Sample(**sample) for sample in line["samples"]]
+        self.digests += line["digests"]
+        self.notes += line["notes"]
+        self.pairs += 1
+
+    def _replay(self, path: Path, lines: Path) -> list[zipfile.ZipInfo]:
+        """Members that an interrupted run finished; a torn last line is cut off."""
+        kept: list[zipfile.ZipInfo] = []
+        if not (path.exists() and lines.exists()):
+            lines.unlink(missing_ok=True)
+            return kept
+        size, good = path.stat().st_size, 0
+        for text in lines.read_bytes().splitlines(keepends=True):
+            line = _whole(text)
+            infos = [_restored(*entry) for entry in line["members"]] if line else []
+            if line is None or infos[-1].header_offset + _length(infos[-1]) > size:
+                break
+            self._note(line)
+            kept += infos
+            good += len(text)
+        os.truncate(lines, good)
+        return kept
+
+
+def _whole(text: bytes) -> dict[str, Any] | None:
+    try:
+        line: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return None
+    return line if text.endswith(b"\n") else None
+
+
+def _restored(name: str, offset: int, size: int, crc: int) -> zipfile.ZipInfo:
+    info = member(name)
+    info.header_offset, info.file_size, info.compress_size, info.CRC = offset, size, size, crc
+    return info
+
+
+def _length(info: zipfile.ZipInfo) -> int:
+    return 30 + len(info.filename.encode()) + info.file_size
