@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -294,6 +299,61 @@ def test_links_of_the_rows() -> None:
     found = links_of(rows().values())
     assert len(found) == 7 + 16 * 3 + 1 + 14 * 3  # 000, 002, the test server link of 003-102, 004
     assert all(one.url.startswith("https://") for one in found)
+
+
+WEIGHTS = b"weights"
+RIGHT = f"/r50-{hashlib.sha256(WEIGHTS).hexdigest()[:8]}.pth"
+
+
+class Site(BaseHTTPRequestHandler):
+    """Weights under a right and a wrong name; /shy refuses HEAD, /busy comes the third time, else gone."""
+
+    asked: ClassVar[Counter[str]] = Counter()
+
+    def do_GET(self) -> None:
+        self.asked[self.path] += 1
+        here = self.path in (RIGHT, "/r50-00000000.pth", "/copy.pth") or self.path.startswith("/shy")
+        busy = self.path == "/busy" and self.asked[self.path] < 3
+        self.send_response(503 if busy else 200 if here or self.path == "/busy" else 404)
+        self.send_header("Content-Length", str(len(WEIGHTS)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(WEIGHTS)
+
+    def do_HEAD(self) -> None:
+        if self.path.startswith("/shy"):
+            self.send_error(405)
+        else:
+            self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    """The address of a real server."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_real_server_is_asked(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = {"model": "/gone.pth", "model_mirror": "/copy.pth", "config": "/shy.py"}
+    second = {"model": "/r50-00000000.pth", "model_mirror": RIGHT, "log": "/busy"}
+    found = [
+        Link(row=row, role=role, url=site + path)
+        for row, paths in (("000-01", first), ("000-02", second))
+        for role, path in paths.items()
+    ]
+    monkeypatch.setattr("repro.reports.linkcheck.links_of", lambda _: found)
+    answer = RUN.invoke(app, ["links", "--check", "--sha256"])
+    dead = [line for line in answer.stdout.splitlines() if line.startswith("dead")]
+    assert len(answer.stdout.splitlines()) == len(dead) == 2
+    assert f"gone.pth: HTTP 404 (mirror: {site}/copy.pth)" in dead[0]
+    assert "r50-00000000.pth: sha256 is" in dead[1]
+    assert "2 of 6 links are dead (4 ok, 2 dead, 0 unreached)" in str(answer.exception)
 
 
 @pytest.mark.parametrize(("state", "code"), [("ok", 0), ("dead", 1), ("unreached", 2)])
