@@ -218,64 +218,6 @@ def test_an_experiment_with_another_learning_rate(clone: Clone) -> None:
     clone.run("dvc", "checkout", "-q", "--allow-missing")
 
 
-def test_a_further_protocol_runs_alone(clone: Clone) -> None:
-    """`also: [page000]` evaluates the same weights once more and makes the record again, nothing else."""
-    params = clone.root / STAGE / "params.yaml"
-    params.write_text(params.read_text() + "also: [page000]\n")
-    clone.run("repro", "sync", "--files")
-    assert clone.repro(STAGE) == ["also@page000", STAGE]
-    record = json.loads((clone.root / "reports/rows" / f"{NAME}.json").read_text())
-    assert record["also"]["page000"]["metrics"]["mIoU"] == clone.metrics()["mIoU"]  # whole, at one scale
-    assert record["also"]["page000"]["protocol_hash"] != record["protocol_hash"]
-    assert clone.repro(STAGE) == []
-    clone.run("git", "checkout", "-q", ".")
-    clone.run("dvc", "checkout", "-q", "--allow-missing")
-
-
-def test_released_weights_are_verified_only_when_asked_for(clone: Clone) -> None:
-    """Our own weights under a page's names: passed with its number; with another the stage says why not."""
-    released = f"{STAGE}/dvc.yaml:released"
-    page = clone.root / "repro/published/page-000.json"
-    params = clone.root / STAGE / "params.yaml"
-    params.write_text(params.read_text() + "rows: ['000-01']\n")
-    clone.run("repro", "sync", "--files")
-    _publish(page, mIoU=round(clone.metrics()["mIoU"], 2))
-    clone.run("repro", "weights", "add", str(_as_published(clone)), "--name", "released/000-01")
-    assert clone.repro(STAGE) == [STAGE]
-    assert clone.repro(released) == ["released"]
-    assert json.loads((clone.root / STAGE / "released.json").read_text())["verdict"] == "reproduced"
-    assert clone.repro(released) == []
-    _publish(page, mIoU=round(clone.metrics()["mIoU"] + 1, 2))
-    failed = clone.run("dvc", "repro", released, ok=False)
-    assert "row 000-01: differs; what may differ" in failed
-    assert "failed to reproduce" in failed
-    assert json.loads((clone.root / STAGE / "released.json").read_text())["verdict"] == "differs"
-    clone.run("git", "checkout", "-q", ".")
-    clone.run("dvc", "checkout", "-q", "--allow-missing")
-
-
-def _publish(page: Path, **metrics: float) -> None:
-    """Row 000-01 as if its page had printed these numbers."""
-    raw = json.loads(page.read_text())
-    raw["rows"]["000-01"]["metrics"] = metrics
-    page.write_text(json.dumps(raw))
-
-
-def _as_published(clone: Clone) -> Path:
-    """The clone's weights as a checkpoint file in the form of page 000."""
-    import torch
-
-    from repro.checkpoints import convert_back, load_model
-    from repro.params import Project, load_experiment
-
-    experiment = load_experiment(Project(clone.root), NAME)
-    state, _ = load_model(clone.root / STAGE / "model.safetensors")
-    foreign = convert_back(state, format_name="vainf", params=experiment.model, where="test")
-    file = clone.root / "best.pth"
-    torch.save({"model_state": foreign, "cur_itrs": 7}, file)
-    return file
-
-
 def test_killed_and_repeated_equals_never_killed(clone: Clone) -> None:
     weights = clone.root / STAGE / "model.safetensors"
     assert clone.repro(STAGE) == []
