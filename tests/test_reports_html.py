@@ -50,6 +50,7 @@ def test_the_page_works_in_a_browser(project: Project, tmp_path: Path, size: str
     found = _probe(html_report(project), tmp_path, size)
     assert found["errors"] == []
     assert found["rows"] == 152  # 150 published, two of our own: camvid_b and new_one
+    assert sorted(found["first"]) == ["camvid_a", "camvid_b"]  # what was measured
     assert found["charts"] == [True, True, True]  # cost, loss, validation
     assert found["up"] == [9.75, 50.3]
     assert found["sorted"] == "ascending"

@@ -455,6 +455,8 @@ def test_training_and_record_are_one_run(project: Project) -> None:
     run = the_run(client)
     assert shown(client, run.info.run_id) == written(project)  # not the committed curve on top
     assert run.data.metrics["mIoU"] == 50.3
+    (output,) = run.outputs.model_outputs
+    assert client.get_logged_model(output.model_id).name == "camvid_r18_os16"
     assert {i.dataset.name for i in run.inputs.dataset_inputs} == {"camvid/trainval", "camvid/test"}
     note = run.data.tags["mlflow.note.content"]
     assert "003-028" in note

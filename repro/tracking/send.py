@@ -77,7 +77,7 @@ def _anew(
 
 def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -> str:
     """Id of the model entity of a run: one for the weights, which themselves stay in DVC."""
-    from mlflow.entities import LoggedModelStatus
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     wanted = f"source_run_id = '{run_id}'"
     found = client.search_logged_models(experiment_ids=[experiment_id], filter_string=wanted, max_results=1)
@@ -97,6 +97,7 @@ def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -
         model_type=str(record.params.get("model", {}).get("family", "")),
     )
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])  # the run's page links to it
     return str(model.model_id)
 
 

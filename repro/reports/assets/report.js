@@ -53,7 +53,8 @@ const COLUMNS = [
   { key: "gmacs", title: "GMACs", n: true, wide: true, show: (r) => number(r.gmacs, 1) },
   { key: "latency", title: "latency ms", n: true, wide: true, show: (r) => number(r.latency, 1) },
 ];
-const state = { sort: "row", down: false, text: "", dataset: "", verdicts: new Set(VERDICTS) };
+// until a person sorts, what was measured stands first
+const state = { sort: "row", down: false, fresh: true, text: "", dataset: "", verdicts: new Set(VERDICTS) };
 
 function visible() {
   const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
@@ -63,6 +64,7 @@ function visible() {
   const key = state.sort, sign = state.down ? -1 : 1;
   const empty = (value) => value === null || value === undefined || value === "";
   return rows.sort((a, b) => {  // what is not there stays at the end, up or down
+    if (state.fresh && empty(a.measured) !== empty(b.measured)) return empty(a.measured) - empty(b.measured);
     if (empty(a[key]) || empty(b[key])) return empty(a[key]) - empty(b[key]);
     return sign * (typeof a[key] === "number" ? a[key] - b[key] : String(a[key]).localeCompare(String(b[key]), "en", { numeric: true }));
   });
@@ -72,7 +74,7 @@ function results() {
   const body = el("tbody"), count = el("span", { class: "soft", role: "status", id: "count" });
   const heads = COLUMNS.map((column) =>
     el("th", { scope: "col", class: [column.n ? "n" : "", column.wide ? "wide" : ""].join(" "), "data-key": column.key },
-      el("button", { type: "button", onclick: () => { state.down = state.sort === column.key && !state.down; state.sort = column.key; fill(); } }, column.title)));
+      el("button", { type: "button", onclick: () => { state.down = state.sort === column.key && !state.down; state.sort = column.key; state.fresh = false; fill(); } }, column.title)));
   function fill() {
     const rows = visible();
     body.replaceChildren(...rows.map((row) => el("tr", {}, COLUMNS.map((column) =>
