@@ -52,7 +52,10 @@ def test_a_released_checkpoint_is_inspected_converted_and_written_back_bit_equal
     looked = repro("checkpoint", "inspect", released, "--json")
     found = json.loads(looked.stdout)
     assert (found["format"], found["classes"], found["entries"]) == ("mmsegmentation", 6, 226)
-    assert "DeepLabV3+ R-18" in repro("checkpoint", "inspect", released).stdout
+    assert found["fits"] == ["potsdam_r18_os8", "vaihingen_r18_os8"]
+    shown = repro("checkpoint", "inspect", released).stdout
+    assert "DeepLabV3+ R-18" in shown
+    assert "fits        potsdam_r18_os8, vaihingen_r18_os8" in shown
     ours, theirs = tmp_path / "model.safetensors", tmp_path / "back.pth"
     made = repro("checkpoint", "convert", released, "--experiment", EXPERIMENT, "-o", ours)
     assert made.exit_code == 0, made.exception

@@ -31,9 +31,8 @@ def read_checkpoint(path: Path) -> State:
     if path.suffix == ".safetensors":
         return load_model(path)[0]
     if not path.is_file():
-        raise CheckpointError(
-            "checkpoint is missing", where=path, hint="`repro weights list` shows what is here"
-        )
+        what = "a folder, not a checkpoint" if path.is_dir() else "checkpoint is missing"
+        raise CheckpointError(what, where=path, hint="`repro weights list` shows what is here")
     return _unwrap(_load(path), path)
 
 
@@ -45,7 +44,7 @@ def _load(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise _unpickling_error(path, error) from None
     except (EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        first = (str(error).splitlines() or ["end of file"])[0]
+        first = (str(error).splitlines() or ["end of file"])[0].partition(". ")[0]
         raise CheckpointError(
             f"not a complete PyTorch file: {first}", where=path, hint="fetch it again and compare its sha256"
         ) from None

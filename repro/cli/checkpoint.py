@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,7 @@ File = Annotated[Path, typer.Argument(help="A .pth, .pt, .pth.tar or .safetensor
 
 @app.command()
 def inspect(file: File, json: Json = False) -> None:
-    """Say what FILE is: format, network, classes, entries, parameters, sha256. Nothing in it is run.
+    """Say what FILE is: format, network, entries, sha256, and whose network takes it. Nothing in it is run.
 
     Example: repro checkpoint inspect best_deeplabv3plus_mobilenet_cityscapes_os16.pth
     """
@@ -29,12 +30,16 @@ def inspect(file: File, json: Json = False) -> None:
 
     from repro.checkpoints import inspect as look
 
-    values = dataclasses.asdict(look(file))
+    found = look(file)
+    values = dataclasses.asdict(found)
+    fits = [] if found.classes is None else _fitting(file, found.format, found.classes)
     if json:
-        emit_json({"file": str(file)} | values)
+        emit_json({"file": str(file)} | values | {"fits": fits})
         return
     for key, value in values.items():
         console().print(f"{key:<11} {value}")
+    if found.scope == "network":
+        console().print(f"{'fits':<11} {', '.join(fits) or 'no experiment of this project'}")
 
 
 @app.command()
@@ -101,6 +106,28 @@ def _write_foreign(file: Path, experiment: Experiment, to: str, output: Path) ->
     foreign = checkpoints.convert_back(state, format_name=name, params=experiment.model, where=file)
     wrap = checkpoints.FORMATS[name].wrap
     torch.save({"meta": {"experiment": experiment.name}, wrap: foreign} if wrap else foreign, output)
+
+
+def _fitting(file: Path, format_name: str, classes: int) -> list[str]:
+    """Names of the experiments whose network the whole network in `file` fills; none outside a project."""
+    from repro import checkpoints
+    from repro.cli.measure import num_classes
+    from repro.errors import CheckpointError, ReproError
+    from repro.params import experiment_names, find_project, load_experiment
+
+    try:
+        project = find_project()
+        found = [load_experiment(project, name) for name in experiment_names(project)]
+    except ReproError:
+        return []
+    state, fits = checkpoints.read_checkpoint(file), []
+    for e in found:
+        if num_classes(e, e.protocol) + e.model.head.extra_classes != classes:
+            continue
+        with suppress(CheckpointError):
+            checkpoints.convert(state, _shapes(e), format_name=format_name, params=e.model, where=file)
+            fits.append(e.name)
+    return fits
 
 
 def _format(name: str) -> str:
