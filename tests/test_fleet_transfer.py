@@ -313,6 +313,23 @@ def test_logs_of_a_run_that_never_was(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "repro train" in str(found.exception)
 
 
+def test_a_shell_completes_commands_and_experiments(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root)
+
+    def completed(words: str) -> list[str]:
+        position = str(len(words.split(" ")) - 1)
+        asked = {"_REPRO_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": position}
+        return CliRunner().invoke(app, [], env=asked, prog_name="repro").output.split()
+
+    assert completed("repro pro") == ["promote"]
+    assert completed("repro show synth") == [NAME]
+    assert completed("repro show nothing") == []
+    monkeypatch.chdir("/")
+    assert completed("repro show synth") == []
+
+
 def test_sparklines() -> None:
     assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
     assert sparkline([5, 5]) == "▁▁"

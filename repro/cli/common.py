@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import sys
 from collections.abc import Callable
@@ -13,8 +14,27 @@ import typer
 from repro.errors import ReproError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-Name = Annotated[str, typer.Argument(help="Experiment, e.g. camvid_mobilenetv2_os16.")]
-Names = Annotated[list[str] | None, typer.Argument(help="Experiments; none means all.")]
+
+
+def experiments_like(incomplete: str) -> list[str]:
+    """Names of experiments for the shell's completion; none outside a project."""
+    from repro.params.project import find_project  # the light half of repro.params: a shell waits for this
+
+    try:
+        folders = find_project().experiments.glob(f"{glob.escape(incomplete)}*/params.yaml")
+    except ReproError:
+        return []
+    return sorted(path.parent.name for path in folders)
+
+
+Name = Annotated[
+    str,
+    typer.Argument(help="Experiment, e.g. camvid_mobilenetv2_os16.", autocompletion=experiments_like),
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(help="Experiments; none means all.", autocompletion=experiments_like),
+]
 
 
 def console(*, stderr: bool = False) -> Any:

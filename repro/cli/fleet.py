@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro.cli.common import emit_json
+from repro.cli.common import emit_json, experiments_like
 from repro.cli.how import How, parse_duration, with_how
 
 if TYPE_CHECKING:
@@ -19,7 +19,11 @@ LAUNCHERS = ("local", "slurm")
 
 @with_how
 def fleet(
-    patterns: Annotated[list[str], typer.Argument(help="Names or patterns, e.g. 'camvid_*'.")], how: How
+    patterns: Annotated[
+        list[str],
+        typer.Argument(help="Names or patterns, e.g. 'camvid_*'.", autocompletion=experiments_like),
+    ],
+    how: How,
 ) -> None:
     """Run many experiments, the cheapest first, some at a time; stopped, the same command goes on.
 

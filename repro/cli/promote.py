@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from repro.cli.common import Name, console
+from repro.cli.common import Json, Name, console, emit_json
 
 
 def promote(
     name: Name,
     alias: Annotated[str, typer.Option(help="Alias in MLflow's registry.")] = "champion",
     force: Annotated[bool, typer.Option("--force", help="Also where the verdict is not a pass.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Give the model of NAME an alias in MLflow's registry: one champion a data set.
 
@@ -24,6 +25,7 @@ def promote(
 
     project = find_project()
     record = read_record(project.rows / f"{load_experiment(project, name).name}.json")
-    console().print(
-        f"{alias}: {give(project, record, alias=alias, force=force)} ({record.experiment})", markup=False
-    )
+    version = give(project, record, alias=alias, force=force)
+    if as_json:
+        return emit_json({"experiment": record.experiment, "alias": alias, "model": version})
+    console().print(f"{alias}: {version} ({record.experiment})", markup=False)
