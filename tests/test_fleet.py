@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,6 +199,77 @@ def test_shared_stages_come_first(project: Project, monkeypatch: pytest.MonkeyPa
     assert command[1:6] == ["-m", "dvc", "--wait-for-lock", "repro", "--single-item"]
     own = ["experiments/b/dvc.yaml", "experiments/b"]
     assert command[6:] == ["experiments/a/dvc.yaml", "experiments/a", *own]
+
+
+PIPELINE = """
+stages:
+  prepare:
+    foreach: [camvid]
+    do:
+      cmd: mkdir -p prepared/${item} && cp raw prepared/${item}/train.zip
+      deps: [raw]
+      outs: ["prepared/${item}"]
+  experiments/a:
+    cmd: "true"
+    deps: [experiments/a/model]
+  experiments/b:
+    cmd: "true"
+    deps: [experiments/b/model]
+"""
+TRAIN = """
+stages:
+  train:
+    cmd: PYTHON ../../job.py
+    deps: [../../prepared/camvid]
+    outs: [model]
+"""
+# waits for the other one, is killed or stopped in the middle once, and goes on from what it has saved
+WORK = """
+import os, signal, sys, time
+from pathlib import Path
+me, other = Path("begun"), Path("../b" if Path.cwd().name == "a" else "../a") / "begun"
+me.write_text(me.read_text() + "." if me.exists() else ".")
+def save(*_):
+    Path("saved").touch()
+    sys.exit(130)
+signal.signal(signal.SIGINT, save)
+until = time.monotonic() + 60
+while not other.exists() and time.monotonic() < until:
+    time.sleep(0.05)
+if Path.cwd().name == "b" and me.read_text() == ".":
+    os.kill(os.getpid(), signal.SIGKILL)
+if Path.cwd().name == "a" and not Path("saved").exists():
+    time.sleep(600)
+Path("model").write_text(me.read_text())
+"""
+
+
+@pytest.mark.dvc
+def test_experiments_that_share_data_run_at_once_under_the_real_dvc(project: Project) -> None:
+    """b is killed and tried again while a reads the same data; the budget stops a; the next call ends it."""
+    (project.root / "raw").write_text("images")
+    (project.root / "dvc.yaml").write_text(PIPELINE)
+    script(project, WORK)
+    for name in "ab":
+        (project.experiments / name).mkdir()
+        (project.experiments / name / "dvc.yaml").write_text(TRAIN.replace("PYTHON", sys.executable))
+        (project.experiments / name / "params.yaml").write_text("dataset: camvid\n")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=project.root, check=True)
+
+    def stop(jobs: Sequence[Job]) -> None:  # as the budget would, as soon as b is done
+        run.budget = 1.0 if jobs[1].state == "done" else None
+
+    run = Fleet(project=project, jobs=jobs_of(project, "a", "b"), slots=2, shown=stop)
+    logs = "".join(job.log.read_text() for job in run.run())
+    assert [(job.name, job.state, job.attempts) for job in run.jobs] == [
+        ("a", "stopped", 1),
+        ("b", "done", 2),
+    ]
+    assert "busy" not in logs
+    again = Fleet(project=project, jobs=jobs_of(project, "a", "b"), slots=2).run()
+    assert [(job.state, job.attempts) for job in again] == [("done", 1), ("done", 1)]
+    assert (project.experiments / "a" / "model").read_text() == ".."
+    assert (project.experiments / "b" / "model").read_text() == ".."
 
 
 # --- plan ---------------------------------------------------------------------------------------------------
