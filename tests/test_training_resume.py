@@ -125,6 +125,22 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
     assert same(run_tiny(tmp_path / "a", p).state_dict, run_tiny(tmp_path / "b", p).state_dict)
 
 
+def test_a_disk_that_really_ends_names_the_file(tmp_path: Path) -> None:
+    """No file may grow beyond a megabyte: torch's writer would say "unexpected pos" and nothing else."""
+    import errno
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        with pytest.raises(OSError, match=r"\.part") as told:
+            resume.save_state(tmp_path, {"a": torch.zeros(1 << 20)}, iteration=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert told.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_stops(tmp_path: Path, number: signal.Signals) -> None:
     def feed(start: int, stop: int) -> Iterator[Cut]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -25,7 +26,7 @@ def save_state(folder: Path, state: Mapping[str, Any], *, iteration: int) -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     half = folder / f".{os.getpid()}.part"
     try:
-        with half.open("wb") as file:
+        with disk_errors(half), half.open("wb") as file:
             hashing = _Hashing(file)
             torch.save(dict(state), cast(BinaryIO, hashing))
             file.flush()
@@ -36,6 +37,18 @@ def save_state(folder: Path, state: Mapping[str, Any], *, iteration: int) -> Pat
         half.unlink(missing_ok=True)
     _forget_old(folder)
     return path
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """The OSError of a failed write, with its file: torch.save lays a RuntimeError of its own over it."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        told = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(told, OSError):
+            raise
+        raise OSError(told.errno, told.strerror, str(path)) from None
 
 
 def load_state(folder: Path) -> tuple[dict[str, Any] | None, list[Path]]:

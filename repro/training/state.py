@@ -38,7 +38,8 @@ class Best:
         best = cls(value=value, iteration=iteration)
         if write:
             half = work / f".best.{os.getpid()}.part"
-            torch.save(weights, half)
+            with resume.disk_errors(half), half.open("wb") as file:
+                torch.save(weights, file)
             os.replace(half, best.path(work))
         return best
 
