@@ -74,7 +74,7 @@ def _wanted(project: Project) -> Iterator[tuple[Path, str]]:
 def _pipeline(template: Callable[[str], str], params: Mapping[str, Any]) -> str:
     """The template; weights to start from are a dependency more, `also` and released weights a stage each."""
     text = template("pipeline")
-    if "start_from" in params:
+    if params.get("start_from"):
         text = text.replace(FIRST_DEP, FIRST_DEP + "      - ../${start_from}/model.safetensors\n", 1)
     if params.get("also"):
         text = _with_stage(text, template("also"))
