@@ -12,7 +12,7 @@ import torch
 from repro.errors import ParamsError
 from repro.records import read_journal
 from repro.training.parameters import prepare_norms
-from repro.training.ranks import Ranks, join, pick_device
+from repro.training.ranks import Ranks, first_node, join, pick_device
 from tests.training_kit import TinyNet, numbers, some_params
 
 
@@ -89,3 +89,24 @@ def test_devices_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         pick_device("cuda:1")
     with pytest.raises(ParamsError, match="device 'gpu' is not available"):
         pick_device("gpu")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("gpu[07-09,12],cpu1", "gpu07"),
+        ("n1", "n1"),
+        ("n1,n2", "n1"),
+        ("a[3,5].cluster.org,b", "a3.cluster.org"),
+        ("rack-[1-2]", "rack-1"),
+    ],
+)
+def test_processes_of_srun_meet_on_its_first_node(nodes: str, first: str) -> None:
+    assert first_node(nodes) == first
+
+
+def test_a_batch_script_without_srun_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SLURM's batch step has SLURM_NTASKS and SLURM_PROCID, but no step variables."""
+    for name, value in {"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert join("cpu") == Ranks(device=torch.device("cpu"))

@@ -67,8 +67,8 @@ def job(body: Callable[[Ranks], None], folder: Path) -> list[int]:
 
 def process(body: Callable[[Ranks], None], rank: int, port: int, folder: Path) -> int:
     """SLURM's names for the place, as srun gives them."""
-    os.environ |= {"SLURM_PROCID": str(rank), "SLURM_NTASKS": "2", "SLURM_LOCALID": str(rank)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"SLURM_PROCID": str(rank), "SLURM_STEP_NUM_TASKS": "2", "SLURM_LOCALID": str(rank)}
+    os.environ |= {"SLURM_STEP_NODELIST": "localhost", "SLURM_JOB_ID": "7", "MASTER_PORT": str(port)}
     ranks = join("cpu")
     assert (ranks.rank, ranks.world) == (rank, 2)
     try:

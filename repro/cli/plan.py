@@ -67,6 +67,11 @@ def missing(project: Project, experiment: Experiment, made: Plan) -> list[str]:
     return lacks
 
 
+def _hours(hours: float) -> str:
+    """Two digits at least: 0.028, 1.4, 27.4."""
+    return f"{hours:.1f}" if hours >= 1 else f"{hours:.2g}"
+
+
 def as_dict(made: Plan) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -77,8 +82,8 @@ def as_dict(made: Plan) -> dict[str, Any]:
 
 def text(made: Plan, lacks: list[str], devices: int) -> str:
     """A few lines for people."""
-    here = "not measured (--probe)" if made.hours_here is None else f"{made.hours_here:.1f} h (measured)"
-    gpus = ", ".join(f"{name} {hours:.1f}" for name, hours in made.hours.items())
+    here = "not measured (--probe)" if made.hours_here is None else f"{_hours(made.hours_here)} h (measured)"
+    gpus = ", ".join(f"{name} {_hours(hours)}" for name, hours in made.hours.items())
     looks = f", {made.validations} validations" if made.validations else ""
     return (
         f"{made.experiment}\n"

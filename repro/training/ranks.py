@@ -7,6 +7,7 @@ PartialState turns that into a process group (gloo on CPUs, nccl on NVIDIA). A s
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from torch import nn
 from repro.errors import ParamsError, ReproError
 
 _BROKEN = ("gloo", "NCCL", "nccl", "Connection", "Broken pipe", "timed out")
-_SLURM = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_NTASKS", "LOCAL_RANK": "SLURM_LOCALID"}
+_SLURM = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_RANK": "SLURM_LOCALID"}
 
 
 class RankLost(ReproError):
@@ -84,9 +85,7 @@ class Ranks:
 
 def join(device: str = "auto") -> Ranks:
     """Find this process's place; `device` is auto, cpu, cuda, cuda:N or mps."""
-    for name, slurm in _SLURM.items():
-        if name not in os.environ and slurm in os.environ:
-            os.environ[name] = os.environ[slurm]
+    slurm_place()
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Ranks(device=pick_device(device))
     from accelerate import PartialState
@@ -94,6 +93,27 @@ def join(device: str = "auto") -> Ranks:
     cpu = pick_device(device).type == "cpu"
     state = PartialState(cpu=cpu)
     return Ranks(device=state.device, rank=state.process_index, world=state.num_processes)
+
+
+def slurm_place() -> None:
+    """What srun says about this process, in torchrun's names; all meet on the first node of the step.
+
+    Only inside a step: a batch script that asked for four tasks and starts one process itself sees
+    SLURM_NTASKS=4 too, and would wait for three that never come.
+    """
+    found = os.environ
+    if not all(slurm in found for slurm in (*_SLURM.values(), "SLURM_STEP_NODELIST", "SLURM_JOB_ID")):
+        return
+    for name, slurm in _SLURM.items():
+        found.setdefault(name, found[slurm])
+    found.setdefault("MASTER_ADDR", first_node(found["SLURM_STEP_NODELIST"]))
+    found.setdefault("MASTER_PORT", str(20_000 + int(found["SLURM_JOB_ID"]) % 10_000))
+
+
+def first_node(nodes: str) -> str:
+    """'gpu[07-09,12].cluster,cpu1' -> 'gpu07.cluster'"""
+    match = re.match(r"([^\[,]*)(?:\[(\d+)[^\]]*\]([^,]*))?", nodes)
+    return "" if match is None else "".join(part or "" for part in match.groups())
 
 
 def leave() -> None:
