@@ -79,6 +79,7 @@ def outputs(project: Project) -> dict[str, bytes]:
 
 
 def test_a_run_arrives_as_it_left(project: Project, tmp_path: Path) -> None:
+    (project.work / KEY / "source.diff").write_text("what was not committed")
     bundle = export_run(project, NAME, tmp_path / "run.zip")
     home = checkout(tmp_path / "home")
     record = import_run(home, bundle.path)

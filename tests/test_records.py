@@ -357,8 +357,14 @@ def test_no_secret_gets_into_provenance(repository: Path, monkeypatch: pytest.Mo
     command = ["/opt/bin/repro", "train", f"--api-key={planted}", "--token", planted]
     command += [f"https://user:{planted}@example.org/x", f"MY_PASSWORD={planted}"]
     _git(repository, "remote", "add", "origin", f"https://user:{planted}@example.org/x.git")
+    for name in (".env", "deploy/.env.local", "API_TOKEN.txt", "deploy/server.key"):
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_text(planted)
+    (repository / "tokens.py").write_text("x = 1\n")
     found = collect(repository, command=command)
     assert planted not in json.dumps(found)
+    assert planted.encode() not in source_diff(repository)
+    assert b"tokens.py" in source_diff(repository)
     assert found["command"][:2] == ["repro", "train"]
     assert found["environment"]["OMP_NUM_THREADS"] == "1"
     assert not [name for name in ENVIRONMENT if "TOKEN" in name or "KEY" in name or "PASS" in name]

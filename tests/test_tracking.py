@@ -399,6 +399,8 @@ def test_a_store_is_rebuilt_from_the_records_alone(project: Project) -> None:
     assert len(sync(project).sent) == 3
     assert len(sync(project).unchanged) == 3
     (project.root / "mlflow.db").rename(project.root / "lost.db")
+    (project.work / "key1").mkdir(parents=True)
+    (project.work / "key1" / "source.diff").write_text("what was not committed")
     report = sync(project, rebuild=True)
     assert (len(report.sent), report.failed) == (3, {})
     runs = {run.tags["repro.run_key"]: run for run in read_runs(project)}
@@ -420,7 +422,14 @@ def test_a_store_is_rebuilt_from_the_records_alone(project: Project) -> None:
     assert "seed" not in {*parent.params, *parent.tags}
     artifacts = project.root / "mlartifacts" / "camvid" / child.id / "artifacts"
     names = {path.name for path in artifacts.iterdir()}
-    assert {"record.json", "metrics.json", "per_class.csv", "confusion.png", "curve.csv"} <= names
+    assert {
+        "record.json",
+        "metrics.json",
+        "per_class.csv",
+        "confusion.png",
+        "curve.csv",
+        "source.diff",
+    } <= names
     assert json.loads((artifacts / "metrics.json").read_text())["mIoU"] == 51.0
 
 

@@ -18,12 +18,12 @@ from typing import Any
 
 from repro.errors import RecordError, ReproError, UnknownNameError
 from repro.params import Project, experiment_names, load_experiment, to_plain
-from repro.records import Record, from_json, read_record, write_bytes
+from repro.records import DIFF, Record, from_json, read_record, write_bytes
 from repro.records.make import ALSO
 
 MANIFEST = "manifest.json"
 RECORD = "record.json"
-JOURNAL = "journal.jsonl"
+OF_WORK = ("journal.jsonl", DIFF)  # of the work folder
 OUTPUTS = ("model.safetensors", "curve.csv", "metrics.json", "cost.json", "confusion.csv", "confusion.npz")
 NEEDED = ("model.safetensors", "metrics.json", "cost.json", "confusion.npz")
 
@@ -65,9 +65,8 @@ def _sources(project: Project, record: Record) -> Iterator[tuple[str, Path]]:
     yield from ((f"overlays/{path.name}", path) for path in sorted((folder / "overlays").glob("*.png")))
     further = (path for protocol in record.also for path in sorted((folder / ALSO / protocol).rglob("*")))
     yield from ((path.relative_to(folder).as_posix(), path) for path in further if path.is_file())
-    journal = project.work / record.run_key / JOURNAL
-    if journal.is_file():
-        yield JOURNAL, journal
+    work = project.work / record.run_key
+    yield from ((name, work / name) for name in OF_WORK if (work / name).is_file())
 
 
 def verify_bundle(project: Project, path: Path) -> Bundle:
@@ -102,7 +101,7 @@ def allowed(member: str) -> bool:
     further = len(parts) > 2 and parts[0] == ALSO and parts[1] != ".."  # as above, a folder each
     inner = parts[2:] if further else parts
     picture = len(inner) == 2 and inner[0] == "overlays" and inner[1].endswith(".png")
-    known = "/".join(inner) in (*OUTPUTS, *(() if further else (RECORD, JOURNAL)))
+    known = "/".join(inner) in (*OUTPUTS, *(() if further else (RECORD, *OF_WORK)))
     return (known or picture) and "\\" not in member
 
 
@@ -157,10 +156,11 @@ def _place(project: Project, record: Record, unpacked: Path, folder: Path) -> No
     for name in OUTPUTS:
         if (unpacked / name).is_file():
             (unpacked / name).replace(folder / name)
-    if (unpacked / JOURNAL).is_file():
-        work = project.work / record.run_key
-        work.mkdir(parents=True, exist_ok=True)
-        (unpacked / JOURNAL).replace(work / JOURNAL)
+    for name in OF_WORK:
+        if (unpacked / name).is_file():
+            work = project.work / record.run_key
+            work.mkdir(parents=True, exist_ok=True)
+            (unpacked / name).replace(work / name)
     write_bytes(project.rows / f"{record.experiment}.json", (unpacked / RECORD).read_bytes())
 
 

@@ -18,10 +18,9 @@ from typing import Any, Literal
 
 from repro.errors import RecordError, ReproError
 from repro.params import Project
-from repro.records import Record, read_journal, read_record, sha256_file
+from repro.records import DIFF, Record, read_journal, read_record, sha256_file
 
 Outcome = Literal["bit-equal", "inside tolerance", "different", "missing"]
-DIFF = "source.diff"
 
 
 @dataclass(frozen=True, kw_only=True)

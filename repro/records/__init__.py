@@ -12,11 +12,12 @@ from repro.records.files import (
 )
 from repro.records.journal import Journal, read_journal, truncate_journal
 from repro.records.make import among_seeds, make_record, training_key
-from repro.records.provenance import collect, git_state, lock_hashes, source_diff, timestamp
+from repro.records.provenance import DIFF, collect, git_state, lock_hashes, source_diff, timestamp
 from repro.records.record import Expected, Record, from_json, read_record, read_records, to_json, write_record
 from repro.records.verdict import PASSING, VERDICTS, Band, Kind, Verdict, default_band, seed_band, verdict
 
 __all__ = [
+    "DIFF",
     "PASSING",
     "VERDICTS",
     "Band",

@@ -36,6 +36,12 @@ WRITTEN = (
     *("reports/**", "README.md", "dvc.lock", "experiments/*/dvc.lock", "experiments/*/*.json"),
     *("experiments/*/*.csv", "experiments/*/overlays/**", "experiments/*/also/**"),
 )
+DIFF = "source.diff"  # the name of that artifact, and of the file beside the journal
+# New files that hold secrets by custom: the difference of the code is an artifact that others read.
+_SECRET_FILE = re.compile(
+    r"(?i)(^|/)(\.env[^/]*|\.netrc|\.pypirc|id_(rsa|ed25519)[^/]*|[^/]*\.(pem|key)"
+    r"|[^/]*(token|secret|passw|credential)[^/]*(?<!\.py))$"
+)
 _SECRET = re.compile(r"(?i)(token|secret|passw(or)?d|api[-_]?key|credential)")
 
 
@@ -77,11 +83,13 @@ def source_diff(root: Path) -> bytes:
     """Changes of hand-written files against HEAD as a patch for `git apply`; empty without any.
 
     New files that git does not ignore are in it too: a module that was never added can change a number.
+    New files whose names say that they hold secrets are not.
     """
     paths = ["--", ".", *(f":(exclude,glob){pattern}" for pattern in WRITTEN)]
     plain = ["--binary", "--no-color", "--no-ext-diff"]
-    new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", *paths).split(b"\0")
-    added = [_git(root, "diff", *plain, "--no-index", "--", "/dev/null", os.fsdecode(n)) for n in new if n]
+    listed = _git(root, "ls-files", "--others", "--exclude-standard", "-z", *paths).split(b"\0")
+    new = [name for name in map(os.fsdecode, listed) if name and not _SECRET_FILE.search(name)]
+    added = [_git(root, "diff", *plain, "--no-index", "--", "/dev/null", name) for name in new]
     return b"".join([_git(root, "diff", "HEAD", *plain, *paths), *added])
 
 

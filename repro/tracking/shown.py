@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.params import Project
-from repro.records import Record, to_json
+from repro.records import DIFF, Record, to_json
 from repro.records.make import measured_value
 from repro.tracking.feed import KEY
 
@@ -120,11 +120,11 @@ def texts_of(record: Record) -> dict[str, str]:
 
 
 def files_of(project: Project, record: Record) -> list[tuple[Path, str]]:
-    """(file, artifact folder) of what lies beside the record: overlays and the confusion table."""
+    """(file, artifact folder) of what lies beside the record: overlays, tables, and uncommitted code."""
     folder = project.experiments / record.experiment
     overlays = [(path, "overlays") for path in sorted((folder / "overlays").glob("*.png"))]
-    tables = [(path, "") for path in (folder / "confusion.csv", folder / "curve.csv") if path.is_file()]
-    return [*overlays, *tables]
+    others = (folder / "confusion.csv", folder / "curve.csv", project.work / record.run_key / DIFF)
+    return [*overlays, *((path, "") for path in others if path.is_file())]
 
 
 def confusion_figure(path: Path, classes: Mapping[str, Any]) -> Any:
