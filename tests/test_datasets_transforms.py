@@ -271,6 +271,20 @@ def test_jitter_is_pillows(kind: str, factor: float) -> None:
     assert np.array_equal(getattr(colours, f"_jitter_{kind}")(image, factor), expected)
 
 
+@given(
+    seed=st.integers(0, 2**20), classes=st.integers(1, 5), share=st.sampled_from([0.25, 0.5, 0.75, 0.9, 1.0])
+)
+@settings(max_examples=200, deadline=None)
+def test_a_dominating_class_is_found_as_by_counting(seed: int, classes: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.choice([0, 1, 2, 7, 255], classes, replace=False)
+    often = rng.dirichlet(np.full(classes, rng.choice([0.2, 1.0, 3.0])))
+    label = rng.choice(values, rng.integers(1, 40, 2), p=often).astype(np.uint8)
+    counts = np.bincount(label[label != 255], minlength=1)
+    expected = np.count_nonzero(counts) <= 1 or counts.max() / counts.sum() >= share
+    assert t.dominated(label, share) == expected
+
+
 def test_jitter_order_is_shuffled_for_vainf_and_fixed_for_keras() -> None:
     image, label = photo(1), np.zeros((12, 16), np.uint8)
     changes = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5}
