@@ -285,6 +285,17 @@ def test_a_dominating_class_is_found_as_by_counting(seed: int, classes: int, sha
     assert t.dominated(label, share) == expected
 
 
+@pytest.mark.parametrize(
+    "table", [np.arange(256) + shift for shift in (-256, -31.4, -0.1, 0.0, 5.0, 31.9, 255)]
+)
+def test_a_shift_by_addition_is_the_look_up(table: np.ndarray) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (9, 21, 3), dtype=np.uint8)
+    values = colours._table(table)
+    added = image.copy()
+    colours._apply(added, values)
+    assert np.array_equal(added, values[image])
+
+
 def test_jitter_order_is_shuffled_for_vainf_and_fixed_for_keras() -> None:
     image, label = photo(1), np.zeros((12, 16), np.uint8)
     changes = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5}

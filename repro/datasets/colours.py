@@ -43,7 +43,7 @@ def distort(
         table = _cut(table * draw.uniform(1 - contrast, 1 + contrast))
     out_HWC = np.array(image_HWC, order="C")  # then in place: fresh memory a part is a quarter of the time
     if table is not _STEPS:
-        cv2.LUT(out_HWC, table.astype(np.uint8), out_HWC)
+        _apply(out_HWC, table.astype(np.uint8))
     _turn_hsv(out_HWC, draw, saturation=saturation, hue=hue)
     if not early and draw.chance(0.5):
         cv2.LUT(out_HWC, _table(np.arange(256) * draw.uniform(1 - contrast, 1 + contrast)), out_HWC)
@@ -51,6 +51,15 @@ def distort(
 
 
 _STEPS = np.arange(256, dtype=np.float32)
+
+
+def _apply(image_HWC: Pixels, table: Pixels) -> None:
+    """Look up in place; a table that only shifts is an addition, which takes a tenth of the time."""
+    shift = int(table[128]) - 128
+    if np.array_equal(table, np.clip(np.arange(256) + shift, 0, 255)):
+        cv2.add(image_HWC, (shift, shift, shift, 0), image_HWC)
+    else:
+        cv2.LUT(image_HWC, table, image_HWC)
 
 
 def _turn_hsv(image_HWC: Pixels, draw: Draw, *, saturation: float, hue: int) -> None:

@@ -32,7 +32,7 @@ from tests.datasets_kit import distorting, real
 from tests.datasets_large import COMMAND, draw, peak
 
 Pixels = NDArray[np.uint8]
-SAMPLES = 24
+SAMPLES = 64
 
 
 def rows() -> Iterator[Row]:
