@@ -131,7 +131,8 @@ def _iterate(run: Run, stop: Stop) -> None:
             saved = time.monotonic()
             if stop.signal is not None or stop.elsewhere:
                 raise Interrupted(
-                    f"training stopped after {run.iteration} of {task.of.iterations} iterations"
+                    f"training stopped after {run.iteration} of {task.of.iterations} iterations",
+                    hint="it is saved: the same command goes on from there",
                 )
 
 
