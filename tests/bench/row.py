@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,3 +47,9 @@ def interleaved(
     """Best times of two functions called in turn, so that a slow moment of the machine hits both."""
     pairs = [(best_of(ours, repeats=1), best_of(peer, repeats=1)) for _ in range(repeats)]
     return min(a for a, _ in pairs), min(b for _, b in pairs)
+
+
+def medians(*runs: Callable[[], object], repeats: int) -> list[float]:
+    """Median wall seconds of each of `runs`, called in turn `repeats` times."""
+    rounds = [[best_of(run, repeats=1) for run in runs] for _ in range(repeats)]
+    return [statistics.median(times) for times in zip(*rounds, strict=True)]
