@@ -57,9 +57,7 @@ def check(
     else:
         _show(findings)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        sys.stderr.write(
-            outputs.github(findings)
-        )  # read there too: stdout stays one document
+        sys.stderr.write(outputs.github(findings))  # read there too: stdout stays one document
     raise typer.Exit(code)
 
 
