@@ -146,7 +146,7 @@ def test_the_run_is_in_mlflow(clone: Clone) -> None:
 
 
 def test_facts_of_another_data_set_touch_nothing(clone: Clone) -> None:
-    clone.edit("params.yaml", "trainval: 468", "trainval: 467")
+    clone.edit("params.yaml", "{train: 20210, val: 2000}", "{train: 20209, val: 2000}")
     assert clone.repro("--dry", STAGE) == []
     clone.run("git", "checkout", "-q", "params.yaml")
 
