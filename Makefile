@@ -52,6 +52,7 @@ check: setup ## ruff, formatting, types, generated files
 
 smoke: setup ## run every stage of one experiment of each page and family, on stand-in data
 	repro run --smoke
+	python -m pytest -m smoke tests/test_pipeline_smoke.py
 
 ui: setup ## MLflow's own UI on the embedded store
 	repro ui

@@ -38,6 +38,7 @@ def test_every_page_and_family_is_here() -> None:
     assert {page for page, _ in FASTEST} == {"000", "001", "002", "003", "004"}
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("name", FASTEST.values(), ids=map("-".join, FASTEST))
 def test_dvc_repro_from_raw_data_to_the_record(tmp_path: Path, name: str) -> None:
     small = pipeline(tmp_path, name)
