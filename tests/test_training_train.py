@@ -21,7 +21,7 @@ from repro.cli.seeds import seed_family
 from repro.cli.smoke import NOTE, own_params, representatives, run_smoke, shared_params, smoke_project, traits
 from repro.cli.train import train_experiment
 from repro.errors import CheckpointError, StorageError
-from repro.params import Experiment, Project, experiment_names, load_experiment
+from repro.params import Experiment, Project, TrainingParams, experiment_names, load_experiment
 from repro.records import read_journal
 from repro.training.ranks import Ranks
 from repro.training.schedule import length
@@ -35,17 +35,21 @@ Small = tuple[Project, Experiment]
 
 @pytest.fixture
 def small(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
-    """A project of its own: a stand-in of CamVid, prepared, and one experiment of 6 updates."""
+    """A project of its own: a prepared stand-in of CamVid, one experiment of 6 updates with a checkpoint each."""
     monkeypatch.setenv("REPRO_TRACKING", "off")
     from repro.datasets import prepare_dataset
 
     experiment = load_experiment(Project(root), NAME)
     (tmp_path / "experiments").mkdir()
     project, shrunk = smoke_project(Project(tmp_path), experiment)
-    training = replace(shrunk.training, iterations=6, threads=1, precision="fp32", log_every=2)
-    shrunk = replace(shrunk, training=training)
+    shrunk = replace(shrunk, training=six_updates(shrunk))
     prepare_dataset("camvid", project.data / "camvid", project.prepared / "camvid", shrunk.facts, workers=1)
     return project, shrunk
+
+
+def six_updates(experiment: Experiment) -> TrainingParams:
+    changes = {"iterations": 6, "threads": 1, "precision": "fp32", "log_every": 2, "checkpoint_minutes": 0}
+    return replace(experiment.training, **changes)  # type: ignore[arg-type]
 
 
 def trained(small: Small, **options: Any) -> str:
@@ -106,7 +110,6 @@ def train_for_ever(root: str) -> None:
 
     project = Project(Path(root))
     experiment = load_experiment(project, NAME)
-    training = replace(experiment.training, iterations=6, threads=1, precision="fp32", log_every=2)
     real = loop.update
 
     def slow(run: loop.Run, batch: loop.Batch) -> torch.Tensor:
@@ -115,7 +118,7 @@ def train_for_ever(root: str) -> None:
         return real(run, batch)
 
     loop.update = slow
-    train_experiment(project, replace(experiment, training=training), ranks=CPU)
+    train_experiment(project, replace(experiment, training=six_updates(experiment)), ranks=CPU)
 
 
 def test_two_trainings_in_one_folder_are_refused(small: Small) -> None:
@@ -133,7 +136,8 @@ def test_training_goes_on_from_another_experiments_weights(small: Small) -> None
     project, first = small
     trained(small)
     own = own_params(first)
-    own |= {"start_from": first.name, "model": own["model"] | {"output_stride": 8}}
+    own |= {"start_from": first.name, "model": own["model"] | {"output_stride": 8}, "also": []}
+    own["evaluation"]["protocol"] = first.evaluation.protocol  # `first` is a smoke experiment already
     own["training"] |= {"batch_norm": "frozen", "lr": 0.001, "precision": "fp32", "threads": 1}
     folder = project.experiments / "second"
     folder.mkdir()
@@ -286,7 +290,8 @@ def test_seeds_are_experiments_beside_the_first(tmp_path: Path, root: Path) -> N
 
     project = Project(tmp_path)
     (tmp_path / "experiments" / NAME).mkdir(parents=True)
-    for path in ("params.yaml", "experiments/pipeline.yaml", f"experiments/{NAME}/params.yaml"):
+    templates = ("experiments/pipeline.yaml", "experiments/also.yaml")
+    for path in ("params.yaml", *templates, f"experiments/{NAME}/params.yaml"):
         shutil.copy(root / path, tmp_path / path)
     family = seed_family(project, load_experiment(project, NAME), 3)
     assert [e.name for e in family] == [NAME, f"{NAME}_seed1", f"{NAME}_seed2"]

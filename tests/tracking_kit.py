@@ -245,7 +245,8 @@ def postgres_tool(name: str) -> str | None:
 def postgres(folder: Path) -> Iterator[str]:
     """Address of a fresh PostgreSQL on a free loopback port, run by the user `postgres` where we are root."""
     initdb, serve = postgres_tool("initdb"), postgres_tool("postgres")
-    assert initdb and serve
+    assert initdb
+    assert serve
     port, home = free_port(), folder / "pg"
     home.mkdir()
     as_user: dict[str, Any] = {}
