@@ -35,7 +35,7 @@ Small = tuple[Project, Experiment]
 
 @pytest.fixture
 def small(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
-    """A project of its own: a prepared stand-in of CamVid, one experiment of 6 updates with a checkpoint each."""
+    """A project of its own: a prepared stand-in of CamVid, one experiment of 6 updates, each kept."""
     monkeypatch.setenv("REPRO_TRACKING", "off")
     from repro.datasets import prepare_dataset
 
