@@ -218,7 +218,7 @@ class Plain(Dataset[tuple[Tensor, Tensor]]):
         if random.random() < 0.5:
             image, label = TF.hflip(image), TF.hflip(label)
         pixels = TF.normalize(TF.to_dtype(TF.to_image(image), torch.float32, scale=True), MEAN, STD)
-        target = torch.from_numpy(np.asarray(label)).long()
+        target = torch.from_numpy(np.array(label)).long()
         return pixels, target.masked_fill(target == 11, 255)
 
 
