@@ -118,7 +118,8 @@ def test_no_shared_block_is_without_a_user(section: str) -> None:
     used = {
         "recipes": {experiment(name).recipe for name in NAMES},
         "protocols": {experiment(name).evaluation.protocol for name in NAMES},
-        "datasets": {experiment(name).dataset for name in NAMES},
+        # the first release of CamVid can be prepared, and no published row is measured on it
+        "datasets": {experiment(name).dataset for name in NAMES} | {"camvid_original"},
     }
     assert set(root_params()[section]) == used[section]
 
