@@ -28,7 +28,7 @@ from repro.published.markdown import cells as cut
 from repro.published.markdown import tables as markdown_tables
 from repro.reports import layouts, regions, tables
 from repro.reports.choices import Values
-from repro.reports.explain import explanation
+from repro.reports.explain import explanation, unmeasured
 from repro.reports.grid import FORMATS, Grid, plain
 from repro.reports.links import measured_links, model_location
 from repro.reports.listing import listing
@@ -433,6 +433,20 @@ def test_explain_names_every_origin() -> None:
     assert explanation(record, "params_M", Path("x"))["number"] == "params_M = 2.99"
     with pytest.raises(UnknownNameError, match="did you mean 'mIoU'"):
         explanation(record, "mIou", Path("x"))
+
+
+def test_explain_before_anything_is_measured() -> None:
+    row = rows()["001-06"]
+    facts = unmeasured("ade20k_r50_os16", [row], "mIoU")
+    assert facts["published"] == f"43.21 (row 001-06, line {row.line} of page 001)"
+    assert facts["to measure"] == "dvc repro experiments/ade20k_r50_os16"
+    assert "43.21" in facts["as printed"]
+    assert "published" not in unmeasured("camvid_mobilenetv2_os16", [], "mIoU")
+    assert unmeasured("x", [replace(row, metrics={}, cost={})], "mIoU")["published"].startswith(
+        "no number (row"
+    )
+    with pytest.raises(UnknownNameError, match="did you mean 'mIoU'"):
+        unmeasured("ade20k_r50_os16", [row], "mIou")
 
 
 # --- MLflow -------------------------------------------------------------------------------------------------

@@ -143,16 +143,23 @@ def explain(
 ) -> None:
     """Say where a number comes from: record, run, commit, data, protocol, weights, interval.
 
+    Of an experiment that is not measured yet: which row of which page publishes it, and how it was printed.
+
     Example: repro explain camvid_mobilenetv2_os16 mIoU
     """
     from repro.params.experiment import experiment_name
     from repro.params.project import find_project
-    from repro.reports.explain import explanation
-    from repro.reports.results import believed
+    from repro.published import rows
+    from repro.reports.explain import explanation, unmeasured
+    from repro.reports.results import believed, declared_experiments
 
-    project = find_project()
-    path: Path = project.rows / f"{experiment_name(name)}.json"
-    facts = explanation(believed(path), metric, path.relative_to(project.root))
+    project, name = find_project(), experiment_name(name)
+    path: Path = project.rows / f"{name}.json"
+    declared = declared_experiments(project).get(name)
+    if declared is not None and not path.is_file():
+        facts = unmeasured(name, [rows()[row] for row in declared.rows], metric)
+    else:
+        facts = explanation(believed(path), metric, path.relative_to(project.root))
     if json:
         return emit_json(facts)
     width = max(map(len, facts))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from repro.errors import UnknownNameError
+from repro.published import Row
 from repro.records import Record
 from repro.reports import cells
 from repro.reports.tables import protocol_text
@@ -31,6 +33,27 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
         "made": str(record.provenance.get("at", "")),
         "device": cells.device_text(record.cost),
         "notes": "; ".join(record.notes),
+    }
+    return {key: text for key, text in facts.items() if text}
+
+
+def unmeasured(name: str, rows: Sequence[Row], metric: str) -> dict[str, str]:
+    """Ordered facts about `metric` of an experiment without a record: what its rows publish, and where."""
+    known = {key: row for row in reversed(rows) for key in (*row.metrics, *row.cost)}
+    if known and metric not in known:
+        raise UnknownNameError("published number", metric, known)
+    facts = {"number": f"{metric}: not measured yet", "to measure": f"dvc repro experiments/{name}"}
+    if not rows:
+        return facts
+    row = known.get(metric, rows[0])
+    value = {**row.metrics, **row.cost}.get(metric)
+    facts |= {
+        "published": f"{'no number' if value is None else f'{value:g}'} "
+        f"(row {row.id}, line {row.line} of page {row.page})",
+        "as printed": " | ".join(row.cells),
+        "evaluated on": row.eval_set,
+        "made with": row.source,
+        "remarks": "; ".join(row.remarks),
     }
     return {key: text for key, text in facts.items() if text}
 
