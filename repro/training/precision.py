@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from torch import nn
 
 from repro.errors import ParamsError
 from repro.params.training import TrainingParams
+from repro.training.memory import kept
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 NORM_TOLERANCE = 0.1  # relative; bf16 noise of a whole gradient is below 0.02, a broken graph gives 1.0
@@ -47,7 +46,7 @@ def machine(params: TrainingParams, seed: int) -> Iterator[list[str]]:
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
     try:
-        with _deterministic(params.deterministic) as found:
+        with _deterministic(params.deterministic) as found, kept():
             yield found
     finally:
         torch.set_num_threads(before[0])
@@ -111,11 +110,3 @@ def _gradient_norm(model: nn.Module, runner: nn.Module, step: Callable[[nn.Modul
     for name, buffer in model.named_buffers():
         buffer.copy_(buffers[name])
     return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
-
-
-def peak_memory(device: torch.device) -> float:
-    """MiB, the most held at once: by tensors on CUDA, by the process elsewhere."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
