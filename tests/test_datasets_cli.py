@@ -57,7 +57,7 @@ def repro(*words: str, code: int = 0) -> str:
 def test_link_checks_prepares_and_tells(project: Path, tmp_path: Path) -> None:
     out = repro("data", "link", "camvid", str(tmp_path / "mine"))
     assert "train: 2 of 367 images, 16x12, 2 decoded, 11 classes seen" in out
-    assert "write your numbers under datasets.camvid" in out
+    assert "write your numbers" not in out, "they stand in params.yaml"
     assert (project / "data/camvid").resolve() == tmp_path / "mine"
     out = repro("prepare", "camvid")
     assert "trainval.zip: 4 images" in out
@@ -145,6 +145,20 @@ def test_verify(project: Path, tmp_path: Path) -> None:
     assert "the same image lies in two splits" in out
 
 
+def test_verify_fails_where_a_split_is_not_whole_and_link_says_what_to_do(
+    project: Path, tmp_path: Path
+) -> None:
+    for folder in ("test", "testannot"):
+        (tmp_path / "mine" / folder / "test0.png").unlink()
+    assert "write your numbers under datasets.camvid" in repro(
+        "data", "link", "camvid", str(tmp_path / "mine")
+    )
+    assert "{'test': '1 in place of 2'}" in repro("data", "verify", code=1)
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("test: 2}", "test: 1}"))
+    assert "test: 1 of 233 images" in repro("data", "verify")
+
+
 def test_stats(project: Path, tmp_path: Path) -> None:
     repro("data", "link", "camvid", str(tmp_path / "mine"))
     repro("prepare", "camvid")
@@ -194,6 +208,9 @@ def test_synthetic_is_made_in_one_command(project: Path, monkeypatch: pytest.Mon
     assert len(first) == 12
     repro("data", "synthetic")
     assert {path: path.read_bytes() for path in (project / "data/synthetic").rglob("*.png")} == first
+    assert "{'train': '3 in place of 96', " in repro("data", "verify", "synthetic", code=1)
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("train: 96, val: 24, test: 48", "train: 3, val: 1, test: 2"))
     assert "train: 3 images" in repro("data", "verify", "synthetic")
 
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from repro.cli.common import Json, console, emit_json
+from repro.cli.data_check import (
+    Dataset,
+    Deep,
+    Workers,
+    expected,
+    here,
+    progress,
+    stats,
+    tell_findings,
+    verify,
+)
 
 if TYPE_CHECKING:
-    from repro.datasets.inspect import Findings
     from repro.params import Project
 
 app = typer.Typer(
     help="Data sets: what is here, where the rest comes from, whether it is right.", no_args_is_help=True
 )
-
-Dataset = Annotated[str, typer.Argument(help="Data set, e.g. camvid.")]
-Deep = Annotated[bool, typer.Option("--deep", help="Decode every file instead of a sample.")]
-Workers = Annotated[int | None, typer.Option(help="Threads; default: all cores, at most 8.", min=1)]
+app.command("verify")(verify)
+app.command("stats")(stats)
 
 
 @app.command("list")
@@ -101,7 +107,7 @@ def _row(name: str, project: Project) -> dict[str, Any]:
 def _state(raw: Path) -> str:
     if raw.is_symlink() and not raw.exists():
         return "broken link"
-    return "here" if _here(raw) else "missing"
+    return "here" if here(raw) else "missing"
 
 
 @app.command("synthetic")
@@ -139,9 +145,9 @@ def link(
     from repro.params import find_project
 
     project = find_project()
-    with _progress() as tell:
+    with progress() as tell:
         findings = inspect(name, path.resolve(), deep=deep, progress=tell)
-    _print(findings)
+    tell_findings(findings, expected(project, findings))
     target = _set_link(project.data / name, path.resolve())
     console().print(f"linked {target} -> {path.resolve()}")
 
@@ -149,7 +155,7 @@ def link(
 def _set_link(link: Path, target: Path) -> Path:
     from repro.errors import DataError
 
-    if _here(link) and not link.is_symlink():
+    if here(link) and not link.is_symlink():
         if link.resolve() == target:
             return link
         raise DataError(
@@ -161,35 +167,6 @@ def _set_link(link: Path, target: Path) -> Path:
     link.unlink(missing_ok=True)
     link.symlink_to(target, target_is_directory=target.is_dir())
     return link
-
-
-@app.command("verify")
-def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Data sets; none: all that are here.")] = None,
-    deep: Deep = False,
-    workers: Workers = None,
-    json_: Json = False,
-) -> None:
-    """Check counts, pairs, sizes, label values and that no image lies in two splits.
-
-    Example: repro data verify camvid --deep
-    """
-    from repro.datasets.inspect import inspect
-    from repro.errors import CheckFailed
-    from repro.params import find_project
-
-    project = find_project()
-    chosen = names or _present(project)
-    with _progress() as tell:
-        found = [inspect(n, project.data / n, deep=deep, progress=tell, workers=workers) for n in chosen]
-    if json_:
-        emit_json([_plain(findings) for findings in found])
-    else:
-        for findings in found:
-            _print(findings)
-    shared = {f.name: f.shared for f in found if f.shared}
-    if shared:
-        raise CheckFailed(f"the same image lies in two splits: {shared}", allowed="disjoint splits")
 
 
 @app.command("get")
@@ -211,56 +188,13 @@ def get(name: Dataset) -> None:
         hint = f"then `repro data link {name} FOLDER`" if rest else "`repro data synthetic` makes it"
         raise DownloadError(f"{name} has no anonymous download", where=by_hand or None, hint=hint)
     folder = project.root / ".repro" / "downloads" / name
-    with _progress() as tell:
+    with progress() as tell:
         for download in free:
             fetch(download, folder, progress=tell)
     _set_link(project.data / name, folder)
     console().print(f"linked {project.data / name} -> {folder}")
     if rest:
         console().print(f"still needed, into {folder}: {by_hand}")
-
-
-@app.command("stats")
-def stats(
-    name: Dataset,
-    picture: Annotated[Path | None, typer.Option(help="Also draw the frequencies into this PNG.")] = None,
-    json_: Json = False,
-) -> None:
-    """Count the classes and sizes of the prepared splits; prints markdown.
-
-    Example: repro data stats camvid --picture camvid.png
-    """
-    from repro.datasets import dataset_module
-    from repro.datasets import stats as module
-    from repro.datasets.archive import Split
-    from repro.errors import DataError
-    from repro.params import find_project
-
-    dataset_module(name)
-    paths = sorted((find_project().prepared / name).glob("*.zip"))
-    if not paths:
-        raise DataError(f"{name} is not prepared", hint=f"`repro prepare {name}`")
-    splits = [Split.open(path) for path in paths]
-    with _progress() as tell:
-        found = [module.stats(split, progress=tell) for split in splits]
-    if picture:
-        module.picture(splits[0].classes, found, picture)
-    if json_:
-        return emit_json(
-            {s.split: dict(zip(splits[0].classes, s.share.tolist(), strict=True)) for s in found}
-        )
-    print(module.markdown(splits[0].classes, found), end="")
-
-
-def _present(project: Project) -> list[str]:
-    from repro.datasets import DATASETS
-
-    return [name for name in DATASETS if _here(project.data / name)]
-
-
-def _here(raw: Path) -> bool:
-    """Whether something lies at data/NAME: an empty folder only keeps the place."""
-    return raw.is_file() or (raw.is_dir() and any(raw.iterdir()))
 
 
 def prepare(
@@ -279,14 +213,14 @@ def prepare(
     project = find_project()
     blocks = read_yaml(project.params).get("datasets", {})
     facts = parse(DatasetFacts, blocks.get(name) or _missing(name, blocks), f"params.yaml: datasets.{name}")
-    if not _here(project.data / name):
+    if not here(project.data / name):
         raise DataError(
             f"the data set {name} is not here",
             where=project.data / name,
             allowed=dataset_module(name).LAYOUT,
             hint=f"`repro data list` says where it comes from, then `repro data link {name} PATH`",
         )
-    with _progress() as tell:
+    with progress() as tell:
         report = prepare_dataset(
             name, project.data / name, project.prepared / name, facts, progress=tell, workers=workers
         )
@@ -306,56 +240,3 @@ def _missing(name: str, blocks: dict[str, Any]) -> dict[str, Any]:
     raise UnknownNameError(
         "data set in params.yaml", name, blocks, hint=f"add datasets.{name} to params.yaml"
     )
-
-
-def _print(findings: Findings) -> None:
-    """What was found, a line a split, then what is missing or odd."""
-    out = console()
-    out.print(f"[bold]{findings.name}[/bold]  {findings.where}")
-    for f in findings.splits:
-        (width, height), _ = f.sizes.most_common(1)[0]
-        sizes = f"{width}x{height}" + (f" and {len(f.sizes) - 1} other sizes" if len(f.sizes) > 1 else "")
-        count = f"{f.images}" if f.complete else f"[yellow]{f.images} of {f.official}[/yellow]"
-        out.print(f"  {f.split}: {count} images, {sizes}, {f.decoded} decoded, {_values(f.histogram)}")
-        for note in f.notes[:3]:
-            out.print(f"    note: {note}")
-    for split, why in findings.absent.items():
-        out.print(f"  {split}: [yellow]not here[/yellow] - {why}")
-    if any(not f.complete for f in findings.splits):
-        out.print(f"  a part of the data: write your numbers under datasets.{findings.name} in params.yaml")
-
-
-def _values(histogram: Any) -> str:
-    present = [i for i in range(255) if histogram[i]]
-    void = 100 * histogram[255] / max(1, histogram.sum())
-    return f"{len(present)} classes seen, {void:.1f} % ignored" if present else "no labels"
-
-
-def _plain(findings: Findings) -> dict[str, Any]:
-    splits = [
-        {"split": f.split, "images": f.images, "official": f.official, "decoded": f.decoded}
-        for f in findings.splits
-    ]
-    return {
-        "name": findings.name,
-        "where": str(findings.where),
-        "splits": splits,
-        "absent": findings.absent,
-    }
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar a split on a terminal; nothing when piped."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        tasks: dict[str, Any] = {}
-
-        def tell(split: str, done: int, total: int) -> None:
-            if split not in tasks:
-                tasks[split] = progress.add_task(split, total=total)
-            progress.update(tasks[split], completed=done)
-
-        yield tell

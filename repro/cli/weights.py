@@ -84,6 +84,8 @@ def _bar(name: str) -> Iterator[Progress]:
     from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*Progress.get_default_columns()[:2], *columns, console=console(stderr=True)) as bar:
+    out = console(stderr=True)
+    shown = (*Progress.get_default_columns()[:2], *columns)
+    with Progress(*shown, console=out, disable=not out.is_terminal) as bar:
         task = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -10,6 +10,7 @@ from repro.datasets.spec import Pair
 from repro.errors import DataError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+AGAIN = "copy or download the data again; do images and labels come from the same release?"
 
 
 def by_stem(source: Source, folder: str, suffix: str = "", *, cut: str = "") -> dict[str, str]:
@@ -34,7 +35,7 @@ def matched(
         raise DataError(
             f"file without its partner: no {lack} for '{alone}'",
             where=source.place(have[alone]),
-            hint="copy or download the data again; do images and labels come from the same release?",
+            hint=AGAIN,
         )
     return [Pair(id=prefix + stem, image=images[stem], label=labels[stem]) for stem in sorted(images)]
 
@@ -46,7 +47,7 @@ def listed(source: Source, ids: Iterable[str], image: str, label: str | None) ->
         files = [image.format(name), *([label.format(name)] if label else [])]
         for file in files:
             if not source.has(file):
-                raise DataError(f"missing file for '{name}'", where=source.place(file))
+                raise DataError(f"missing file for '{name}'", where=source.place(file), hint=AGAIN)
         pairs.append(Pair(id=name, image=files[0], label=files[1] if label else None))
     return pairs
 

@@ -55,6 +55,10 @@ class Download:
 class SplitAbsent(DataError):
     """A split of which nothing is here: not a mistake as long as nobody asks for it."""
 
+    def __init__(self, what: str, *, where: object, allowed: object | None = None) -> None:
+        hint = "complete the data, or take the split out of datasets: in params.yaml"
+        super().__init__(what, where=where, allowed=allowed, hint=hint)
+
 
 class DatasetModule(Protocol):
     """The contract of every module in `DATASETS`; plain constants and functions, no base class."""

@@ -1,0 +1,171 @@
+"""`repro data verify` and `stats`: what raw and prepared data hold, and what other data commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from repro.cli.common import Json, console, emit_json
+
+if TYPE_CHECKING:
+    from repro.datasets.inspect import Findings
+    from repro.params import Project
+
+Dataset = Annotated[str, typer.Argument(help="Data set, e.g. camvid.")]
+Deep = Annotated[bool, typer.Option("--deep", help="Decode every file instead of a sample.")]
+Workers = Annotated[int | None, typer.Option(help="Threads; default: all cores, at most 8.", min=1)]
+
+
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Data sets; none: all that are here.")] = None,
+    deep: Deep = False,
+    workers: Workers = None,
+    json_: Json = False,
+) -> None:
+    """Check counts, pairs, sizes, label values and that no image lies in two splits.
+
+    Fails (exit code 1) where a split that is here does not have the number of images in params.yaml.
+
+    Example: repro data verify camvid --deep
+    """
+    from repro.datasets.inspect import inspect
+    from repro.errors import CheckFailed
+    from repro.params import find_project
+
+    project = find_project()
+    chosen = names or _present(project)
+    with progress() as tell:
+        found = [inspect(n, project.data / n, deep=deep, progress=tell, workers=workers) for n in chosen]
+    if json_:
+        emit_json([_plain(findings) for findings in found])
+    else:
+        for findings in found:
+            tell_findings(findings, expected(project, findings))
+    shared = {f.name: f.shared for f in found if f.shared}
+    if shared:
+        raise CheckFailed(f"the same image lies in two splits: {shared}", allowed="disjoint splits")
+    parts = {f.name: wrong for f in found if (wrong := _differing(f, expected(project, f)))}
+    if parts:
+        raise CheckFailed(
+            f"not the numbers of images in params.yaml: {parts}",
+            hint="complete the data, or write the numbers that you have under datasets: in params.yaml",
+        )
+
+
+def expected(project: Project, findings: Findings) -> dict[str, int]:
+    """Images of each split that is here: the number in params.yaml, before cutting the official one."""
+    from repro.datasets import dataset_module
+    from repro.params import read_yaml
+
+    own = read_yaml(project.params).get("datasets", {}).get(findings.name, {}).get("splits", {})
+    cut = hasattr(dataset_module(findings.name), "IMAGES")
+    return {f.split: f.official if cut else own.get(f.split, f.official) for f in findings.splits}
+
+
+def _differing(findings: Findings, wanted: dict[str, int]) -> dict[str, str]:
+    return {
+        f.split: f"{f.images} in place of {wanted[f.split]}"
+        for f in findings.splits
+        if f.images != wanted[f.split]
+    }
+
+
+def stats(
+    name: Dataset,
+    picture: Annotated[Path | None, typer.Option(help="Also draw the frequencies into this PNG.")] = None,
+    json_: Json = False,
+) -> None:
+    """Count the classes and sizes of the prepared splits; prints markdown.
+
+    Example: repro data stats camvid --picture camvid.png
+    """
+    from repro.datasets import dataset_module
+    from repro.datasets import stats as module
+    from repro.datasets.archive import Split
+    from repro.errors import DataError
+    from repro.params import find_project
+
+    dataset_module(name)
+    paths = sorted((find_project().prepared / name).glob("*.zip"))
+    if not paths:
+        raise DataError(f"{name} is not prepared", hint=f"`repro prepare {name}`")
+    splits = [Split.open(path) for path in paths]
+    with progress() as tell:
+        found = [module.stats(split, progress=tell) for split in splits]
+    if picture:
+        module.picture(splits[0].classes, found, picture)
+    if json_:
+        return emit_json(
+            {s.split: dict(zip(splits[0].classes, s.share.tolist(), strict=True)) for s in found}
+        )
+    print(module.markdown(splits[0].classes, found), end="")
+
+
+def _present(project: Project) -> list[str]:
+    from repro.datasets import DATASETS
+
+    return [name for name in DATASETS if here(project.data / name)]
+
+
+def tell_findings(findings: Findings, wanted: dict[str, int]) -> None:
+    """What was found, a line a split, then what is missing or odd."""
+    out = console()
+    out.print(f"[bold]{findings.name}[/bold]  {findings.where}")
+    for f in findings.splits:
+        (width, height), _ = f.sizes.most_common(1)[0]
+        others = f" and {len(f.sizes) - 1} other size{'s' * (len(f.sizes) > 2)}" if len(f.sizes) > 1 else ""
+        count = f"{f.images}" if f.complete else f"[yellow]{f.images} of {f.official}[/yellow]"
+        looked_at = f"{f.decoded} decoded, {_values(f.histogram)}"
+        out.print(f"  {f.split}: {count} images, {width}x{height}{others}, {looked_at}")
+        for note in f.notes[:3]:
+            out.print(f"    note: {note}")
+    for split, why in findings.absent.items():
+        out.print(f"  {split}: [yellow]not here[/yellow] - {why}")
+    if _differing(findings, wanted):
+        out.print(f"  a part of the data: write your numbers under datasets.{findings.name} in params.yaml")
+
+
+def _values(histogram: Any) -> str:
+    present = [i for i in range(255) if histogram[i]]
+    void = 100 * histogram[255] / max(1, histogram.sum())
+    return f"{len(present)} classes seen, {void:.1f} % ignored" if present else "no labels"
+
+
+def _plain(findings: Findings) -> dict[str, Any]:
+    splits = [
+        {"split": f.split, "images": f.images, "official": f.official, "decoded": f.decoded}
+        for f in findings.splits
+    ]
+    return {
+        "name": findings.name,
+        "where": str(findings.where),
+        "splits": splits,
+        "absent": findings.absent,
+    }
+
+
+def here(raw: Path) -> bool:
+    """Whether something lies at data/NAME: an empty folder only keeps the place."""
+    return raw.is_file() or (raw.is_dir() and any(raw.iterdir()))
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar a split on a terminal; nothing when piped."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    out = console(stderr=True)
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def tell(split: str, done: int, total: int) -> None:
+            if split not in tasks:
+                tasks[split] = bars.add_task(split, total=total)
+            bars.update(tasks[split], completed=done)
+
+        yield tell
