@@ -21,6 +21,7 @@ from repro.datasets.archive import Split
 from repro.datasets.download import fetch
 from repro.datasets.draw import Draw
 from repro.datasets.spec import Download
+from repro.datasets.standin import write_standin
 from repro.errors import DownloadError
 from tests import datasets_kit as kit
 
@@ -157,6 +158,17 @@ def test_verify_fails_where_a_split_is_not_whole_and_link_says_what_to_do(
     params = project / "params.yaml"
     params.write_text(params.read_text().replace("test: 2}", "test: 1}"))
     assert "test: 1 of 233 images" in repro("data", "verify")
+
+
+def test_of_cut_images_the_official_number_is_checked_unless_the_tiles_are_ones_own(
+    project: Path, tmp_path: Path
+) -> None:
+    write_standin("isaid", tmp_path / "isaid")
+    repro("data", "link", "isaid", str(tmp_path / "isaid"))
+    assert "{'train': '4 in place of 1411', " in repro("data", "verify", "isaid", code=1)
+    with (project / "params.yaml").open("a") as params:
+        params.write("  isaid: {classes: 16, splits: {train: 4, val: 2}}\n")
+    assert "train: 4 of 1411 images" in repro("data", "verify", "isaid")
 
 
 def test_stats(project: Path, tmp_path: Path) -> None:

@@ -57,13 +57,21 @@ def verify(
 
 
 def expected(project: Project, findings: Findings) -> dict[str, int]:
-    """Images of each split that is here: the number in params.yaml, before cutting the official one."""
+    """Images of each split that is here, as params.yaml has them.
+
+    Where images are cut params.yaml counts tiles: the official number of images, unless the tiles are a
+    person's own number, which only `repro prepare` can check.
+    """
     from repro.datasets import dataset_module
     from repro.params import read_yaml
 
+    module = dataset_module(findings.name)
     own = read_yaml(project.params).get("datasets", {}).get(findings.name, {}).get("splits", {})
-    cut = hasattr(dataset_module(findings.name), "IMAGES")
-    return {f.split: f.official if cut else own.get(f.split, f.official) for f in findings.splits}
+    wanted = {f.split: own.get(f.split, f.official) for f in findings.splits}
+    if hasattr(module, "IMAGES"):
+        official = {f.split: own.get(f.split) in (None, module.SPLITS[f.split]) for f in findings.splits}
+        wanted = {f.split: f.official if official[f.split] else f.images for f in findings.splits}
+    return wanted
 
 
 def _differing(findings: Findings, wanted: dict[str, int]) -> dict[str, str]:
