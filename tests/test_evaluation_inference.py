@@ -78,6 +78,20 @@ def test_prediction_is_that_of_the_plain_reference(name: str, resize: str, size:
         assert (ours[suffix] == expected).mean() >= 0.9999
 
 
+def test_one_variant_alone_gives_the_same_map_and_looks_no_more_than_it_must() -> None:
+    net, params, rules = TinyNet(), model_params(), protocol(**PROTOCOLS["004"])
+    image, calls = MemorySplit([(83, 121)]).image(0), []
+    net.register_forward_hook(lambda *_: calls.append(1))
+    (both,) = predictor(net, protocol=rules, model_params=params)([image])
+    for ms_flip, suffix, looks in ((False, "", 1), (True, "_ms_flip", 2 * len(SIX))):
+        calls.clear()
+        (one,) = predictor(net, protocol=rules.alone(ms_flip=ms_flip), model_params=params)([image])
+        assert np.array_equal(one[""], both[suffix])
+        assert len(calls) == looks
+    with pytest.raises(ValueError, match="no second variant"):
+        protocol(mode="whole").alone(ms_flip=True)
+
+
 def test_miou_is_that_of_the_plain_reference() -> None:
     net, params = TinyNet(), model_params()
     rules = protocol(**PROTOCOLS["004"])

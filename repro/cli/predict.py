@@ -37,13 +37,13 @@ def predict(
         raise ParamsError("the protocol has no second variant", hint="leave --ms-flip out")
     place = chosen_device(device)
     model = trained_model(project.root / experiment.folder / "model.safetensors", experiment, place).eval()
-    run = predictor(model, protocol=chosen, model_params=experiment.model, device=place)
+    one = chosen.alone(ms_flip=ms_flip)
+    run = predictor(model, protocol=one, model_params=experiment.model, device=place)
     module = dataset_module(experiment.dataset)
     classes = evaluated_classes(module.CLASSES, chosen)
     palette = module.PALETTE[-len(classes) :]
-    suffix = "_ms_flip" if ms_flip else ""
     written = []
-    for path, label in predict_pictures(run, images, out, palette=palette, suffix=suffix):
+    for path, label in predict_pictures(run, images, out, palette=palette):
         present = [classes[i] for i in sorted(set(label.ravel().tolist())) if i < len(classes)]
         written.append({"file": str(path), "classes": present})
         if not json:

@@ -80,7 +80,8 @@ def _transfer(download: Download, url: str, part: Path, progress: Progress | Non
             raise DownloadError("the connection ended early", where=url, hint="repeat the command to go on")
     except requests.RequestException as error:
         hint = "repeat the command to go on, or download it by hand from the owner's page: " + download.page
-        raise DownloadError(f"cannot fetch {download.name}: {error}", where=url, hint=hint) from error
+        why = "could not reach the server" if isinstance(error, requests.ConnectionError) else str(error)
+        raise DownloadError(f"cannot fetch {download.name}: {why}", where=url, hint=hint) from error
 
 
 def _chunks(content: Iterator[bytes]) -> Iterator[bytes]:

@@ -32,14 +32,14 @@ def read_picture(path: Path) -> Image:
 
 
 def predict_pictures(
-    predict: Predict, paths: Sequence[Path], out: Path, *, palette: Palette, suffix: str = ""
+    predict: Predict, paths: Sequence[Path], out: Path, *, palette: Palette
 ) -> Iterator[tuple[Path, LabelMap]]:
     """Write `<name>.png` (train ids) and `<name>_overlay.png` (picture | classes) for every picture."""
     names = unique_names(paths)
     for path, name in zip(paths, names, strict=True):
         image = read_picture(path)
         with torch.inference_mode():
-            label = predict([image])[0][suffix]
+            label = predict([image])[0][""]
         write_bytes(out / f"{name}.png", png(label))
         write_bytes(out / f"{name}{OVERLAY}.png", png(side_by_side([image, colours(label, palette)])))
         yield out / f"{name}.png", label

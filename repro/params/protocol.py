@@ -28,7 +28,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -113,6 +113,14 @@ class Protocol:
         """Suffix of the metrics -> scales and flip."""
         own = {"": Variant(scales=self.scales, flip=self.flip)}
         return own if self.ms_flip is None else own | {"_ms_flip": self.ms_flip}
+
+    def alone(self, *, ms_flip: bool) -> Protocol:
+        """One of the two variants as a protocol that has no other; ValueError where there is no second."""
+        if not ms_flip:
+            return replace(self, ms_flip=None)
+        if self.ms_flip is None:
+            raise ValueError("the protocol has no second variant")
+        return replace(self, scales=self.ms_flip.scales, flip=self.ms_flip.flip, ms_flip=None)
 
 
 def protocol_hash(protocol: Protocol, *, classes: Sequence[str]) -> str:
