@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from repro.datasets import dataset_module
 from repro.errors import ParamsError
 from repro.params import Experiment
-from repro.params.protocol import Protocol
+from repro.params.protocol import Protocol, Variant
 from repro.published import Row
 
 TOLERANCE = 0.05  # percent points: half of the last digit that page 000 prints
@@ -96,17 +97,18 @@ def why_different(
     device: str,
 ) -> list[str]:
     """What to look at when the number is another one: ours beside what the row says."""
-    expected = experiment.protocol.first or experiment.facts.splits.get(experiment.evaluation.split)
+    split = experiment.evaluation.split
+    whole = experiment.protocol.first or dataset_module(experiment.dataset).SPLITS.get(split)
     return [
         f"protocol {protocol_hash}: {in_words(experiment.protocol)}",
+        f"data {fingerprint[:16]}: {n_images} images of {experiment.dataset}/{split}"
+        + ("" if whole in (None, n_images) else f", the whole split has {whole}"),
         f"  the row: evaluated on {row.eval_set or 'a set it does not name'}",
-        f"data {fingerprint[:16]}: {n_images} images of {experiment.evaluation.split}"
-        + ("" if expected == n_images else f", the full split has {expected}"),
         f"network: {experiment.model.family} {experiment.model.backbone}, "
         f"output stride {experiment.model.output_stride}, resize {experiment.model.resize}",
         f"  the row: {row.family} {row.backbone}, output stride {row.output_stride}",
         "versions: " + ", ".join(f"{name} {version}" for name, version in packages.items()),
-        f"  the row: {row.source or 'source not named'}",
+        f"  the row: made by {row.source or 'code it does not name'}, in versions it does not name",
         f"device: {device}; the row's is not recorded",
         *(f"remark on {row.id}: {remark}" for remark in row.remarks),
     ]
@@ -116,11 +118,17 @@ def in_words(protocol: Protocol) -> str:
     """The fields of a protocol that differ from the default."""
     told = [f"mode {protocol.mode}"]
     told += [
-        f"{field.name} {getattr(protocol, field.name)}"
+        f"{field.name} {_plain(getattr(protocol, field.name))}"
         for field in dataclasses.fields(protocol)
         if field.name != "mode" and getattr(protocol, field.name) != field.default
     ]
     return ", ".join(told)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Variant):
+        return f"at {_plain(value.scales)}" + " and mirrored" * value.flip
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def verdict(found: Sequence[Checked]) -> str:
