@@ -80,8 +80,9 @@ def show(found: Comparison, a: str, b: str) -> None:
     for one in (found.mIoU, *found.classes):
         out.print(line(one), markup=False)
     out.print("p: two-sided, by class corrected after Holm; interval 95 %, paired bootstrap over images")
-    out.print("most changed images (their own mIoU):")
-    for image in found.changed[:SHOWN]:
+    changed = [image for image in found.changed if image.a != image.b]
+    out.print("most changed images (their own mIoU):" if changed else "no image changed")
+    for image in changed[:SHOWN]:
         out.print(f"  {image.id}  {image.a:.2f} -> {image.b:.2f}", markup=False)
 
 
