@@ -447,6 +447,8 @@ def test_explain_before_anything_is_measured() -> None:
     )
     with pytest.raises(UnknownNameError, match="did you mean 'mIoU'"):
         unmeasured("ade20k_r50_os16", [row], "mIou")
+    with pytest.raises(UnknownNameError, match="unknown metric 'speed'"):
+        unmeasured("camvid_mobilenetv2_os16", [], "speed")
 
 
 # --- MLflow -------------------------------------------------------------------------------------------------

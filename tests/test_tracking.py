@@ -22,13 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from repro.cli.app import app
+from repro.errors import ParamsError, StorageError
 from repro.params import Project
-from repro.records import Journal
+from repro.records import Journal, write_record
 from repro.tracking import Mirror, read_state, tracking_uri
 from repro.tracking.feed import bring_up
 from repro.tracking.read import read_runs
 from repro.tracking.store import open_client
+from repro.tracking.stored import stored_records
 from repro.tracking.sync import sync
 from tests.tracking_kit import (
     KEY,
@@ -130,7 +134,7 @@ def test_a_killed_training_ends_as_killed_and_goes_on_without_a_step_twice(proje
 import time
 from pathlib import Path
 from repro.params import Project
-from repro.records import Journal
+from repro.records import Journal, write_record
 from repro.tracking import Mirror
 from tests.tracking_kit import a_run, loss
 project, path = Project(Path({str(project.root)!r})), Path({str(journal_of(project))!r})
@@ -297,6 +301,45 @@ print(log.read_text(), max(busy) < {CALM})
     assert _state(project).status == "FINISHED"
     (tmp_path / "mlflow.db").unlink()  # what the full disk left half-made
     _synced(project, KEY)
+
+
+def test_records_come_back_out_of_a_store_whole(project: Project) -> None:
+    """The newest record of every experiment; runs of other programs carry none."""
+    first = add_record(project, "camvid_r18_os16", key="first")
+    other = add_record(project, "camvid_r18_os16_seed1", key="second", seed=1, mIoU=51.0)
+    sync(project)
+    client = open_client(project)
+    client.create_run(client.create_experiment("theirs"), run_name="camvid_r18_os16")
+    assert stored_records(project) == {one.experiment: one for one in (first, other)}
+    later = first.provenance | {"at": "2036-11-20T00:00:00Z"}
+    newer = write_record(
+        project.rows / "camvid_r18_os16.json",
+        replace(first, run_key="third", metrics=first.metrics | {"mIoU": 52.5}, provenance=later),
+    )
+    sync(project)
+    assert stored_records(project)["camvid_r18_os16"] == newer
+    shutil.rmtree(project.root / "mlartifacts")
+    with pytest.raises(StorageError, match=r"the record of run '.*' cannot be fetched"):
+        stored_records(project)
+
+
+def test_a_table_from_a_store_is_that_of_the_records(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_record(project, "camvid_r18_os16", key="only")
+    sync(project)
+    monkeypatch.chdir(project.root)
+    for words in (["--dataset", "camvid"], ["--page", "003", "--values", "both"], ["--values", "measured"]):
+        ours, theirs = (
+            CliRunner().invoke(app, ["table", *words, *source], catch_exceptions=False).stdout
+            for source in ([], ["--from", "mlflow"])
+        )
+        assert ours == theirs
+        assert "50.3" in ours or words != ["--dataset", "camvid"]
+    listed = CliRunner().invoke(app, ["table", "--from", "mlflow", "--dataset", "camvid", "--columns", "*"])
+    assert "metrics.mIoU" in listed.stdout
+    refused = CliRunner().invoke(app, ["table", "--from", "mlflow", "--write"])
+    assert isinstance(refused.exception, ParamsError)
 
 
 def test_two_machines_that_sync_at_once_make_one_run(

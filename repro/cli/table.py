@@ -29,16 +29,24 @@ def table(
         Origin, typer.Option("--from", help="Records in git, or an MLflow store.")
     ] = Origin.records,
     uri: Annotated[str | None, typer.Option(help="Address of the MLflow store, with --from mlflow.")] = None,
-    columns: Annotated[str, typer.Option(help="Patterns, e.g. 'metrics.mIoU,params.*'.")] = "*",
+    columns: Annotated[
+        str | None, typer.Option(help="Of the list of runs of --from mlflow, e.g. 'metrics.mIoU,params.*'.")
+    ] = None,
     write: Annotated[bool, typer.Option("--write", help="Write README, docs and reports/.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 when a generated file is stale.")] = False,
 ) -> None:
     """Print results beside the published rows; --write fills README and reports/, --check compares them.
 
+    With --from mlflow the results come from the records in a tracking store; without --dataset, --page and
+    --values (or with --columns) all its runs are listed as they are, those of other programs too.
+
     Example: repro table --dataset cityscapes
     """
     if origin is Origin.mlflow:
-        return _from_mlflow(uri, dataset, columns, fmt)
+        _only_records(write or check)
+        if columns is not None or not (dataset or page or values):
+            return _runs(uri, dataset, columns or "*", fmt)
+        return _print(_stored(uri), dataset, page, values, fmt)
     if values is Values.published and dataset is None and fmt is Format.md and not (write or check):
         return _published(page)
     from repro.params.project import find_project
@@ -93,12 +101,35 @@ def _emit(grids: list[Grid], fmt: Format) -> None:
     sys.stdout.write(FORMATS[fmt.value](grids))
 
 
-def _from_mlflow(uri: str | None, dataset: str | None, columns: str, fmt: Format) -> None:
+def _only_records(files: bool) -> None:
+    from repro.errors import ParamsError
+
+    if files:
+        raise ParamsError(
+            "--write and --check with --from mlflow",
+            allowed="the files in git are made from the records in git",
+            hint="`repro table --write`, or --from mlflow without it",
+        )
+
+
+def _runs(uri: str | None, dataset: str | None, columns: str, fmt: Format) -> None:
+    """Every run as it is."""
     from repro.params.project import find_project
     from repro.reports.runs import runs_table
     from repro.tracking.read import read_runs
 
     _emit([runs_table(read_runs(find_project(), uri), dataset=dataset, columns=columns)], fmt)
+
+
+def _stored(uri: str | None) -> Results:
+    """The declared experiments with the records of a tracking store in place of those in git."""
+    from repro.params.project import find_project
+    from repro.reports.results import Results, declared_experiments
+    from repro.tracking.stored import stored_records
+
+    project = find_project()
+    records = stored_records(project, uri)
+    return Results(project=project, records=records, experiments=declared_experiments(project))
 
 
 def list_(

@@ -11,6 +11,8 @@ from repro.records import Record
 from repro.reports import cells
 from repro.reports.tables import protocol_text
 
+MEASURED = ("mIoU", "mIoU_ms_flip", "aAcc", "mAcc", "fwIoU", "params_M", "gmacs_conv", "latency_ms_p50")
+
 
 def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
     """Ordered facts about `metric` (a metric, `IoU/<class>` or a cost) of a record stored at `path`."""
@@ -40,8 +42,8 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
 def unmeasured(name: str, rows: Sequence[Row], metric: str) -> dict[str, str]:
     """Ordered facts about `metric` of an experiment without a record: what its rows publish, and where."""
     known = {key: row for row in reversed(rows) for key in (*row.metrics, *row.cost)}
-    if known and metric not in known:
-        raise UnknownNameError("published number", metric, known)
+    if metric not in (known or MEASURED):
+        raise UnknownNameError("published number" if known else "metric", metric, known or MEASURED)
     facts = {"number": f"{metric}: not measured yet", "to measure": f"dvc repro experiments/{name}"}
     if not rows:
         return facts
