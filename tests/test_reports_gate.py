@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -232,28 +234,32 @@ def test_command_exits_and_writes_files(
 @pytest.fixture
 def repository(tmp_path: Path) -> Any:
     """A committed record with its matrices in DVC's cache, as after `dvc repro`."""
-    project = a_project(tmp_path, a_record(metrics=mious(0.1)))
-    with_matrices(project, wrong=0.1)
+    project = a_project(tmp_path, a_record())
+    measure(project, wrong=[0.1] * 12)
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "before")
     return project
 
 
-def mious(wrong: float) -> dict[str, float]:
-    return {"mIoU": 100 * (1 - wrong) / (1 + wrong)}
+def measure(project: Any, *, wrong: Sequence[float], seed: int = 0) -> float:
+    """A record and its matrices, as after `dvc repro`; the mIoU."""
+    mean = with_matrices(project, wrong=wrong, seed=seed)
+    add(project, a_record(metrics={"mIoU": mean}))
+    return mean
 
 
-def with_matrices(project: Any, *, wrong: float, images: int = 12, seed: int = 0) -> None:
-    """confusion.npz with a share of `wrong` pixels in each image, and its lock and cache entry."""
+def with_matrices(project: Any, *, wrong: Sequence[float], seed: int = 0) -> float:
+    """confusion.npz with these shares of wrong pixels, an image each, its lock and cache entry; the mIoU."""
     generator = np.random.default_rng(seed)
-    matrices = []
-    for _ in range(images):
+    matrices, maps = [], []
+    for share in wrong:
         truth = generator.integers(0, 2, (20, 50), dtype=np.uint8)
-        flips = generator.random(truth.shape) < wrong
+        flips = generator.random(truth.shape) < share
+        maps.append((truth, np.where(flips, 1 - truth, truth)))
         matrices.append(squeeze(count(truth, np.where(flips, 1 - truth, truth).astype(np.uint8), classes=2)))
     arrays = pack({"": collect(matrices, classes=2)}) | {
-        "ids": np.array([f"i{i}" for i in range(images)]),
+        "ids": np.array([f"i{i}" for i in range(len(wrong))]),
         "classes": np.array(["road", "sky"]),
         "protocol": np.array("0123456789ab"),
         "fingerprint": np.array("ab" * 32),
@@ -263,7 +269,7 @@ def with_matrices(project: Any, *, wrong: float, images: int = 12, seed: int = 0
     }
     content = npz(arrays)
     folder = project.experiments / "camvid_x"
-    md5 = f"{int(wrong * 1000) + 1000 * seed:032x}"
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     cached = project.root / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
     cached.parent.mkdir(parents=True, exist_ok=True)
     cached.write_bytes(content)
@@ -272,6 +278,9 @@ def with_matrices(project: Any, *, wrong: float, images: int = 12, seed: int = 0
     (folder / "dvc.lock").write_text(
         f"stages:\n  evaluate:\n    outs:\n    - path: confusion.npz\n      hash: md5\n      md5: {md5}\n"
     )
+    both = [np.concatenate([pair[i].ravel() for pair in maps]) for i in (0, 1)]
+    ious = [((both[0] == k) & (both[1] == k)).sum() / ((both[0] == k) | (both[1] == k)).sum() for k in (0, 1)]
+    return float(100 * np.mean(ious))
 
 
 def compare(project: Any) -> gate.Finding:
@@ -284,27 +293,42 @@ def test_no_change_holds(repository: Any) -> None:
 
 
 def test_a_large_significant_drop_fails(repository: Any) -> None:
-    add(repository, a_record(metrics=mious(0.2)))
-    with_matrices(repository, wrong=0.2)
+    measure(repository, wrong=[0.2] * 12)
     found = compare(repository)
     assert found.verdict == "regressed"
     assert "interval of the difference -" in found.reason
 
 
 def test_a_large_drop_within_the_noise_of_images_holds(repository: Any) -> None:
-    """The record says -2 points, the images say nothing of the kind: equal matrices."""
-    add(repository, a_record(metrics={"mIoU": mious(0.1)["mIoU"] - 2}))
-    assert compare(repository).verdict == "reproduced"
+    """Half of the images gain what the other half loses, and a little more is lost."""
+    before = measure(repository, wrong=[0.02, 0.3] * 6)
+    git(repository.root, "commit", "-q", "-a", "-m", "noisy")
+    after = measure(repository, wrong=[0.3, 0.05] * 6)
+    assert before - after > 1.6, "larger than the band"
+    found = compare(repository)
+    assert found.verdict == "reproduced"
+    assert "interval of the difference -" in found.reason
+
+
+@pytest.mark.parametrize("planted", [-2.0, -30.0])
+def test_a_number_that_its_matrices_do_not_give_is_no_pass(repository: Any, planted: float) -> None:
+    """Equal matrices would call any number of the record reproduced."""
+    record = load_results(repository).records["camvid_x"]
+    add(repository, replace(record, metrics={"mIoU": record.metrics["mIoU"] + planted}))
+    found = compare(repository)
+    assert found.verdict == "incomparable"
+    assert "does not have the mIoU of its matrices" in found.reason
 
 
 def test_a_small_drop_needs_no_matrices(repository: Any) -> None:
-    add(repository, a_record(metrics={"mIoU": mious(0.1)["mIoU"] - 0.5}))
+    mean = load_results(repository).records["camvid_x"].metrics["mIoU"]
+    add(repository, a_record(metrics={"mIoU": mean - 0.5}))
     (repository.experiments / "camvid_x" / "confusion.npz").unlink()
     assert compare(repository).verdict == "reproduced"
 
 
 def test_a_large_drop_without_matrices_is_no_pass(repository: Any) -> None:
-    add(repository, a_record(metrics=mious(0.2)))
+    measure(repository, wrong=[0.2] * 12)
     for path in (repository.root / ".dvc" / "cache").rglob("*"):
         if path.is_file():
             path.unlink()
@@ -332,7 +356,7 @@ def test_a_deleted_record_is_no_pass_and_a_new_one_is_judged_by_its_row(reposito
 
 
 def test_an_improvement_passes(repository: Any) -> None:
-    add(repository, a_record(metrics=mious(0.05)))
+    measure(repository, wrong=[0.05] * 12)
     assert compare(repository).verdict == "improved"
 
 

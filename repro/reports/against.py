@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import math
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ from repro.reports.gate import Finding, about, finding
 from repro.reports.links import locked_md5, locked_md5_text
 from repro.reports.results import Results
 
+ROUNDING = 0.01  # points; records keep four decimals
 RESAMPLES = 2_000  # the 2.5 % quantile is then 50 resamples deep
 
 
@@ -57,12 +59,12 @@ def _difference(results: Results, new: Record, old: Record, commit: str, rev: st
     if before is None or after is None:
         return about(results, name, "incomparable", f"no {metric} in one of the two", metric=metric)
     band = old.expectation.band if old.expectation else default_band(old.kind, old.dataset).value
-    decided, reason = _weigh(results.project, name, commit, metric, after - before, band, rev)
+    decided, reason = _weigh(results.project, old, new, after - before, band, commit, rev)
     return about(results, name, decided, reason, metric=metric, measured=after, reference=before, band=band)
 
 
 def _weigh(
-    project: Project, name: str, commit: str, metric: str, gap: float, band: float, rev: str
+    project: Project, old: Record, new: Record, gap: float, band: float, commit: str, rev: str
 ) -> tuple[Verdict, str]:
     """The verdict on a difference of `gap` points, and the reason for it."""
     if abs(gap) <= band + 1e-9:
@@ -70,7 +72,7 @@ def _weigh(
     if gap > 0:
         return "improved", f"above the band of {rev}"
     try:
-        low, high = _paired_interval(project, name, commit, metric)
+        low, high = _paired_interval(project, old, new, commit)
     except ReproError as error:
         return "incomparable", f"larger than the band, and {error.what}"
     return (
@@ -79,16 +81,24 @@ def _weigh(
     )
 
 
-def _paired_interval(project: Project, name: str, commit: str, metric: str) -> tuple[float, float]:
-    """95 % interval of new - old mIoU over the same resampled images."""
+def _paired_interval(project: Project, old: Record, new: Record, commit: str) -> tuple[float, float]:
+    """95 % interval of new - old mIoU over the same resampled images.
+
+    RecordError where the matrices are not those of the two records: they would then say nothing about them.
+    """
     from repro.evaluation.compare import compare as compare_matrices
     from repro.evaluation.files import read_confusions
 
-    old = read_confusions(_matrices_at(project, name, commit))
-    new = read_confusions(_current_matrices(project, name))
-    found = compare_matrices(old, new, variant=metric.removeprefix("mIoU"), resamples=RESAMPLES).mIoU
+    name, metric = new.experiment, old.primary
+    before = read_confusions(_matrices_at(project, name, commit))
+    after = read_confusions(_current_matrices(project, name))
+    variant = metric.removeprefix("mIoU")
+    found = compare_matrices(before, after, variant=variant, resamples=RESAMPLES).mIoU
     if found.low is None or found.high is None:
         raise RecordError("the matrices give no mIoU")
+    for record, value in ((old, found.a), (new, found.b)):
+        if not math.isclose(value or math.nan, record.metrics.get(metric, math.nan), abs_tol=ROUNDING):
+            raise RecordError(f"a record does not have the {metric} of its matrices, {value:.2f}")
     return found.low, found.high
 
 
