@@ -74,6 +74,18 @@ def test_link_checks_prepares_and_tells(project: Path, tmp_path: Path) -> None:
     assert listed["cityscapes"]["size_GB"] == 11.85
 
 
+def test_what_commands_did_for_machines(project: Path, tmp_path: Path) -> None:
+    linked = json.loads(repro("data", "link", "camvid", str(tmp_path / "mine"), "--json"))
+    assert linked["linked"] == str(project / "data/camvid")
+    assert linked["splits"][0] == {"split": "train", "images": 2, "official": 367, "decoded": 2}
+    made = json.loads(repro("prepare", "camvid", "--json"))
+    assert made["dataset"] == "camvid"
+    for split, facts in made["splits"].items():
+        assert Path(facts["file"]).stat().st_size == facts["bytes"]
+        assert facts["fingerprint"] == Split.open(Path(facts["file"])).fingerprint
+        assert facts["images"] == {"trainval": 4}.get(split, 2)
+
+
 def test_list_shows_every_archive_with_what_is_known_of_it(project: Path) -> None:
     table = repro("data", "list")
     for name, module in DATASETS.items():

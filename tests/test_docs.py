@@ -28,6 +28,21 @@ def test_options_have_help(name: str) -> None:
     assert not silent, f"{name}: parameters without help: {silent}"
 
 
+OTHERWISE = {
+    "repro table": "--format json",
+    "repro metadata": "each kind is a format for machines",
+    "repro import": "prints JSON as it is",
+    "repro docs": "writes a document",
+    "repro ui": "serves until it is stopped",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_machines_can_read_every_command(name: str) -> None:
+    options = {opt for p in COMMANDS[name].params for opt in p.opts}
+    assert ("--json" in options) != (name in OTHERWISE)
+
+
 def test_command_reference_is_current() -> None:
     assert (ROOT / REFERENCE).read_text() == reference(), "run `repro docs`"
 

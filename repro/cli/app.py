@@ -22,6 +22,7 @@ from repro.cli import (
     metadata,
     plan,
     predict,
+    prepare,
     promote,
     record,
     report,
@@ -81,7 +82,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     },
     "Published pages": {"lint": lint.lint, "import": lint.import_, "links": links.links},
     "Stages and generated files (DVC, make and CI call these)": {
-        "prepare": data.prepare,
+        "prepare": prepare.prepare,
         "train": train.train,
         "evaluate": evaluate.evaluate,
         "benchmark": benchmark.benchmark,

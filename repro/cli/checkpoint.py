@@ -57,6 +57,7 @@ def convert(
     drop_aux: Annotated[
         bool, typer.Option("--drop-aux", help="Leave an auxiliary head of FILE out.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Convert FILE into weights of an experiment's network, strictly; with --to, our weights back again.
 
@@ -69,7 +70,10 @@ def convert(
         _write_foreign(file, found, to, output)
     else:
         _write_ours(file, found, source, output, drop_aux=drop_aux)
-    console(stderr=True).print(f"wrote {output}")
+    if json:
+        emit_json({"wrote": str(output), "experiment": experiment, "format": to or "ours"})
+    else:
+        console(stderr=True).print(f"wrote {output}")
 
 
 def _write_ours(

@@ -49,6 +49,14 @@ def emit_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
+def answer(facts: object, text: str, *, json: bool) -> None:
+    """What a command did: one JSON document for machines, `text` for people."""
+    if json:
+        emit_json(facts)
+    else:
+        console().print(text, markup=False)
+
+
 def guarded(run: Callable[[], object]) -> int:
     """Call `run`; the exit status, with errors of ours and of the machine told in plain words."""
     try:

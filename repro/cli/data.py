@@ -1,4 +1,4 @@
-"""`repro data ...` and `repro prepare`: find, check, draw and prepare data sets."""
+"""`repro data ...`: find, fetch, draw, link and check data sets."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repro.cli.common import Json, console, emit_json
+from repro.cli.common import Json, answer, console, emit_json
 from repro.cli.data_check import (
     Dataset,
     Deep,
-    Workers,
     expected,
     here,
+    plain,
     progress,
     stats,
     tell_findings,
@@ -111,7 +111,7 @@ def _state(raw: Path) -> str:
 
 
 @app.command("synthetic")
-def synthetic() -> None:
+def synthetic(json_: Json = False) -> None:
     """Draw the built-in data set into data/synthetic: the same bytes on every machine.
 
     Example: repro data synthetic
@@ -128,7 +128,8 @@ def synthetic() -> None:
         if not (data / name).is_symlink():
             (data / name).mkdir(parents=True, exist_ok=True)
     count = module.write(folder)
-    console().print(f"{folder}: {count} scenes of {module.WIDTH}x{module.HEIGHT}")
+    told = f"{folder}: {count} scenes of {module.WIDTH}x{module.HEIGHT}"
+    answer({"folder": str(folder), "scenes": count}, told, json=json_)
 
 
 @app.command("link")
@@ -136,6 +137,7 @@ def link(
     name: Dataset,
     path: Annotated[Path, typer.Argument(help="Folder, zip or tar in the owner's layout.")],
     deep: Deep = False,
+    json_: Json = False,
 ) -> None:
     """Check the layout, counts and label values of PATH, then make data/NAME a link to it.
 
@@ -147,9 +149,11 @@ def link(
     project = find_project()
     with progress() as tell:
         findings = inspect(name, path.resolve(), deep=deep, progress=tell)
-    tell_findings(findings, expected(project, findings))
+    if not json_:
+        tell_findings(findings, expected(project, findings))
     target = _set_link(project.data / name, path.resolve())
-    console().print(f"linked {target} -> {path.resolve()}")
+    facts = plain(findings) | {"linked": str(target)}
+    answer(facts, f"linked {target} -> {path.resolve()}", json=json_)
 
 
 def _set_link(link: Path, target: Path) -> Path:
@@ -170,7 +174,7 @@ def _set_link(link: Path, target: Path) -> Path:
 
 
 @app.command("get")
-def get(name: Dataset) -> None:
+def get(name: Dataset, json_: Json = False) -> None:
     """Fetch the owner's archives (where that is allowed without an account) and link them as data/NAME.
 
     Example: repro data get voc2012
@@ -192,51 +196,7 @@ def get(name: Dataset) -> None:
         for download in free:
             fetch(download, folder, progress=tell)
     _set_link(project.data / name, folder)
-    console().print(f"linked {project.data / name} -> {folder}")
-    if rest:
-        console().print(f"still needed, into {folder}: {by_hand}")
-
-
-def prepare(
-    name: Dataset,
-    workers: Workers = None,
-) -> None:
-    """Turn data/NAME into prepared/NAME/<split>.zip: checked, resumable, the same bytes everywhere.
-
-    Example: repro prepare camvid
-    """
-    from repro.datasets import dataset_module, prepare_dataset
-    from repro.errors import DataError
-    from repro.params import DatasetFacts, find_project, parse, read_yaml
-
-    dataset_module(name)
-    project = find_project()
-    blocks = read_yaml(project.params).get("datasets", {})
-    facts = parse(DatasetFacts, blocks.get(name) or _missing(name, blocks), f"params.yaml: datasets.{name}")
-    if not here(project.data / name):
-        raise DataError(
-            f"the data set {name} is not here",
-            where=project.data / name,
-            allowed=dataset_module(name).LAYOUT,
-            hint=f"`repro data list` says where it comes from, then `repro data link {name} PATH`",
-        )
-    with progress() as tell:
-        report = prepare_dataset(
-            name, project.data / name, project.prepared / name, facts, progress=tell, workers=workers
-        )
-    for note in report.notes:
-        console(stderr=True).print(f"note: {note}")
-    for split, count in report.images.items():
-        path = project.prepared / name / f"{split}.zip"
-        size = path.stat().st_size / 1e6
-        console().print(
-            f"{path}: {count} images, {size:.1f} MB, fingerprint {report.fingerprints[split][:12]}"
-        )
-
-
-def _missing(name: str, blocks: dict[str, Any]) -> dict[str, Any]:
-    from repro.errors import UnknownNameError
-
-    raise UnknownNameError(
-        "data set in params.yaml", name, blocks, hint=f"add datasets.{name} to params.yaml"
-    )
+    told = f"linked {project.data / name} -> {folder}"
+    needed = f"\nstill needed, into {folder}: {by_hand}" if rest else ""
+    facts = {"linked": str(project.data / name), "folder": str(folder), "still_needed": by_hand or None}
+    answer(facts, told + needed, json=json_)

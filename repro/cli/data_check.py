@@ -41,7 +41,7 @@ def verify(
     with progress() as tell:
         found = [inspect(n, project.data / n, deep=deep, progress=tell, workers=workers) for n in chosen]
     if json_:
-        emit_json([_plain(findings) for findings in found])
+        emit_json([plain(findings) for findings in found])
     else:
         for findings in found:
             tell_findings(findings, expected(project, findings))
@@ -143,7 +143,7 @@ def _values(histogram: Any) -> str:
     return f"{len(present)} classes seen, {void:.1f} % ignored" if present else "no labels"
 
 
-def _plain(findings: Findings) -> dict[str, Any]:
+def plain(findings: Findings) -> dict[str, Any]:
     splits = [
         {"split": f.split, "images": f.images, "official": f.official, "decoded": f.decoded}
         for f in findings.splits

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from repro.cli.common import Name, console
+from repro.cli.common import Json, Name, answer
 
 
 def new(
     name: Name,
     like: Annotated[str, typer.Option(help="Experiment whose params.yaml is copied.")],
+    json: Json = False,
 ) -> None:
     """Start an experiment from its nearest relative.
 
@@ -23,4 +24,5 @@ def new(
     project = find_project()
     path = new_experiment(project, name, like)
     made = path.relative_to(project.root)
-    console().print(f"made {made}: edit it, then `dvc repro {made.parent}`")
+    told = f"made {made}: edit it, then `dvc repro {made.parent}`"
+    answer({"experiment": name, "made": str(made)}, told, json=json)

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repro.cli.common import Name, console
+from repro.cli.common import Json, Name, console, emit_json
+from repro.cli.train_bar import training_bar
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from repro.params import Experiment, Project
+    from repro.training.loop import Outcome
     from repro.training.ranks import Ranks
-    from repro.training.watch import Progress
 
 
 def train(
@@ -25,6 +26,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches; 0: a thread.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier progress of this training.")] = False,
+    json: Json = False,
 ) -> None:
     """Train NAME and write its model.safetensors and curve.csv. Stopped or killed, the same command goes on.
 
@@ -41,14 +43,16 @@ def train(
     ranks = join(device)
     try:
         with telling(ranks):
-            train_experiment(project, experiment, ranks=ranks, workers=workers, fresh=fresh)
+            outcome = train_experiment(project, experiment, ranks=ranks, workers=workers, fresh=fresh)
+        if json and ranks.first:
+            emit_json(told(experiment, outcome))
     finally:
         leave()
 
 
 def train_experiment(
     project: Project, experiment: Experiment, *, ranks: Ranks, workers: int = 0, fresh: bool = False
-) -> None:
+) -> Outcome:
     """Everything that `repro train` does, for one process of the job."""
     from repro.datasets.archive import Split
     from repro.records import Journal, training_key
@@ -65,7 +69,11 @@ def train_experiment(
         ranks.wait()
         journal_path = work / "journal.jsonl"
         journal = Journal(journal_path) if ranks.first else None
-        with journal or nullcontext(), _mirror(project, experiment, split, key, ranks), _bar(ranks) as bar:
+        with (
+            journal or nullcontext(),
+            _mirror(project, experiment, split, key, ranks),
+            training_bar(ranks) as bar,
+        ):
             outcome = run_training(
                 experiment,
                 split=split,
@@ -80,6 +88,20 @@ def train_experiment(
         if ranks.first:
             promote(project, experiment, outcome.state_dict, work, key)
             state.forget(work)
+    return outcome
+
+
+def told(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
+    """What `--json` prints of a finished training."""
+    return {
+        "experiment": experiment.name,
+        "weights": f"{experiment.folder}/model.safetensors",
+        "curve": f"{experiment.folder}/curve.csv",
+        "iterations": outcome.iterations,
+        "chosen": outcome.chosen,
+        "resumed_from": outcome.resumed_from,
+        "nondeterministic": list(outcome.nondeterministic),
+    }
 
 
 def promote(
@@ -216,32 +238,3 @@ def _alone(work: Path, ranks: Ranks) -> Iterator[None]:
         raise StorageError(
             "this training is running already", where=work, hint="wait for it or stop it"
         ) from None
-
-
-@contextmanager
-def _bar(ranks: Ranks) -> Iterator[Progress | None]:
-    """A bar with loss, learning rate, images/s, time left and the share of waiting for data."""
-    if not ranks.first:
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    from repro.training.watch import Status
-
-    columns = (TextColumn("train"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
-    with Progress(*columns, console=console(stderr=True), refresh_per_second=2) as bar:
-        task = bar.add_task("train", total=None, text="")
-
-        def show(status: Status) -> None:
-            bar.update(task, completed=status.iteration, total=status.iterations, text=describe(status))
-
-        yield show
-
-
-def describe(status: Any) -> str:
-    """One line about a running training."""
-    minutes, seconds = divmod(round(status.eta_s), 60)
-    return (
-        f"loss {status.loss:.3f}  lr {status.lr:.2e}  {status.images_per_s:.1f} images/s  "
-        f"data wait {status.data_wait:.0%}  left {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-    )

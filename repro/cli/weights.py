@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro.cli.common import Json, console, emit_json
+from repro.cli.common import Json, answer, console, emit_json
 
 if TYPE_CHECKING:
     from repro.checkpoints.download import Progress
@@ -47,17 +47,20 @@ def list_(json: Json = False) -> None:
 
 
 @app.command()
-def get(names: Annotated[list[str], typer.Argument(help="Names from `repro weights list`.")]) -> None:
+def get(
+    names: Annotated[list[str], typer.Argument(help="Names from `repro weights list`.")], json: Json = False
+) -> None:
     """Fetch weights into the store; a broken download goes on where it stopped, and the sha256 must be right.
 
     Example: repro weights get torchvision_resnet50
     """
     from repro.checkpoints import store
 
+    paths = {}
     for name in names:
         with _bar(name) as progress:
-            path = store.get(name, progress=progress)
-        console().print(str(path))
+            paths[name] = str(store.get(name, progress=progress))
+    answer(paths, "\n".join(paths.values()), json=json)
 
 
 @app.command()
@@ -67,6 +70,7 @@ def add(
     sha256: Annotated[
         str | None, typer.Option(help="What it must be; needed for a name that is not known.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Put a file into the store, verified: for machines without a way out.
 
@@ -75,7 +79,8 @@ def add(
     from repro.checkpoints import store
 
     entry = store.add(file, name=name, sha256=sha256)
-    console().print(f"{entry.path}\nsha256 {entry.sha256}")
+    facts = {"name": name, "path": str(entry.path), "sha256": entry.sha256}
+    answer(facts, f"{entry.path}\nsha256 {entry.sha256}", json=json)
 
 
 @contextmanager

@@ -1,0 +1,42 @@
+"""The bar of a running training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from repro.cli.common import console
+
+if TYPE_CHECKING:
+    from repro.training.ranks import Ranks
+    from repro.training.watch import Progress
+
+
+@contextmanager
+def training_bar(ranks: Ranks) -> Iterator[Progress | None]:
+    """A bar with loss, learning rate, images/s, time left and the share of waiting for data."""
+    if not ranks.first:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from repro.training.watch import Status
+
+    columns = (TextColumn("train"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
+    with Progress(*columns, console=console(stderr=True), refresh_per_second=2) as bar:
+        task = bar.add_task("train", total=None, text="")
+
+        def show(status: Status) -> None:
+            bar.update(task, completed=status.iteration, total=status.iterations, text=describe(status))
+
+        yield show
+
+
+def describe(status: Any) -> str:
+    """One line about a running training."""
+    minutes, seconds = divmod(round(status.eta_s), 60)
+    return (
+        f"loss {status.loss:.3f}  lr {status.lr:.2e}  {status.images_per_s:.1f} images/s  "
+        f"data wait {status.data_wait:.0%}  left {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+    )
