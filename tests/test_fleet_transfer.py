@@ -291,6 +291,8 @@ def test_show_tells_result_and_course(project: Project, monkeypatch: pytest.Monk
     assert shown.exit_code == 0, shown.output
     for text in ("reproduced", "50.30  (48.90 to 51.70)", "FINISHED, iteration 2", "█▅▁", "mobilenetv2"):
         assert text in shown.output
+    assert "training.momentum" not in shown.output, "at its default"
+    assert "training.momentum" in CliRunner().invoke(app, ["show", NAME, "--all"]).output
     plain = json.loads(CliRunner().invoke(app, ["show", NAME, "--json"]).output)
     assert plain["record"]["metrics"]["mIoU"] == 50.3
     assert plain["experiment"]["model"]["backbone"] == "mobilenetv2"

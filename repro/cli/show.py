@@ -1,9 +1,7 @@
-"""`repro show`, `repro logs`, `repro gc`: one experiment in a terminal, its training, and old leftovers."""
+"""`repro show`: one experiment in a terminal."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +23,9 @@ def show(
     schedule: Annotated[
         bool, typer.Option("--schedule", help="Plot learning rate and weight decay over the iterations.")
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the parameters that are at their defaults.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """One experiment: parameters, published row, result, verdict, cost, and the course of its loss.
@@ -45,7 +46,7 @@ def show(
         return emit_json(
             {"experiment": to_plain(experiment), "record": plain, "runs": runs(project, experiment)}
         )
-    for title, facts in sections(project, experiment, found).items():
+    for title, facts in sections(project, experiment, found, everything=everything).items():
         _print(title, facts)
 
 
@@ -55,24 +56,47 @@ def show_schedule(experiment: Experiment, as_json: bool) -> None:
     emit_json(points(experiment, count=200)) if as_json else console().print(schedule_text(experiment))
 
 
-def sections(project: Project, experiment: Experiment, found: Record | None) -> dict[str, dict[str, str]]:
+def sections(
+    project: Project, experiment: Experiment, found: Record | None, *, everything: bool = False
+) -> dict[str, dict[str, str]]:
     """Title -> name -> text."""
-    from repro.params import to_plain
-    from repro.tracking.run import flatten
-
-    plain = to_plain(experiment)
-    parts = ("seed", "model", "augmentation", "training", "evaluation", "protocol")
-    params = {
-        k: v for k, v in flatten({part: plain[part] for part in parts}).items() if v not in ("None", "")
-    }
+    params = parameters(experiment, everything=everything)
+    title = (
+        "parameters" if everything else "parameters that are not at their defaults (--all shows every one)"
+    )
     return {
         experiment.name: about(experiment, found),
         "result": result(found),
         **others(found),
         "cost": {k: _short(v) for k, v in found.cost.items() if not isinstance(v, dict)} if found else {},
         "training": training(project, experiment),
-        "parameters": params,
+        title: params,
     }
+
+
+PARTS = ("seed", "model", "augmentation", "training", "evaluation", "protocol")
+
+
+def parameters(experiment: Experiment, *, everything: bool) -> dict[str, str]:
+    """Dotted name -> text of the parameters that say something, or of those that differ from the default."""
+    from repro.params import to_plain
+    from repro.tracking.run import flatten
+
+    plain = to_plain(experiment) if everything else chosen(experiment)
+    listed = flatten({part: plain[part] for part in PARTS if part in plain})
+    return {name: text for name, text in listed.items() if not everything or text not in ("None", "")}
+
+
+def chosen(params: Any) -> dict[str, Any]:
+    """The fields of a params dataclass that differ from their default, nested ones likewise."""
+    import dataclasses
+
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(params):
+        value = getattr(params, field.name)
+        if value != field.default:
+            found[field.name] = chosen(value) if dataclasses.is_dataclass(value) else value
+    return found
 
 
 def about(experiment: Experiment, found: Record | None) -> dict[str, str]:
@@ -177,90 +201,3 @@ def _print(title: str, facts: dict[str, str]) -> None:
     width = max(map(len, facts))
     for name, text in facts.items():
         out.print(f"  {name:<{width}}  {text}", markup=False)
-
-
-def logs(
-    name: Name,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run ends.")] = False,
-    last: Annotated[int, typer.Option("-n", min=0, help="Lines from the past; 0: all.")] = 20,
-    as_json: Json = False,
-) -> None:
-    """The journal of the newest run of NAME: metrics and events, as they come.
-
-    Example: repro logs camvid_mobilenetv2_os16 -f
-    """
-    from repro.errors import UnknownNameError
-    from repro.params import find_project, load_experiment
-    from repro.records import read_journal
-
-    project = find_project()
-    experiment = load_experiment(project, name)
-    journals = [Path(run["journal"]) for run in runs(project, experiment)]
-    if not journals:
-        raise UnknownNameError("run", experiment.name, [], hint=f"`repro train {experiment.name}` starts one")
-    path = max(journals, key=lambda journal: journal.stat().st_mtime)
-    entries = read_journal(path)
-    for entry in entries[-last or None :]:
-        _say(entry, as_json)
-    if follow:
-        _follow(path, len(entries), as_json)
-
-
-def _follow(path: Path, seen: int, as_json: bool) -> None:
-    """Print what is added; a journal that was cut by a resumed run is read on from its new end."""
-    from repro.records import read_journal
-    from repro.tracking.state import state_of
-
-    while True:
-        entries = read_journal(path)
-        for entry in entries[seen:]:
-            _say(entry, as_json)
-        seen = len(entries)
-        state = state_of(entries)
-        if state is None or state.status != "RUNNING":
-            return
-        time.sleep(0.5)
-
-
-def _say(entry: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(entry))
-        return
-    when = time.strftime("%H:%M:%S", time.localtime(float(entry.get("at", 0))))
-    if entry["kind"] == "metrics":
-        values = "  ".join(f"{name} {value:.5g}" for name, value in entry["values"].items())
-        typer.echo(f"{when}  {entry['step']:>8}  {values}")
-        return
-    hidden = ("at", "kind", "run", "found")
-    rest = "  ".join(f"{key} {value}" for key, value in entry.items() if key not in hidden and value != "")
-    typer.echo(f"{when}  {entry['kind']}  {rest}".rstrip())
-
-
-def gc(
-    apply: Annotated[bool, typer.Option("--yes", help="Really delete; without it only shown.")] = False,
-    days: Annotated[float, typer.Option(min=0, help="Keep what was used since so many days.")] = 7.0,
-    as_json: Json = False,
-) -> None:
-    """Show, and with --yes delete, work folders that were not used for a week, fleet logs and caches.
-
-    What is running is never touched, nor are records, weights, data and MLflow. A stopped training that could
-    be resumed is marked so.
-
-    Example: repro gc --yes
-    """
-    from repro.fleet.workspace import garbage, remove, size_of
-    from repro.params import find_project
-
-    project = find_project()
-    found = [(path, why, size_of(path)) for path, why in garbage(project, older_than=days * 86400)]
-    if apply:
-        for path, _, _ in found:
-            remove(path)
-    if as_json:
-        lines = [{"path": str(path), "why": why, "bytes": size} for path, why, size in found]
-        return emit_json({"deleted": apply, "found": lines})
-    for path, why, size in found:
-        console().print(f"{size / 2**20:>9.1f} MiB  {path.relative_to(project.root)}  {why}", markup=False)
-    total = sum(size for _, _, size in found) / 2**20
-    word = "deleted" if apply else "could be deleted with --yes"
-    console().print(f"{len(found)} folders and files, {total:.1f} MiB, {word}")

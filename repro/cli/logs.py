@@ -1,0 +1,70 @@
+"""`repro logs`: the journal of a training, as it comes."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from repro.cli.common import Json, Name
+from repro.cli.show import runs
+
+
+def logs(
+    name: Name,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run ends.")] = False,
+    last: Annotated[int, typer.Option("-n", min=0, help="Lines from the past; 0: all.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """The journal of the newest run of NAME: metrics and events, as they come.
+
+    Example: repro logs camvid_mobilenetv2_os16 -f
+    """
+    from repro.errors import UnknownNameError
+    from repro.params import find_project, load_experiment
+    from repro.records import read_journal
+
+    project = find_project()
+    experiment = load_experiment(project, name)
+    journals = [Path(run["journal"]) for run in runs(project, experiment)]
+    if not journals:
+        raise UnknownNameError("run", experiment.name, [], hint=f"`repro train {experiment.name}` starts one")
+    path = max(journals, key=lambda journal: journal.stat().st_mtime)
+    entries = read_journal(path)
+    for entry in entries[-last or None :]:
+        _say(entry, as_json)
+    if follow:
+        _follow(path, len(entries), as_json)
+
+
+def _follow(path: Path, seen: int, as_json: bool) -> None:
+    """Print what is added; a journal that was cut by a resumed run is read on from its new end."""
+    from repro.records import read_journal
+    from repro.tracking.state import state_of
+
+    while True:
+        entries = read_journal(path)
+        for entry in entries[seen:]:
+            _say(entry, as_json)
+        seen = len(entries)
+        state = state_of(entries)
+        if state is None or state.status != "RUNNING":
+            return
+        time.sleep(0.5)
+
+
+def _say(entry: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(entry))
+        return
+    when = time.strftime("%H:%M:%S", time.localtime(float(entry.get("at", 0))))
+    if entry["kind"] == "metrics":
+        values = "  ".join(f"{name} {value:.5g}" for name, value in entry["values"].items())
+        typer.echo(f"{when}  {entry['step']:>8}  {values}")
+        return
+    hidden = ("at", "kind", "run", "found")
+    rest = "  ".join(f"{key} {value}" for key, value in entry.items() if key not in hidden and value != "")
+    typer.echo(f"{when}  {entry['kind']}  {rest}".rstrip())
