@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ from repro.errors import ParamsError
 from repro.records import read_journal
 from repro.training.parameters import prepare_norms
 from repro.training.ranks import Ranks, first_node, join, pick_device
+from tests import slurm_kit
 from tests.training_kit import TinyNet, numbers, some_params
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
     folder = tmp_path_factory.mktemp("ranks")
     done = subprocess.run(
         [sys.executable, "-m", "tests.training_ranks", str(folder)],
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=300,
@@ -68,6 +72,21 @@ def test_a_signal_to_one_process_stops_all_of_them_saved(jobs: tuple[Path, dict[
     folder, codes = jobs
     assert codes["stopped"] == "[130, 130]"
     assert max(path.name[:14] for path in (folder / "stopped").glob("*.ckpt")) == "step-000000004"
+
+
+@pytest.mark.skipif(not slurm_kit.installed(), reason="NOT TESTED: no slurm-wlm and munge, or not root")
+def test_srun_starts_processes_that_find_each_other(
+    jobs: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    """A real slurmctld, slurmd and srun; nothing else tells the two processes where they are."""
+    command = ["srun", "-n", "2", sys.executable, "-m", "tests.training_ranks", "--step", str(tmp_path)]
+    with slurm_kit.slurm(tmp_path / "cluster") as variables:
+        done = subprocess.run(
+            command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, timeout=300
+        )
+    assert done.returncode == 0, done.stderr
+    assert difference(tmp_path / "srun" / "weights-0.pt", jobs[0] / "one" / "weights-0.pt") < 1e-6
+    assert difference(tmp_path / "srun" / "weights-0.pt", tmp_path / "srun" / "weights-1.pt") == 0
 
 
 def test_sync_bn_is_for_gpus() -> None:

@@ -1,6 +1,7 @@
 """Run by test_training_distributed: jobs of two real gloo processes, forked after the imports are paid for.
 
 python -m tests.training_ranks FOLDER
+srun -n 2 python -m tests.training_ranks --step FOLDER: one process of a job that somebody else started
 """
 
 from __future__ import annotations
@@ -91,9 +92,18 @@ def stops_at_4(ranks: Ranks, iteration: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def step(folder: Path) -> None:
+    ranks = join("cpu")
+    with telling(ranks):
+        train(folder / "srun", ranks)
+    leave()
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    here = Path(sys.argv[1])
+    here = Path(sys.argv[-1])
+    if sys.argv[1] == "--step":
+        sys.exit(step(here))
     print("two", job(lambda ranks: train(here / "two", ranks), here))
     print("killed", job(lambda ranks: train(here / "killed", ranks, dies_at_4), here))
     os.rename(here / "error-0.txt", here / "killed.txt")
