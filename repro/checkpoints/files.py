@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,26 +11,15 @@ import safetensors.torch
 from torch import Tensor
 
 from repro.errors import CheckpointError
+from repro.records import write_bytes
 
 State = dict[str, Tensor]
 
 
 def save_model(path: Path, state_dict: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write `state_dict` and `metadata` (strings) to `path`: all of it, or nothing and the old file stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in state_dict.items()}
-    data = _ordered(safetensors.torch.save(_unshared(tensors), dict(metadata)))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_bytes(path, _ordered(safetensors.torch.save(_unshared(tensors), dict(metadata))))
 
 
 def load_model(path: Path) -> tuple[State, dict[str, str]]:
