@@ -150,5 +150,5 @@ class Losses:
 def diverged(what: str) -> TrainingDiverged:
     return TrainingDiverged(
         f"training diverged: {what}",
-        hint="lower training.lr or add training.warmup; the last good checkpoint is kept",
+        hint="lower training.lr or add training.warmup; checkpoints from before are kept",
     )
