@@ -331,9 +331,11 @@ def test_speed_is_that_of_trainings_with_the_same_backbone(project: Project) -> 
 def test_what_a_stopped_training_has_behind_it_is_not_paid_again(tmp_path: Path) -> None:
     project = a_project(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    names = ["camvid_dense30k36_os16_321_x32_b32", "camvid_dense30k36_os16_321_x32_b45"]
+    names = ["camvid_dense30k36_os16_321_x32_b32", "camvid_longer"]
     for name in names:
-        shutil.copytree(REAL.experiments / name, project.experiments / name)
+        shutil.copytree(REAL.experiments / names[0], project.experiments / name)
+    params = project.experiments / names[1] / "params.yaml"
+    params.write_text(params.read_text().replace("batch: 32", "batch: 45"))
     (fresh, dear), _ = plan(project, names, speed=lambda one: 100.0)
     assert [fresh.name, dear.name] == names
     experiment = load_experiment(project, names[1])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from repro.cli.sync import renew_files
 from repro.errors import ParamsError, UnknownNameError
 from repro.evaluation import released
 from repro.params import Project
@@ -51,6 +52,21 @@ def test_record_stage_depends_on_its_rows_alone(project: Project) -> None:
         {"repro/published/page-001.json": ["rows.001-06"]},
         {"repro/published/page-003.json": ["rows.003-028"]},
     ]
+
+
+def test_a_run_renews_what_an_edit_made_stale(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """DVC itself would stop: "Parameters 'expect' are missing"."""
+    renew_files(project)
+    assert not (project.root / "dvc.yaml").exists(), "a project without DVC stays so"
+    sync(project)
+    params = project.experiments / "tiny_r18_os16" / "params.yaml"
+    params.write_text(params.read_text().replace("expect: {}\n", ""))
+    renew_files(project)
+    assert capsys.readouterr().err == "wrote dvc.yaml: it was not what the params say\n"
+    listed = root_stages(project)["experiments/tiny_r18_os16"]["params"]
+    assert listed[0] == {"experiments/tiny_r18_os16/params.yaml": ["rows"]}  # type: ignore[index]
+    renew_files(project)
+    assert capsys.readouterr().err == ""
 
 
 def test_further_protocols_are_a_stage_and_a_dependency_of_the_record(project: Project) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from repro.cli.common import emit_json, experiments_like
 from repro.cli.how import How, parse_duration, with_how
+from repro.cli.sync import renew_files
 
 if TYPE_CHECKING:
     from repro.fleet import Estimate, Job, Launcher
@@ -76,6 +77,7 @@ def run_names(project: Project, names: Sequence[str], how: How) -> None:
     fitting, left_out = plan(project, names, speed=speed, budget=seconds, jobs=slots, again=how.again)
     if how.dry_run:
         return show_plan(fitting, left_out, how.as_json)
+    renew_files(project)
     with live(len(left_out)) as shown:
         done = Fleet(
             project=project,

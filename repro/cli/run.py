@@ -12,6 +12,7 @@ from repro.cli.fleet import run_names
 from repro.cli.how import How, with_how
 from repro.cli.seeds import run_seeds
 from repro.cli.smoke import run_smokes
+from repro.cli.sync import renew_files
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
@@ -55,6 +56,7 @@ def run(
             "nothing to run", allowed="experiment names, or --all", hint="`repro list` shows all"
         )
     experiments = [load_experiment(project, name) for name in chosen]
+    renew_files(project)
     if seeds > 1:
         each(experiments, lambda experiment: run_seeds(project, experiment, seeds, device))
     else:

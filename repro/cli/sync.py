@@ -67,6 +67,13 @@ def write_files(project: Project) -> list[str]:
     return [str(path.relative_to(project.root)) for path in write(project)]
 
 
+def renew_files(project: Project) -> None:
+    """What an edit of a params.yaml made stale, before DVC stops at it with words about itself."""
+    has_pipelines = (project.root / "dvc.yaml").is_file()
+    for name in write_files(project) if has_pipelines else ():
+        console(stderr=True).print(f"wrote {name}: it was not what the params say", markup=False)
+
+
 def tell(project: Project, report: Report) -> None:
     """What was sent; a run that could not be sent is a failed check."""
     from repro.errors import CheckFailed
