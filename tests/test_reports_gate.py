@@ -89,10 +89,25 @@ def test_what_cannot_be_compared_never_passes(change: dict[str, Any], measured: 
 @settings(max_examples=25, deadline=None)
 @given(seeds=st.lists(st.floats(40, 60), min_size=3, max_size=6))
 def test_three_seeds_are_judged_together(seeds: list[float]) -> None:
-    records = [a_record(f"camvid_s{i}", metrics={"mIoU": value}) for i, value in enumerate(seeds)]
+    records = [seeded(i, value) for i, value in enumerate(seeds)]
     findings = gate.check(results(*records))
     assert len({found.verdict for found in findings}) == 1, "seeds of one family share the verdict"
     assert all("seeds" in found.reason for found in findings)
+
+
+def seeded(seed: int, mIoU: float, name: str = "") -> Any:
+    record = a_record(name or f"camvid_s{seed}", metrics={"mIoU": mIoU})
+    return replace(record, params={**record.params, "seed": seed})
+
+
+def test_a_seed_that_was_run_twice_counts_once() -> None:
+    """Two experiments with equal parameters and seed give one number twice: no evidence of spread."""
+    three = [seeded(i, 50.0 + i) for i in range(3)]
+    again = seeded(0, 50.0, "camvid_t0")
+    found = results(*three, again)
+    assert next(iter(found.seeds.values())) == [50.0, 51.0, 52.0]
+    for name in ("camvid_s0", "camvid_t0"):
+        assert gate.finding(found, name).verdict == gate.finding(results(*three), "camvid_s0").verdict
 
 
 def test_page_000_tensorflow_is_compared_with_the_pages_own_formula() -> None:

@@ -303,6 +303,15 @@ print(log.read_text(), max(busy) < {CALM})
     _synced(project, KEY)
 
 
+def test_two_experiments_that_train_the_same_have_a_run_each(project: Project) -> None:
+    """Their run keys are equal: the second record once took the place of the first."""
+    records = [add_record(project, name, key="same") for name in ("camvid_a", "camvid_b")]
+    sync(project)
+    assert stored_records(project) == {record.experiment: record for record in records}
+    assert sync(project).sent == []
+    assert len(read_runs(project)) == 2, "equal seeds are no family"
+
+
 def test_records_come_back_out_of_a_store_whole(project: Project) -> None:
     """The newest record of every experiment; runs of other programs carry none."""
     first = add_record(project, "camvid_r18_os16", key="first")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -107,7 +108,8 @@ def test_mlflow_shows_them_as_children_of_one_run(trained: Project) -> None:
 
 
 def test_one_seed_has_no_spread_and_two_have_no_interval() -> None:
-    one, two = (a_record(f"x_seed{seed}", metrics={"mIoU": 50.0 + seed}) for seed in (0, 1))
+    made = [a_record(f"x_seed{seed}", metrics={"mIoU": 50.0 + seed}) for seed in (0, 1)]
+    one, two = (replace(record, params={**record.params, "seed": i}) for i, record in enumerate(made))
     assert among_seeds(one, [one]).seeds is None
     seeds = among_seeds(one, [one, two]).seeds
     assert seeds is not None

@@ -13,7 +13,16 @@ from repro.records.files import (
 from repro.records.journal import Journal, read_journal, truncate_journal
 from repro.records.make import among_seeds, make_record, training_key
 from repro.records.provenance import DIFF, collect, git_state, lock_hashes, source_diff, timestamp
-from repro.records.record import Expected, Record, from_json, read_record, read_records, to_json, write_record
+from repro.records.record import (
+    Expected,
+    Record,
+    from_json,
+    one_a_seed,
+    read_record,
+    read_records,
+    to_json,
+    write_record,
+)
 from repro.records.verdict import PASSING, VERDICTS, Band, Kind, Verdict, default_band, seed_band, verdict
 
 __all__ = [
@@ -36,6 +45,7 @@ __all__ = [
     "git_state",
     "lock_hashes",
     "make_record",
+    "one_a_seed",
     "read_journal",
     "read_record",
     "read_records",

@@ -15,7 +15,7 @@ from repro.published import Row, rows
 from repro.records.files import run_key, sha256_file
 from repro.records.journal import read_journal
 from repro.records.provenance import collect, lock_hashes
-from repro.records.record import Expected, Measured, Record, Seeds
+from repro.records.record import Expected, Measured, Record, Seeds, one_a_seed
 from repro.records.verdict import Kind, Verdict, default_band, seed_band, verdict
 
 ALSO = "also"  # folder of an experiment with a folder for every further protocol
@@ -87,7 +87,7 @@ def make_record(
 def among_seeds(record: Record, others: Iterable[Record]) -> Record:
     """`record` with the spread of its seeds, and judged by their mean where there are three or more."""
     family = [o for o in others if o.family_key == record.family_key and o.experiment != record.experiment]
-    seeds, wanted = spread(record, family), record.expectation
+    seeds, wanted = spread(record, one_a_seed([record, *family])[1:]), record.expectation
     record = replace(record, seeds=seeds)
     if seeds is None or seeds.half is None or wanted is None or record.verdict == "incomparable":
         return record

@@ -12,7 +12,7 @@ from repro.errors import RecordError, ReproError, UnknownNameError
 from repro.params.parse import read_yaml
 from repro.params.project import Project
 from repro.published import Row, page_ids, rows
-from repro.records import Record, read_record
+from repro.records import Record, one_a_seed, read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +51,13 @@ class Results:
     @cached_property
     def seeds(self) -> dict[str, list[float]]:
         """Family key -> primary metric of every seed of it."""
-        found: dict[str, list[float]] = {}
+        families: dict[str, list[Record]] = {}
         for record in self.records.values():
             if record.primary in record.metrics:
-                found.setdefault(record.family_key, []).append(record.metrics[record.primary])
-        return found
+                families.setdefault(record.family_key, []).append(record)
+        return {
+            key: [one.metrics[one.primary] for one in one_a_seed(family)] for key, family in families.items()
+        }
 
     def record_of(self, row_id: str) -> Record | None:
         """The record that stands for a published row, if there is one."""

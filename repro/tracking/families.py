@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any, TypeVar
 
 from repro.params import Project
-from repro.records import Record
+from repro.records import Record, one_a_seed
 from repro.tracking.feed import KEY, ensure_experiment, ensure_run, log_params, log_points, set_tags
 from repro.tracking.run import Run, shown_params
 from repro.tracking.send import measured_at
@@ -25,7 +25,7 @@ def join_families(client: Any, project: Project, uri: str, records: Sequence[Rec
     for record in records:
         families[record.family_key].append(record)
     for key, members in families.items():
-        if len(members) > 1:
+        if len(one_a_seed(members)) > 1:
             _join(client, project, uri, key, members)
 
 
@@ -33,7 +33,7 @@ def _join(client: Any, project: Project, uri: str, key: str, members: Sequence[R
     first = members[0]
     experiment_id = ensure_experiment(client, project, uri, first.dataset)
     run = Run(name=f"{stem(first.experiment)} (seeds)", dataset=first.dataset, run_key=f"seeds-{key}")
-    parent_id = ensure_run(client, experiment_id, run, measured_at(first))
+    parent_id = ensure_run(client, experiment_id, run, measured_at(first), renamed=True)
     held = ",".join(sorted(member.content_hash[:12] for member in members))
     if client.get_run(parent_id).data.tags.get(FAMILY) == held:
         return
@@ -41,7 +41,9 @@ def _join(client: Any, project: Project, uri: str, key: str, members: Sequence[R
         child = Run(name=member.experiment, dataset=member.dataset, run_key=member.run_key)
         child_id = ensure_run(client, experiment_id, child, measured_at(member))
         set_tags(client, child_id, {"mlflow.parentRunId": parent_id})
-    points = spread(members) | {(name, 0): v for name, v in common(map(published, members)).items()}
+    points = spread(one_a_seed(members)) | {
+        (name, 0): v for name, v in common(map(published, members)).items()
+    }
     log_points(client, parent_id, {point: (v, measured_at(first)) for point, v in points.items()})
     log_params(client, parent_id, common(shown_params(member.params) for member in members))
     client.set_terminated(parent_id, status="FINISHED", end_time=max(map(measured_at, members)))

@@ -21,6 +21,7 @@ from repro.tracking.view import VIEW_TAG, show_first
 
 T = TypeVar("T")
 KEY = "repro.run_key"
+NAME = "repro.experiment"
 JOURNAL = "repro.journal"  # what of the journal is in: "<points>:<status>"
 TRAINING = "custom_model_development"  # else MLflow 3 opens its views for language models
 BATCH = 1000  # metrics a request
@@ -58,23 +59,26 @@ def ensure_experiment(client: Any, project: Project, uri: str, dataset: str) -> 
     return str(found.experiment_id)
 
 
-def find_runs(client: Any, experiment_id: str, run_key: str) -> list[Any]:
-    """Active runs of a run key, the one to keep first."""
-    wanted = f"tags.`{KEY}` = '{run_key}'"
+def find_runs(client: Any, experiment_id: str, run_key: str, name: str = "") -> list[Any]:
+    """Active runs of a run key and, where it is given, an experiment's name; the one to keep first.
+
+    Two experiments that train the same have the same key, and each has a run and a record of its own.
+    """
+    wanted = f"tags.`{KEY}` = '{run_key}'" + (f" and tags.`{NAME}` = '{name}'" if name else "")
     return sorted(client.search_runs([experiment_id], wanted), key=lambda run: run.info.run_id)
 
 
-def ensure_run(client: Any, experiment_id: str, run: Run, started: int) -> str:
-    """Id of the one run of `run.run_key`.
+def ensure_run(client: Any, experiment_id: str, run: Run, started: int, *, renamed: bool = False) -> str:
+    """Id of the one run of `run.run_key` under `run.name`, or with `renamed` under any name.
 
     Two machines may create it at the same moment. Both then see two, keep the one with the smaller id and
     delete the other; who was feeding the other fails, looks again and goes on with the one that is left.
     """
-    found = find_runs(client, experiment_id, run.run_key)
+    found = find_runs(client, experiment_id, run.run_key, "" if renamed else run.name)
     if not found:
-        tags = {KEY: run.run_key, "repro.experiment": run.name}
+        tags = {KEY: run.run_key, NAME: run.name}
         client.create_run(experiment_id, start_time=started, tags=tags, run_name=run.name)
-        found = find_runs(client, experiment_id, run.run_key)
+        found = find_runs(client, experiment_id, run.run_key, "" if renamed else run.name)
     for extra in found[1:]:
         client.delete_run(extra.info.run_id)
     return str(found[0].info.run_id)

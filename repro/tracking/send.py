@@ -70,7 +70,7 @@ def _anew(
 ) -> str:
     client.delete_run(run_id)
     for state in journals(project):
-        if state.run.run_key == run.run_key:
+        if (state.run.run_key, state.run.name) == (run.run_key, run.name):
             return bring_up(client, project, uri, state).run_id
     return ensure_run(client, experiment_id, run, began)
 

@@ -15,12 +15,13 @@ from filelock import FileLock
 from repro.params import Project
 from repro.records import Record, read_records
 from repro.tracking.families import join_families
-from repro.tracking.feed import JOURNAL, KEY, bring_up, mark
+from repro.tracking.feed import JOURNAL, KEY, NAME, bring_up, mark
 from repro.tracking.send import RECORD, journals, send_record
 from repro.tracking.state import RunState
 from repro.tracking.store import open_client, sqlite_path, tracking_uri
 
 LOCK_SECONDS = 600
+Known = dict[tuple[str, str], dict[str, str]]  # (run key, experiment) -> tags
 
 
 @dataclass(kw_only=True)
@@ -101,28 +102,28 @@ def one_at_a_time(project: Project) -> Iterator[None]:
         yield
 
 
-def known_runs(client: Any) -> dict[str, dict[str, str]]:
-    """Run key -> tags of the run in MLflow, all experiments, in pages of 1,000."""
+def known_runs(client: Any) -> Known:
+    """(Run key, experiment) -> tags of the run in MLflow, all data sets, in pages of 1,000."""
     experiments = [found.experiment_id for found in client.search_experiments()]
-    known: dict[str, dict[str, str]] = {}
+    known: Known = {}
     token: str | None = None
     while experiments:
         page = client.search_runs(experiments, max_results=1000, page_token=token)
-        known |= {run.data.tags[KEY]: dict(run.data.tags) for run in page if KEY in run.data.tags}
+        tags = [dict(run.data.tags) for run in page if KEY in run.data.tags]
+        known |= {(one[KEY], one.get(NAME, "")): one for one in tags}
         token = page.token
         if not token:
             break
     return known
 
 
-def sync_journal(
-    client: Any, project: Project, uri: str, state: RunState, known: dict[str, dict[str, str]]
-) -> bool:
+def sync_journal(client: Any, project: Project, uri: str, state: RunState, known: Known) -> bool:
     """Send one journal; False when MLflow has all of it."""
-    if known.get(state.run.run_key, {}).get(JOURNAL) == mark(state):
+    identity = (state.run.run_key, state.run.name)
+    if known.get(identity, {}).get(JOURNAL) == mark(state):
         return False
     bring_up(client, project, uri, state)
-    known.pop(state.run.run_key, None)  # it may have been made anew: the record is sent again
+    known.pop(identity, None)  # it may have been made anew: the record is sent again
     return True
 
 
@@ -133,15 +134,15 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
         client = open_client(project, uri)
         known = known_runs(client)
         for state in journals(project):
-            if state.run.run_key == record.run_key:
+            if (state.run.run_key, state.run.name) == (record.run_key, record.experiment):
                 sync_journal(client, project, uri, state, known)
         _sync(client, project, uri, record, known)
         seeds = [r for r in read_records(project.rows, strict=False) if r.family_key == record.family_key]
         join_families(client, project, uri, seeds)
 
 
-def _sync(client: Any, project: Project, uri: str, record: Record, known: dict[str, dict[str, str]]) -> bool:
-    tags = known.get(record.run_key, {})
+def _sync(client: Any, project: Project, uri: str, record: Record, known: Known) -> bool:
+    tags = known.get((record.run_key, record.experiment), {})
     if tags.get(RECORD) == record.content_hash:
         return False
     send_record(client, project, uri, record)
