@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,12 @@ def results(*records: Record, root: Path = ROOT, declared: Iterable[Declared] = 
         records={record.experiment: record for record in records},
         experiments=own | {one.name: one for one in declared},
     )
+
+
+def seeded(seed: int, **changes: Any) -> Record:
+    """A record of the experiment camvid_s<seed>, trained with that seed."""
+    record = a_record(f"camvid_s{seed}", **changes)
+    return replace(record, params={**record.params, "seed": seed})
 
 
 def a_project(root: Path, *records: Record) -> Project:

@@ -25,7 +25,7 @@ from repro.published import rows
 from repro.records import PASSING, to_json, write_json
 from repro.reports import against, gate, outputs
 from repro.reports.results import Declared, load_results
-from tests.reports_kit import a_project, a_record, add, git, results
+from tests.reports_kit import a_project, a_record, add, git, results, seeded
 
 NUMBERED = [row.id for row in rows().values() if "mIoU" in row.metrics]
 SILENT = [row.id for row in rows().values() if not row.metrics]
@@ -89,21 +89,16 @@ def test_what_cannot_be_compared_never_passes(change: dict[str, Any], measured: 
 @settings(max_examples=25, deadline=None)
 @given(seeds=st.lists(st.floats(40, 60), min_size=3, max_size=6))
 def test_three_seeds_are_judged_together(seeds: list[float]) -> None:
-    records = [seeded(i, value) for i, value in enumerate(seeds)]
+    records = [seeded(i, metrics={"mIoU": value}) for i, value in enumerate(seeds)]
     findings = gate.check(results(*records))
     assert len({found.verdict for found in findings}) == 1, "seeds of one family share the verdict"
     assert all("seeds" in found.reason for found in findings)
 
 
-def seeded(seed: int, mIoU: float, name: str = "") -> Any:
-    record = a_record(name or f"camvid_s{seed}", metrics={"mIoU": mIoU})
-    return replace(record, params={**record.params, "seed": seed})
-
-
 def test_a_seed_that_was_run_twice_counts_once() -> None:
     """Two experiments with equal parameters and seed give one number twice: no evidence of spread."""
-    three = [seeded(i, 50.0 + i) for i in range(3)]
-    again = seeded(0, 50.0, "camvid_t0")
+    three = [seeded(i, metrics={"mIoU": 50.0 + i}) for i in range(3)]
+    again = replace(three[0], experiment="camvid_t0")
     found = results(*three, again)
     assert next(iter(found.seeds.values())) == [50.0, 51.0, 52.0]
     for name in ("camvid_s0", "camvid_t0"):

@@ -35,7 +35,7 @@ from repro.reports.listing import listing
 from repro.reports.results import load_results
 from repro.reports.runs import runs_table
 from repro.tracking.read import StoredRun, read_runs
-from tests.reports_kit import COST, ROOT, a_project, a_record, add, results
+from tests.reports_kit import COST, ROOT, a_project, a_record, add, results, seeded
 from tests.test_published import PUBLISHED_TEXT
 
 RUN = CliRunner()
@@ -159,7 +159,7 @@ def test_page_004s_memory_is_that_of_training() -> None:
 
 
 def test_seeds_and_the_pages_own_formula_have_columns() -> None:
-    seeds = [a_record(f"camvid_s{i}", row=None, metrics={"mIoU": 50.0 + i}) for i in range(3)]
+    seeds = [seeded(i, row=None, metrics={"mIoU": 50.0 + i}) for i in range(3)]
     (own,) = tables.dataset_tables(results(*seeds), "camvid")[1:]
     assert {row[own.columns.index("seeds")] for row in own.rows} == {"51.00 ± 1.00 (3)"}
     record = a_record("cityscapes_r18_os16_keras", row="000-04", metrics={"mIoU": 70.0, "mIoU_page": 65.0})
