@@ -40,15 +40,16 @@ def verify(
     chosen = names or _present(project)
     with progress() as tell:
         found = [inspect(n, project.data / n, deep=deep, progress=tell, workers=workers) for n in chosen]
+    wanted = {findings.name: expected(project, findings) for findings in found}
     if json_:
         emit_json([plain(findings) for findings in found])
     else:
         for findings in found:
-            tell_findings(findings, expected(project, findings))
+            tell_findings(findings, wanted[findings.name])
     shared = {f.name: f.shared for f in found if f.shared}
     if shared:
         raise CheckFailed(f"the same image lies in two splits: {shared}", allowed="disjoint splits")
-    parts = {f.name: wrong for f in found if (wrong := _differing(f, expected(project, f)))}
+    parts = {f.name: wrong for f in found if (wrong := _differing(f, wanted[f.name]))}
     if parts:
         raise CheckFailed(
             f"not the numbers of images in params.yaml: {parts}",
@@ -67,11 +68,10 @@ def expected(project: Project, findings: Findings) -> dict[str, int]:
 
     module = dataset_module(findings.name)
     own = read_yaml(project.params).get("datasets", {}).get(findings.name, {}).get("splits", {})
-    wanted = {f.split: own.get(f.split, f.official) for f in findings.splits}
-    if hasattr(module, "IMAGES"):
-        official = {f.split: own.get(f.split) in (None, module.SPLITS[f.split]) for f in findings.splits}
-        wanted = {f.split: f.official if official[f.split] else f.images for f in findings.splits}
-    return wanted
+    if not hasattr(module, "IMAGES"):
+        return {f.split: own.get(f.split, f.official) for f in findings.splits}
+    official = {split: own.get(split) in (None, tiles) for split, tiles in module.SPLITS.items()}
+    return {f.split: f.official if official[f.split] else f.images for f in findings.splits}
 
 
 def _differing(findings: Findings, wanted: dict[str, int]) -> dict[str, str]:

@@ -94,10 +94,10 @@ def _paired_interval(project: Project, old: Record, new: Record, commit: str) ->
     after = read_confusions(_current_matrices(project, name))
     variant = metric.removeprefix("mIoU")
     found = compare_matrices(before, after, variant=variant, resamples=RESAMPLES).mIoU
-    if found.low is None or found.high is None:
+    if found.a is None or found.b is None or found.low is None or found.high is None:
         raise RecordError("the matrices give no mIoU")
     for record, value in ((old, found.a), (new, found.b)):
-        if not math.isclose(value or math.nan, record.metrics.get(metric, math.nan), abs_tol=ROUNDING):
+        if not math.isclose(value, record.metrics.get(metric, math.nan), abs_tol=ROUNDING):
             raise RecordError(f"a record does not have the {metric} of its matrices, {value:.2f}")
     return found.low, found.high
 
