@@ -407,9 +407,11 @@ def test_conditions_on_what_was_measured() -> None:
     assert listing(found, conditions=["backbone=none", "gap>0"]) == []
 
 
-@pytest.mark.parametrize("text", ["colour=red", "published>much", "verdict>1", "published=much"])
+@pytest.mark.parametrize(
+    "text", ["colour=red", "published>much", "verdict>1", "published=much", "gap>0, rows=000*"]
+)
 def test_a_condition_that_cannot_be_read(text: str) -> None:
-    with pytest.raises(ReproError, match=r"colour|no number"):
+    with pytest.raises(ReproError, match=r"colour|no number|several conditions"):
         listing(results(a_record()), conditions=[text])
 
 

@@ -7,8 +7,6 @@ its MobileNet. On a CPU they are the same.
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +19,7 @@ from repro.evaluation.evaluate import evaluating, forward_of
 from repro.models.cost import count
 from repro.params.model import ModelParams
 from repro.params.protocol import Protocol
-from repro.records import device_identity
+from repro.records import device_identity, peak_memory
 
 WARM_UP, SECONDS, AT_LEAST, AT_MOST = 5, 10.0, 20, 200  # runs, seconds, runs, runs
 
@@ -55,7 +53,7 @@ def benchmark(
         **{f"latency_ms_{name}": value for name, value in quantiles(waited).items()},
         "launch_ms_mean": quantiles(launched)["mean"],
         "images_per_s": round(1000 / float(np.mean(waited)), 3),
-        "peak_memory_MiB": peak_memory(device),
+        "peak_memory_MiB": round(peak_memory(device), 1),
         "runs": len(waited),
         "device": device_identity(device),
     }
@@ -89,11 +87,3 @@ def timed(run: Callable[[], object], device: str, seconds: float) -> tuple[list[
 def quantiles(times: list[float]) -> dict[str, float]:
     p50, p95 = np.quantile(times, (0.5, 0.95))
     return {"p50": round(float(p50), 3), "p95": round(float(p95), 3), "mean": round(float(np.mean(times)), 3)}
-
-
-def peak_memory(device: str) -> float:
-    """MiB: allocated tensors on a GPU; on a CPU the largest resident size of this process."""
-    if device.startswith("cuda"):
-        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)

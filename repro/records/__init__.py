@@ -1,6 +1,6 @@
 """What happened and what came out: journals, records, verdicts, provenance. No torch, no MLflow at import."""
 
-from repro.records.device import cpu_identity, device_identity
+from repro.records.device import cpu_identity, device_identity, peak_memory
 from repro.records.files import (
     canonical,
     run_key,
@@ -46,6 +46,7 @@ __all__ = [
     "lock_hashes",
     "make_record",
     "one_a_seed",
+    "peak_memory",
     "read_journal",
     "read_record",
     "read_records",

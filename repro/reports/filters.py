@@ -32,6 +32,9 @@ def condition(text: str) -> Callable[[Line], bool]:
     field, sign, wanted = found.groups()
     if field not in FIELDS:
         raise UnknownNameError("field", field, FIELDS)
+    if re.search(rf",\s*({'|'.join(FIELDS)})\s*[!=<>]", wanted):
+        hint = "give each a --filter of its own; all must hold"
+        raise ParamsError(f"several conditions in '{text}'", where="--filter", hint=hint)
     if sign in ORDER:
         bound = _number(wanted, text)
         return lambda line: line[field] is not None and ORDER[sign](_number(line[field], text), bound)

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from repro.params.training import TrainingParams
-from repro.records import Journal
+from repro.records import Journal, peak_memory
 from repro.training import parameters, precision
 from repro.training.losses import Resize, counted_pixels, only_classes, total_loss
-from repro.training.memory import peak_memory
 from repro.training.prefetch import ahead
 from repro.training.ranks import Ranks
 from repro.training.schedule import Length, Plateau, better
@@ -231,7 +230,7 @@ def log_system(run: Run, speed: Speed) -> None:
     if run.task.journal is None:
         return
     values = {"system/images_per_s": speed.images_per_s, "system/data_wait": speed.data_wait}
-    values["system/memory_MiB"] = peak_memory(run.task.ranks.device)
+    values["system/memory_MiB"] = peak_memory(str(run.task.ranks.device))
     run.task.journal.metrics(values, step=run.iteration)
 
 

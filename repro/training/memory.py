@@ -1,15 +1,12 @@
-"""Memory of the host while training: what is freed stays with the process, and how much was held at most."""
+"""Memory of the host while training: what is freed stays with the process."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
 
 # Numbers of <malloc.h>. Kept: no block in pages of its own, nothing given back, 64 MiB asked for at a time;
 # then glibc's own defaults, mallopt(3).
@@ -53,11 +50,3 @@ def _glibc() -> ctypes.CDLL | None:
         return None
     libc = ctypes.CDLL(None)
     return libc if hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt") else None
-
-
-def peak_memory(device: torch.device) -> float:
-    """MiB, the most held at once: by tensors on CUDA, by the process elsewhere."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
