@@ -123,6 +123,11 @@ def test_the_end_of_the_budget_stops_what_runs_so_that_it_saves(project: Project
     assert time.monotonic() - began < 30
 
 
+def test_what_ends_well_while_it_is_stopped_is_done(project: Project) -> None:
+    run = fleet(project, jobs_of(project, "long", seconds=0.5), SAVES.replace("130", "0"), budget=3.0)
+    assert [job.state for job in run.run()] == ["done"]
+
+
 def test_what_does_not_fit_is_not_started(project: Project) -> None:
     jobs = jobs_of(project, "short") + jobs_of(project, "long", seconds=1000.0)
     done = fleet(project, jobs, "", budget=60.0).run()

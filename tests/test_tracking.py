@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from repro.cli.app import app
@@ -33,7 +34,7 @@ from repro.tracking.feed import bring_up
 from repro.tracking.read import read_runs
 from repro.tracking.store import open_client
 from repro.tracking.stored import stored_records
-from repro.tracking.sync import sync
+from repro.tracking.sync import sync, sync_record
 from tests.tracking_kit import (
     KEY,
     Proxy,
@@ -583,6 +584,33 @@ def test_a_champion_is_an_alias_in_the_registry(project: Project) -> None:
     assert {m.key: m.value for m in model.metrics}["mIoU"] == 52.0
     with pytest.raises(CheckFailed, match="'regressed'"):
         promote(project, replace(first, verdict="regressed"))
+
+
+def test_aliases_are_in_git_and_follow_a_rebuild_and_a_new_record(project: Project) -> None:
+    from repro.tracking.promote import promote
+
+    for name in "ab":
+        promote(project, add_record(project, f"camvid_{name}", key=name), alias=f"best_{name}")
+    noted = yaml.safe_load((project.root / "reports" / "champions.yaml").read_text())
+    assert noted == {"camvid": {"best_a": "camvid_a", "best_b": "camvid_b"}}
+    assert len(sync(project).unchanged) == 4
+    assert "best_a of camvid" in sync(project, rebuild=True).sent
+    changed = add_record(project, "camvid_a", key="a", mIoU=51.0)
+    sync_record(project, changed)
+    client = open_client(project)
+    for alias, key in (("best_a", "a"), ("best_b", "b")):
+        version = client.get_model_version_by_alias("deeplab-camvid", alias)
+        assert version.run_id == the_run(client, key).info.run_id
+
+
+def test_an_alias_of_what_is_not_measured_is_told(project: Project) -> None:
+    path = project.root / "reports" / "champions.yaml"
+    path.write_text("camvid: {champion: camvid_gone}\n")
+    with pytest.raises(ParamsError, match=r"(?s)champion of camvid is 'camvid_gone'.*champions\.yaml"):
+        sync(project)
+    path.write_text("camvid: camvid_gone\n")
+    with pytest.raises(ParamsError, match="ALIAS: EXPERIMENT"):
+        sync(project)
 
 
 DRIVERS = [name for name in ("psycopg", "psycopg2") if importlib.util.find_spec(name)]

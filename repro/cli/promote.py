@@ -17,6 +17,8 @@ def promote(
 ) -> None:
     """Give the model of NAME an alias in MLflow's registry: one champion a data set.
 
+    reports/champions.yaml notes it, so that `repro sync` brings it into any store; commit that file.
+
     Example: repro promote camvid_mobilenetv2_os16
     """
     from repro.params import find_project, load_experiment

@@ -158,7 +158,9 @@ class Fleet:
             while time.monotonic() < until and any(j.handle and j.handle.poll() is None for j in running):
                 time.sleep(POLL_SECONDS)
         for job in running:
-            job.state, job.ended, job.slot = "stopped", time.monotonic(), None
+            job.code = job.handle.poll() if job.handle else None
+            job.state = "done" if job.code == 0 else "stopped"  # it may just have reached its end
+            job.ended, job.slot = time.monotonic(), None
 
 
 def experiment_command(project: Project, name: str) -> list[str]:

@@ -16,6 +16,7 @@ from repro.params import Project
 from repro.records import Record, read_records
 from repro.tracking.families import join_families
 from repro.tracking.feed import JOURNAL, KEY, NAME, bring_up, mark
+from repro.tracking.registry import champions, noted_aliases, point
 from repro.tracking.send import RECORD, journals, send_record
 from repro.tracking.state import RunState
 from repro.tracking.store import open_client, sqlite_path, tracking_uri
@@ -26,7 +27,7 @@ Known = dict[tuple[str, str], dict[str, str]]  # (run key, experiment) -> tags
 
 @dataclass(kw_only=True)
 class Report:
-    """What a sync did: names of experiments, and what could not be done."""
+    """What a sync did, by names of experiments ("champion of camvid": an alias), and what it could not."""
 
     sent: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
@@ -62,6 +63,9 @@ def _sync_into(project: Project, uri: str, progress: Callable[[str], None]) -> R
         send = partial(_sync, client, project, uri, record, known)
         _guard(report, record.experiment, progress, send)
     join_families(client, project, uri, records)
+    for alias, record in noted_aliases(project, records):
+        send = partial(point, client, project, uri, record, alias)
+        _guard(report, f"{alias} of {record.dataset}", progress, send)
     return report
 
 
@@ -87,6 +91,7 @@ def _forget_connections(client: Any) -> None:
 
 
 def _guard(report: Report, name: str, progress: Callable[[str], None], send: Callable[[], bool]) -> None:
+    """`send` tells whether anything was sent."""
     progress(name)
     try:
         (report.sent if send() else report.unchanged).append(name)
@@ -139,6 +144,9 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
         _sync(client, project, uri, record, known)
         seeds = [r for r in read_records(project.rows, strict=False) if r.family_key == record.family_key]
         join_families(client, project, uri, seeds)
+        for alias, name in champions(project).get(record.dataset, {}).items():
+            if name == record.experiment:  # a record that changed has another run
+                point(client, project, uri, record, alias)
 
 
 def _sync(client: Any, project: Project, uri: str, record: Record, known: Known) -> bool:

@@ -1,0 +1,94 @@
+"""MLflow's model registry as git says it is: which experiment's model an alias of a data set points to.
+
+A registered model `deeplab-<dataset>`, a version for each promoted run, the weights themselves in DVC. Who
+is champion is a decision, so it stands in git (reports/champions.yaml), and any store follows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from repro.errors import ParamsError
+from repro.params import Project, read_yaml
+from repro.records import Record, write_text
+from repro.tracking.feed import ensure_experiment, find_runs
+from repro.tracking.send import ensure_model
+from repro.tracking.shown import note_of
+
+HEADING = "# Aliases of the data sets' models: `repro promote` writes this, `repro sync` follows it.\n"
+
+
+def champions_file(project: Project) -> Path:
+    return project.root / "reports" / "champions.yaml"
+
+
+def champions(project: Project) -> dict[str, dict[str, str]]:
+    """Data set -> alias -> experiment; ParamsError when the file says something else."""
+    path = champions_file(project)
+    found = read_yaml(path) if path.is_file() else {}
+    for dataset, aliases in found.items():
+        if not isinstance(aliases, Mapping) or not all(isinstance(name, str) for name in aliases.values()):
+            allowed = "DATASET: {ALIAS: EXPERIMENT}"
+            raise ParamsError(f"'{dataset}' cannot be read", where=path, allowed=allowed)
+    return found
+
+
+def note_champion(project: Project, record: Record, alias: str) -> None:
+    """Write down that `alias` of the record's data set is the record's experiment."""
+    noted = champions(project)
+    noted[record.dataset] = noted.get(record.dataset, {}) | {alias: record.experiment}
+    write_text(champions_file(project), HEADING + yaml.safe_dump(noted, sort_keys=True))
+
+
+def noted_aliases(project: Project, records: Sequence[Record]) -> Iterator[tuple[str, Record]]:
+    """(alias, record) of everything noted; ParamsError for an experiment that is not measured."""
+    measured = {(record.dataset, record.experiment): record for record in records}
+    for dataset, aliases in champions(project).items():
+        for alias, name in aliases.items():
+            if (dataset, name) not in measured:
+                hint = "`repro promote` one that has a record, or delete the line"
+                text = f"{alias} of {dataset} is '{name}', which has no record"
+                raise ParamsError(text, where=champions_file(project), hint=hint)
+            yield alias, measured[dataset, name]
+
+
+def registered_name(dataset: str) -> str:
+    return f"deeplab-{dataset}"
+
+
+def point(client: Any, project: Project, uri: str, record: Record, alias: str) -> bool:
+    """Let `alias` lead to the model of the record's run; False when it does already."""
+    experiment_id = ensure_experiment(client, project, uri, record.dataset)
+    run_id = find_runs(client, experiment_id, record.run_key, record.experiment)[0].info.run_id
+    model_id = ensure_model(client, experiment_id, run_id, record)
+    name = registered_name(record.dataset)
+    version = ensure_version(client, name, run_id, model_id, record)
+    (model,) = client.search_registered_models(f"name = '{name}'")
+    if str(model.aliases.get(alias)) == version:
+        return False
+    client.set_registered_model_alias(name, alias, version)
+    return True
+
+
+def ensure_version(client: Any, name: str, run_id: str, model_id: str, record: Record) -> str:
+    """The version of a run, made once."""
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name, description=f"DeepLab on {record.dataset}; weights are in DVC")
+    for found in client.search_model_versions(f"name = '{name}'"):
+        if found.run_id == run_id:
+            return str(found.version)
+    # The version's own model_id comes back empty from MLflow 3.17's database, so it is a tag too.
+    tags = {"experiment": record.experiment, "model_sha256": record.model_sha256 or "", "model_id": model_id}
+    made = client.create_model_version(
+        name,
+        source=client.get_logged_model(model_id).artifact_location,
+        run_id=run_id,
+        tags=tags,
+        description=note_of(record),
+        model_id=model_id,
+    )
+    return str(made.version)
