@@ -139,13 +139,11 @@ def tell(entries: list[dict[str, Any]], turns: list[dict[str, Any]]) -> None:
 
 def intervals(entries: list[dict[str, Any]]) -> dict[tuple[int, int], float]:
     """(first step, last step) -> seconds, between two lines of metrics with nothing else between them."""
-    lines = [
-        entry for entry in entries if "train/loss" in entry.get("values", {}) or entry["kind"] != "metrics"
-    ]
+    lines = [entry for entry in entries if "system/images_per_s" not in entry.get("values", {})]
     return {
         (first["step"], last["step"]): last["at"] - first["at"]
         for first, last in itertools.pairwise(lines)
-        if first["kind"] == last["kind"] == "metrics"
+        if all("train/loss" in entry.get("values", {}) for entry in (first, last))
     }
 
 
