@@ -23,6 +23,7 @@ from repro.records import (
     collect,
     default_band,
     device_identity,
+    follow_journal,
     read_journal,
     read_record,
     read_records,
@@ -98,6 +99,29 @@ def test_offset_and_truncate_undo_what_came_after(tmp_path: Path) -> None:
         journal.metrics({"x": 3.0}, step=2)
     assert [entry["values"]["x"] for entry in read_journal(path)] == [1.0, 3.0]
     assert offset == len(path.read_bytes().split(b"\n")[0]) + 1
+
+
+def test_a_journal_is_followed_through_torn_lines_and_a_cut(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with Journal(path) as journal:
+        journal.metrics({"x": 1.0}, step=1)
+        offset = journal.offset
+        batches = follow_journal(path)
+        assert [entry["step"] for entry in next(batches)] == [1]
+        assert next(batches) == []
+        with path.open("ab") as file:
+            file.write(b'{"kind": "metrics", ')  # a line on its way
+        assert next(batches) == []
+        with path.open("ab") as file:
+            file.write(b'"step": 2}\nnot JSON\n')
+        assert [(e["kind"], e.get("step"), e.get("line")) for e in next(batches)] == [
+            ("metrics", 2, None),
+            ("damaged", None, 3),
+        ]
+        truncate_journal(path, offset)
+        assert next(batches) == []
+        journal.metrics({"x": 3.0}, step=2)
+        assert [entry["values"]["x"] for entry in next(batches)] == [3.0]
 
 
 def test_a_damaged_line_is_reported_in_its_place(tmp_path: Path) -> None:

@@ -46,7 +46,12 @@ def a_run(key: str = KEY) -> Run:
         run_key=key,
         split="trainval",
         dataset_fingerprint="ab" * 32,
-        params={"seed": 0, "model": {"backbone": "resnet18"}, "augmentation": {"scale": [0.5, 2.0]}},
+        params={
+            "seed": 0,
+            "model": {"backbone": "resnet18"},
+            "augmentation": {"scale": [0.5, 2.0]},
+            "also": {"whole": {"crop": [321, 321]}},
+        },
         tags={"stage": "train"},
     )
 

@@ -25,35 +25,30 @@ def logs(
     """
     from repro.errors import UnknownNameError
     from repro.params import find_project, load_experiment
-    from repro.records import read_journal
+    from repro.records import follow_journal
 
     project = find_project()
     experiment = load_experiment(project, name)
     journals = [Path(run["journal"]) for run in runs(project, experiment)]
     if not journals:
         raise UnknownNameError("run", experiment.name, [], hint=f"`repro train {experiment.name}` starts one")
-    path = max(journals, key=lambda journal: journal.stat().st_mtime)
-    entries = read_journal(path)
+    batches = follow_journal(max(journals, key=lambda journal: journal.stat().st_mtime))
+    entries = next(batches)
     for entry in entries[-last or None :]:
         _say(entry, as_json)
-    if follow:
-        _follow(path, len(entries), as_json)
+    while follow:
+        follow = _runs(entries)  # asked before reading: what it wrote before it died is shown as well
+        added = next(batches)
+        entries += added
+        for entry in added:
+            _say(entry, as_json)
 
 
-def _follow(path: Path, seen: int, as_json: bool) -> None:
-    """Print what is added; a journal that was cut by a resumed run is read on from its new end."""
-    from repro.records import read_journal
+def _runs(entries: list[dict[str, Any]]) -> bool:
     from repro.tracking.state import state_of
 
-    while True:
-        entries = read_journal(path)
-        for entry in entries[seen:]:
-            _say(entry, as_json)
-        seen = len(entries)
-        state = state_of(entries)
-        if state is None or state.status != "RUNNING":
-            return
-        time.sleep(0.5)
+    state = state_of(entries)
+    return state is not None and state.status == "RUNNING"
 
 
 def _say(entry: dict[str, Any], as_json: bool) -> None:

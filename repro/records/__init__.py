@@ -10,7 +10,7 @@ from repro.records.files import (
     write_json,
     write_text,
 )
-from repro.records.journal import Journal, read_journal, truncate_journal
+from repro.records.journal import Journal, follow_journal, read_journal, truncate_journal
 from repro.records.make import among_seeds, make_record, training_key
 from repro.records.provenance import DIFF, collect, git_state, lock_hashes, source_diff, timestamp
 from repro.records.record import (
@@ -41,6 +41,7 @@ __all__ = [
     "cpu_identity",
     "default_band",
     "device_identity",
+    "follow_journal",
     "from_json",
     "git_state",
     "lock_hashes",

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 SYNC_SECONDS = 1.0
+POLL_SECONDS = 0.5
 
 
 class Journal:
@@ -108,14 +109,28 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     return list(_entries(path.read_bytes()))
 
 
+def follow_journal(path: Path) -> Iterator[list[dict[str, Any]]]:
+    """What the journal holds, then what is added, in batches without end; an empty one: nothing came.
+
+    A journal that a resumed run has cut is read on from its new end.
+    """
+    offset = 0
+    while True:
+        data = path.read_bytes()
+        offset = min(offset, len(data))
+        yield list(_entries(data[offset:], first=data.count(b"\n", 0, offset) + 1))
+        offset = data.rfind(b"\n") + 1
+        time.sleep(POLL_SECONDS)
+
+
 def truncate_journal(path: Path, offset: int) -> None:
     """Cut the journal to its first `offset` bytes: what a resumed run will write again is dropped."""
     if path.exists() and path.stat().st_size > offset:
         os.truncate(path, offset)
 
 
-def _entries(data: bytes) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):  # what follows the last \n is torn
+def _entries(data: bytes, first: int = 1) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(data.split(b"\n")[:-1], start=first):  # what follows the last \n is torn
         try:
             entry = json.loads(line)
         except ValueError:

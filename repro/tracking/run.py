@@ -35,8 +35,8 @@ def read_run(entry: Mapping[str, Any]) -> Run:
     return Run(**entry["run"])
 
 
-# Names and remarks may change without another run, and MLflow's params never can.
-_NOT_PARAMS = ("name", "rows", "note", "expect", "facts")
+# Names, remarks and further protocols may change without another run, and MLflow's params never can.
+_NOT_PARAMS = ("name", "rows", "note", "expect", "facts", "also")
 
 
 def shown_params(params: Mapping[str, Any]) -> dict[str, str]:

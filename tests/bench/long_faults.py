@@ -20,14 +20,13 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import psutil
 
-from repro.records import read_journal
+from repro.records import follow_journal, read_journal
 from repro.tracking.state import points_of
 from tests.tracking_kit import Proxy, server
 
@@ -50,7 +49,9 @@ def take_turns(journal: Path, turns: Path, address: str, port: int) -> None:
     """Break the server in turns until the training has ended, then compare what it holds with the journal."""
     proxy: Proxy | None = Proxy(address, port)
     faults, due = itertools.cycle(FAULTS), 0
-    for entry in follow(journal):
+    batches = follow_journal(journal)
+    next(batches)  # what was before is no matter
+    for entry in itertools.chain.from_iterable(batches):
         if entry["kind"] == "end":
             break
         if entry["kind"] == "metrics" and entry["step"] >= due:
@@ -72,20 +73,6 @@ def turn(fault: str, proxy: Proxy | None, address: str, port: int) -> Proxy | No
     proxy.delay = 5.0 if fault.startswith("5 s") else 0.0
     proxy.status = 500 if fault.startswith("500") else 0
     return proxy
-
-
-def follow(journal: Path) -> Iterator[dict[str, Any]]:
-    """Entries that are written from now on, as they come."""
-    with journal.open() as file:
-        file.seek(0, 2)
-        line = ""
-        while True:
-            line += file.readline()
-            if line.endswith("\n"):
-                yield json.loads(line)
-                line = ""
-            else:
-                time.sleep(0.5)
 
 
 def pause(journal: Path, *, stop: bool) -> None:
