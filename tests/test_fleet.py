@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from repro.cli.how import parse_duration
-from repro.errors import ParamsError, ReproError, UnknownNameError
-from repro.fleet import Fleet, Job, LocalLauncher, SlurmLauncher, choose, estimate, plan, speeds
+from repro.errors import ParamsError, ReproError
+from repro.fleet import Fleet, Job, LocalLauncher, SlurmLauncher, estimate, plan, speeds
 from repro.fleet.run import experiment_command
 from repro.fleet.slurm import parse_options
 from repro.params import Experiment, Project, load_experiment, to_plain
@@ -278,14 +278,6 @@ def test_experiments_that_share_data_run_at_once_under_the_real_dvc(project: Pro
 
 
 # --- plan ---------------------------------------------------------------------------------------------------
-
-
-def test_patterns_choose_experiments() -> None:
-    assert choose(REAL, ["camvid_mobilenetv2_os16/"]) == ["camvid_mobilenetv2_os16"]
-    chosen = choose(REAL, ["ade20k_r50_*", "ade20k_r50_os16"])
-    assert chosen == ["ade20k_r50_os16", "ade20k_r50_os8"]
-    with pytest.raises(UnknownNameError, match="camvid_mobilenetv2_os16"):
-        choose(REAL, ["camvid_mobilenetv2_os61"])
 
 
 def test_the_cheapest_come_first_and_the_budget_holds() -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from repro.errors import ParamsError, UnknownNameError
-from repro.params import Project, experiment_name, find_project, load_experiment, to_plain
+from repro.params import Project, experiment_name, find_project, load_experiment, matching, to_plain
 from repro.params.experiment import deep_merge, resolve
 
 ROOT: dict[str, Any] = {
@@ -145,6 +145,16 @@ def test_unknown_experiment_suggests(project: Project) -> None:
 def test_not_a_name(text: str) -> None:
     with pytest.raises(ParamsError, match="not an experiment name"):
         experiment_name(text)
+
+
+def test_patterns_mean_experiments() -> None:
+    known = ["ade20k_r50_os8", "camvid_mobilenetv2_os16", "ade20k_r50_os16"]
+    assert matching(["experiments/camvid_mobilenetv2_os16/"], known) == ["camvid_mobilenetv2_os16"]
+    assert matching(["ade20k_r50_*", "ade20k_r50_os16"], known) == ["ade20k_r50_os16", "ade20k_r50_os8"]
+    assert matching([], known) == sorted(known)
+    for wrong in ("camvid_mobilenetv2_os61", "camvid_mobilenetv2_*8"):
+        with pytest.raises(UnknownNameError, match="did you mean 'camvid_mobilenetv2_os16'"):
+            matching(["ade20k_*", wrong], known)
 
 
 @pytest.mark.parametrize("text", ["a: [1", "- 1\n", "\xff"])

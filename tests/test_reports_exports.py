@@ -82,5 +82,6 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run.invoke(app, ["metadata", "metafile", "-o", "m.yaml"]).exit_code == 0
     assert "camvid_x" in (tmp_path / "m.yaml").read_text()
     assert "camvid_x" in run.invoke(app, ["metadata", "csv", "camvid_x"]).stdout
+    assert "camvid_x" in run.invoke(app, ["metadata", "model-index", "camvid_*"]).stdout
     for wrong in (["metadata", "metafiles"], ["metadata", "metafile", "camvid_y"]):
         assert run.invoke(app, wrong).exit_code != 0

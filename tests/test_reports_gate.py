@@ -165,6 +165,7 @@ def test_unmeasured_counts_only_when_asked_for() -> None:
     assert [f.experiment for f in gate.check(found, dataset="ade20k")] == ["ade20k_r50_os16"]
     with pytest.raises(UnknownNameError, match="did you mean 'camvid_x'"):
         gate.check(found, names=["camvid_y"])
+    assert [one.experiment for one in gate.check(found, names=["camvid_*"])] == ["camvid_x"]
 
 
 # --- output formats -------------------------------------------------------------------------------------

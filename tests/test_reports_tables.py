@@ -366,6 +366,7 @@ def test_listing_filters() -> None:
     found = results(a_record(), a_record("ade20k_r50_os16", row="001-06", dataset="ade20k"))
     assert [line["experiment"] for line in listing(found, dataset="ade20k")] == ["ade20k_r50_os16"]
     assert [line["experiment"] for line in listing(found, page="003")] == ["camvid_x"]
+    assert [line["experiment"] for line in listing(found, ["camvid_*"])] == ["camvid_x"]
     assert listing(found)[0] == {
         "experiment": "ade20k_r50_os16",
         "dataset": "ade20k",

@@ -33,13 +33,12 @@ def check(
 
     Example: repro check --against main
     """
-    from repro.params.experiment import experiment_name
     from repro.params.project import find_project
     from repro.reports import gate, outputs
     from repro.reports.results import load_results
 
     results = load_results(find_project(), strict=False)
-    wanted = [experiment_name(name) for name in names or ()]
+    wanted = names or []
     if against:
         from repro.reports.against import compare
 

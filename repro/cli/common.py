@@ -33,7 +33,9 @@ Name = Annotated[
 ]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(help="Experiments; none means all.", autocompletion=experiments_like),
+    typer.Argument(
+        help="Experiments, or patterns such as 'camvid_*'; none means all.", autocompletion=experiments_like
+    ),
 ]
 
 

@@ -30,11 +30,10 @@ def fleet(
 
     Example: repro fleet 'camvid_*' --gpus 0,1 --budget 3h
     """
-    from repro.fleet import choose
-    from repro.params import find_project
+    from repro.params import experiment_names, find_project, matching
 
     project = find_project()
-    run_names(project, choose(project, patterns), how)
+    run_names(project, matching(patterns, experiment_names(project)), how)
 
 
 @with_how

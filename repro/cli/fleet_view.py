@@ -20,7 +20,7 @@ def show_plan(fitting: Sequence[Estimate], left_out: Sequence[Estimate], as_json
     for one in fitting:
         begun = f"  {one.done:.0%} done" if one.done else ""
         out.print(
-            f"{one.name:<52} {one.samples:>9,} images {one.gflop / 1e6:>8.2f} PFLOP"
+            f"{one.name:<52} {one.samples:>9,} images {one.gflop / 1e6:>8.3g} PFLOP"
             f" {one.speed:>6,.0f} GFLOP/s {clock(one.seconds):>9}{begun}"
         )
     out.print(f"{len(fitting)} experiments, {clock(sum(one.seconds for one in fitting))} one after another")

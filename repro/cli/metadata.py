@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from repro.cli.common import Names, console
+
+if TYPE_CHECKING:
+    from repro.reports.results import Results
 
 
 def metadata(
@@ -20,8 +23,7 @@ def metadata(
 
     Example: repro metadata model-index camvid_mobilenetv2_os16
     """
-    from repro.errors import RecordError, UnknownNameError
-    from repro.params.experiment import experiment_name
+    from repro.errors import UnknownNameError
     from repro.params.project import find_project
     from repro.reports.exports import EXPORTS
     from repro.reports.results import load_results
@@ -29,17 +31,28 @@ def metadata(
     if kind not in EXPORTS:
         raise UnknownNameError("export", kind, EXPORTS)
     results = load_results(find_project())
-    wanted = [experiment_name(name) for name in names or ()]
-    if kind != "csv":
-        for name in wanted:
-            if name not in results.records:
-                raise RecordError(
-                    f"nothing was measured for '{name}'", hint=f"`dvc repro experiments/{name}`"
-                )
-        wanted = wanted or sorted(results.records)
-    text = EXPORTS[kind](results, wanted)
+    text = EXPORTS[kind](results, chosen(results, names or [], measured=kind != "csv"))
     if out is None:
         sys.stdout.write(text)
     else:
         out.write_text(text, encoding="utf-8")
         console(stderr=True).print(f"wrote {out}")
+
+
+def chosen(results: Results, names: list[str], *, measured: bool) -> list[str]:
+    """The experiments that `names` mean; when `measured`, those of them, or of all, that have a record.
+
+    RecordError when a name or pattern means none that was measured.
+    """
+    from repro.errors import RecordError
+    from repro.params import matching
+
+    found = matching(names, results.names())
+    if not measured:
+        return found if names else []
+    for name in names:
+        if results.records.keys().isdisjoint(matching([name], found)):
+            raise RecordError(
+                f"nothing was measured for '{name}'", hint="`repro list --measured` shows what was"
+            )
+    return [name for name in found if name in results.records]

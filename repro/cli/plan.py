@@ -27,14 +27,14 @@ def plan(
 
     Example: repro plan ade20k_r50_os16 --devices 4
     """
-    from repro.params import experiment_names, find_project, load_experiment
+    from repro.params import experiment_names, find_project, load_experiment, matching
     from repro.training.plan import plan as make
     from repro.training.ranks import pick_device
 
     project = find_project()
     where = str(pick_device(device)) if probe else None
     plans = []
-    for name in names or experiment_names(project):
+    for name in matching(names or (), experiment_names(project)):
         experiment = load_experiment(project, name)
         made = make(experiment, devices=devices, probe=where)
         plans.append((made, missing(project, experiment, made)))

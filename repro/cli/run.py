@@ -40,7 +40,7 @@ def run(
     Example: repro run camvid_mobilenetv2_os16 --seeds 3
     """
     from repro.errors import ParamsError
-    from repro.params import experiment_names, find_project, load_experiment
+    from repro.params import experiment_names, find_project, load_experiment, matching
 
     project = find_project()
     chosen = experiment_names(project) if all_ else list(names or ())
@@ -48,9 +48,7 @@ def run(
     if smoke:
         return run_smokes(project, chosen, device)
     if patterns or how.is_asked_for:
-        from repro.fleet import choose
-
-        return run_names(project, choose(project, chosen), how)
+        return run_names(project, matching(chosen, experiment_names(project)), how)
     if not chosen:
         raise ParamsError(
             "nothing to run", allowed="experiment names, or --all", hint="`repro list` shows all"

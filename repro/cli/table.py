@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro.cli.common import Json, Name, console, emit_json
+from repro.cli.common import Json, Name, Names, console, emit_json
 from repro.reports.choices import Format, Origin, Values
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def _stored(uri: str | None) -> Results:
 
 
 def list_(
+    names: Names = None,
     dataset: Dataset = None,
     page: PageId = None,
     measured: Annotated[bool, typer.Option("--measured", help="Only experiments with a record.")] = False,
@@ -147,7 +148,7 @@ def list_(
     Fields: experiment, dataset, rows, label, recipe, backbone, output_stride, published, measured, gap,
     verdict.
 
-    Example: repro list --filter 'backbone=densenet*' --filter 'published>=50'
+    Example: repro list 'camvid_*' --filter 'backbone=densenet*' --filter 'published>=50'
     """
     from repro.params.project import find_project
     from repro.reports.listing import listing, one_line
@@ -158,7 +159,12 @@ def list_(
         results.require_dataset(dataset)
     prefix = require_page(page) if page else None
     lines = listing(
-        results, dataset=dataset, page=prefix, measured=measured, conditions=tuple(conditions or ())
+        results,
+        names or (),
+        dataset=dataset,
+        page=prefix,
+        measured=measured,
+        conditions=tuple(conditions or ()),
     )
     if json:
         return emit_json(lines)
@@ -178,7 +184,7 @@ def explain(
 
     Example: repro explain camvid_mobilenetv2_os16 mIoU
     """
-    from repro.params.experiment import experiment_name
+    from repro.params.names import experiment_name
     from repro.params.project import find_project
     from repro.published import rows
     from repro.reports.explain import explanation, unmeasured

@@ -2,7 +2,7 @@
 
 from repro.fleet.estimate import Estimate, estimate, speeds
 from repro.fleet.launch import Handle, Launcher, LocalLauncher
-from repro.fleet.plan import choose, plan
+from repro.fleet.plan import plan
 from repro.fleet.run import Fleet, Job
 from repro.fleet.slurm import SlurmLauncher
 
@@ -14,7 +14,6 @@ __all__ = [
     "Launcher",
     "LocalLauncher",
     "SlurmLauncher",
-    "choose",
     "estimate",
     "plan",
     "speeds",

@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 
-from repro.errors import UnknownNameError
 from repro.fleet.estimate import Estimate, estimate, progress
-from repro.params import Experiment, Project, experiment_name, experiment_names, load_experiment
-
-
-def choose(project: Project, patterns: Sequence[str]) -> list[str]:
-    """Names that match any of `patterns` ('camvid_*', plain names too), sorted."""
-    known = experiment_names(project)
-    chosen: set[str] = set()
-    for pattern in map(experiment_name, patterns):
-        found = [name for name in known if fnmatchcase(name, pattern)]
-        if not found:
-            raise UnknownNameError("experiment", pattern, known, hint="`repro list` shows all")
-        chosen.update(found)
-    return sorted(chosen)
+from repro.params import Experiment, Project, load_experiment
 
 
 def plan(

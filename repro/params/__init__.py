@@ -6,11 +6,10 @@ from repro.params.experiment import (
     Evaluation,
     Expectation,
     Experiment,
-    experiment_name,
-    experiment_names,
     load_experiment,
 )
 from repro.params.model import ModelParams
+from repro.params.names import experiment_name, experiment_names, matching
 from repro.params.parse import parse, read_yaml, to_plain
 from repro.params.project import Project, find_project
 from repro.params.protocol import Protocol
@@ -31,6 +30,7 @@ __all__ = [
     "experiment_names",
     "find_project",
     "load_experiment",
+    "matching",
     "parse",
     "read_yaml",
     "to_plain",

@@ -14,12 +14,11 @@ from typing import Any
 from repro.errors import ParamsError, UnknownNameError, nearest
 from repro.params.data import Augmentation, DatasetFacts
 from repro.params.model import ModelParams
+from repro.params.names import experiment_name, experiment_names
 from repro.params.parse import parse, read_yaml
 from repro.params.project import Project
 from repro.params.protocol import Protocol
 from repro.params.training import TrainingParams
-
-MAX_NAME = 64  # MLflow run names and SLURM job names stay readable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +73,6 @@ class Experiment:
         return f"experiments/{self.name}"
 
 
-def experiment_names(project: Project) -> list[str]:
-    """Names of all experiment folders, sorted."""
-    return sorted(path.parent.name for path in project.experiments.glob("*/params.yaml"))
-
-
 def load_experiment(project: Project, name: str) -> Experiment:
     """The experiment `name` (also `experiments/name` and with a trailing slash), fully resolved."""
     name = experiment_name(name)
@@ -86,16 +80,6 @@ def load_experiment(project: Project, name: str) -> Experiment:
     if not path.is_file():
         raise UnknownNameError("experiment", name, experiment_names(project), hint="`repro list` shows all")
     return resolve(name, read_yaml(path), read_yaml(project.params), path)
-
-
-def experiment_name(text: str) -> str:
-    """'experiments/x/', 'x', and '.' inside the folder all name x; shell completion adds the slash."""
-    name = Path(text).resolve().name if text in (".", "./") else text.rstrip("/").removeprefix("experiments/")
-    if not 0 < len(name) <= MAX_NAME or "/" in name:
-        raise ParamsError(
-            f"not an experiment name: '{text}'", allowed=f"1 to {MAX_NAME} characters, no slash"
-        )
-    return name
 
 
 def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: Path) -> Experiment:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro.errors import UnknownNameError
+from repro.params import matching
 from repro.published import rows
 from repro.records import PASSING, Band, Record, Verdict, seed_band, verdict
 from repro.records.make import measured_value
@@ -61,10 +61,7 @@ def chosen(results: Results, names: Sequence[str], dataset: str | None, everythi
     """The experiments to look at, sorted."""
     known = results.names()
     if names:
-        for name in names:
-            if name not in known:
-                raise UnknownNameError("experiment", name, known, hint="`repro list` shows all")
-        return sorted(set(names))
+        return matching(names, known)
     if dataset is not None:
         results.require_dataset(dataset)
         row_names = {results.by_row.get(row.id) for row in results.rows_of(dataset)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from repro.params.names import matching
 from repro.published import Row, rows
 from repro.reports.cells import percent
 from repro.reports.filters import Line, chosen
@@ -14,14 +15,15 @@ from repro.reports.results import Results
 
 def listing(
     results: Results,
+    names: Sequence[str] = (),
     *,
     dataset: str | None = None,
     page: str | None = None,
     measured: bool = False,
     conditions: Sequence[str] = (),
 ) -> list[Line]:
-    """One mapping an experiment with filters.FIELDS; published, measured and their gap are percent."""
-    lines = chosen([_line(results, name) for name in results.names()], conditions)
+    """A mapping with filters.FIELDS of each experiment that `names` match; numbers are percent."""
+    lines = chosen([_line(results, name) for name in matching(names, results.names())], conditions)
     return [
         line
         for line in lines

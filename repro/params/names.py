@@ -1,0 +1,41 @@
+"""Names of experiments: how they are written, which there are, and which ones a pattern means."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from repro.errors import ParamsError, UnknownNameError
+from repro.params.project import Project
+
+MAX_NAME = 64  # MLflow run names and SLURM job names stay readable
+
+
+def experiment_names(project: Project) -> list[str]:
+    """Names of all experiment folders, sorted."""
+    return sorted(path.parent.name for path in project.experiments.glob("*/params.yaml"))
+
+
+def experiment_name(text: str) -> str:
+    """'experiments/x/', 'x', and '.' inside the folder all name x; shell completion adds the slash."""
+    name = Path(text).resolve().name if text in (".", "./") else text.rstrip("/").removeprefix("experiments/")
+    if not 0 < len(name) <= MAX_NAME or "/" in name:
+        raise ParamsError(
+            f"not an experiment name: '{text}'", allowed=f"1 to {MAX_NAME} characters, no slash"
+        )
+    return name
+
+
+def matching(patterns: Sequence[str], known: Collection[str]) -> list[str]:
+    """Those of `known` that match any of `patterns` ('camvid_*', plain names too), sorted; no pattern: all.
+
+    UnknownNameError when a pattern matches none.
+    """
+    chosen: set[str] = set() if patterns else set(known)
+    for pattern in map(experiment_name, patterns):
+        found = [name for name in known if fnmatchcase(name, pattern)]
+        if not found:
+            raise UnknownNameError("experiment", pattern, known, hint="`repro list` shows all")
+        chosen.update(found)
+    return sorted(chosen)
