@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.datasets_kit import camvid
+
 pytestmark = [pytest.mark.dvc, pytest.mark.mlflow]
 
 ROOT = Path(__file__).parents[1]
@@ -102,15 +104,30 @@ def one_of_each_data_set() -> dict[str, str]:
     return {own[name]["dataset"]: name for name in sorted(own, reverse=True)}
 
 
-def test_a_dry_run_in_a_bare_clone_lists_every_stage(tmp_path: Path) -> None:
+@pytest.fixture
+def bare(tmp_path: Path) -> Clone:
     """Nothing but what git holds: no data, nothing prepared, nothing trained."""
+    root = tmp_path / "bare"
     paths = ("dvc.yaml", "params.yaml", "data.dvc", ".dvc/config", "experiments", "repro/published")
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *paths]
     for name in subprocess.check_output(listed, cwd=ROOT, text=True).splitlines():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
-    bare, chosen = Clone(tmp_path), one_of_each_data_set()
-    bare.run("git", "init", "-q")
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    made = Clone(root)
+    made.run("git", "init", "-q")
+    return made
+
+
+def test_linked_data_leave_the_pin_of_the_built_in_data(bare: Clone, tmp_path: Path) -> None:
+    """DVC pins what lies in data/: with a link alone, it would pin an empty folder from then on."""
+    camvid(tmp_path / "mine")
+    bare.run("repro", "data", "link", "camvid", str(tmp_path / "mine"))
+    bare.run("dvc", "repro", "data.dvc")
+    assert (bare.root / "data.dvc").read_text() == (ROOT / "data.dvc").read_text()
+
+
+def test_a_dry_run_in_a_bare_clone_lists_every_stage(bare: Clone) -> None:
+    chosen = one_of_each_data_set()
     shown = bare.run("dvc", "repro", "--dry", *(f"experiments/{name}" for name in chosen.values()))
     for dataset, name in chosen.items():
         inner = [f"experiments/{name}/dvc.yaml:{stage}" for stage in ("train", "evaluate", "benchmark")]

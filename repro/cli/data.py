@@ -116,20 +116,31 @@ def synthetic(json_: Json = False) -> None:
 
     Example: repro data synthetic
     """
-    from repro.datasets import DATASETS
     from repro.datasets import synthetic as module
     from repro.params import find_project
 
     data = find_project().data
-    folder = data / "synthetic"
+    folder, count = data / "synthetic", draw_built_in(data)
+    told = f"{folder}: {count} scenes of {module.WIDTH}x{module.HEIGHT}"
+    answer({"folder": str(folder), "scenes": count}, told, json=json_)
+
+
+def draw_built_in(data: Path) -> int:
+    """The built-in data set, and an empty folder for each other; the number of scenes."""
+    from repro.datasets import DATASETS, synthetic
+
     for name in DATASETS:
         # DVC stops at a missing input with "No such file"; at an empty folder `repro prepare` can say more.
         # Empty folders are no part of what data.dvc pins.
         if not (data / name).is_symlink():
             (data / name).mkdir(parents=True, exist_ok=True)
-    count = module.write(folder)
-    told = f"{folder}: {count} scenes of {module.WIDTH}x{module.HEIGHT}"
-    answer({"folder": str(folder), "scenes": count}, told, json=json_)
+    return synthetic.write(data / "synthetic")
+
+
+def keep_pin(project: Project) -> None:
+    """Draw the built-in data set where it is missing: `dvc repro` would have data.dvc pin an empty folder."""
+    if (project.root / "data.dvc").is_file() and not here(project.data / "synthetic"):
+        draw_built_in(project.data)
 
 
 @app.command("link")
@@ -152,6 +163,7 @@ def link(
     if not json_:
         tell_findings(findings, expected(project, findings))
     target = _set_link(project.data / name, path.resolve())
+    keep_pin(project)
     facts = plain(findings) | {"linked": str(target)}
     answer(facts, f"linked {target} -> {path.resolve()}", json=json_)
 

@@ -69,6 +69,9 @@ def write_files(project: Project) -> list[str]:
 
 def renew_files(project: Project) -> None:
     """What an edit of a params.yaml made stale, before DVC stops at it with words about itself."""
+    from repro.cli.data import keep_pin
+
+    keep_pin(project)
     has_pipelines = (project.root / "dvc.yaml").is_file()
     for name in write_files(project) if has_pipelines else ():
         console(stderr=True).print(f"wrote {name}: it was not what the params say", markup=False)
