@@ -4,8 +4,11 @@ addEventListener("load", () => setTimeout(() => {
   const click = (key) => document.querySelector(`#results th[data-key=${key}] button`).click();
   const found = {};
   found.rows = cells(0).length;
-  found.first = cells(1).slice(0, 2);
+  found.first = cells(1).slice(0, 3);
   found.charts = [...document.querySelectorAll("canvas")].map((canvas) => canvas.width > 0 && !!Chart.getChart(canvas));
+  found.colours = Chart.getChart(document.querySelector("#cost canvas")).data.datasets.map((set) => set.backgroundColor);
+  const edge = (node) => node.getBoundingClientRect().right;
+  found.cut = edge(document.querySelector("#results tbody .verdict")) > edge(document.querySelector("#results .scroll"));
   click("measured"); found.up = cells(4).filter(Boolean).map(Number);
   found.sorted = document.querySelector("#results th[data-key=measured]").getAttribute("aria-sort");
   click("measured"); found.down = cells(4).filter(Boolean).map(Number);
@@ -16,7 +19,7 @@ addEventListener("load", () => setTimeout(() => {
   document.querySelectorAll(".chip.unmeasured")[0].click();
   found.links = [...document.querySelectorAll("#results tbody a")].map((a) => decodeURIComponent(a.hash.replace("#/experiment/", "")));
   found.unknown = found.links.filter((name) => !DATA.experiments[name]);
-  found.wide = document.documentElement.scrollWidth > innerWidth;
+  found.wide = document.body.scrollWidth > document.body.clientWidth;
   location.hash = "#/experiment/EXPERIMENT";
   setTimeout(() => {
     found.page = main.textContent;

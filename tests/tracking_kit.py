@@ -118,7 +118,9 @@ def the_run(client: Any, key: str = KEY) -> Any:
     return run
 
 
-def add_record(project: Project, name: str, *, key: str, seed: int = 0, mIoU: float = 50.3) -> Record:
+def add_record(
+    project: Project, name: str, *, key: str, seed: int = 0, mIoU: float = 50.3, dataset: str = "camvid"
+) -> Record:
     """A record with its committed curve and confusion matrix."""
     folder = project.experiments / name
     folder.mkdir(exist_ok=True)
@@ -126,6 +128,7 @@ def add_record(project: Project, name: str, *, key: str, seed: int = 0, mIoU: fl
     (folder / "confusion.csv").write_text("actual,predicted,count\nroad,road,9\nroad,sky,1\nsky,sky,5\n")
     record = a_record(
         name,
+        dataset=dataset,
         metrics={"mIoU": mIoU, "aAcc": 81.25},
         per_class={"road": 90.0, "sky; (cloudy)": 88.125, "train": None},
         cost={"latency_ms_p50": 31.5, "device": {"type": "cpu"}},

@@ -4,6 +4,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const main = document.getElementById("main");
 const VERDICTS = ["reproduced", "improved", "regressed", "incomparable", "unmeasured"];
 const COLOURS = ["#3b82f6", "#ef8a17", "#10a37f", "#c2410c", "#8b5cf6", "#db2777", "#0891b2", "#65a30d", "#a16207", "#64748b"];
+const POINTS = ["circle", "triangle", "rect", "rectRot", "star", "crossRot", "cross"];  // for eyes that do not part the colours
 let charts = [];
 
 // el("p", {class: "soft"}, "text", child) makes an element; text is never read as markup.
@@ -19,7 +20,9 @@ function el(tag, attributes = {}, ...children) {
 const number = (value, digits = 2) => (value === null || value === undefined ? "" : value.toFixed(digits));
 const signed = (value) => (value === null || value === undefined ? "" : (value > 0 ? "+" : "") + value.toFixed(2));
 const verdict = (name) => el("span", { class: "verdict " + name }, name);
-const link = (name) => el("a", { href: "#/experiment/" + encodeURIComponent(name) }, name);
+// a long name may break after an underscore
+const link = (name) => el("a", { href: "#/experiment/" + encodeURIComponent(name) },
+  name.split(/(?<=_)/).flatMap((part, index) => (index ? [el("wbr"), part] : [part])));
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function plot(config, label) {
@@ -38,8 +41,8 @@ function plot(config, label) {
 // ---- overview ----------------------------------------------------------------------------------------------
 
 const COLUMNS = [
-  { key: "row", title: "row" },
-  { key: "experiment", title: "experiment", show: (r) => (r.experiment ? link(r.experiment) : el("span", { class: "soft" }, r.label)) },
+  { key: "row", title: "row", wide: true },
+  { key: "experiment", title: "experiment", name: true, show: (r) => (r.experiment ? link(r.experiment) : el("span", { class: "soft" }, r.label)) },
   { key: "dataset", title: "data set", wide: true },
   { key: "published", title: "published", n: true, show: (r) => number(r.published) },
   { key: "measured", title: "measured", n: true, show: (r) => number(r.measured) },
@@ -78,7 +81,7 @@ function results() {
   function fill() {
     const rows = visible();
     body.replaceChildren(...rows.map((row) => el("tr", {}, COLUMNS.map((column) =>
-      el("td", { class: [column.n ? "n" : "", column.wide ? "wide" : ""].join(" ") }, column.show ? column.show(row) : String(row[column.key] ?? ""))))));
+      el("td", { class: [column.n ? "n" : "", column.wide ? "wide" : "", column.name ? "name" : ""].join(" ") }, column.show ? column.show(row) : String(row[column.key] ?? ""))))));
     heads.forEach((head) => head.removeAttribute("aria-sort"));
     heads.find((head) => head.dataset.key === state.sort).setAttribute("aria-sort", state.down ? "descending" : "ascending");
     count.textContent = rows.length + " of " + DATA.rows.length;
@@ -110,14 +113,18 @@ function scatter() {
   const holder = el("div");
   const draw = () => {
     const [key, title] = axes.find((axis) => axis[0] === select.value);
-    const sets = DATA.datasets.map((name, index) => ({
-      label: name, backgroundColor: COLOURS[index % COLOURS.length], pointRadius: 5, pointHoverRadius: 7,
+    const sets = DATA.datasets.map((name) => ({
+      label: name, pointRadius: 5, pointHoverRadius: 7,
       data: DATA.rows.filter((row) => row.dataset === name && row.measured !== null && row[key] !== null)
         .map((row) => ({ x: row[key], y: row.measured, name: row.experiment })),
     })).filter((set) => set.data.length);
+    sets.forEach((set, index) => {
+      const colour = COLOURS[index % COLOURS.length];
+      Object.assign(set, { backgroundColor: colour, borderColor: colour, pointStyle: POINTS[index % POINTS.length] });
+    });
     holder.replaceChildren(plot({ type: "scatter", data: { datasets: sets }, options: {
       scales: { x: { type: key === "latency" ? "linear" : "logarithmic", title: { display: true, text: title } }, y: { title: { display: true, text: "measured, %" } } },
-      plugins: { tooltip: { callbacks: { label: (item) => item.raw.name + ": " + number(item.raw.y) } } },
+      plugins: { legend: { labels: { usePointStyle: true } }, tooltip: { callbacks: { label: (item) => item.raw.name + ": " + number(item.raw.y) } } },
       onClick: (event, items, chart) => { if (items.length) location.hash = "#/experiment/" + chart.data.datasets[items[0].datasetIndex].data[items[0].index].name; },
     } }, "measured accuracy against " + title));
   };
