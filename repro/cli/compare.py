@@ -91,7 +91,7 @@ def line(one: Difference) -> str:
         return f"{one.name:16} in neither truth nor prediction of one of the two"
     return (
         f"{one.name:16} {one.a:6.2f} -> {one.b:6.2f}  {one.difference:+6.2f} "
-        f"[{one.low:+.2f}, {one.high:+.2f}]  p {one.p:.4f}{' *' if one.p < 0.05 else ''}"
+        f"[{one.low:+z.2f}, {one.high:+z.2f}]  p {one.p:.4f}{' *' if one.p < 0.05 else ''}"
     )
 
 

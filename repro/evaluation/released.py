@@ -82,7 +82,7 @@ def line(one: Checked) -> str:
     sign = "within" if one.good else "NOT within"
     return (
         f"{one.metric}: {one.measured:.2f}, published {one.published:.2f} "
-        f"({difference:+.2f}, {sign} ±{TOLERANCE})"
+        f"({difference:+z.2f}, {sign} ±{TOLERANCE})"
     )
 
 

@@ -77,7 +77,7 @@ def _weigh(
         return "incomparable", f"larger than the band, and {error.what}"
     return (
         "regressed" if high < 0 else "reproduced",
-        f"95 % interval of the difference {low:+.2f} to {high:+.2f}",
+        f"95 % interval of the difference {low:+z.2f} to {high:+z.2f}",
     )
 
 

@@ -22,7 +22,7 @@ def difference(measured: float | None, published: float | None) -> str:
     """Signed points; empty unless both are known."""
     if measured is None or published is None:
         return NO_VALUE
-    return f"{measured - published:+.2f}"
+    return f"{measured - published:+z.2f}"
 
 
 def interval(record: Record | Measured, metric: str = "mIoU") -> str:

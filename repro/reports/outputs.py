@@ -30,7 +30,7 @@ def message(one: Finding) -> str:
     if one.measured is None or one.reference is None:
         measured = "" if one.measured is None else f"{one.metric} {one.measured:.2f}: "
         return f"{measured}{one.verdict}. {one.reason}"
-    against = f"reference {one.reference:.2f} ± {one.band or 0:g} ({one.difference:+.2f})"
+    against = f"reference {one.reference:.2f} ± {one.band or 0:g} ({one.difference:+z.2f})"
     return f"{one.metric} {one.measured:.2f}, {against}: {one.verdict}. {one.reason}"
 
 

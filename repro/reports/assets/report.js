@@ -18,7 +18,7 @@ function el(tag, attributes = {}, ...children) {
   return node;
 }
 const number = (value, digits = 2) => (value === null || value === undefined ? "" : value.toFixed(digits));
-const signed = (value) => (value === null || value === undefined ? "" : (value > 0 ? "+" : "") + value.toFixed(2));
+const signed = (value) => (value === null || value === undefined ? "" : ((value > 0 ? "+" : "") + value.toFixed(2)).replace(/^[+-](0\.00)$/, "+$1"));
 const verdict = (name) => el("span", { class: "verdict " + name }, name);
 // a long name may break after an underscore
 const link = (name) => el("a", { href: "#/experiment/" + encodeURIComponent(name) },
