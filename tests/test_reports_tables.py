@@ -27,6 +27,7 @@ from repro.published import load_page, page_ids, pages, rows
 from repro.published.markdown import cells as cut
 from repro.published.markdown import tables as markdown_tables
 from repro.reports import layouts, regions, tables
+from repro.reports.cells import difference
 from repro.reports.choices import Values
 from repro.reports.explain import explanation, unmeasured
 from repro.reports.grid import FORMATS, Grid, plain
@@ -357,6 +358,11 @@ def test_tables_need_neither_torch_nor_mlflow_nor_pandas() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[0, 0, 0, 0, 0] []"
+
+
+def test_a_gap_that_rounds_to_nothing_has_one_sign() -> None:
+    assert difference(52.8895, 52.89) == difference(52.8905, 52.89) == "+0.00"
+    assert difference(52.88, 52.89) == "-0.01"
 
 
 # --- list and explain ---------------------------------------------------------------------------------------
