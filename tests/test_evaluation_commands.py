@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -67,8 +68,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(template: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The working directory is a fresh copy of the project."""
-    import shutil
-
     root = tmp_path / "project"
     shutil.copytree(template, root)
     monkeypatch.chdir(root)
@@ -245,6 +244,50 @@ def test_further_protocols_end_in_the_record(project: Path, run: Run) -> None:
     assert "(2) protocol: camvid test, 3 images, slide, tiles 32x32" in table
     _, out, _ = run("compare", "camvid_a", "camvid_b", "--protocol", "tiles", "--json")
     assert json.loads(out)["mIoU"]["a"] == pytest.approx(tiles["mIoU"], abs=1e-4)
+
+
+def other_protocol(project: Path) -> None:
+    path = project / "experiments/camvid_a/params.yaml"
+    write(path, yaml.safe_load(path.read_text()) | {"evaluation": {"split": "test", "protocol": "tiles"}})
+
+
+def other_data(project: Path) -> None:
+    shutil.copy(project / "prepared/camvid/val.zip", project / "prepared/camvid/test.zip")
+
+
+def other_number(project: Path) -> None:
+    path = project / "experiments/camvid_a/metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"mIoU": 45.0}))
+
+
+def fewer_images_in_a_further_protocol(project: Path) -> None:
+    path = project / "experiments/camvid_a/also/single/metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"n_images": 2}))
+
+
+def other_training(project: Path) -> None:
+    path = project / "experiments/camvid_a/model.safetensors"
+    save_model(path, load_model(path)[0], {"run_key": "0123456789abcdef"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [other_protocol, other_data, other_number, fewer_images_in_a_further_protocol, other_training],
+)
+def test_a_record_is_made_of_what_belongs_together(
+    project: Path, run: Run, change: Callable[[Path], None]
+) -> None:
+    own = project / "experiments/camvid_a/params.yaml"
+    write(own, yaml.safe_load(own.read_text()) | {"also": ["single"]})
+    assert run("evaluate", "camvid_a")[0] == run("evaluate", "camvid_a", "--protocol", "single")[0] == 0
+    assert run("record", "camvid_a", "--no-mirror")[0] == 0
+    before = (project / "reports/rows/camvid_a.json").read_text()
+    change(project)
+    code, _, error = run("record", "camvid_a", "--no-mirror")
+    assert code == 2
+    assert "must be" in error or "come from run 0123456789abcdef" in error
+    assert "next:" in error
+    assert (project / "reports/rows/camvid_a.json").read_text() == before
 
 
 def predictions(project: Path, folder: str, *, colour: bool = False) -> Path:

@@ -126,12 +126,13 @@ def test_a_journal_is_followed_through_torn_lines_and_a_cut(tmp_path: Path) -> N
 
 def test_a_damaged_line_is_reported_in_its_place(tmp_path: Path) -> None:
     path = tmp_path / "j"
-    path.write_bytes(b'{"kind": "a", "at": 1}\n\xff\xfe{"ki\n[1]\n{"kind": "b", "at": 2}\n')
+    path.write_bytes(b'{"kind": "a", "at": 1}\n\xff\xfe{"ki\n[1]\n{"kind": "b", "at": 2}\n{"at": 3}\n')
     assert [(e["kind"], e.get("line")) for e in read_journal(path)] == [
         ("a", None),
         ("damaged", 2),
         ("damaged", 3),
         ("b", None),
+        ("damaged", 5),
     ]
 
 
@@ -272,6 +273,14 @@ def test_nan_never_enters_a_record(tmp_path: Path) -> None:
     assert not (tmp_path / "x.json").exists()
 
 
+def test_a_record_with_nan_is_no_record(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_record(path, a_record())
+    path.write_text(path.read_text().replace("81.25", "NaN"))
+    with pytest.raises(RecordError, match="not a record"):
+        read_record(path)
+
+
 def test_seeds_of_one_experiment_are_one_family() -> None:
     first = a_record()
     second = a_record(params={**first.params, "seed": 1, "name": "other", "note": "x"})
@@ -358,6 +367,7 @@ def test_provenance_tells_code_from_results(repository: Path) -> None:
 
 
 def test_the_difference_can_be_applied_to_a_clean_checkout(repository: Path, tmp_path: Path) -> None:
+    _git(repository, "config", "diff.noprefix", "true")
     (repository / "code.py").write_text("x = 2\n")
     (repository / "new.bin").write_bytes(bytes(range(256)))
     (repository / "neu ü.txt").write_bytes("grün\n".encode("latin-1"))
@@ -385,6 +395,7 @@ def test_no_secret_gets_into_provenance(repository: Path, monkeypatch: pytest.Mo
         (repository / name).parent.mkdir(exist_ok=True)
         (repository / name).write_text(planted)
     (repository / "tokens.py").write_text("x = 1\n")
+    _git(repository, "add", "-f", ".env", "deploy/server.key")  # what git knows of is no better
     found = collect(repository, command=command)
     assert planted not in json.dumps(found)
     assert planted.encode() not in source_diff(repository)
@@ -392,6 +403,19 @@ def test_no_secret_gets_into_provenance(repository: Path, monkeypatch: pytest.Mo
     assert found["command"][:2] == ["repro", "train"]
     assert found["environment"]["OMP_NUM_THREADS"] == "1"
     assert not [name for name in ENVIRONMENT if "TOKEN" in name or "KEY" in name or "PASS" in name]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:pa/ss7@h/db",
+        "postgresql://u:p@ss7@h/db",
+        "mysql://h/db?password=ss7",
+        "x://h?odbc=PWD=ss7",
+    ],
+)
+def test_scrub_hides_the_whole_password_of_an_address(address: str) -> None:
+    assert "ss7" not in " ".join(scrub(["mlflow", "ui", address]))
 
 
 def test_scrub_keeps_ordinary_commands() -> None:

@@ -12,8 +12,18 @@ import pytest
 
 from repro.errors import RecordError
 from repro.params import Expectation, Experiment, Project, load_experiment
-from repro.records import Journal, among_seeds, from_json, make_record, run_key, to_json, training_key
-from repro.records.make import expected, intervals, plain_metrics
+from repro.records import (
+    Journal,
+    among_seeds,
+    from_json,
+    keep_training,
+    make_record,
+    run_key,
+    to_json,
+    training_key,
+)
+from repro.records.make import expected
+from repro.records.measured import intervals, plain_metrics
 
 ROOT = Path(__file__).parents[1]
 NAME = "camvid_dense30k36_os16_321_x32_b45"  # row 003-028
@@ -119,6 +129,21 @@ def test_speed_and_memory_of_the_training_come_from_its_journal(project: Project
     }
 
 
+def test_a_record_made_where_no_journal_is_keeps_the_training(project: Project) -> None:
+    with Journal(project.work / "k" / "journal.jsonl") as journal:
+        journal.event("provenance", found={"python": "3.11.7"})
+        journal.metrics({"system/images_per_s": 5.0, "system/memory_MiB": 961.0}, step=1)
+    first = made(project)
+    shutil.rmtree(project.work)
+    again = keep_training(made(project), [first])
+    assert again.provenance["training"] == {"python": "3.11.7"}
+    assert again.cost == first.cost
+    (project.experiments / NAME / "model.safetensors").write_bytes(b"other weights")
+    other = keep_training(made(project), [first])
+    assert other.provenance["training"] == {}
+    assert "train_images_per_s" not in other.cost
+
+
 def test_a_page_is_held_against_its_own_way_of_counting(project: Project) -> None:
     """mIoU_page is what the page computed: its printed number is compared with that, not with the mIoU."""
     assert made(project, mIoU=40.0, mIoU_page=50.1).verdict == "reproduced"
@@ -133,7 +158,13 @@ def test_incomplete_metrics_are_refused(project: Project, missing: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "nothing was measured"), ("{", "not JSON"), ("[]", "not a mapping")]
+    ("content", "message"),
+    [
+        (None, "nothing was measured"),
+        ("{", "not JSON"),
+        ("[]", "not a mapping"),
+        (json.dumps(METRICS | {"mIoU": float("nan")}), "mIoU is nan"),
+    ],
 )
 def test_damaged_metrics_are_refused(project: Project, content: str | None, message: str) -> None:
     path = project.experiments / NAME / "metrics.json"

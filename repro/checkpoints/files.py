@@ -36,6 +36,17 @@ def load_model(path: Path) -> tuple[State, dict[str, str]]:
         ) from error
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata alone of a file that `save_model` wrote."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(
+            f"not a complete safetensors file: {error}", where=path, hint="delete it and make it again"
+        ) from error
+
+
 def _ordered(data: bytes) -> bytes:
     """The same file with its metadata in alphabetical order.
 

@@ -39,17 +39,43 @@ def record(
 
 
 def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -> Record:
-    """The record, with the fingerprints of the splits it was trained and measured on."""
+    """The record, with the fingerprints of the splits it was trained and measured on.
+
+    RecordError when the files of the experiment are not what its params and data are now.
+    """
     from repro.cli.train import initial_sha256
     from repro.datasets.archive import Split
-    from repro.records import among_seeds, make_record, read_records, training_key
+    from repro.records import among_seeds, keep_training, make_record, read_records, training_key
 
     folder = project.prepared / experiment.dataset
     measured = Split.open(folder / f"{experiment.evaluation.split}.zip").fingerprint
     trained = Split.open(folder / f"{experiment.training.split}.zip").fingerprint
     key = training_key(experiment, trained, initial_sha256=initial_sha256(project, experiment))
+    require_agreement(project, experiment, fingerprint=measured, key=key)
     made = make_record(project, experiment, dataset_fingerprint=measured, key=key, kind=kind)
-    return among_seeds(made, read_records(project.rows, strict=False))
+    known = read_records(project.rows, strict=False)
+    return among_seeds(keep_training(made, known), known)
+
+
+def require_agreement(project: Project, experiment: Experiment, *, fingerprint: str, key: str) -> None:
+    """RecordError unless weights and measurements are those of the params and data as they are now."""
+    from repro.checkpoints.files import read_metadata
+    from repro.errors import RecordError
+    from repro.evaluation.agreement import require_measured_so
+    from repro.records.make import ALSO
+
+    folder = project.root / experiment.folder
+    require_measured_so(folder, experiment.protocol, fingerprint=fingerprint)
+    for name, protocol in experiment.also.items():
+        require_measured_so(folder / ALSO / name, protocol, fingerprint=fingerprint)
+    weights = folder / "model.safetensors"
+    trained = read_metadata(weights).get("run_key", key) if weights.is_file() else key
+    if trained != key:
+        raise RecordError(
+            f"the weights come from run {trained}; params and data as they are now make run {key}",
+            where=weights,
+            hint=f"`dvc repro {experiment.folder}` trains it, or git checkout the params",
+        )
 
 
 def summary(made: Record) -> str:

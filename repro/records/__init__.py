@@ -11,7 +11,7 @@ from repro.records.files import (
     write_text,
 )
 from repro.records.journal import Journal, follow_journal, read_journal, truncate_journal
-from repro.records.make import among_seeds, make_record, training_key
+from repro.records.make import among_seeds, keep_training, make_record, training_key
 from repro.records.provenance import DIFF, collect, git_state, lock_hashes, source_diff, timestamp
 from repro.records.record import (
     Expected,
@@ -44,6 +44,7 @@ __all__ = [
     "follow_journal",
     "from_json",
     "git_state",
+    "keep_training",
     "lock_hashes",
     "make_record",
     "one_a_seed",

@@ -135,7 +135,7 @@ def _entries(data: bytes, first: int = 1) -> Iterator[dict[str, Any]]:
             entry = json.loads(line)
         except ValueError:
             entry = {"kind": "damaged", "line": number}
-        yield entry if isinstance(entry, dict) else {"kind": "damaged", "line": number}
+        yield entry if isinstance(entry, dict) and "kind" in entry else {"kind": "damaged", "line": number}
 
 
 def _cut_torn_line(path: Path) -> None:

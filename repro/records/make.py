@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from repro.params import Experiment, Project, Protocol, to_plain
 from repro.published import Row, rows
 from repro.records.files import run_key, sha256_file
 from repro.records.journal import read_journal
+from repro.records.measured import inference_cost, intervals, plain_metrics, read_metrics
 from repro.records.provenance import collect, lock_hashes
 from repro.records.record import Expected, Measured, Record, Seeds, one_a_seed
 from repro.records.verdict import Kind, Verdict, default_band, seed_band, verdict
@@ -57,7 +57,7 @@ def make_record(
     published, notes = published_metrics(experiment)
     expectation = expected(experiment, kind, published)
     measured = measured_value(found, expectation)
-    notes += doubts(experiment, found)
+    wrong, further = doubts(experiment, found, experiment.protocol), experiment.also.items()
     return Record(
         experiment=experiment.name,
         rows=experiment.rows,
@@ -71,16 +71,31 @@ def make_record(
         per_class=found["IoU"],
         protocol=to_plain(experiment.protocol),
         protocol_hash=str(found["protocol"]),
-        also={name: measured_under(folder / ALSO / name, one) for name, one in experiment.also.items()},
+        also={name: measured_under(experiment, folder / ALSO / name, one) for name, one in further},
         cost=inference_cost(folder / "cost.json") | training_cost(journal, batch=experiment.training.batch),
         published=published,
         expectation=expectation,
-        verdict=judge(measured, expectation, kind, doubts(experiment, found)),
-        notes=notes,
+        verdict=judge(measured, expectation, kind, wrong),
+        notes=notes + wrong,
         model_sha256=sha256_file(weights) if weights.is_file() else None,
         params=to_plain(experiment),
         run_key=key,
         provenance=provenance,
+    )
+
+
+def keep_training(record: Record, known: Iterable[Record]) -> Record:
+    """`record` with what an earlier one of the same weights knew of their training, where it knows nothing.
+
+    The journal stays on the machine that trained: whoever records again elsewhere has none.
+    """
+    before = [one for one in known if one.experiment == record.experiment]
+    if record.provenance["training"] or not before or record.model_sha256 != before[0].model_sha256:
+        return record
+    speeds = {name: value for name, value in before[0].cost.items() if name.startswith("train_")}
+    training = before[0].provenance.get("training", {})
+    return replace(
+        record, cost={**speeds, **record.cost}, provenance={**record.provenance, "training": training}
     )
 
 
@@ -137,14 +152,13 @@ def training_cost(journal: Sequence[Mapping[str, Any]], *, batch: int) -> dict[s
     }
 
 
-def inference_cost(path: Path) -> dict[str, Any]:
-    """cost.json of the benchmark, {} where none was run."""
-    return _read(path) if path.is_file() else {}
-
-
-def measured_under(folder: Path, protocol: Protocol) -> Measured:
-    """What `repro evaluate NAME --protocol P` wrote for one of the further protocols."""
+def measured_under(experiment: Experiment, folder: Path, protocol: Protocol) -> Measured:
+    """What `repro evaluate NAME --protocol P` wrote for a further protocol; RecordError in doubt."""
     found = read_metrics(folder / "metrics.json")
+    for wrong in doubts(experiment, found, protocol):
+        raise RecordError(
+            wrong, where=folder, hint=f"`repro evaluate {experiment.name} --protocol {folder.name}`"
+        )
     return Measured(
         n_images=int(found["n_images"]),
         metrics=plain_metrics(found),
@@ -187,10 +201,10 @@ def measured_value(metrics: Mapping[str, Any], expectation: Expected | None) -> 
     return None if value is None else float(value)
 
 
-def doubts(experiment: Experiment, metrics: Mapping[str, Any]) -> tuple[str, ...]:
+def doubts(experiment: Experiment, metrics: Mapping[str, Any], protocol: Protocol) -> tuple[str, ...]:
     """Why this result must not be compared with the row; empty when it may be."""
     split = experiment.evaluation.split
-    full = experiment.protocol.first or experiment.facts.splits.get(split)
+    full = protocol.first or experiment.facts.splits.get(split)
     found: list[str] = []
     if metrics["split"] != split:
         found.append(f"measured on '{metrics['split']}', the experiment says '{split}'")
@@ -207,38 +221,3 @@ def judge(
     reference = expectation.value if expectation else None
     band = expectation.band if expectation else 0.0
     return verdict(measured=measured, reference=reference, band=band, comparable=comparable)
-
-
-def plain_metrics(found: Mapping[str, Any]) -> dict[str, float]:
-    """The flat numbers of metrics.json without interval ends and counts."""
-    numbers = {k: float(v) for k, v in found.items() if isinstance(v, (int, float)) and k != "n_images"}
-    return {k: v for k, v in numbers.items() if not k.endswith(("_low", "_high"))}
-
-
-def intervals(found: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Metric -> (low, high) from `mIoU_low`, `mIoU_high`."""
-    names = [key.removesuffix("_low") for key in found if key.endswith("_low")]
-    return {name: (float(found[f"{name}_low"]), float(found[f"{name}_high"])) for name in names}
-
-
-def read_metrics(path: Path) -> dict[str, Any]:
-    """metrics.json, checked for what a record needs."""
-    found = _read(path)
-    missing = [key for key in ("split", "n_images", "protocol", "IoU") if key not in found]
-    if missing:
-        raise RecordError(f"no '{missing[0]}' in it", where=path, hint=f"`repro evaluate {path.parent.name}`")
-    return found
-
-
-def _read(path: Path) -> dict[str, Any]:
-    name = path.parent.name
-    verb = "benchmark" if path.name == "cost.json" else "evaluate"
-    try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise RecordError("nothing was measured yet", where=path, hint=f"`repro {verb} {name}`") from None
-    except ValueError as error:
-        raise RecordError(f"not JSON: {error}", where=path, hint=f"`repro {verb} {name}` again") from None
-    if not isinstance(found, dict):
-        raise RecordError("not a mapping", where=path, hint=f"`repro {verb} {name}` again")
-    return found

@@ -37,12 +37,12 @@ WRITTEN = (
     *("experiments/*/*.csv", "experiments/*/overlays/**", "experiments/*/also/**"),
 )
 DIFF = "source.diff"  # the name of that artifact, and of the file beside the journal
-# New files that hold secrets by custom: the difference of the code is an artifact that others read.
+# Files that hold secrets by custom: the difference of the code is an artifact that others read.
 _SECRET_FILE = re.compile(
     r"(?i)(^|/)(\.env[^/]*|\.netrc|\.pypirc|id_(rsa|ed25519)[^/]*|[^/]*\.(pem|key)"
     r"|[^/]*(token|secret|passw|credential)[^/]*(?<!\.py))$"
 )
-_SECRET = re.compile(r"(?i)(token|secret|passw(or)?d|api[-_]?key|credential)")
+_SECRET = re.compile(r"(?i)(token|secret|passw(or)?d|pwd|api[-_]?key|credential)")
 
 
 def collect(root: Path, *, device: str | None = None, command: Sequence[str] | None = None) -> dict[str, Any]:
@@ -83,14 +83,24 @@ def source_diff(root: Path) -> bytes:
     """Changes of hand-written files against HEAD as a patch for `git apply`; empty without any.
 
     New files that git does not ignore are in it too: a module that was never added can change a number.
-    New files whose names say that they hold secrets are not.
+    Files whose names say that they hold secrets are not.
     """
     paths = ["--", ".", *(f":(exclude,glob){pattern}" for pattern in WRITTEN)]
-    plain = ["--binary", "--no-color", "--no-ext-diff"]
-    listed = _git(root, "ls-files", "--others", "--exclude-standard", "-z", *paths).split(b"\0")
-    new = [name for name in map(os.fsdecode, listed) if name and not _SECRET_FILE.search(name)]
-    added = [_git(root, "diff", *plain, "--no-index", "--", "/dev/null", name) for name in new]
-    return b"".join([_git(root, "diff", "HEAD", *plain, *paths), *added])
+    # A user's own prefixes would make a patch that `git apply` does not take.
+    plain = ["--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/"]
+    new = _names(_git(root, "ls-files", "--others", "--exclude-standard", "-z", *paths))
+    added = [
+        _git(root, "diff", *plain, "--no-index", "--", "/dev/null", name)
+        for name in new
+        if not _SECRET_FILE.search(name)
+    ]
+    changed = _names(_git(root, "diff", "HEAD", "--name-only", "-z", *paths))
+    hidden = [f":(top,exclude,literal){name}" for name in changed if _SECRET_FILE.search(name)]
+    return b"".join([_git(root, "diff", "HEAD", *plain, *paths, *hidden), *added])
+
+
+def _names(listed: bytes) -> list[str]:
+    return [os.fsdecode(name) for name in listed.split(b"\0") if name]
 
 
 def packages() -> dict[str, dict[str, str | None]]:
@@ -111,7 +121,7 @@ def scrub(command: Sequence[str]) -> list[str]:
     parts = [Path(command[0]).name, *command[1:]] if command else []
     clean: list[str] = []
     for position, part in enumerate(parts):
-        part = re.sub(r"://[^/@\s]+@", "://***@", part)
+        part = re.sub(r"://\S*@", "://***@", part)  # to the last @: a password may hold one, and a slash
         if _SECRET.search(part) and "=" in part:
             part = part.split("=", 1)[0] + "=***"
         elif position and parts[position - 1].startswith("-") and _SECRET.search(parts[position - 1]):

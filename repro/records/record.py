@@ -124,11 +124,18 @@ def from_json(raw: Mapping[str, Any], where: object) -> Record:
             f"not a record: {error.what}", where=where, allowed=error.allowed, hint=_AGAIN
         ) from None
     body = {key: value for key, value in raw.items() if key != "content_hash"}
-    if sha256_text(canonical(body)) != record.content_hash:
+    if _hash(body, where) != record.content_hash:
         raise RecordError(
             "the record was changed after it was measured", where=where, allowed="`repro record`", hint=_AGAIN
         )
     return record
+
+
+def _hash(body: Mapping[str, Any], where: object) -> str:
+    try:
+        return sha256_text(canonical(body))
+    except ValueError as error:  # NaN and infinity, which no record that was written here holds
+        raise RecordError(f"not a record: {error}", where=where, hint=_AGAIN) from None
 
 
 def write_record(path: Path, record: Record) -> Record:
