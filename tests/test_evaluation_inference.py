@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from repro.errors import DataError
 from repro.evaluation.evaluate import evaluate, predictor, true_label
@@ -235,6 +236,21 @@ def test_zero_tile_reports_both_values() -> None:
     assert page.of(0)[:, 1:].sum() == 0 < correct.of(0)[:, 1:].sum()
     assert np.array_equal(page.of(1), correct.of(1))
     assert result.metrics["mIoU_page"] != result.metrics["mIoU"]
+
+
+def test_nothing_is_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's default lets NVIDIA GPUs round convolutions, which training in fp32 does not: two numbers."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    seen: list[tuple[bool, str]] = []
+
+    class Watching(TinyNet):
+        def forward(self, image_NCHW: Tensor) -> Any:
+            seen.append((torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()))
+            return super().forward(image_NCHW)
+
+    measured(Watching(), MemorySplit([(64, 80)]), protocol(mode="whole"))
+    assert set(seen) == {(False, "highest")}
+    assert torch.backends.cudnn.allow_tf32 is True
 
 
 def test_bf16_changes_little_and_is_another_protocol() -> None:

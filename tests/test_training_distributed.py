@@ -52,6 +52,15 @@ def test_two_processes_train_as_one_does(jobs: tuple[Path, dict[str, str]]) -> N
         assert a == pytest.approx(b, abs=1e-6)
 
 
+def test_processes_decide_by_the_same_validation(jobs: tuple[Path, dict[str, str]]) -> None:
+    """Each has statistics of batch normalisation of its own; a learning rate of its own would part them."""
+    folder, codes = jobs
+    assert codes["watched"] == "[0, 0]"
+    lowered = {values["train/lr"] for _, values in numbers(folder / "watched") if "train/lr" in values}
+    assert len(lowered) > 2
+    assert difference(folder / "watched" / "weights-0.pt", folder / "watched" / "weights-1.pt") == 0
+
+
 def test_a_killed_process_ends_the_job_with_a_message(jobs: tuple[Path, dict[str, str]]) -> None:
     folder, codes = jobs
     assert codes["killed"] == "[1, -9]"
@@ -108,6 +117,12 @@ def test_devices_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         pick_device("cuda:1")
     with pytest.raises(ParamsError, match="device 'gpu' is not available"):
         pick_device("gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("cuda:1") == torch.device("cuda", 1)
+    for wrong in ("cuda:2", "cuda:x"):
+        with pytest.raises(ParamsError, match="allowed: auto, cuda:0, cuda:1"):
+            pick_device(wrong)
 
 
 @pytest.mark.parametrize(

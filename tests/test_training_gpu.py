@@ -34,6 +34,7 @@ PRECISIONS: list[dict[str, Any]] = [
     {"precision": "tf32", "channels_last": True},
     {"precision": "bf16", "channels_last": True},
     {"precision": "fp16", "optimizer": "adam"},
+    {"precision": "fp16", "optimizer": "sgd"},
 ]
 
 
@@ -42,7 +43,11 @@ def run(work: Path, **changes: Any) -> Outcome:
     return run_tiny(work, some_params(checkpoint_minutes=0, **changes), ranks=ranks)
 
 
-@pytest.mark.parametrize("changes", PRECISIONS, ids=lambda changes: str(changes["precision"]))
+@pytest.mark.parametrize(
+    "changes",
+    PRECISIONS,
+    ids=lambda changes: str(changes["precision"]),
+)
 def test_a_cut_training_goes_on_exactly(tmp_path: Path, changes: dict[str, Any]) -> None:
     """Dropout draws from the device's random state, fp16 from the scaler's: both are in the checkpoint.
 
@@ -63,7 +68,11 @@ def test_a_cut_training_goes_on_exactly(tmp_path: Path, changes: dict[str, Any])
     assert numbers(tmp_path / "cut") == numbers(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("changes", PRECISIONS, ids=lambda changes: str(changes["precision"]))
+@pytest.mark.parametrize(
+    "changes",
+    PRECISIONS,
+    ids=lambda changes: str(changes["precision"]),
+)
 def test_losses_are_those_of_the_cpu(tmp_path: Path, changes: dict[str, Any]) -> None:
     device = [v["train/loss"] for _, v in numbers_of(tmp_path / "device", DEVICE, changes)]
     cpu = [v["train/loss"] for _, v in numbers_of(tmp_path / "cpu", "cpu", changes | {"precision": "fp32"})]

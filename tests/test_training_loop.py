@@ -309,3 +309,25 @@ def test_pixels_are_counted_over_the_whole_update() -> None:
     label = only_classes(next(batches(0, 1)).label_NHW, classes=CLASSES)
     assert counted_pixels(label, some_params()) == int((label < CLASSES).sum())
     assert counted_pixels(label, some_params(loss_average="all")) == label.numel()
+
+
+def test_an_overflow_in_the_first_update_leaves_no_garbage() -> None:
+    """fp16: the scaler skips an update whose gradients overflow, the very first ones too."""
+    torch.manual_seed(0)
+    net = nn.Linear(4, 4)
+    optimizer = parameters.optimizer_for(net, some_params(precision="fp16"))
+    scaler = torch.amp.GradScaler("cpu")
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+    try:
+        for value in (math.inf, 1.0):
+            for parameter in net.parameters():
+                parameter.grad = torch.full_like(parameter, value)
+            scaler.scale(torch.zeros(()))  # the scale exists after its first use
+            scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    assert all(torch.isfinite(parameter).all() for parameter in net.parameters())

@@ -12,12 +12,15 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import accelerate  # noqa: F401  (imported before forking)
 import torch
 import torch._dynamo
+from torch import nn
 
 from repro.errors import ReproError
+from repro.params.training import TrainingParams
 from repro.records import Journal
 from repro.training.loop import fit
 from repro.training.ranks import Ranks, join, leave, telling
@@ -26,6 +29,15 @@ from repro.training.watch import Status
 from tests.training_kit import TinyNet, some_params, tiny_task
 
 PARAMS = some_params(iterations=10, batch=4, log_every=1)
+WATCHED = some_params(
+    iterations=30,
+    batch=4,
+    log_every=1,
+    validate_every=1,
+    monitor="loss",
+    schedule="plateau",
+    plateau_patience=1,
+)
 PER_STEP = some_params(iterations=10, batch=4, log_every=1, checkpoint_minutes=0)
 
 
@@ -43,12 +55,29 @@ def train(work: Path, ranks: Ranks, until: Callable[[Ranks, int], None] | None =
             until(ranks, status.iteration)
 
     params = PER_STEP if until is not None else PARAMS
+    alone(work, ranks, params, model=network(), progress=progress)
+
+
+def watched(work: Path, ranks: Ranks) -> None:
+    """With BN, whose statistics each rank has of its own, and a learning rate that validation lowers."""
+    alone(work, ranks, WATCHED, model=TinyNet(dropout=0.0), validate=statistics)
+
+
+def statistics(model: nn.Module) -> dict[str, float]:
+    """A validation loss that hangs on the statistics of BN, and gets better on some ranks alone."""
+    mean = next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d)).running_mean
+    assert mean is not None
+    return {"loss": float(mean.double().sum().sin())}
+
+
+def alone(work: Path, ranks: Ranks, params: TrainingParams, **more: Any) -> None:
+    """One rank's training in `work`, where rank 0 writes."""
     if ranks.first:
         work.mkdir(exist_ok=True)
         rewind(work, work / "journal.jsonl")
     ranks.wait()
     journal = Journal(work / "journal.jsonl") if ranks.first else None
-    outcome = fit(tiny_task(work, journal, params, ranks=ranks, model=network(), progress=progress))
+    outcome = fit(tiny_task(work, journal, params, ranks=ranks, **more))
     torch.save(outcome.state_dict, work / f"weights-{ranks.rank}.pt")
 
 
@@ -108,5 +137,6 @@ if __name__ == "__main__":
     print("killed", job(lambda ranks: train(here / "killed", ranks, dies_at_4), here))
     os.rename(here / "error-0.txt", here / "killed.txt")
     print("stopped", job(lambda ranks: train(here / "stopped", ranks, stops_at_4), here))
+    print("watched", job(lambda ranks: watched(here / "watched", ranks), here))
     train(here / "one", Ranks(device=torch.device("cpu")))
     train(here / "killed", Ranks(device=torch.device("cpu")))  # goes on with one process

@@ -19,7 +19,7 @@ from repro.evaluation.evaluate import evaluating, forward_of
 from repro.models.cost import count
 from repro.params.model import ModelParams
 from repro.params.protocol import Protocol
-from repro.records import device_identity, peak_memory
+from repro.records import device_identity, peak_memory, reset_peak_memory
 
 WARM_UP, SECONDS, AT_LEAST, AT_MOST = 5, 10.0, 20, 200  # runs, seconds, runs, runs
 
@@ -65,10 +65,9 @@ def timed(run: Callable[[], object], device: str, seconds: float) -> tuple[list[
 
     def wait() -> None:
         if cuda:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
 
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
+    reset_peak_memory(device)
     for _ in range(WARM_UP):
         run()
     wait()

@@ -36,6 +36,7 @@ from repro.evaluation.views import (
     merge,
 )
 from repro.models import normalise
+from repro.models.tf32 import tf32
 from repro.params.model import ModelParams
 from repro.params.protocol import Protocol
 
@@ -88,6 +89,7 @@ def predictor(
     rule = logits_rule(protocol, model_params.resize)
 
     @torch.inference_mode()
+    @tf32(False)  # merging multiplies matrices too
     def predict(images: Sequence[Image]) -> list[Predictions]:
         size, seen, results = image_size(images[0]), Glimpses(), [Predictions() for _ in images]
         for suffix, variant in protocol.variants().items():
@@ -106,7 +108,7 @@ def forward_of(model: nn.Module, model_params: ModelParams, protocol: Protocol, 
 
     def forward(image_NCHW: Tensor) -> Tensor:
         image_NCHW = normalise(image_NCHW.to(device, non_blocking=True), model_params)
-        with precision(protocol, device):
+        with tf32(False), precision(protocol, device):
             logits_NChw: Tensor = model(image_NCHW.contiguous(memory_format=torch.channels_last))[0]
         return logits_NChw
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,12 @@ def normalise(image_NCHW: Tensor, params: ModelParams | InputParams) -> Tensor:
         params = params.input
     if params.order == "bgr":
         image_NCHW = image_NCHW.flip(1)
-    mean = torch.tensor(params.mean, device=image_NCHW.device).view(1, 3, 1, 1)
-    std = torch.tensor(params.std, device=image_NCHW.device).view(1, 3, 1, 1)
+    mean, std = (_channels(tuple(values), image_NCHW.device) for values in (params.mean, params.std))
     return (image_NCHW.to(torch.float32) - mean) / std
+
+
+@lru_cache(maxsize=64)
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """[1, 3, 1, 1] float32. Kept: making it anew waits for everything that a GPU has still to do."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device).view(1, 3, 1, 1)

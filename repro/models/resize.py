@@ -30,9 +30,12 @@ def resize_logits(logits_NCHW: Tensor, size_HW: tuple[int, int], rule: Resize) -
 def _legacy(x_NCHW: Tensor, size: int, *, dim: int) -> Tensor:
     """One axis under the legacy rule: weights of the two nearest source lines, the last line repeated."""
     lines = x_NCHW.shape[dim]
-    source = torch.arange(size, device=x_NCHW.device, dtype=torch.float64) * (lines / size)
+    # MPS has no float64; on other devices a tensor from the CPU would make them wait.
+    place = torch.device("cpu") if x_NCHW.device.type == "mps" else x_NCHW.device
+    source = torch.arange(size, device=place, dtype=torch.float64) * (lines / size)
     low = source.floor().long().clamp_(max=lines - 1)
     high = (low + 1).clamp_(max=lines - 1)
     shape = [-1 if axis == dim else 1 for axis in range(4)]
-    weight = (source - low).to(x_NCHW.dtype).view(shape)
+    weight = (source - low).to(x_NCHW.dtype).view(shape).to(x_NCHW.device)
+    low, high = low.to(x_NCHW.device), high.to(x_NCHW.device)
     return torch.lerp(x_NCHW.index_select(dim, low), x_NCHW.index_select(dim, high), weight)

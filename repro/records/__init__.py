@@ -1,6 +1,6 @@
 """What happened and what came out: journals, records, verdicts, provenance. No torch, no MLflow at import."""
 
-from repro.records.device import cpu_identity, device_identity, peak_memory
+from repro.records.device import cpu_identity, device_identity, peak_memory, reset_peak_memory
 from repro.records.files import (
     canonical,
     run_key,
@@ -52,6 +52,7 @@ __all__ = [
     "read_journal",
     "read_record",
     "read_records",
+    "reset_peak_memory",
     "run_key",
     "seed_band",
     "sha256_file",

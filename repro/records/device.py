@@ -60,8 +60,6 @@ def _gpu(device: str) -> dict[str, Any]:
         "driver": gpu_driver(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
-        "tf32_conv": torch.backends.cudnn.allow_tf32,
     }
 
 
@@ -75,6 +73,14 @@ def peak_memory(device: str) -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def reset_peak_memory(device: str) -> None:
+    """Begin `peak_memory` anew on a GPU; the peak of a process cannot be reset."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 @lru_cache

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from repro.params.training import TrainingParams
-from repro.records import Journal, peak_memory
+from repro.records import Journal, peak_memory, reset_peak_memory
 from repro.training import parameters, precision
 from repro.training.losses import Resize, counted_pixels, only_classes, total_loss
 from repro.training.prefetch import ahead
@@ -93,6 +93,7 @@ def fit(task: Task) -> Outcome:
     data or the disk raise (the last checkpoint is kept).
     """
     with precision.machine(task.params, task.seed + task.ranks.rank) as nondeterministic, signals() as stop:
+        reset_peak_memory(str(task.ranks.device))  # another training may have run in this process
         run = start(task)
         resumed_from = restore(run)
         check_compiled(run)
@@ -239,9 +240,10 @@ def look(run: Run) -> None:
     task = run.task
     if task.validate is None:
         return
-    with torch.random.fork_rng(), torch.no_grad():
+    task.ranks.share(run.model.buffers())  # statistics of batch normalisation: measure what rank 0 keeps
+    with precision.forked(task.ranks.device), torch.no_grad():
         run.model.eval()
-        values = dict(task.validate(run.model))
+        values = task.ranks.gather(dict(task.validate(run.model)))[0]  # all decide by the same numbers
     # Evaluation may lay the weights out channels_last; other strides mean other kernels and other last bits.
     run.model.to(memory_format=memory_format(task.params))
     parameters.training_mode(run.model, task.params)

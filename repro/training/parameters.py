@@ -26,6 +26,10 @@ def optimizer_for(model: nn.Module, params: TrainingParams) -> torch.optim.Optim
     groups = parameter_groups(model, params)
     device = next(model.parameters()).device.type
     fused = device in ("cpu", "cuda")  # one kernel for all parameters: 5 to 10 times less overhead
+    if params.precision == "fp16" and params.optimizer == "sgd":
+        # Fused SGD takes an empty momentum buffer for written when the first update overflowed (torch 2.15:
+        # _init_group allocates it, the kernel returns before it fills it), and goes on from garbage.
+        fused = False
     if params.optimizer == "adam":
         return torch.optim.Adam(groups, lr=params.lr, betas=params.betas, eps=params.eps, fused=fused)
     return torch.optim.SGD(groups, lr=params.lr, momentum=params.momentum, fused=fused)

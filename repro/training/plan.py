@@ -87,7 +87,10 @@ def memory_bytes(experiment: Experiment, cost: Cost, *, devices: int = 1) -> flo
     weights = cost.params_M * 1e6 * 4 * (2 + optimizer_copies(params) + (0.5 if half else 0))
     activations = cost.activation_MiB * 2**20 * micro * (0.5 if half else 1.0)
     height, width = experiment.augmentation.crop
-    loss = 4 * experiment.facts.classes * height * width * 4  # one image at a time, four blocks of floats
+    # One image at a time. On a GPU torch's deterministic mode resizes by indexing, which keeps more
+    # (torch 2.15, nn/functional.py: interpolate; counted with fake tensors, not yet on a device).
+    blocks = 9 if params.deterministic else 4
+    loss = blocks * experiment.facts.classes * height * width * 4
     return weights + activations + loss
 
 
@@ -149,4 +152,4 @@ def probe_seconds(experiment: Experiment, device: str) -> float:
 
 def _finish(device: str) -> None:
     if device.startswith("cuda"):
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)

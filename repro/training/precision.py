@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import nn
 
 from repro.errors import ParamsError
+from repro.models.tf32 import tf32
 from repro.params.training import TrainingParams
 from repro.training.memory import kept
 
@@ -37,21 +38,16 @@ def machine(params: TrainingParams, seed: int) -> Iterator[list[str]]:
 
     Yields a list that fills with the operations for which this device has no deterministic kernel.
     """
-    before = (torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
+    threads = torch.get_num_threads()
     if params.threads is not None:
         torch.set_num_threads(params.threads)
-    tf32 = params.precision == "tf32"
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = tf32
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
     try:
-        with _deterministic(params.deterministic) as found, kept():
+        with tf32(params.precision == "tf32"), _deterministic(params.deterministic) as found, kept():
             yield found
     finally:
-        torch.set_num_threads(before[0])
-        torch.set_float32_matmul_precision(before[1])
-        torch.backends.cudnn.allow_tf32 = before[2]
+        torch.set_num_threads(threads)
 
 
 @contextmanager
@@ -87,6 +83,11 @@ def nondeterministic(message: str) -> str | None:
     return message.split()[0] if "does not have a deterministic implementation" in message else None
 
 
+def forked(device: torch.device) -> AbstractContextManager[None]:
+    """Leaves no trace in the random state of the CPU and of `device`; other GPUs are not woken."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
 def compiled(model: nn.Module, step: Callable[[nn.Module], None]) -> tuple[nn.Module, float | None]:
     """(torch.compile(model), None) if its gradients are those of `model`, else (model, relative difference).
 
@@ -103,7 +104,7 @@ def compiled(model: nn.Module, step: Callable[[nn.Module], None]) -> tuple[nn.Mo
 
 def _gradient_norm(model: nn.Module, runner: nn.Module, step: Callable[[nn.Module], None]) -> float:
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    with torch.random.fork_rng():
+    with forked(next(model.parameters()).device):
         step(runner)
     squares = [p.grad.float().square().sum() for p in model.parameters() if p.grad is not None]
     model.zero_grad(set_to_none=True)

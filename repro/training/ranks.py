@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from repro.errors import ParamsError, ReproError
 
@@ -64,10 +64,15 @@ class Ranks:
             return list(flags)
         return [value > 0 for value in self._reduce([float(flag) for flag in flags], dist.ReduceOp.MAX)]
 
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the values that rank 0 has."""
+        for tensor in tensors if self.world > 1 else ():
+            dist.broadcast(tensor, src=0)
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.world > 1:
-            dist.barrier()
+            dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def gather(self, value: Any) -> list[Any]:
         """The value of every process, in rank order."""
@@ -146,4 +151,8 @@ def pick_device(name: str) -> torch.device:
     if not there.get(kind, False):
         here = ", ".join(kind for kind, present in there.items() if present)
         raise ParamsError(f"device '{name}' is not available", allowed=f"auto, {here}")
+    if kind == "cuda" and name != "cuda":
+        known = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        if name not in known:
+            raise ParamsError(f"device '{name}' is not available", allowed=", ".join(("auto", *known)))
     return torch.device("cuda", 0) if name == "cuda" else torch.device(name)
