@@ -15,10 +15,10 @@ from repro.errors import ParamsError, TrainingDiverged
 from repro.records import read_journal
 from repro.training import parameters, precision
 from repro.training.curve import curve_csv
-from repro.training.loop import start, update
 from repro.training.losses import counted_pixels, only_classes
 from repro.training.prefetch import ahead
 from repro.training.schedule import learning_rate
+from repro.training.step import start, update
 from tests.training_kit import (
     CLASSES,
     Cut,

@@ -106,13 +106,13 @@ def test_kill_9_and_repeat_gives_the_same_file(small: Small) -> None:
 
 def train_for_ever(root: str) -> None:
     """The same training in a process that is there to be killed: after two updates it waits."""
-    from repro.training import loop
+    from repro.training import loop, step
 
     project = Project(Path(root))
     experiment = load_experiment(project, NAME)
     real = loop.update
 
-    def slow(run: loop.Run, batch: loop.Batch) -> torch.Tensor:
+    def slow(run: step.Run, batch: step.Batch) -> torch.Tensor:
         if run.iteration >= 3:
             time.sleep(120)
         return real(run, batch)

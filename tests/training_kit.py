@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from repro.models import resize_logits
 from repro.params import TrainingParams
 from repro.records import Journal, read_journal
-from repro.training.loop import Outcome, Task, fit
+from repro.training.loop import Outcome, fit
 from repro.training.ranks import Ranks
 from repro.training.schedule import length
 from repro.training.state import rewind
+from repro.training.step import Task
 
 CLASSES = 3
 IMAGES = 32

@@ -12,10 +12,10 @@ from torch import Tensor
 from repro.models.cost import Cost, count
 from repro.params import Experiment
 from repro.params.training import TrainingParams
-from repro.training.loop import Task, start, update
 from repro.training.precision import machine
 from repro.training.ranks import Ranks
 from repro.training.schedule import length
+from repro.training.step import Task, start, update
 from repro.training.train import logits_resize, network, network_input
 
 BACKWARD = 3.0  # forward + gradient by inputs + gradient by weights, each as much as the forward pass

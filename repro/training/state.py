@@ -17,7 +17,7 @@ from repro.training.schedule import Plateau
 from repro.training.watch import Losses, diverged
 
 if TYPE_CHECKING:
-    from repro.training.loop import Run
+    from repro.training.step import Run
 
 
 @dataclass(frozen=True, kw_only=True)

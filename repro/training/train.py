@@ -15,10 +15,11 @@ from repro.errors import CheckpointError
 from repro.models import build, normalise, resize_logits
 from repro.params import Experiment
 from repro.records import Journal
-from repro.training.loop import Batch, Outcome, Task, Validate, fit
+from repro.training.loop import Outcome, fit
 from repro.training.losses import Resize
 from repro.training.ranks import Ranks, pick_device
 from repro.training.schedule import length
+from repro.training.step import Batch, Task, Validate
 from repro.training.watch import Progress
 
 
