@@ -100,7 +100,7 @@ def test_a_seed_that_was_run_twice_counts_once() -> None:
     three = [seeded(i, metrics={"mIoU": 50.0 + i}) for i in range(3)]
     again = replace(three[0], experiment="camvid_t0")
     found = results(*three, again)
-    assert next(iter(found.seeds.values())) == [50.0, 51.0, 52.0]
+    assert found.seeds(three[0]) == found.seeds(again) == [50.0, 51.0, 52.0]
     for name in ("camvid_s0", "camvid_t0"):
         assert gate.finding(found, name).verdict == gate.finding(results(*three), "camvid_s0").verdict
 

@@ -1,6 +1,7 @@
 """What happened and what came out: journals, records, verdicts, provenance. No torch, no MLflow at import."""
 
 from repro.records.device import cpu_identity, device_identity, peak_memory, reset_peak_memory
+from repro.records.family import disagreement, seeds_of
 from repro.records.files import (
     canonical,
     run_key,
@@ -41,6 +42,7 @@ __all__ = [
     "cpu_identity",
     "default_band",
     "device_identity",
+    "disagreement",
     "follow_journal",
     "from_json",
     "git_state",
@@ -55,6 +57,7 @@ __all__ = [
     "reset_peak_memory",
     "run_key",
     "seed_band",
+    "seeds_of",
     "sha256_file",
     "sha256_text",
     "source_diff",

@@ -11,11 +11,12 @@ from typing import Any
 from repro.errors import RecordError
 from repro.params import Experiment, Project, Protocol, to_plain
 from repro.published import Row, rows
+from repro.records.family import disagreement, seeds_of
 from repro.records.files import run_key, sha256_file
 from repro.records.journal import read_journal
 from repro.records.measured import inference_cost, intervals, plain_metrics, read_metrics
 from repro.records.provenance import collect, lock_hashes
-from repro.records.record import Expected, Measured, Record, Seeds, one_a_seed
+from repro.records.record import Expected, Measured, Record, Seeds
 from repro.records.verdict import Kind, Verdict, default_band, seed_band, verdict
 
 ALSO = "also"  # folder of an experiment with a folder for every further protocol
@@ -101,12 +102,14 @@ def keep_training(record: Record, known: Iterable[Record]) -> Record:
 
 def among_seeds(record: Record, others: Iterable[Record]) -> Record:
     """`record` with the spread of its seeds, and judged by their mean where there are three or more."""
-    family = [o for o in others if o.family_key == record.family_key and o.experiment != record.experiment]
-    seeds, wanted = spread(record, one_a_seed([record, *family])[1:]), record.expectation
+    seeds, wanted = spread(record, seeds_of(record, others)[1:]), record.expectation
     record = replace(record, seeds=seeds)
     if seeds is None or seeds.half is None or wanted is None or record.verdict == "incomparable":
         return record
     values = list(seeds.values.values())
+    doubt = disagreement(values, wanted.band)
+    if doubt:
+        return replace(record, verdict="incomparable", notes=(*record.notes, doubt))
     again = verdict(measured=values[0], reference=wanted.value, band=wanted.band, seeds=values)
     note = f"judged by the mean of {len(values)} seeds"
     return replace(record, verdict=again, notes=(*record.notes, note))

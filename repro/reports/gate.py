@@ -14,7 +14,7 @@ from pathlib import Path
 
 from repro.params import matching
 from repro.published import rows
-from repro.records import PASSING, Band, Record, Verdict, seed_band, verdict
+from repro.records import PASSING, Band, Record, Verdict, disagreement, seed_band, verdict
 from repro.records.make import measured_value
 from repro.reports.results import Results
 
@@ -109,10 +109,11 @@ def about(
 
 
 def _judged(results: Results, record: Record) -> Finding:
-    expected, doubt = record.expectation, _doubt(record)
+    expected = record.expectation
     measured = measured_value(record.metrics, expected)
-    seeds = results.seeds.get(record.family_key, [])
+    seeds = results.seeds(record)
     reference = expected.value if expected else None
+    doubt = _doubt(record) or (disagreement(seeds, expected.band) if expected else "")
     band = seed_band(seeds) or Band(
         value=expected.band if expected else 0.0, source=expected.source if expected else "no reference"
     )

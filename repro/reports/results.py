@@ -12,7 +12,8 @@ from repro.errors import RecordError, ReproError, UnknownNameError
 from repro.params.parse import read_yaml
 from repro.params.project import Project
 from repro.published import Row, page_ids, rows
-from repro.records import Record, one_a_seed, read_record
+from repro.records import Record, read_record, seeds_of
+from repro.records.make import measured_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +50,18 @@ class Results:
         return found
 
     @cached_property
-    def seeds(self) -> dict[str, list[float]]:
-        """Family key -> primary metric of every seed of it."""
-        families: dict[str, list[Record]] = {}
+    def families(self) -> dict[str, list[Record]]:
+        """Family key -> the records that differ in their seed alone."""
+        found: dict[str, list[Record]] = {}
         for record in self.records.values():
-            if record.primary in record.metrics:
-                families.setdefault(record.family_key, []).append(record)
-        return {
-            key: [one.metrics[one.primary] for one in one_a_seed(family)] for key, family in families.items()
-        }
+            found.setdefault(record.family_key, []).append(record)
+        return found
+
+    def seeds(self, record: Record) -> list[float]:
+        """What a record and its other seeds measured of the record's own metric."""
+        family = seeds_of(record, self.families.get(record.family_key, ()))
+        found = (measured_value(one.metrics, record.expectation) for one in family)
+        return [value for value in found if value is not None]
 
     def record_of(self, row_id: str) -> Record | None:
         """The record that stands for a published row, if there is one."""

@@ -165,7 +165,7 @@ def _judged(results: Results, record: Record, row: Row | None) -> dict[str, str]
     found = finding(results, record.experiment)
     reference = row.metrics.get("mIoU") if row else found.reference
     shown = found.verdict not in ("incomparable", "unmeasured")
-    seeds = results.seeds.get(record.family_key, [])
+    seeds = results.seeds(record)
     return {
         "verdict": found.verdict,
         "difference": cells.difference(found.measured, reference) if shown else "",

@@ -1,0 +1,44 @@
+"""Seeds of one experiment: which records are one family, and whether they may be judged by their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from repro.records.record import Record, one_a_seed
+from repro.records.verdict import seed_band
+
+# Of a single run's band, which is about one seed's spread: three seeds with that standard deviation have an
+# interval of 5 bands. A wider one is no noise of seeds (one of them failed), and would pass any number.
+WIDEST = 5.0
+
+
+def seeds_of(record: Record, others: Iterable[Record]) -> list[Record]:
+    """`record`, then one of every other seed of it, measured on the same images in the same way."""
+    same = [one for one in others if one.experiment != record.experiment and _alike(record, one)]
+    return one_a_seed([record, *same])
+
+
+def disagreement(values: Sequence[float], band: float) -> str:
+    """Why these seeds must not be judged by their mean; empty when they may. `band` is that of one run."""
+    found = seed_band(values)
+    if found is None or found.value <= WIDEST * band + 1e-9:
+        return ""
+    spread = f"±{found.value:g} is more than {WIDEST:g} times the band of ±{band:g}"
+    return f"the {len(values)} seeds disagree: {spread}"
+
+
+def _alike(record: Record, other: Record) -> bool:
+    pairs = ((_measurement(one), one.family_key) for one in (record, other))
+    return len(set(pairs)) == 1 and not (_doubtful(record) or _doubtful(other))
+
+
+def _measurement(record: Record) -> tuple[str, str, int, str]:
+    return record.dataset_fingerprint, record.split, record.n_images, record.protocol_hash
+
+
+def _doubtful(record: Record) -> bool:
+    """Incomparable by itself: seeds that disagree, or no reference, say nothing against its number."""
+    wanted, seeds = record.expectation, record.seeds
+    if record.verdict != "incomparable" or wanted is None:
+        return False
+    return seeds is None or not disagreement(list(seeds.values.values()), wanted.band)
