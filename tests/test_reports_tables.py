@@ -33,7 +33,7 @@ from repro.reports.explain import explanation, unmeasured
 from repro.reports.grid import FORMATS, Grid, plain
 from repro.reports.links import measured_links, model_location
 from repro.reports.listing import listing
-from repro.reports.results import load_results
+from repro.reports.results import Declared, load_results
 from repro.reports.runs import runs_table
 from repro.tracking.read import StoredRun, read_runs
 from tests.reports_kit import COST, ROOT, a_project, a_record, add, results, seeded
@@ -412,6 +412,14 @@ def test_conditions_on_what_was_measured() -> None:
         assert len(listing(found, conditions=[condition])) == 2
     assert [line["experiment"] for line in listing(found, conditions=["measured<44"])] == ["ade20k_r50_os16"]
     assert listing(found, conditions=["backbone=none", "gap>0"]) == []
+
+
+@pytest.mark.parametrize("field", ["published", "measured", "gap"])
+def test_none_is_a_condition_on_numbers_too(field: str) -> None:
+    unknown = Declared(name="camvid_new", dataset="camvid")
+    found = results(a_record(), declared=[unknown])
+    assert [line["experiment"] for line in listing(found, conditions=[f"{field}=none"])] == ["camvid_new"]
+    assert [line["experiment"] for line in listing(found, conditions=[f"{field}!=none"])] == ["camvid_x"]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def _matches(value: object, pattern: str) -> bool:
     if isinstance(value, (list, tuple)):
         return any(_matches(one, pattern) for one in value)
     if isinstance(value, float):
-        return value == _number(pattern, pattern)
+        return pattern != "none" and value == _number(pattern, pattern)
     return fnmatchcase("none" if value is None else str(value), pattern)
 
 
