@@ -7,7 +7,6 @@ they are not there, a drop larger than the band cannot be compared, and that is 
 
 from __future__ import annotations
 
-import configparser
 import json
 import math
 import subprocess
@@ -21,6 +20,7 @@ from repro.records.make import measured_value
 from repro.reports.gate import Finding, about, finding
 from repro.reports.links import locked_md5, locked_md5_text
 from repro.reports.results import Results
+from repro.reports.storage import cache_folder
 
 ROUNDING = 0.01  # points; records keep four decimals
 RESAMPLES = 2_000  # the 2.5 % quantile is then 50 resamples deep
@@ -118,22 +118,12 @@ def _matrices_at(project: Project, name: str, commit: str) -> Path:
 
 def _cached(root: Path, md5: str | None, what: str) -> Path:
     """The file with this md5 in DVC's local cache."""
-    path = _cache(root) / "files" / "md5" / (md5 or "-")[:2] / (md5 or "-")[2:]
+    path = cache_folder(root) / "files" / "md5" / (md5 or "-")[:2] / (md5 or "-")[2:]
     if not path.is_file():
         raise RecordError(
             f"{what} is not in DVC's cache", where=path, hint="`dvc fetch --all-commits` gets it"
         )
     return path
-
-
-def _cache(root: Path) -> Path:
-    for config_name in ("config.local", "config"):
-        config = configparser.ConfigParser()
-        config.read(root / ".dvc" / config_name)
-        folder = config.get("cache", "dir", fallback=None)
-        if folder:
-            return (root / ".dvc" / folder).resolve()
-    return root / ".dvc" / "cache"
 
 
 def _resolve(root: Path, rev: str) -> str:

@@ -6,11 +6,10 @@ local path while there is no remote). log: the learning curve in git.
 
 from __future__ import annotations
 
-import configparser
-from functools import lru_cache
 from pathlib import Path
 
 from repro.params.project import Project
+from repro.reports.storage import remote_url
 
 
 def measured_links(project: Project, name: str, *, base: str = "") -> dict[str, str]:
@@ -56,18 +55,4 @@ def locked_md5_text(text: str, out: str) -> str | None:
             here = value == out
         elif here and key == "md5":
             return value
-    return None
-
-
-@lru_cache
-def remote_url(root: Path) -> str | None:
-    """URL of DVC's default remote when it can be opened in a browser (http, s3, gs, ...), else None."""
-    for name in ("config.local", "config"):
-        config = configparser.ConfigParser()
-        config.read(root / ".dvc" / name)
-        remote = config.get("core", "remote", fallback=None)
-        for section in (f"'remote \"{remote}\"'", f'remote "{remote}"'):
-            url = config.get(section, "url", fallback="")
-            if "://" in url:
-                return url.rstrip("/")
     return None
