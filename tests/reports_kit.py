@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from repro.params import Project
+from repro.params import Project, read_yaml, to_plain
+from repro.params.experiment import resolve
 from repro.published import rows
 from repro.records import Expected, Record, default_band, write_record
 from repro.reports.results import Declared, Results
 
 ROOT = Path(__file__).parents[1]
+SHAPE = """recipe: scratch
+model: {backbone: mobilenetv2, output_stride: 16}
+augmentation: {crop: [120, 160]}
+training: {split: train, epochs: 40, batch: 4, lr: 0.03}
+evaluation: {split: test, protocol: whole}
+"""
 CPU = {"cpu": "Test CPU", "threads": 2, "torch": "2.15.0"}
 COST = {
     "params_M": 2.99,
@@ -79,7 +87,7 @@ def seeded(seed: int, **changes: Any) -> Record:
 
 def a_project(root: Path, *records: Record) -> Project:
     """A folder with experiments and written records, enough for every reporting command."""
-    (root / "params.yaml").write_text("datasets: {}\nrecipes: {}\nprotocols: {}\n")
+    shutil.copy(ROOT / "params.yaml", root)
     (root / "experiments").mkdir()
     project = Project(root)
     for record in records:
@@ -88,13 +96,15 @@ def a_project(root: Path, *records: Record) -> Project:
 
 
 def add(project: Project, record: Record) -> Path:
-    """Write a record and the folder of its experiment."""
+    """Write a record and the folder of its experiment, measured with the params that stand there."""
     folder = project.experiments / record.experiment
     folder.mkdir(exist_ok=True)
-    listed = ", ".join(record.rows)
-    (folder / "params.yaml").write_text(f"# test\ndataset: {record.dataset}\nrows: [{listed}]\n")
+    params = folder / "params.yaml"
+    listed, seed = ", ".join(record.rows), record.params.get("seed", 0)
+    params.write_text(f"# test\ndataset: {record.dataset}\nrows: [{listed}]\nseed: {seed}\n{SHAPE}")
     path = project.rows / f"{record.experiment}.json"
-    write_record(path, record)
+    now = resolve(record.experiment, read_yaml(params), read_yaml(project.params), params)
+    write_record(path, replace(record, params=to_plain(now)))
     return path
 
 

@@ -16,6 +16,7 @@ from repro.params import matching
 from repro.published import rows
 from repro.records import PASSING, Band, Record, Verdict, disagreement, seed_band, verdict
 from repro.records.make import measured_value
+from repro.reports.drift import drift
 from repro.reports.results import Results
 
 
@@ -113,20 +114,20 @@ def _judged(results: Results, record: Record) -> Finding:
     measured = measured_value(record.metrics, expected)
     seeds = results.seeds(record)
     reference = expected.value if expected else None
-    doubt = _doubt(record) or (disagreement(seeds, expected.band) if expected else "")
+    doubted = doubt(results, record) or _no_verdict(record, seeds)
     band = seed_band(seeds) or Band(
         value=expected.band if expected else 0.0, source=expected.source if expected else "no reference"
     )
     decided = verdict(
-        measured=measured, reference=reference, band=band.value, comparable=not doubt, seeds=seeds
+        measured=measured, reference=reference, band=band.value, comparable=not doubted, seeds=seeds
     )
     if measured is None:
-        doubt, decided = f"the record has no {record.primary}", "incomparable"
+        doubted, decided = f"the record has no {record.primary}", "incomparable"
     return about(
         results,
         record.experiment,
         decided,
-        doubt or band.source,
+        doubted or band.source,
         metric=record.primary,
         measured=measured,
         reference=reference,
@@ -134,8 +135,8 @@ def _judged(results: Results, record: Record) -> Finding:
     )
 
 
-def _doubt(record: Record) -> str:
-    """Why a record must not be compared; empty when it may be."""
+def doubt(results: Results, record: Record) -> str:
+    """Why a record must not be compared with anything; empty when it may be."""
     if record.kind == "smoke":
         return "a smoke run: too short to mean anything"
     known = rows()
@@ -146,11 +147,16 @@ def _doubt(record: Record) -> str:
         current = dict(known[row_id].metrics) | current
     if current != dict(record.published):
         return "the published row was changed after this was recorded: `repro record` again"
+    if record.verdict == "incomparable" and record.expectation is not None:
+        return record.notes[-1] if record.notes else "recorded as incomparable"  # remarks on the row go first
+    return drift(results, record)
+
+
+def _no_verdict(record: Record, seeds: Sequence[float]) -> str:
+    """Why a sound result has no verdict of its own; empty when it has one."""
     if record.expectation is None:
         return "nothing to compare with: no published number, and no `expect:` in its params.yaml"
-    if record.verdict == "incomparable":
-        return next(iter(record.notes), "recorded as incomparable")
-    return ""
+    return disagreement(seeds, record.expectation.band)
 
 
 def exit_code(findings: Iterable[Finding], *, strict: bool) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import RecordError, ReproError, UnknownNameError
+from repro.params.experiment import Experiment, resolve
 from repro.params.parse import read_yaml
 from repro.params.project import Project
 from repro.published import Row, page_ids, rows
@@ -27,6 +28,7 @@ class Declared:
     start_from: str | None = None
     recipe: str = ""
     model: Mapping[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)  # the whole file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,13 @@ class Results:
         for record in self.records.values():
             found.setdefault(record.family_key, []).append(record)
         return found
+
+    @cached_property
+    def resolved(self) -> dict[str, Experiment | ReproError]:
+        """What params.yaml says now of each recorded experiment; the error where it cannot be read."""
+        measured = {name: self.experiments[name].raw for name in self.records if name in self.experiments}
+        shared = read_yaml(self.project.params) if measured else {}
+        return {name: _resolved(self.project, name, raw, shared) for name, raw in measured.items() if raw}
 
     def seeds(self, record: Record) -> list[float]:
         """What a record and its other seeds measured of the record's own metric."""
@@ -142,7 +151,17 @@ def _declared(path: Path) -> Declared:
         start_from=None if start is None else str(start),
         recipe=str(raw.get("recipe", "")),
         model=raw.get("model") or {},
+        raw=raw,
     )
+
+
+def _resolved(
+    project: Project, name: str, raw: Mapping[str, Any], shared: Mapping[str, Any]
+) -> Experiment | ReproError:
+    try:
+        return resolve(name, raw, shared, project.experiments / name / "params.yaml")
+    except ReproError as error:
+        return error
 
 
 def require_page(page_id: str) -> str:
