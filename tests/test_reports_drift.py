@@ -1,4 +1,4 @@
-"""A result is of the params it was measured with: params.yaml as it is now decides whether it still counts."""
+"""A result is of the params it was measured with: params.yaml as it is decides whether it still counts."""
 
 from __future__ import annotations
 

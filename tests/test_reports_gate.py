@@ -359,6 +359,85 @@ def test_another_protocol_or_data_is_never_compared(repository: Any, change: dic
     assert next(iter(change)) in found.reason
 
 
+def test_other_images_are_never_compared(repository: Any) -> None:
+    """What is recorded here was measured on the 24 images that the split has by now."""
+    repository.params.write_text(repository.params.read_text().replace("test: 233", "test: 24"))
+    add(repository, a_record(metrics={"mIoU": 99.0}, n_images=24))
+    found = compare(repository)
+    assert (found.verdict, found.reason) == ("incomparable", "n_images differs from HEAD")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_images": 24, "verdict": "incomparable", "notes": ("24 images were counted, the split has 233",)},
+        {"n_images": 24},
+        {"published": {"mIoU": 60.0}},
+        {"verdict": "incomparable", "notes": ("recorded with a doubt",)},
+    ],
+)
+@pytest.mark.parametrize("measured", [50.0, 55.0])
+def test_what_the_gate_doubts_passes_against_no_revision(
+    repository: Any, change: dict[str, Any], measured: float
+) -> None:
+    """A result that must not be compared with its row must not be compared with an earlier one either."""
+    add(repository, a_record(metrics={"mIoU": measured}, **change))
+    (alone,) = gate.check(load_results(repository))
+    assert (alone.verdict, compare(repository).verdict) == ("incomparable", "incomparable")
+
+
+def test_params_that_changed_since_are_compared_with_no_revision(repository: Any) -> None:
+    path = repository.experiments / "camvid_x" / "params.yaml"
+    path.write_text(path.read_text().replace("lr: 0.03", "lr: 0.3"))
+    assert compare(repository).reason.startswith("params changed since it was measured (training)")
+
+
+def test_a_result_without_a_reference_is_compared_with_its_earlier_self(tmp_path: Path) -> None:
+    own = a_record(row=None, expectation=None, verdict="incomparable")
+    project = a_project(tmp_path, own)
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "before")
+    assert compare(project).verdict == "reproduced"
+    add(project, replace(own, metrics={"mIoU": 55.0}))
+    assert compare(project).verdict == "improved"
+
+
+@pytest.mark.parametrize("name", ["camvid_é", "camvid x", "camvid_x"])
+@pytest.mark.parametrize("folder", [".", "inner/project"])
+def test_every_record_of_a_revision_is_found(tmp_path: Path, folder: str, name: str) -> None:
+    """Also in a project that is a folder of a repository, and with a name that git would quote."""
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    project = a_project(tmp_path / folder, a_record(name))
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "before")
+    (found,) = against.compare(load_results(project), "HEAD", [name])
+    assert found.verdict == "reproduced"
+    (project.rows / f"{name}.json").unlink()
+    (found,) = against.compare(load_results(project), "HEAD", [])
+    assert (found.experiment, found.verdict) == (name, "incomparable")
+
+
+def test_matrices_are_found_in_a_folder_of_a_repository(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    project = a_project(tmp_path / "inner", a_record())
+    measure(project, wrong=[0.1] * 12)
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "before")
+    measure(project, wrong=[0.2] * 12)
+    found = compare(project)
+    assert found.verdict == "regressed"
+    assert "interval of the difference -" in found.reason
+
+
+def test_without_git_there_is_an_error_that_says_so(repository: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(repository.root))
+    with pytest.raises(ReproError, match="git is not installed"):
+        compare(repository)
+
+
 def test_a_deleted_record_is_no_pass_and_a_new_one_is_judged_by_its_row(repository: Any) -> None:
     (repository.rows / "camvid_x.json").unlink()
     add(repository, a_record("camvid_new", row="003-029", metrics={"mIoU": 10.0}))

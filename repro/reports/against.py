@@ -2,7 +2,8 @@
 
 A drop fails when it is larger than the band and significant: the 95 % interval of the difference, from a
 paired bootstrap over images, lies below zero. The matrices of the old revision come from DVC's cache; where
-they are not there, a drop larger than the band cannot be compared, and that is no pass.
+they are not there, a drop larger than the band cannot be compared, and that is no pass. Nor is a result that
+the gate doubts, however high; one without a reference of its own is compared, for the old one is that.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from repro.errors import RecordError, ReproError
 from repro.params.project import Project
 from repro.records import Record, Verdict, default_band, from_json
 from repro.records.make import measured_value
-from repro.reports.gate import Finding, about, finding
+from repro.reports.gate import Finding, about, doubt, finding
 from repro.reports.links import locked_md5, locked_md5_text
 from repro.reports.results import Results
 from repro.reports.storage import cache_folder
@@ -47,9 +48,12 @@ def _compare_one(
         damaged = results.damaged.get(name)
         reason = damaged.what if damaged else f"{rev} has a record, this tree has none"
         return about(results, name, "incomparable", reason)
-    for what in ("dataset_fingerprint", "split", "protocol_hash", "kind"):
+    for what in ("dataset_fingerprint", "split", "n_images", "protocol_hash", "kind"):
         if getattr(new, what) != getattr(old, what):
             return about(results, name, "incomparable", f"{what} differs from {rev}")
+    doubted = doubt(results, new)
+    if doubted:
+        return about(results, name, "incomparable", doubted)
     return _difference(results, new, old, commit, rev)
 
 
@@ -110,7 +114,7 @@ def _current_matrices(project: Project, name: str) -> Path:
 
 
 def _matrices_at(project: Project, name: str, commit: str) -> Path:
-    lock = _git(project.root, "show", f"{commit}:experiments/{name}/dvc.lock").decode()
+    lock = _git(project.root, "show", f"{commit}:./experiments/{name}/dvc.lock").decode()
     return _cached(
         project.root, locked_md5_text(lock, "confusion.npz"), f"confusion.npz of {name} at {commit[:9]}"
     )
@@ -127,26 +131,21 @@ def _cached(root: Path, md5: str | None, what: str) -> Path:
 
 
 def _resolve(root: Path, rev: str) -> str:
-    try:
-        return (
-            _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
-            .decode()
-            .strip()
-        )
-    except ReproError:
-        raise ReproError(
-            f"'{rev}' is no git revision here", where=root, hint="`git fetch` may be needed"
-        ) from None
+    done = _run(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
+    if done.returncode:
+        hint = "`git fetch` may be needed"
+        raise ReproError(f"'{rev}' is no git revision here", where=root, hint=hint)
+    return done.stdout.decode().strip()
 
 
 def _records_at(root: Path, commit: str) -> dict[str, Record | RecordError]:
-    """Every record of a revision, read with two git processes."""
-    listed = _git(root, "ls-tree", "--name-only", commit, "reports/rows/").decode().split()
-    paths = [path for path in listed if path.endswith(".json")]
-    wanted = "".join(f"{commit}:{path}\n" for path in paths).encode()
-    rest = _git(root, "cat-file", "--batch", feed=wanted) if paths else b""
+    """Every record of a revision, read with two git processes; by object, for a name may be any text."""
+    listed = _git(root, "ls-tree", "-z", commit, "reports/rows/").decode(errors="surrogateescape")
+    entries = [entry.partition("\t") for entry in listed.split("\0") if entry.endswith(".json")]
+    wanted = "".join(f"{facts.split()[2]}\n" for facts, _, _ in entries).encode()
+    rest = _git(root, "cat-file", "--batch", feed=wanted) if entries else b""
     found: dict[str, Record | RecordError] = {}
-    for path in paths:
+    for _, _, path in entries:
         header, _, rest = rest.partition(b"\n")
         size = int(header.split()[2])
         found[Path(path).stem] = _parsed(rest[:size], f"{commit[:9]}:{path}")
@@ -156,7 +155,8 @@ def _records_at(root: Path, commit: str) -> dict[str, Record | RecordError]:
 
 def _parsed(content: bytes, where: str) -> Record | RecordError:
     try:
-        return from_json(json.loads(content), where)
+        raw = json.loads(content)
+        return from_json(raw, where) if isinstance(raw, dict) else RecordError("not a record", where=where)
     except RecordError as error:
         return error
     except ValueError as error:
@@ -164,8 +164,15 @@ def _parsed(content: bytes, where: str) -> Record | RecordError:
 
 
 def _git(root: Path, *arguments: str, feed: bytes = b"") -> bytes:
-    done = subprocess.run(["git", *arguments], cwd=root, input=feed, capture_output=True)
+    done = _run(root, *arguments, feed=feed)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise ReproError(f"git {arguments[0]} failed: {said[0] if said else done.returncode}", where=root)
     return done.stdout
+
+
+def _run(root: Path, *arguments: str, feed: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(["git", *arguments], cwd=root, input=feed, capture_output=True)
+    except FileNotFoundError:
+        raise ReproError("git is not installed", where=root, hint="install it: --against reads it") from None

@@ -19,6 +19,8 @@ from repro.records.make import measured_value
 from repro.reports.drift import drift
 from repro.reports.results import Results
 
+NO_REFERENCE = "nothing to compare with: no published number, and no `expect:` in its params.yaml"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -114,7 +116,7 @@ def _judged(results: Results, record: Record) -> Finding:
     measured = measured_value(record.metrics, expected)
     seeds = results.seeds(record)
     reference = expected.value if expected else None
-    doubted = doubt(results, record) or _no_verdict(record, seeds)
+    doubted = doubt(results, record) or ("" if expected else NO_REFERENCE)
     band = seed_band(seeds) or Band(
         value=expected.band if expected else 0.0, source=expected.source if expected else "no reference"
     )
@@ -147,16 +149,13 @@ def doubt(results: Results, record: Record) -> str:
         current = dict(known[row_id].metrics) | current
     if current != dict(record.published):
         return "the published row was changed after this was recorded: `repro record` again"
-    if record.verdict == "incomparable" and record.expectation is not None:
+    wanted = record.expectation
+    disagreed = disagreement(results.seeds(record), wanted.band) if wanted else ""
+    if disagreed:
+        return disagreed
+    if record.verdict == "incomparable" and wanted:
         return record.notes[-1] if record.notes else "recorded as incomparable"  # remarks on the row go first
     return drift(results, record)
-
-
-def _no_verdict(record: Record, seeds: Sequence[float]) -> str:
-    """Why a sound result has no verdict of its own; empty when it has one."""
-    if record.expectation is None:
-        return "nothing to compare with: no published number, and no `expect:` in its params.yaml"
-    return disagreement(seeds, record.expectation.band)
 
 
 def exit_code(findings: Iterable[Finding], *, strict: bool) -> int:
