@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from repro.cli.common import Json, Name, console, emit_json
+
+if TYPE_CHECKING:
+    from repro.params import Project
 
 
 def promote(
@@ -22,12 +25,27 @@ def promote(
     Example: repro promote camvid_mobilenetv2_os16
     """
     from repro.params import find_project, load_experiment
-    from repro.records import read_record
+    from repro.reports.results import believed
     from repro.tracking.promote import promote as give
 
     project = find_project()
-    record = read_record(project.rows / f"{load_experiment(project, name).name}.json")
-    version = give(project, record, alias=alias, force=force)
+    record = believed(project.rows / f"{load_experiment(project, name).name}.json")
+    if not force:
+        require_pass(project, record.experiment)
+    version = give(project, record, alias=alias, force=True)
     if as_json:
         return emit_json({"experiment": record.experiment, "alias": alias, "model": version})
     console().print(f"{alias}: {version} ({record.experiment})", markup=False)
+
+
+def require_pass(project: Project, name: str) -> None:
+    """CheckFailed unless the gate passes NAME now: the record's own word may be older than its params."""
+    from repro.errors import CheckFailed
+    from repro.records import PASSING
+    from repro.reports.gate import finding
+    from repro.reports.results import load_results
+
+    found = finding(load_results(project, strict=False), name)
+    if not found.passes:
+        allowed = f"verdict {' or '.join(sorted(PASSING))}, or --force"
+        raise CheckFailed(f"{name} is '{found.verdict}': {found.reason}", allowed=allowed)
