@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from repro.params import Project
-from repro.reports.html import POINTS, confusion, curve, flat, html_report
+from repro.reports.html import POINTS, confusion, curve, flat, html_report, report_data
+from repro.reports.results import load_results
 from tests.tracking_kit import a_project, add_record
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -107,6 +108,46 @@ def test_data_cannot_end_the_script(project: Project) -> None:
     data = html_report(project).split('id="data">')[1].split("</script>")[0]
     note = json.loads(data)["experiments"]["new_one"]["about"]
     assert note == "camvid. </script><b>"
+
+
+def data_of(project: Project) -> dict[str, Any]:
+    return report_data(load_results(project, strict=False))
+
+
+def test_verdicts_are_those_of_the_gate(project: Project) -> None:
+    """All were stored as reproduced; camvid_b measured 9.75 where 50 is expected."""
+    found = data_of(project)
+    assert found["experiments"]["camvid_b"]["verdict"] == "regressed"
+    assert {line["experiment"]: line["verdict"] for line in found["rows"] if line["experiment"]} == {
+        name: one["verdict"] for name, one in found["experiments"].items()
+    }
+    (project.experiments / "camvid_a" / "params.yaml").write_text("dataset: camvid\nrows: [003-095]\n")
+    one = data_of(project)["experiments"]["camvid_a"]
+    assert one["verdict"] == "incomparable"
+    assert "Incomparable: its params.yaml cannot be read" in one["about"]
+
+
+def test_a_damaged_record_is_not_unmeasured(project: Project) -> None:
+    path = project.rows / "camvid_b.json"
+    path.write_text(path.read_text().replace("9.75", "59.75"))
+    found = data_of(project)
+    one = found["experiments"]["camvid_b"]
+    assert one["verdict"] == "incomparable"
+    assert one["missing"] == "The record is damaged, the record was changed after it was measured"
+    assert one["next"] == "repro record camvid_b"
+    assert [line["verdict"] for line in found["rows"] if line["experiment"] == "camvid_b"] == ["incomparable"]
+    new = found["experiments"]["new_one"]
+    assert (new["missing"], new["next"]) == ("Not measured yet", "dvc repro experiments/new_one")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5])
+def test_a_damaged_picture_is_named_and_left_out(project: Project, share: float) -> None:
+    good = project.experiments / "camvid_a" / "overlays" / "0.png"
+    content = good.read_bytes()
+    good.with_name("1.png").write_bytes(content[: int(share * len(content))])
+    one = data_of(project)["experiments"]["camvid_a"]
+    assert len(one["gallery"]) == 1
+    assert one["notes"] == ["overlays/1.png cannot be read"]
 
 
 def test_a_long_curve_is_thinned(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from repro.params.parse import read_yaml
 from repro.params.project import Project
 from repro.published import Row, rows
 from repro.records import Record
 from repro.records.make import measured_value
+from repro.reports.gate import Finding, finding
 from repro.reports.results import Results, load_results
 
 POINTS = 200  # of a learning curve; more cannot be seen
@@ -87,33 +87,23 @@ def _line(row: Row | None, name: str, record: Record | None, results: Results) -
         "low": low,
         "high": high,
         "gap": None if measured is None or published is None else round(measured - published, 4),
-        "verdict": record.verdict if record else "unmeasured",
+        "verdict": finding(results, name).verdict if name else "unmeasured",
         **{key: record.cost.get(source) if record else None for key, source in COSTS.items()},
     }
 
 
 def _experiment(results: Results, name: str) -> dict[str, Any]:
     record, folder = results.records.get(name), results.project.experiments / name
-    declared = results.experiments.get(name)
     if record is None:
-        note = declared.note if declared else ""
-        raw = read_yaml(folder / "params.yaml") if declared else {}
-        about = f"{results.dataset(name)}. {note}".strip()
-        return {
-            "dataset": results.dataset(name),
-            "verdict": "unmeasured",
-            "about": about,
-            "params": flat(raw),
-        }
-    wanted = record.expectation
-    about = f"{record.dataset}, {record.split}, {record.n_images} images, protocol {record.protocol_hash}."
-    if wanted:
-        about += f" Expected {wanted.metric} {wanted.value:g} ± {wanted.band:g}: {wanted.source}."
+        return _without_record(results, name)
+    found = finding(results, name)
+    pictures = gallery(folder / "overlays")
+    broken = [f"overlays/{picture} cannot be read" for picture, address in pictures.items() if not address]
     return {
         "dataset": record.dataset,
-        "verdict": record.verdict,
-        "about": about,
-        "notes": list(record.notes),
+        "verdict": found.verdict,
+        "about": _about(record, found),
+        "notes": [*record.notes, *broken],
         "metrics": dict(record.metrics),
         "intervals": {key: list(value) for key, value in record.intervals.items()},
         "published": dict(record.published),
@@ -123,7 +113,30 @@ def _experiment(results: Results, name: str) -> dict[str, Any]:
         "provenance": flat({**record.provenance, "record": record.content_hash, "run_key": record.run_key}),
         "curve": curve(folder / "curve.csv"),
         "confusion": confusion(folder / "confusion.csv", list(record.per_class)),
-        "gallery": gallery(folder / "overlays"),
+        "gallery": [address for address in pictures.values() if address],
+    }
+
+
+def _about(record: Record, found: Finding) -> str:
+    """What was measured, what it should be, and why it cannot be compared where it cannot."""
+    text = f"{record.dataset}, {record.split}, {record.n_images} images, protocol {record.protocol_hash}."
+    wanted = record.expectation
+    if wanted:
+        text += f" Expected {wanted.metric} {wanted.value:g} ± {wanted.band:g}: {wanted.source}."
+    return text + (f" Incomparable: {found.reason}." if found.verdict == "incomparable" else "")
+
+
+def _without_record(results: Results, name: str) -> dict[str, Any]:
+    """An experiment that is not measured, or whose record is damaged; `next` is what to do about it."""
+    declared, found = results.experiments.get(name), finding(results, name)
+    damaged = name in results.damaged
+    return {
+        "dataset": results.dataset(name),
+        "verdict": found.verdict,
+        "about": f"{results.dataset(name)}. {declared.note if declared else ''}".strip(),
+        "missing": f"The record is damaged, {found.reason}" if damaged else "Not measured yet",
+        "next": f"repro record {name}" if damaged else f"dvc repro experiments/{name}",
+        "params": flat(declared.raw if declared else {}),
     }
 
 
@@ -167,16 +180,19 @@ def _csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def gallery(folder: Path) -> list[str]:
-    """Pictures of predictions as data addresses, small enough to carry along."""
-    return [_picture(path) for path in sorted(folder.glob("*.png"))[:PICTURES]]
+def gallery(folder: Path) -> dict[str, str]:
+    """File name -> picture of predictions as a data address, made small; empty for a broken file."""
+    return {path.name: _picture(path) for path in sorted(folder.glob("*.png"))[:PICTURES]}
 
 
 def _picture(path: Path) -> str:
     from PIL import Image
 
-    with Image.open(path) as picture:
-        small = picture.convert("RGB")
+    try:
+        with Image.open(path) as picture:
+            small = picture.convert("RGB")
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises for damaged files
+        return ""
     if small.width > PICTURE_WIDTH:
         small = small.resize((PICTURE_WIDTH, round(small.height * PICTURE_WIDTH / small.width)))
     content = io.BytesIO()

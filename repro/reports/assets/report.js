@@ -207,7 +207,7 @@ function experiment(name) {
   const one = DATA.experiments[name];
   if (!one) return [el("h2", {}, "No experiment " + name), el("p", {}, el("a", { href: "#/" }, "all results"))];
   const head = [el("h2", {}, name, " ", verdict(one.verdict)), el("p", { class: "soft" }, one.about)];
-  if (!one.metrics) return [...head, el("p", {}, "Not measured yet: ", el("code", {}, "dvc repro experiments/" + name)), facts("Parameters", one.params, "params")];
+  if (!one.metrics) return [...head, el("p", {}, one.missing + ": ", el("code", {}, one.next)), facts("Parameters", one.params, "params")];
   const gallery = one.gallery.length ? el("section", { id: "gallery" }, el("h2", {}, "Predictions"), el("p", { class: "soft" }, "Image, truth, prediction."),
     el("div", { class: "gallery" }, one.gallery.map((picture, index) => el("img", { src: picture, loading: "lazy", alt: "image, truth and prediction " + (index + 1) })))) : null;
   return [...head, metrics(one), one.notes.length ? el("ul", {}, one.notes.map((note) => el("li", {}, note))) : null, bars(one.per_class), curves([name]),
