@@ -75,6 +75,12 @@ def test_csv_holds_every_row_and_every_own_experiment() -> None:
     assert next(line for line in lines if line["row"] == "001-06")["verdict"] == "unmeasured"
 
 
+def test_csv_holds_the_verdict_of_the_gate() -> None:
+    low = a_record(metrics={"mIoU": 40.0}, verdict="reproduced")
+    lines = csv.DictReader(io.StringIO(everything(results(low), [])))
+    assert {line["verdict"] for line in lines if line["experiment"] == "camvid_x"} == {"regressed"}
+
+
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_project(tmp_path, RECORD)
     monkeypatch.chdir(tmp_path)

@@ -12,6 +12,7 @@ import yaml
 from repro.published import Row, rows
 from repro.records import Record
 from repro.reports.cells import device_text, size_text
+from repro.reports.gate import finding
 from repro.reports.links import measured_links
 from repro.reports.results import Results
 
@@ -158,7 +159,8 @@ def _model_metadata(record: Record) -> dict[str, Any]:
 
 
 def _csv_line(results: Results, name: str, row: Row | None) -> dict[str, Any]:
-    line: dict[str, Any] = {"experiment": name, "dataset": results.dataset(name), "verdict": "unmeasured"}
+    line: dict[str, Any] = {"experiment": name, "dataset": results.dataset(name)}
+    line |= {"verdict": finding(results, name).verdict if name else "unmeasured"}
     if row:
         line |= {"row": row.id, "dataset": row.dataset, "family": row.family, "backbone": row.backbone}
         line |= {"output_stride": row.output_stride, "label": row.label}
@@ -173,7 +175,7 @@ def _measured(results: Results, record: Record) -> dict[str, Any]:
     line: dict[str, Any] = {
         m: record.metrics.get(m) for m in ("mIoU", "mIoU_ms_flip", "aAcc", "mAcc", "fwIoU")
     }
-    line |= {"mIoU_low": low, "mIoU_high": high, "verdict": record.verdict, "kind": record.kind}
+    line |= {"mIoU_low": low, "mIoU_high": high, "kind": record.kind}
     line |= {"split": record.split, "n_images": record.n_images, "protocol": record.protocol_hash}
     line |= {"dataset_fingerprint": record.dataset_fingerprint, "model_sha256": record.model_sha256}
     line |= {name: cost.get(name) for name in _COSTS}
