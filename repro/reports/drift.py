@@ -40,7 +40,8 @@ def _rejudged(record: Record, now: Experiment) -> str:
         return f"rows changed {again}"
     if _aim(record.expectation) != _aim(expected(now, record.kind, published_metrics(now)[0])):
         return f"the expected number changed {again}"
-    return next(iter(doubts(now, {"split": record.split, "n_images": record.n_images})), "")
+    counted = {"split": record.split, "n_images": record.n_images}
+    return next(iter(doubts(now, counted, now.protocol)), "")
 
 
 def _aim(wanted: Expected | None) -> tuple[str, float, float] | None:
