@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
 import time
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from repro.cli.app import app
 from repro.cli.show import sparkline
-from repro.errors import RecordError, ReproError
-from repro.fleet.bundle import allowed, difference, export_run, import_run, verify_bundle
+from repro.errors import RecordError, ReproError, StorageError
+from repro.fleet.bundle import export_run, import_run
 from repro.fleet.replay import compare_metrics, first_divergence, replay
+from repro.fleet.verify import allowed, difference, verify_bundle
 from repro.fleet.workspace import garbage, remove, size_of
 from repro.params import Project, load_experiment, to_plain
-from repro.records import Journal, read_record, sha256_file, source_diff, write_record
+from repro.records import Journal, Record, read_record, sha256_file, source_diff, to_json, write_record
 from repro.records.record import Measured
 from repro.tracking import Mirror, Run
 from tests.tracking_kit import add_record
@@ -46,7 +52,7 @@ def checkout(root: Path) -> Project:
 def finish(project: Project, losses: Sequence[float] = (3.0, 2.0, 1.0)) -> None:
     """Outputs, journal and record of a run, as its stages would leave them."""
     folder = project.experiments / NAME
-    for name in ("model.safetensors", "confusion.npz", "metrics.json", "cost.json"):
+    for name in ("model.safetensors", "confusion.npz", "cost.json"):
         (folder / name).write_bytes(f"content of {name}".encode())
     (folder / "overlays").mkdir(exist_ok=True)
     (folder / "overlays" / "0.png").write_bytes(b"picture")
@@ -55,10 +61,22 @@ def finish(project: Project, losses: Sequence[float] = (3.0, 2.0, 1.0)) -> None:
     with Journal(path) as journal, Mirror(project, path, run=run, live=False):
         for step, loss in enumerate(losses):
             journal.metrics({"train/loss": loss}, step=step)
-    record = add_record(project, NAME, key=KEY)
+    record = add_record(project, NAME, key=KEY, dataset="synthetic")
+    (folder / "metrics.json").write_text(json.dumps(metrics_of(record)))
     params = to_plain(load_experiment(project, NAME))
     sha256 = sha256_file(folder / "model.safetensors")
     write_record(project.rows / f"{NAME}.json", replace(record, params=params, model_sha256=sha256))
+
+
+def metrics_of(measured: Record | Measured) -> dict[str, Any]:
+    """metrics.json of a record."""
+    ends = {
+        f"{name}_{end}": value
+        for name, interval in measured.intervals.items()
+        for end, value in zip(("low", "high"), interval, strict=True)
+    }
+    facts = {"split": "test", "n_images": measured.n_images, "protocol": measured.protocol_hash}
+    return {**measured.metrics, **ends, **facts, "IoU": dict(measured.per_class)}
 
 
 @pytest.fixture
@@ -71,7 +89,8 @@ def project(tmp_path: Path) -> Project:
 
 def outputs(project: Project) -> dict[str, bytes]:
     folders = (project.experiments / NAME, project.rows, project.work / KEY)
-    files = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    found = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    files = (path for path in found if path.name != ".lock")  # what holds a folder, not what lies in it
     return {str(path.relative_to(project.root)): path.read_bytes() for path in files}
 
 
@@ -91,13 +110,14 @@ def test_a_run_arrives_as_it_left(project: Project, tmp_path: Path) -> None:
 def test_results_under_further_protocols_travel_too(project: Project, tmp_path: Path) -> None:
     folder = project.experiments / NAME / "also" / "page000"
     (folder / "overlays").mkdir(parents=True)
-    for name in ("metrics.json", "confusion.npz", "overlays/0.png"):
+    for name in ("confusion.npz", "overlays/0.png"):
         (folder / name).write_bytes(name.encode())
     path = project.rows / f"{NAME}.json"
     record = read_record(path)
     under = Measured(
         n_images=1, metrics={"mIoU": 1.0}, intervals={}, per_class={}, protocol={}, protocol_hash="ab"
     )
+    (folder / "metrics.json").write_text(json.dumps(metrics_of(under)))
     write_record(path, replace(record, also={"page000": under}))
     bundle = export_run(project, NAME, tmp_path / "run.zip")
     home = checkout(tmp_path / "home")
@@ -115,6 +135,75 @@ def test_a_second_import_replaces_everything(project: Project, tmp_path: Path) -
     assert outputs(home) == outputs(project)
 
 
+def test_what_the_file_does_not_hold_is_not_left_from_before(project: Project, tmp_path: Path) -> None:
+    folder = project.experiments / NAME
+    shutil.rmtree(folder / "overlays")
+    for name in ("curve.csv", "confusion.csv"):
+        (folder / name).unlink()
+    bundle = export_run(project, NAME, tmp_path / "run.zip")
+    home = checkout(tmp_path / "home")
+    finish(home)
+    (home.work / KEY / "source.diff").write_text("of an earlier training")
+    import_run(home, bundle.path)
+    assert outputs(home) == outputs(project)
+
+
+def test_a_running_training_keeps_its_journal(project: Project, tmp_path: Path) -> None:
+    bundle = export_run(project, NAME, tmp_path / "run.zip")
+    home = checkout(tmp_path / "home")
+    finish(home, losses=(9.0,))
+    before = outputs(home)
+    with FileLock(home.work / KEY / ".lock"), pytest.raises(StorageError, match="is running here"):
+        import_run(home, bundle.path)
+    assert outputs(home) == before
+
+
+def a_split(project: Project, fingerprint: str) -> None:
+    """As much of a prepared test split as tells which data it holds."""
+    path = project.prepared / "synthetic" / "test.zip"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("index.csv", "id,image,label,height,width\n")
+        archive.writestr("fingerprint.json", json.dumps({"fingerprint": fingerprint}))
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_run_on_other_data_than_here_is_refused(project: Project, tmp_path: Path, same: bool) -> None:
+    bundle = export_run(project, NAME, tmp_path / "run.zip")
+    home = checkout(tmp_path / "home")
+    a_split(home, bundle.record.dataset_fingerprint if same else "0" * 64)
+    before = outputs(home)
+    if same:
+        import_run(home, bundle.path)
+        return
+    with pytest.raises(RecordError, match="measured on other data"):
+        import_run(home, bundle.path)
+    assert outputs(home) == before
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "metrics.json"])
+def test_what_was_made_again_since_its_record_cannot_be_exported(
+    project: Project, tmp_path: Path, name: str
+) -> None:
+    path = project.experiments / NAME / name
+    path.write_bytes(path.read_bytes().replace(b"50.3", b"51.3").replace(b"content", b"more"))
+    with pytest.raises(RecordError, match=f"made of another {name}") as found:
+        export_run(project, NAME, tmp_path / "run.zip")
+    assert f"repro record {NAME}" in str(found.value)
+    assert list(tmp_path.glob("*.zip")) == []
+
+
+def test_where_an_export_goes(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
+    os.utime(project.experiments / NAME / "cost.json", (0, 0))  # a zip knows no time before 1980
+    assert CliRunner().invoke(app, ["export", NAME, "--out", str(tmp_path)]).exit_code == 0
+    assert verify_bundle(project, tmp_path / f"{NAME}.repro.zip").record.experiment == NAME
+    absent = CliRunner().invoke(app, ["export", NAME, "--out", str(tmp_path / "no" / "run.zip")])
+    assert isinstance(absent.exception, StorageError)
+    ignored = subprocess.run(["git", "check-ignore", "-q", f"{NAME}.repro.zip"], cwd=ROOT, check=False)
+    assert ignored.returncode == 0, "it would be provenance of every later record"
+
+
 def test_an_unfinished_run_cannot_be_exported(project: Project, tmp_path: Path) -> None:
     (project.experiments / NAME / "cost.json").unlink()
     with pytest.raises(RecordError, match=r"cost\.json is missing"):
@@ -128,6 +217,82 @@ def _rewrite(path: Path, changes: dict[str, bytes]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in (content | changes).items():
             archive.writestr(name, data)
+
+
+def forge(path: Path, changes: dict[str, bytes], *, without: Sequence[str] = ()) -> None:
+    """Change members, and the manifest with them: every sha256 is right."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name not in ("manifest.json", *without)]
+        members = {name: archive.read(name) for name in names} | changes
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.json", json.dumps({"name": NAME, "files": files}))
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "metrics.json"])
+def test_a_file_with_other_results_than_its_record_is_refused(
+    project: Project, tmp_path: Path, name: str
+) -> None:
+    path = export_run(project, NAME, tmp_path / "run.zip").path
+    forge(path, {name: b"{}"})
+    with pytest.raises(RecordError, match=f"made of another {name}"):
+        verify_bundle(project, path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "metrics.json", "cost.json", "confusion.npz"])
+def test_a_file_without_a_result_is_refused(project: Project, tmp_path: Path, name: str) -> None:
+    path = export_run(project, NAME, tmp_path / "run.zip").path
+    forge(path, {}, without=[name])
+    with pytest.raises(RecordError, match=f"{name} is missing"):
+        verify_bundle(project, path)
+
+
+@pytest.mark.parametrize("key", ["{tmp}/evil", "../evil", "0011223344556677/..", "ABCDEF0123456789"])
+def test_a_run_key_names_no_other_folder(project: Project, tmp_path: Path, key: str) -> None:
+    path = export_run(project, NAME, tmp_path / "run.zip").path
+    record = replace(read_record(project.rows / f"{NAME}.json"), run_key=key.format(tmp=tmp_path))
+    forge(path, {"record.json": json.dumps(to_json(record)).encode()})
+    home = checkout(tmp_path / "home")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RecordError, match="not a run key"):
+        import_run(home, path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("member", "content"),
+    [
+        *(
+            ("manifest.json", text)
+            for text in ("[1]", "null", '{"files": ["record.json"]}', '{"files": null}')
+        ),
+        *(("record.json", text) for text in ("[]", "null", "1", '{"schema": 1, "x": NaN}')),
+        ("metrics.json", '{"mIoU_low": 1}'),
+    ],
+)
+def test_what_is_no_exported_run_is_said_plainly(
+    project: Project, tmp_path: Path, member: str, content: str
+) -> None:
+    path = export_run(project, NAME, tmp_path / "run.zip").path
+    change = _rewrite if member == "manifest.json" else forge
+    change(path, {member: content.encode()})
+    with pytest.raises(RecordError, match=r"not an exported run|not a record"):
+        verify_bundle(project, path)
+
+
+def test_damage_anywhere_is_a_clear_error(project: Project, tmp_path: Path) -> None:
+    lines = "".join(f"road,sky,{number * 7919 % 1000}\n" for number in range(2000))
+    (project.experiments / NAME / "confusion.csv").write_text(lines)  # so that some of it is compressed
+    path = export_run(project, NAME, tmp_path / "run.zip").path
+    data, chosen = path.read_bytes(), random.Random(0)
+    for _ in range(200):
+        damaged = bytearray(data)
+        damaged[chosen.randrange(len(data))] ^= 1 << chosen.randrange(8)
+        path.write_bytes(damaged)
+        with suppress(ReproError):  # some bits say nothing: times, attributes
+            verify_bundle(project, path)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "metrics.json", "overlays/0.png", "journal.jsonl"])
@@ -203,8 +368,8 @@ def committed(project: Project) -> Project:
     """The checkout in git, its run made by code that was edited after the commit."""
     (project.root / ".gitignore").write_text(".repro/\ndata\nprepared\nmodel.safetensors\n")
     (project.root / "code.txt").write_text("first\n")
-    (project.prepared / "camvid").mkdir(parents=True)
-    (project.prepared / "camvid" / "split.zip").write_text("data")
+    (project.prepared / "synthetic").mkdir(parents=True)
+    (project.prepared / "synthetic" / "split.zip").write_text("data")
     _git(project.root, "init", "-q")
     _git(project.root, "add", ".")
     _git(project.root, "commit", "-qm", "first")
@@ -224,7 +389,7 @@ def test_a_replay_runs_the_recorded_code_on_the_same_data(committed: Project) ->
     (committed.root / "code.txt").write_text("third\n")  # edited since: the replay must not see it
 
     def run(tree: Path, arguments: Sequence[str]) -> None:
-        code, data = (tree / "code.txt").read_text(), (tree / "prepared/camvid/split.zip").read_text()
+        code, data = (tree / "code.txt").read_text(), (tree / "prepared/synthetic/split.zip").read_text()
         seen.append((arguments[0], code, data))
         folder = tree / "experiments" / NAME
         assert not (folder / "metrics.json").exists()
@@ -256,7 +421,7 @@ def test_a_replay_prepares_data_that_is_not_prepared_here(committed: Project) ->
     shutil.rmtree(committed.prepared)
     seen: list[Sequence[str]] = []
     replay(committed, NAME, run=lambda tree, arguments: seen.append(arguments))
-    assert seen == [["prepare", "camvid"], ["train", NAME], ["evaluate", NAME]]
+    assert seen == [["prepare", "synthetic"], ["train", NAME], ["evaluate", NAME]]
     assert not committed.prepared.exists()
 
 
@@ -364,6 +529,14 @@ def test_gc_shows_first_and_keeps_what_is_needed(project: Project, monkeypatch: 
     assert not smoke.exists()
     assert (target / "precious").exists()
     assert (project.experiments / NAME / "model.safetensors").exists()
+
+
+def test_gc_leaves_a_training_that_has_not_begun_to_write(project: Project) -> None:
+    work = project.work / "begun"
+    work.mkdir()
+    with FileLock(work / ".lock"):
+        assert work not in dict(garbage(project, older_than=0))
+    assert work in dict(garbage(project, older_than=0))
 
 
 def _make_old(folder: Path) -> None:

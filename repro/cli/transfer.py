@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def export(
     name: Name,
-    out: Annotated[Path | None, typer.Option(help="File to write; NAME.repro.zip here.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File or folder; NAME.repro.zip here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Pack a finished run into one verified file, for `repro import-run` on another machine.
@@ -31,7 +31,8 @@ def export(
 
     project = find_project()
     name = load_experiment(project, name).name
-    path = out or Path.cwd() / f"{name}.repro.zip"
+    path = out or Path.cwd()
+    path = path / f"{name}.repro.zip" if path.is_dir() else path
     bundle = export_run(project, name, path)
     size = path.stat().st_size
     if as_json:
@@ -62,7 +63,7 @@ def import_run(
 def commit_to_dvc(project: Project, record: Record) -> bool:
     """Tell DVC that the outputs belong to the inputs here; False where it cannot be told."""
     from repro.errors import ReproError
-    from repro.fleet.bundle import check_data
+    from repro.fleet.verify import check_data
 
     if importlib.util.find_spec("dvc") is None or not (project.root / ".dvc").is_dir():
         return False

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from repro.errors import StorageError
 from repro.params import Project
 from repro.records import read_records
 from repro.tracking import read_state
@@ -15,12 +17,38 @@ from repro.tracking import read_state
 CACHES = {"smoke": "smoke run", "replay": "replayed run", "fleet": "log of a fleet", "import": "unpacked run"}
 
 
+@contextmanager
+def alone(work: Path) -> Iterator[None]:
+    """No training runs in this work folder meanwhile; StorageError where one does."""
+    from filelock import FileLock, Timeout
+
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work / ".lock", timeout=0):  # the lock that a training holds
+            yield
+    except Timeout:
+        raise StorageError(
+            "a training with these parameters is running here", where=work, hint="wait for it or stop it"
+        ) from None
+
+
+def is_locked(work: Path) -> bool:
+    """Whether a training runs in this work folder, also before the first line of its journal."""
+    if not (work / ".lock").is_file():
+        return False
+    try:
+        with alone(work):
+            return False
+    except StorageError:
+        return True
+
+
 def garbage(project: Project, *, older_than: float) -> Iterator[tuple[Path, str]]:
     """(path, why) of what can go; `older_than` seconds since it was last written to."""
     recorded = {record.run_key for record in read_records(project.rows, strict=False)}
     for work in sorted(path for path in project.work.glob("*") if path.is_dir()):
         why = _why(work, recorded)
-        if why and _age(work) > older_than:
+        if why and _age(work) > older_than and not is_locked(work):
             yield work, why
     for name, why in CACHES.items():
         for path in sorted((project.root / ".repro" / name).glob("*")):
