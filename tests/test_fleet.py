@@ -20,6 +20,7 @@ import pytest
 from repro.cli.how import parse_duration
 from repro.errors import ParamsError, ReproError
 from repro.fleet import Fleet, Job, LocalLauncher, SlurmLauncher, estimate, plan, speeds
+from repro.fleet.launch import end
 from repro.fleet.run import experiment_command
 from repro.fleet.slurm import parse_options
 from repro.params import Experiment, Project, load_experiment, to_plain
@@ -135,32 +136,95 @@ def test_what_does_not_fit_is_not_started(project: Project) -> None:
     assert done[1].attempts == 0
 
 
-def test_ctrl_c_stops_the_whole_fleet_cleanly(project: Project) -> None:
-    path = script(project, SAVES)
-    # A shell's background job ignores Ctrl-C and its children inherit that: the test may run in one.
-    code = f"""
-import signal
-import sys
+def test_a_crash_without_time_for_another_attempt_is_a_failure(project: Project) -> None:
+    text = "import sys, time; time.sleep(1.5); sys.exit(3)"
+    done = fleet(project, jobs_of(project, "crashes", seconds=2.0), text, budget=3.0).run()
+    assert [(job.state, job.attempts, job.code) for job in done] == [("failed", 1, 3)]
+
+
+# A shell's background job ignores Ctrl-C and its children inherit that: the test may run in one.
+STOPPED = """
+import signal, sys
 from pathlib import Path
-from repro.fleet import Fleet, Job
+import repro.fleet.run as fleet
 from repro.params import Project
 signal.signal(signal.SIGINT, signal.default_int_handler)
-root = Path({str(project.root)!r})
-jobs = [Job(name="x", dataset="camvid", log=root / ".repro/fleet/x.log")]
-command = lambda project, name: [sys.executable, {str(path)!r}, name]
+root, command, stage = Path(sys.argv[1]), [sys.executable, sys.argv[2]], sys.argv[3]
+if stage == "shared":
+    fleet.has_dvc, fleet.dvc_repro = (lambda project: True), (lambda target: command)
+jobs = [fleet.Job(name="x", dataset="camvid", log=root / ".repro/fleet/x.log")]
+handlers = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)]
 try:
-    Fleet(project=Project(root), jobs=jobs, command=command).run()
+    fleet.Fleet(project=Project(root), jobs=jobs, command=lambda project, name: command).run()
 except KeyboardInterrupt:
+    assert handlers == [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)]
     print(jobs[0].state)
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def stopped_by(project: Project, number: int, stage: str) -> str:
+    """What a fleet says of its only job, ended by a signal while `stage` ran."""
+    arguments = [str(project.root), str(script(project, SAVES)), stage]
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPED, *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
     until = time.monotonic() + 60
     while not (project.root / "started").exists() and time.monotonic() < until:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert output == "stopped\n"
+    process.send_signal(number)
+    return process.communicate(timeout=60)[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_the_whole_fleet_cleanly(project: Project, number: int) -> None:
+    assert stopped_by(project, number, "own") == "stopped\n"
     assert (project.root / "saved").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_shared_stages_too(project: Project, number: int) -> None:
+    assert stopped_by(project, number, "shared") == "waiting\n"
+    assert (project.root / "saved").exists()
+
+
+def test_a_training_is_asked_to_save_once_only(project: Project) -> None:
+    """As when Ctrl-C comes while the end of the budget stops it: a second SIGINT would end it unsaved."""
+    again = "    signal.signal(signal.SIGINT, signal.SIG_DFL)\n    time.sleep(1)\n    Path"
+    command = [sys.executable, str(script(project, SAVES.replace("    Path", again, 1)))]
+    handle = LocalLauncher()(command, environment={}, log=project.root / "log", folder=project.root)
+    until = time.monotonic() + 60
+    while not (project.root / "started").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    handle.stop(hard=False)
+    time.sleep(0.5)
+    end([handle])
+    assert (project.root / "saved").exists()
+
+
+def test_the_budget_holds_for_shared_stages(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = script(project, SAVES)
+    monkeypatch.setattr("repro.fleet.run.has_dvc", lambda project: True)
+    monkeypatch.setattr("repro.fleet.run.dvc_repro", lambda target: [sys.executable, str(path)])
+    began = time.monotonic()
+    done = Fleet(project=project, jobs=jobs_of(project, "x"), budget=3.0).run()
+    assert [job.state for job in done] == ["left out"]
+    assert (project.root / "saved").exists()
+    assert time.monotonic() - began < 30
+
+
+def test_a_data_set_that_is_missing_fails_its_own_experiments_only(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repro.fleet.run.has_dvc", lambda project: True)
+    no_camvid = "import sys; sys.exit('camvid' in sys.argv[1])"
+    monkeypatch.setattr("repro.fleet.run.dvc_repro", lambda target: [sys.executable, "-c", no_camvid, target])
+    jobs = [*jobs_of(project, "a", "b"), replace(jobs_of(project, "c")[0], dataset="synthetic")]
+    done = fleet(project, jobs, "").run()
+    assert [(job.state, job.attempts, job.code) for job in done] == [
+        *[("failed", 0, 1)] * 2,
+        ("done", 1, 0),
+    ]
+    assert "data set 'camvid' could not be prepared" in done[1].log.read_text()
 
 
 def test_a_stop_reaches_the_grandchildren(project: Project) -> None:

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from repro.errors import CheckFailed
-from repro.fleet.launch import GRACE_SECONDS, Handle, Launcher, LocalLauncher
+from repro.fleet.launch import POLL_SECONDS, Handle, Launcher, LocalLauncher, end, signals_as_ctrl_c
 from repro.params import Project, read_yaml
 
 State = Literal["waiting", "running", "done", "failed", "stopped", "left out"]
 ATTEMPTS = 2  # a crash is tried once more; a training goes on from its last checkpoint
-POLL_SECONDS = 0.2
 
 
 @dataclass(kw_only=True)
@@ -39,6 +37,10 @@ class Job:
     def elapsed(self) -> float:
         return (self.ended or time.monotonic()) - self.began if self.began else 0.0
 
+    def leave_out(self) -> None:
+        """No time is left for it, or for trying it again after a crash."""
+        self.state = "failed" if self.attempts and self.code else "left out"
+
 
 @dataclass(kw_only=True)
 class Fleet:
@@ -56,35 +58,43 @@ class Fleet:
     began: float = field(default_factory=time.monotonic)
 
     def run(self) -> list[Job]:
-        """Everything, in order; Ctrl-C and the end of the budget stop what runs, and it can be resumed."""
+        """Everything, in order; a signal and the end of the budget stop what runs, and it can be resumed."""
         for job in self.jobs:
             job.log.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._share()
-            while self._step():
+        with signals_as_ctrl_c():
+            try:
+                self._share()
+                while self._step():
+                    self.shown(self.jobs)
+                    time.sleep(POLL_SECONDS)
+            except BaseException:  # a signal, or a launcher that can start nothing: nobody is left behind
+                self._stop()
                 self.shown(self.jobs)
-                time.sleep(POLL_SECONDS)
-        except BaseException:  # Ctrl-C, or a launcher that can start nothing: nobody is left behind
-            self._stop()
-            self.shown(self.jobs)
-            raise
+                raise
         self.shown(self.jobs)
         return list(self.jobs)
 
     def _share(self) -> None:
         """Stages that several experiments share, one at a time: DVC refuses to build one twice at once."""
-        for dataset in sorted({job.dataset for job in self.jobs}):
-            if not has_dvc(self.project):
-                continue
-            log = self.jobs[0].log.with_name(f"prepare-{dataset}.log")
-            handle = self.launcher(
-                dvc_repro(f"prepare@{dataset}"), environment={}, log=log, folder=self.project.root
-            )
-            while (code := handle.poll()) is None:
+        for dataset in sorted({job.dataset for job in self.jobs}) if has_dvc(self.project) else ():
+            if not self._over_budget():
+                self._prepare(dataset)
+
+    def _prepare(self, dataset: str) -> None:
+        """Prepare one data set; its experiments fail where that fails, the others do not need it."""
+        log = self.jobs[0].log.with_name(f"prepare-{dataset}.log")
+        command = dvc_repro(f"prepare@{dataset}")
+        handle = self.launcher(command, environment={}, log=log, folder=self.project.root)
+        try:
+            while (code := handle.poll()) is None and not self._over_budget():
                 time.sleep(POLL_SECONDS)
-            if code:
-                hint = f"`repro data list {dataset}` says what is missing"
-                raise CheckFailed(f"data set '{dataset}' could not be prepared", where=log, hint=hint)
+        finally:
+            end([handle])
+        if code:
+            why = f"data set '{dataset}' could not be prepared: `repro data list {dataset}`, {log}"
+            for job in (job for job in self.jobs if job.dataset == dataset):
+                job.state, job.code = "failed", code
+                job.log.write_text(f"{why}\n")
 
     def _step(self) -> bool:
         """Look at what runs, start what may start; False when nothing is left to do."""
@@ -93,7 +103,8 @@ class Fleet:
                 self._look(job)
         if self._over_budget():
             self._stop()
-            self._leave_out()
+            for job in (job for job in self.jobs if job.state == "waiting"):
+                job.leave_out()
         for job in self.jobs:
             if job.state == "waiting" and self._free() is not None:
                 self._start(job)
@@ -102,8 +113,7 @@ class Fleet:
     def _start(self, job: Job) -> None:
         left = self._left()
         if left is not None and job.seconds > left:
-            job.state = "left out"
-            return
+            return job.leave_out()
         job.slot, job.state, job.attempts = self._free(), "running", job.attempts + 1
         job.began, job.ended = time.monotonic(), 0.0
         job.handle = self.launcher(
@@ -142,23 +152,12 @@ class Fleet:
         left = self._left()
         return left is not None and left <= 0
 
-    def _leave_out(self) -> None:
-        for job in self.jobs:
-            if job.state == "waiting":
-                job.state = "left out"
-
     def _stop(self) -> None:
-        """Ask what runs to save and end, and end what has not after a minute."""
-        running = [job for job in self.jobs if job.state == "running" and job.handle]
-        for hard, patience in ((False, GRACE_SECONDS), (True, 10.0)):
-            for job in running:
-                if job.handle and job.handle.poll() is None:
-                    job.handle.stop(hard=hard)
-            until = time.monotonic() + patience
-            while time.monotonic() < until and any(j.handle and j.handle.poll() is None for j in running):
-                time.sleep(POLL_SECONDS)
-        for job in running:
-            job.code = job.handle.poll() if job.handle else None
+        """End what runs, so that it saves itself."""
+        running = [(job, job.handle) for job in self.jobs if job.state == "running" and job.handle]
+        end([handle for _, handle in running])
+        for job, handle in running:
+            job.code = handle.poll()
             job.state = "done" if job.code == 0 else "stopped"  # it may just have reached its end
             job.ended, job.slot = time.monotonic(), None
 
