@@ -16,7 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from repro.cli.app import app
 from repro.cli.how import parse_duration
 from repro.errors import ParamsError, ReproError
 from repro.fleet import Fleet, Job, LocalLauncher, SlurmLauncher, estimate, plan, speeds
@@ -24,13 +27,15 @@ from repro.fleet.launch import end
 from repro.fleet.run import experiment_command
 from repro.fleet.slurm import parse_options
 from repro.params import Experiment, Project, load_experiment, to_plain
-from repro.records import Journal
+from repro.records import Journal, write_record
 from repro.tracking.run import start_fields
 from tests import slurm_kit
+from tests.reports_kit import a_record
 from tests.tracking_kit import a_project, a_run
 
 ROOT = Path(__file__).parents[1]
 REAL = Project(ROOT)
+MOBILE = "synthetic_mobilenetv2_os16"
 
 
 def jobs_of(project: Project, *names: str, seconds: float = 0.0) -> list[Job]:
@@ -418,6 +423,81 @@ def test_what_is_no_duration(text: str) -> None:
         parse_duration(text)
 
 
+# --- commands -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The experiments of each fleet that a command starts; nothing is run."""
+    shutil.copy(ROOT / "params.yaml", project.root)
+    for name in ("pipeline", "also", "released"):
+        shutil.copy(REAL.experiments / f"{name}.yaml", project.experiments)
+    (project.experiments / MOBILE).mkdir()
+    shutil.copy(REAL.experiments / MOBILE / "params.yaml", project.experiments / MOBILE)
+    monkeypatch.chdir(project.root)
+    found: list[list[str]] = []
+
+    def run(self: Fleet) -> list[Job]:
+        found.append(sorted(job.name for job in self.jobs))
+        return list(self.jobs)
+
+    monkeypatch.setattr(Fleet, "run", run)
+    return found
+
+
+def repro(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["run", "--jobs", "2"], "nothing to run"),
+        (["run", MOBILE, "--budget", ""], "not a duration"),
+        (["run", MOBILE, "--jobs", "2", "--device", "cpu"], "takes no --device"),
+        (["run", "synth*", "--device", "cpu"], "takes no --device"),
+        (["run", MOBILE, "--smoke", "--seeds", "2"], "smoke run"),
+        (["run", "--smoke", "--jobs", "2"], "smoke run"),
+        (["run", MOBILE, "--slurm", "partition=gpu"], "--launcher slurm"),
+        (["run", MOBILE, "--seeds", "2", "--dry-run"], "--dry-run makes no copies"),
+    ],
+)
+def test_options_that_contradict_each_other(
+    asked: list[list[str]], project: Project, arguments: list[str], match: str
+) -> None:
+    found = repro(*arguments)
+    assert isinstance(found.exception, ParamsError)
+    assert match in str(found.exception)
+    assert asked == []
+    assert [path.parent.name for path in project.experiments.glob("*/params.yaml")] == [MOBILE]
+
+
+@pytest.mark.parametrize("more", [["--jobs", "2"], ["--budget", "99h"], ["--again"]])
+def test_a_fleet_has_the_seeds_too(asked: list[list[str]], project: Project, more: list[str]) -> None:
+    assert repro("run", MOBILE, "--seeds", "3", *more).exception is None
+    assert repro("run", "--all", "--seeds", "3", *more).exception is None
+    assert asked == [[MOBILE, f"{MOBILE}_seed1", f"{MOBILE}_seed2"]] * 2
+    assert load_experiment(project, f"{MOBILE}_seed2").seed == 2
+
+
+def test_the_record_of_the_first_is_made_again_after_its_seeds(
+    asked: list[list[str]], project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again: list[str] = []
+    monkeypatch.setattr("repro.cli.seeds.record_again", lambda project, one: again.append(one.name))
+    write_record(project.rows / f"{MOBILE}.json", a_record(MOBILE, row=None))
+    found = repro("run", MOBILE, "--seeds", "2", "--jobs", "2", "--json")
+    assert [one["experiment"] for one in json.loads(found.stdout)] == [f"{MOBILE}_seed1"]
+    assert again == [MOBILE]
+    assert f"{MOBILE}: one seed" in found.stderr
+
+
+def test_a_fleet_with_nothing_to_do_says_why(asked: list[list[str]], project: Project) -> None:
+    found = repro("fleet", MOBILE, "--budget", "1s", "--json")
+    assert "0 have a record (--again runs them too), 1 do not fit the budget" in found.stderr
+    assert json.loads(found.stdout) == []
+
+
 # --- SLURM --------------------------------------------------------------------------------------------------
 
 NODE = """
@@ -503,5 +583,6 @@ def test_what_sbatch_refuses_is_said(
 @pytest.mark.parametrize("setting", ["partition", "=3", "time="])
 def test_what_is_no_setting_for_sbatch(setting: str) -> None:
     assert parse_options(["partition=gpu", "gpus_per_node=1"]) == {"partition": "gpu", "gpus_per_node": 1}
+    assert parse_options(["account=0042", "nice=0"]) == {"account": "0042", "nice": 0}
     with pytest.raises(ParamsError, match="KEY=VALUE"):
         parse_options([setting])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,12 +16,13 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from repro.cli.run import each
-from repro.cli.seeds import seed_family
+from repro.cli.seeds import seed_family, with_seed, without_copies
 from repro.cli.smoke import NOTE, own_params, representatives, run_smoke, shared_params, smoke_project, traits
 from repro.cli.train import train_experiment
-from repro.errors import CheckpointError, StorageError
+from repro.errors import CheckpointError, ParamsError, StorageError
 from repro.params import Experiment, Project, TrainingParams, experiment_names, load_experiment
 from repro.records import read_journal
 from repro.training.ranks import Ranks
@@ -285,20 +287,79 @@ def test_every_experiment_shrinks_to_a_smoke_run(root: Path, tmp_path: Path) -> 
         assert (small.start_from, small.seed) == (e.start_from, e.seed)
 
 
-def test_seeds_are_experiments_beside_the_first(tmp_path: Path, root: Path) -> None:
+@pytest.fixture
+def one_experiment(tmp_path: Path, root: Path) -> Project:
+    """A project of one experiment that can be copied."""
     import shutil
 
-    project = Project(tmp_path)
     (tmp_path / "experiments" / NAME).mkdir(parents=True)
     templates = ("experiments/pipeline.yaml", "experiments/also.yaml")
     for path in ("params.yaml", *templates, f"experiments/{NAME}/params.yaml"):
         shutil.copy(root / path, tmp_path / path)
+    return Project(tmp_path)
+
+
+def params_of(project: Project, name: str) -> Path:
+    return project.experiments / name / "params.yaml"
+
+
+def test_seeds_are_experiments_beside_the_first(one_experiment: Project) -> None:
+    project = one_experiment
     family = seed_family(project, load_experiment(project, NAME), 3)
     assert [e.name for e in family] == [NAME, f"{NAME}_seed1", f"{NAME}_seed2"]
     assert [e.seed for e in family] == [0, 1, 2]
     assert all(replace(e, name="", seed=0) == replace(family[0], name="", seed=0) for e in family)
     again = seed_family(project, family[0], 3)
     assert again == family
+
+
+def test_a_copy_without_its_seed_is_made_again(one_experiment: Project) -> None:
+    """What a command leaves that was ended between the copy and its seed."""
+    copy = params_of(one_experiment, f"{NAME}_seed1")
+    copy.parent.mkdir()
+    copy.write_text(params_of(one_experiment, NAME).read_text())
+    family = seed_family(one_experiment, load_experiment(one_experiment, NAME), 2)
+    assert [e.seed for e in family] == [0, 1]
+    assert "seed: 1\n" in copy.read_text()
+
+
+def test_a_copy_appears_with_its_seed(one_experiment: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended at any moment, there is no experiment that trains with another seed than its name says."""
+
+    def interrupted(project: Project) -> None:
+        assert load_experiment(project, f"{NAME}_seed1").seed == 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("repro.scaffold.sync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        seed_family(one_experiment, load_experiment(one_experiment, NAME), 2)
+
+
+def test_seeds_follow_an_edit_of_the_first_until_they_are_measured(one_experiment: Project) -> None:
+    project, source = one_experiment, params_of(one_experiment, NAME)
+    (_, copy) = seed_family(project, load_experiment(project, NAME), 2)
+    source.write_text(re.sub(r"lr: [\d.]+", "lr: 0.01", source.read_text()))
+    base = load_experiment(project, NAME)
+    (_, renewed) = seed_family(project, base, 2)
+    assert (copy.training.lr != 0.01, renewed.training.lr, renewed.seed) == (True, 0.01, 1)
+    (params_of(project, renewed.name).parent / "metrics.json").write_text("{}")
+    source.write_text(
+        source.read_text().replace("lr: 0.01", "lr: 0.02").replace("expect:", "note: x\nexpect:")
+    )
+    with pytest.raises(ParamsError, match=r"training\.lr: 0\.01 here, 0\.02 there"):
+        seed_family(project, load_experiment(project, NAME), 2)
+    source.write_text(source.read_text().replace("lr: 0.02", "lr: 0.01"))
+    assert seed_family(project, load_experiment(project, NAME), 2)[1] == renewed, "a note is no parameter"
+
+
+@pytest.mark.parametrize("text", ["dataset: x\nseed: 3\nb: 1\n", "'dataset': x\n\"seed\" : 3\nb: 1\n"])
+def test_a_seed_replaces_another(text: str) -> None:
+    assert yaml.safe_load(with_seed(text, 7)) == {"dataset": "x", "seed": 7, "b": 1}
+    assert with_seed("b: 1\n", 7) == "seed: 7\nb: 1\n"
+
+
+def test_all_means_experiments_and_not_their_seeds() -> None:
+    assert without_copies(["a", "a_seed1", "a_seed12", "b_seed1", "c"]) == ["a", "b_seed1", "c"]
 
 
 def test_plan_counts_what_can_be_counted(root: Path) -> None:

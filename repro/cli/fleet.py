@@ -65,7 +65,7 @@ def campaign(
 
 def run_names(project: Project, names: Sequence[str], how: How) -> None:
     """Plan, show, run, tell; exit 1 when an experiment failed."""
-    from repro.cli.fleet_view import line, live, show_plan
+    from repro.cli.fleet_view import line, live, show_plan, tell_nothing
     from repro.errors import CheckFailed
     from repro.fleet import Fleet, plan, speeds
 
@@ -76,6 +76,8 @@ def run_names(project: Project, names: Sequence[str], how: How) -> None:
     fitting, left_out = plan(project, names, speed=speed, budget=seconds, jobs=slots, again=how.again)
     if how.dry_run:
         return show_plan(fitting, left_out, how.as_json)
+    if not fitting:
+        tell_nothing(len(names), len(left_out))
     renew_files(project)
     with live(len(left_out)) as shown:
         done = Fleet(

@@ -33,6 +33,12 @@ def show_plan(fitting: Sequence[Estimate], left_out: Sequence[Estimate], as_json
             )
 
 
+def tell_nothing(chosen: int, left_out: int) -> None:
+    """Why a fleet has nothing to run; apart from the table or the JSON of what it did."""
+    words = f"{chosen - left_out} have a record (--again runs them too), {left_out} do not fit the budget"
+    console(stderr=True).print(f"nothing to run: {words}")
+
+
 def clock(seconds: float) -> str:
     """3:25:07, or 12 d for what takes days."""
     minutes, rest = divmod(round(seconds), 60)

@@ -34,9 +34,8 @@ class How:
     @property
     def is_asked_for(self) -> bool:
         """Whether anything was said that only a fleet can do."""
-        return bool(self.jobs or self.gpus or self.budget or self.dry_run or self.again) or (
-            self.launcher != "local"
-        )
+        flags = self.jobs or self.gpus or self.slurm or self.dry_run or self.again
+        return bool(flags) or self.budget is not None or self.launcher != "local"
 
 
 def with_how(command: Callable[..., None]) -> Callable[..., None]:

@@ -10,7 +10,7 @@ import typer
 from repro.cli.common import Names, console
 from repro.cli.fleet import run_names
 from repro.cli.how import How, with_how
-from repro.cli.seeds import run_seeds
+from repro.cli.seeds import run_seed_fleet, run_seeds, without_copies
 from repro.cli.smoke import run_smokes
 from repro.cli.sync import renew_files
 
@@ -44,21 +44,43 @@ def run(
 
     project = find_project()
     chosen = experiment_names(project) if all_ else list(names or ())
-    patterns = any(mark in name for name in chosen for mark in "*?[")
+    check_options(how, smoke=smoke, seeds=seeds)
     if smoke:
         return run_smokes(project, chosen, device)
-    if patterns or how.is_asked_for:
-        return run_names(project, matching(chosen, experiment_names(project)), how)
     if not chosen:
         raise ParamsError(
             "nothing to run", allowed="experiment names, or --all", hint="`repro list` shows all"
         )
-    experiments = [load_experiment(project, name) for name in chosen]
+    if how.is_asked_for or any(mark in name for name in chosen for mark in "*?["):
+        return run_fleet(project, matching(chosen, experiment_names(project)), how, seeds, device)
+    experiments = [
+        load_experiment(project, name) for name in (without_copies(chosen) if seeds > 1 else chosen)
+    ]
     renew_files(project)
     if seeds > 1:
         each(experiments, lambda experiment: run_seeds(project, experiment, seeds, device))
     else:
         each(experiments, lambda experiment: run_chain(project, experiment, device))
+
+
+def check_options(how: How, *, smoke: bool, seeds: int) -> None:
+    """No option is silently without effect."""
+    from repro.errors import ParamsError
+
+    if smoke and (seeds > 1 or how.is_asked_for):
+        raise ParamsError("a smoke run is neither a fleet nor repeated", allowed="NAME..., --all, --device")
+
+
+def run_fleet(project: Project, names: Sequence[str], how: How, seeds: int, device: str) -> None:
+    """NAME... some at a time, each with its other seeds where these are wanted."""
+    from repro.errors import ParamsError
+
+    if device != "auto":
+        raise ParamsError(f"a fleet takes no --device {device}", hint="--gpus 0,1 says which GPUs it has")
+    if seeds > 1:
+        run_seed_fleet(project, names, how, seeds)
+    else:
+        run_names(project, names, how)
 
 
 def each(experiments: Sequence[Experiment], do: Callable[[Experiment], None]) -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from repro.cli.common import console
 
 if TYPE_CHECKING:
+    from repro.cli.how import How
     from repro.params import Experiment, Project
     from repro.records.record import Seeds
+
+COPY = re.compile(r"_seed\d+$")
+OWN = ("name", "seed", "note", "expect", "rows", "also")  # in what seeds of one experiment may differ
+SEED, DATASET = (
+    re.compile(rf"""(['"]?){key}\1\s*:""") for key in ("seed", "dataset")
+)  # lines of params.yaml
 
 
 def run_seeds(project: Project, experiment: Experiment, seeds: int, device: str) -> None:
@@ -19,9 +28,42 @@ def run_seeds(project: Project, experiment: Experiment, seeds: int, device: str)
     try:
         each(family, lambda seed: run_chain(project, seed, device))
     finally:  # what was measured is told, also when a seed failed
+        tell(project, [experiment])
+
+
+def run_seed_fleet(project: Project, names: Sequence[str], how: How, seeds: int) -> None:
+    """NAME... and their other seeds as one fleet; then the records of NAME... are made from all of them."""
+    from repro.cli.fleet import run_names
+    from repro.errors import CheckFailed, ParamsError
+    from repro.params import load_experiment
+
+    if how.dry_run:
+        raise ParamsError(
+            "--dry-run makes no copies for --seeds", hint="without --seeds it shows one of them"
+        )
+    bases = [load_experiment(project, name) for name in without_copies(names)]
+    families = [seed_family(project, base, seeds) for base in bases]
+    try:
+        run_names(project, [seed.name for family in families for seed in family], how)
+    except CheckFailed:
+        tell(project, bases, stderr=how.as_json)
+        raise
+    tell(project, bases, stderr=how.as_json)
+
+
+def without_copies(names: Iterable[str]) -> list[str]:
+    """Without the copies of others among them: --all and patterns mean the experiments, not their seeds."""
+    chosen = list(names)
+    return [name for name in chosen if not COPY.search(name) or COPY.sub("", name) not in chosen]
+
+
+def tell(project: Project, experiments: Iterable[Experiment], *, stderr: bool = False) -> None:
+    """Each measured experiment's record once more, and the spread of its seeds."""
+    for experiment in experiments:
         if (project.rows / f"{experiment.name}.json").is_file():
             record_again(project, experiment)
-            console().print(f"{experiment.name}: {seeds_text(project, experiment) or 'one seed'}")
+            text = f"{experiment.name}: {seeds_text(project, experiment) or 'one seed'}"
+            console(stderr=stderr).print(text, markup=False)
 
 
 def record_again(project: Project, experiment: Experiment) -> None:
@@ -38,7 +80,7 @@ def record_again(project: Project, experiment: Experiment) -> None:
         path = project.rows / f"{experiment.name}.json"
         return record.show_in_mlflow(project, write_record(path, record.build(project, experiment)))
     command = [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", experiment.folder]
-    code = subprocess.run(command, cwd=project.root, check=False).returncode
+    code = subprocess.run(command, cwd=project.root, check=False, stdout=2).returncode  # stdout may be JSON
     if code:
         raise CheckFailed(f"the record was not made again (dvc exit code {code})", where=experiment.folder)
 
@@ -61,24 +103,50 @@ def text_of(seeds: Seeds) -> str:
 
 
 def seed_family(project: Project, experiment: Experiment, seeds: int) -> list[Experiment]:
-    """The experiment and its copies with the next seeds, NAME_seed1 and so on; copies are made once."""
-    from repro.params import load_experiment
-    from repro.records import write_text
-    from repro.scaffold import new_experiment
+    """The experiment and its copies with the next seeds, NAME_seed1 and so on."""
+    return [experiment, *(seed_copy(project, experiment, number) for number in range(1, seeds))]
 
-    family = [experiment]
-    for number in range(1, seeds):
-        name = f"{experiment.name}_seed{number}"
-        path = project.experiments / name / "params.yaml"
-        if not path.exists():
-            new_experiment(project, name, experiment.name)
-            write_text(path, with_seed(path.read_text(), experiment.seed + number))
-        family.append(load_experiment(project, name))
-    return family
+
+def seed_copy(project: Project, base: Experiment, number: int) -> Experiment:
+    """NAME_seedK; made anew where it is not NAME with that seed (any more) and has no results yet."""
+    from repro.errors import ParamsError
+    from repro.params import experiment_name, load_experiment
+    from repro.records import write_text
+    from repro.scaffold import sync
+
+    name, seed = experiment_name(f"{base.name}_seed{number}"), base.seed + number
+    source, path = (project.experiments / one / "params.yaml" for one in (base.name, name))
+    wrong = unlike(load_experiment(project, name), base, seed) if path.exists() else ["not there yet"]
+    if not wrong:
+        return load_experiment(project, name)
+    if has_results(project, name):
+        hint = f"undo the edit of one of them, or delete {path.parent} and its record to run it again"
+        raise ParamsError(f"'{name}' is not {base.name} with seed {seed}: {wrong[0]}", where=path, hint=hint)
+    write_text(path, with_seed(source.read_text(), seed))
+    sync(project)
+    copy = load_experiment(project, name)
+    if copy.seed != seed:
+        raise ParamsError("the seed could not be replaced", where=source, allowed="a line `seed: 0`")
+    return copy
+
+
+def unlike(copy: Experiment, base: Experiment, seed: int) -> list[str]:
+    """Every parameter in which `copy` is not `base` with another seed."""
+    from repro.fleet.verify import difference
+    from repro.params import to_plain
+
+    plain = [{k: v for k, v in to_plain(one).items() if k not in OWN} for one in (copy, base)]
+    return list(difference(plain[0] | {"seed": copy.seed}, plain[1] | {"seed": seed}))
+
+
+def has_results(project: Project, name: str) -> bool:
+    folder = project.experiments / name
+    results = (folder / "model.safetensors", folder / "metrics.json", project.rows / f"{name}.json")
+    return any(path.is_file() for path in results)
 
 
 def with_seed(params: str, seed: int) -> str:
     """The text of a params.yaml with another top-level seed; comments and everything else stay."""
-    lines = [line for line in params.splitlines() if not line.startswith("seed:")]
-    place = next(i for i, line in enumerate(lines) if line.startswith("dataset:")) + 1
+    lines = [line for line in params.splitlines() if not SEED.match(line)]
+    place = next((i for i, line in enumerate(lines, start=1) if DATASET.match(line)), 0)
     return "\n".join([*lines[:place], f"seed: {seed}", *lines[place:]]) + "\n"

@@ -7,6 +7,7 @@ to the training is always one, sent from its own machine: a second one would end
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import time
@@ -151,9 +152,10 @@ def _update(executor: Any, options: Mapping[str, Any]) -> None:
 
 
 def parse_options(settings: Sequence[str]) -> dict[str, Any]:
-    """["partition=gpu", "gpus_per_node=1"] as a mapping; whole numbers become int."""
+    """["partition=gpu", "gpus_per_node=1"] as a mapping; numbers become int, account=0042 stays a name."""
     pairs = [setting.partition("=") for setting in settings]
     wrong = next((name for name, equals, value in pairs if not (name and equals and value)), None)
     if wrong is not None:
         raise ParamsError(f"not a setting: '{wrong}'", where="--slurm", allowed="KEY=VALUE")
-    return {name: int(value) if value.isdigit() else value for name, _, value in pairs}
+    number = re.compile(r"0|[1-9][0-9]*")
+    return {name: int(value) if number.fullmatch(value) else value for name, _, value in pairs}
