@@ -23,6 +23,7 @@ from repro.cli.app import app
 from repro.cli.how import parse_duration
 from repro.errors import ParamsError, ReproError
 from repro.fleet import Fleet, Job, LocalLauncher, SlurmLauncher, estimate, plan, speeds
+from repro.fleet.estimate import progress
 from repro.fleet.launch import end
 from repro.fleet.run import experiment_command
 from repro.fleet.slurm import parse_options
@@ -392,6 +393,40 @@ def test_speed_is_that_of_trainings_with_the_same_backbone(project: Project) -> 
     assert speeds(project, "cpu")(mobile) == pytest.approx(measured)
     assert speeds(project, "cpu")(dense) == pytest.approx(95.0 * (os.cpu_count() or 1))
     assert speeds(project, "cuda:0")(mobile) == 3000.0
+
+
+@pytest.mark.parametrize(
+    ("line", "changes"),
+    [
+        (0, {"run": {"name": MOBILE}}),
+        (0, {"run": {"name": MOBILE, "dataset": "d", "run_key": "k", "params": {"model": {"new": 1}}}}),
+        (0, {"run": {"name": MOBILE, "dataset": "d", "run_key": "k", "params": {"model": {}}}}),
+        (1, {"found": None}),
+        (2, {"values": None}),
+        (3, {"step": "x"}),
+        (3, {"at": 0.0}),
+        (3, {"at": "x"}),
+        *((number, {"kind": None}) for number in range(4)),
+    ],
+)
+def test_a_journal_of_another_version_or_a_damaged_one_is_left_out(
+    project: Project, line: int, changes: dict[str, object]
+) -> None:
+    mobile = load_experiment(REAL, MOBILE)
+    training_of(project, mobile, iterations=100, seconds=50.0)
+    path = project.work / MOBILE / "journal.jsonl"
+    lines = [json.loads(text) for text in path.read_text().splitlines()]
+    lines[line] |= changes
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    assert speeds(project, "cpu")(mobile) == pytest.approx(95.0 * (os.cpu_count() or 1))
+    assert progress(project)(mobile) in (0, 100)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -3600.0, 1e-9])
+def test_a_clock_that_was_set_tells_no_speed(project: Project, seconds: float) -> None:
+    mobile = load_experiment(REAL, MOBILE)
+    training_of(project, mobile, iterations=100, seconds=seconds)
+    assert speeds(project, "cpu")(mobile) == pytest.approx(95.0 * (os.cpu_count() or 1))
 
 
 def test_what_a_stopped_training_has_behind_it_is_not_paid_again(tmp_path: Path) -> None:

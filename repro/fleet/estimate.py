@@ -14,19 +14,23 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
+from repro.errors import ParamsError
 from repro.params import Experiment, ModelParams, Project, parse, to_plain
 from repro.records import read_journal
-from repro.tracking import read_state
+from repro.tracking.state import state_of
 from repro.training.schedule import length
 
 # GFLOP/s of a whole training step in fp32. CPU: 95 a core, from a DenseNet of page 003 at 321x321 (10 GFLOP
 # forward) that took 0.16 s a sample on two cores, and 0.078 s in bf16. GPU: a guess, until one was measured.
 CPU_CORE_SPEED, GPU_SPEED = 95.0, 3000.0
 BF16_GAIN = 2.0
+FASTEST = 1e6  # GFLOP/s; beyond what any device does, so a clock was set
 FORWARD_PASSES = 3  # of a training sample
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,7 @@ def speeds(project: Project, device: str) -> Callable[[Experiment], float]:
     """GFLOP/s in fp32 for each experiment, from trainings on `device` ("cpu", "cuda") that were made here."""
     seen: dict[str, list[float]] = defaultdict(list)
     for path in project.work.glob("*/journal.jsonl"):
-        measured = _measured(read_journal(path), device)
+        measured = _readable(lambda entries: _measured(entries, device), path)
         if measured:
             seen[measured[0]].append(measured[1])
     default = GPU_SPEED if device.startswith("cuda") else CPU_CORE_SPEED * (os.cpu_count() or 1)
@@ -81,7 +85,7 @@ def speeds(project: Project, device: str) -> Callable[[Experiment], float]:
 
 def progress(project: Project) -> Callable[[Experiment], int]:
     """Iterations that a training with an experiment's parameters has behind it, 0 without one."""
-    states = [read_state(path) for path in project.work.glob("*/journal.jsonl")]
+    states = [_readable(state_of, path) for path in project.work.glob("*/journal.jsonl")]
     held = {state.run.name: state for state in states if state and state.status in ("KILLED", "FAILED")}
 
     def done(experiment: Experiment) -> int:
@@ -89,6 +93,14 @@ def progress(project: Project) -> Callable[[Experiment], int]:
         return state.steps if state and state.run.params == _as_json(experiment) else 0
 
     return done
+
+
+def _readable(read: Callable[[list[dict[str, Any]]], T | None], path: Path) -> T | None:
+    """What `read` finds in a journal; None for a damaged one and for one of another version's parameters."""
+    try:
+        return read(read_journal(path))
+    except (ParamsError, LookupError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _as_json(experiment: Experiment) -> Any:
@@ -102,8 +114,11 @@ def _measured(entries: list[dict[str, Any]], device: str) -> tuple[str, float] |
     metrics = [entry for entry in entries if entry["kind"] == "metrics" and "train/loss" in entry["values"]]
     if len(runs) != 1 or len(metrics) < 2 or _device(entries) != device.partition(":")[0]:
         return None
-    params, seconds = runs[0]["run"]["params"], float(metrics[-1]["at"]) - float(metrics[0]["at"])
-    return params["model"]["backbone"], _work(params, metrics) / max(seconds, 1e-9)
+    params, times = runs[0]["run"]["params"], [float(entry["at"]) for entry in metrics]
+    if sorted(times) != times or times[0] == times[-1]:  # a clock was set back
+        return None
+    speed = _work(params, metrics) / (times[-1] - times[0])
+    return (params["model"]["backbone"], speed) if 0 < speed < FASTEST else None
 
 
 def _device(entries: list[dict[str, Any]]) -> str | None:
