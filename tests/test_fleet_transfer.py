@@ -417,6 +417,19 @@ def finish_journal(project: Project, losses: Sequence[float]) -> None:
             journal.metrics({"train/loss": loss}, step=step)
 
 
+@pytest.mark.parametrize("is_worktree", [True, False])
+def test_what_an_ended_replay_left_is_no_obstacle(committed: Project, is_worktree: bool) -> None:
+    tree = committed.root / ".repro" / "replay" / NAME
+    if is_worktree:
+        _git(committed.root, "worktree", "add", "--detach", str(tree))
+    tree.mkdir(parents=True, exist_ok=True)
+    (tree / "left").write_text("over")
+    (tree / "data").symlink_to(committed.prepared)
+    replay(committed, NAME, run=lambda tree, arguments: None)
+    assert not tree.exists()
+    assert (committed.prepared / "synthetic" / "split.zip").is_file()
+
+
 def test_a_replay_prepares_data_that_is_not_prepared_here(committed: Project) -> None:
     shutil.rmtree(committed.prepared)
     seen: list[Sequence[str]] = []

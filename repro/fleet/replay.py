@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from repro.errors import RecordError, ReproError
+from repro.fleet.workspace import remove
 from repro.params import Project
 from repro.records import DIFF, Record, read_journal, read_record, sha256_file
 
@@ -66,9 +67,8 @@ def worktree(project: Project, record: Record) -> Path:
     if not git.get("commit"):
         raise RecordError("the record does not know its commit", where=record.experiment)
     tree = project.root / ".repro" / "replay" / record.experiment
+    remove(tree)  # whatever lies there: git removes only what it knows as a worktree
     _git(project.root, "worktree", "prune")
-    if tree.exists():
-        _git(project.root, "worktree", "remove", "--force", str(tree))
     _git(project.root, "worktree", "add", "--force", "--detach", str(tree), git["commit"])
     if git.get("dirty"):
         _apply(project, record, tree, str(git["diff_sha256"]))
