@@ -31,7 +31,8 @@ from repro.fleet.verify import (
 from repro.fleet.workspace import alone
 from repro.params import Project
 from repro.records import Record, read_record, sha256_file, write_bytes
-from repro.records.make import ALSO, read_metrics
+from repro.records.make import ALSO
+from repro.records.measured import read_metrics
 
 
 def export_run(project: Project, name: str, out: Path) -> Bundle:

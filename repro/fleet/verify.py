@@ -15,7 +15,8 @@ from typing import Any
 from repro.errors import RecordError, ReproError, UnknownNameError
 from repro.params import Project, experiment_names, load_experiment, to_plain
 from repro.records import DIFF, Record, from_json
-from repro.records.make import ALSO, intervals, plain_metrics
+from repro.records.make import ALSO
+from repro.records.measured import intervals, plain_metrics
 from repro.records.record import Measured
 
 MANIFEST = "manifest.json"
