@@ -56,10 +56,11 @@ def _say(entry: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(entry))
         return
     when = time.strftime("%H:%M:%S", time.localtime(float(entry.get("at", 0))))
-    if entry["kind"] == "metrics":
+    kind = entry.get("kind", "damaged")
+    if kind == "metrics":
         values = "  ".join(f"{name} {value:.5g}" for name, value in entry["values"].items())
         typer.echo(f"{when}  {entry['step']:>8}  {values}")
         return
     hidden = ("at", "kind", "run", "found")
     rest = "  ".join(f"{key} {value}" for key, value in entry.items() if key not in hidden and value != "")
-    typer.echo(f"{when}  {entry['kind']}  {rest}".rstrip())
+    typer.echo(f"{when}  {kind}  {rest}".rstrip())

@@ -27,6 +27,7 @@ def sync(
 
     Example: repro sync --rebuild
     """
+    from repro.errors import CheckFailed
     from repro.params import find_project
 
     project = find_project()
@@ -40,12 +41,14 @@ def sync(
 
         report = to_mlflow(project, rebuild=rebuild)
     if as_json:
-        found = {"files": written, **(vars(report) if report else {})}
-        return emit_json(found)
-    for name in written:
-        console().print(f"wrote {name}")
-    if report:
-        tell(project, report)
+        emit_json({"files": written, **(vars(report) if report else {})})
+    else:
+        for name in written:
+            console().print(f"wrote {name}", markup=False)
+        if report:
+            tell(project, report)
+    if report and report.failed:
+        raise CheckFailed(f"{len(report.failed)} were not sent", hint="`repro sync` tries them again")
 
 
 def check_files(project: Project) -> None:
@@ -78,15 +81,13 @@ def renew_files(project: Project) -> None:
 
 
 def tell(project: Project, report: Report) -> None:
-    """What was sent; a run that could not be sent is a failed check."""
-    from repro.errors import CheckFailed
+    """What was sent, and what was not and why."""
     from repro.tracking import store_state
 
     out = console()
     out.print(
-        f"MLflow at {store_state(project)[0]}: {len(report.sent)} sent, {len(report.unchanged)} unchanged"
+        f"MLflow at {store_state(project)[0]}: {len(report.sent)} sent, {len(report.unchanged)} unchanged",
+        markup=False,
     )
     for name, error in report.failed.items():
-        out.print(f"not sent: {name}: {error}")
-    if report.failed:
-        raise CheckFailed(f"{len(report.failed)} runs were not sent", hint="`repro sync` tries them again")
+        out.print(f"not sent: {name}: {error}", markup=False)

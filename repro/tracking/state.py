@@ -13,6 +13,8 @@ from repro.tracking.run import Run, read_run
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 Point = tuple[str, int]  # metric, step
+# What a field that is missing, unknown, or of another type than expected leads to.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,17 @@ def read_state(path: Path) -> RunState | None:
 
 
 def state_of(entries: Sequence[dict[str, Any]]) -> RunState | None:
+    """The state that entries tell; None without a `run` line, or where one is of another version or program.
+
+    One such journal in .repro/work must not keep a command from showing all the others.
+    """
+    try:
+        return _state_of([entry for entry in entries if "kind" in entry])
+    except UNREADABLE:
+        return None
+
+
+def _state_of(entries: Sequence[dict[str, Any]]) -> RunState | None:
     starts = [entry for entry in entries if entry["kind"] == "run"]
     if not starts:
         return None

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock
 
 from repro.params import Project
-from repro.records import Record, read_records
+from repro.records import Record, read_record
 from repro.tracking.families import join_families
 from repro.tracking.feed import JOURNAL, KEY, NAME, bring_up, mark
 from repro.tracking.registry import champions, noted_aliases, point
@@ -55,7 +55,7 @@ def sync(
 def _sync_into(project: Project, uri: str, progress: Callable[[str], None]) -> Report:
     client = open_client(project, uri)
     known, report = known_runs(client), Report()
-    records = read_records(project.rows)
+    records = _readable_records(project, report)
     for state in journals(project):
         send = partial(sync_journal, client, project, uri, state, known)
         _guard(report, state.run.name, progress, send)
@@ -67,6 +67,15 @@ def _sync_into(project: Project, uri: str, progress: Callable[[str], None]) -> R
         send = partial(point, client, project, uri, record, alias)
         _guard(report, f"{alias} of {record.dataset}", progress, send)
     return report
+
+
+def _readable_records(project: Project, report: Report) -> list[Record]:
+    """All records but the damaged ones, which become lines of the report."""
+    found: list[Record] = []
+    for path in sorted(project.rows.glob("*.json")):
+        with _reported(report, path.stem):
+            found.append(read_record(path))
+    return found
 
 
 def _rebuild_file(project: Project, uri: str, progress: Callable[[str], None]) -> Report:
@@ -93,9 +102,16 @@ def _forget_connections(client: Any) -> None:
 def _guard(report: Report, name: str, progress: Callable[[str], None], send: Callable[[], bool]) -> None:
     """`send` tells whether anything was sent."""
     progress(name)
-    try:
+    with _reported(report, name):
         (report.sent if send() else report.unchanged).append(name)
-    except Exception as error:  # told at the end; the next sync tries again
+
+
+@contextmanager
+def _reported(report: Report, name: str) -> Iterator[None]:
+    """An error becomes a line of the report: it is told at the end, and the next sync tries again."""
+    try:
+        yield
+    except Exception as error:
         report.failed[name] = re.sub(r"://[^/@\s]+@", "://***@", f"{type(error).__name__}: {error}")[:500]
 
 
@@ -142,7 +158,8 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
             if (state.run.run_key, state.run.name) == (record.run_key, record.experiment):
                 sync_journal(client, project, uri, state, known)
         _sync(client, project, uri, record, known)
-        seeds = [r for r in read_records(project.rows, strict=False) if r.family_key == record.family_key]
+        records = _readable_records(project, Report())
+        seeds = [one for one in records if one.family_key == record.family_key]
         join_families(client, project, uri, seeds)
         for alias, name in champions(project).get(record.dataset, {}).items():
             if name == record.experiment:  # a record that changed has another run

@@ -1,0 +1,99 @@
+"""`repro sync` with what is damaged, foreign or changed: the rest is sent, and MLflow says what git says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from repro.cli.app import app
+from repro.params import Project
+from repro.tracking.store import open_client
+from repro.tracking.sync import sync
+from tests.tracking_kit import KEY, a_project, a_run, add_record, journal_of, the_run, train
+
+pytestmark = [
+    pytest.mark.mlflow,
+    # what MLflow 3.17 and its database library say about each other at import
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated sqlite store without runs: making one costs seconds, copying it nothing."""
+    project = a_project(tmp_path_factory.mktemp("empty"))
+    open_client(project)
+    return project.root / "mlflow.db"
+
+
+@pytest.fixture
+def project(tmp_path: Path, empty_database: Path) -> Project:
+    """A checkout with an empty local store."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    return a_project(tmp_path)
+
+
+def active_runs(client: Any) -> list[Any]:
+    return list(client.search_runs([found.experiment_id for found in client.search_experiments()]))
+
+
+# --- what is damaged or foreign -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"at": 1},
+        {"at": 1, "kind": "run", "run": asdict(a_run()) | {"added_later": 1}, "pid": 1, "host": ""},
+        {"at": 1, "kind": "run", "run": "of another program"},
+    ],
+)
+def test_a_foreign_journal_keeps_no_other_from_being_sent(project: Project, line: dict[str, Any]) -> None:
+    foreign = project.work / "aaaa" / "journal.jsonl"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text(json.dumps(line) + "\n")
+    train(project, steps=1, live=False)
+    with journal_of(project).open("a") as file:
+        file.write('{"at": 1}\n')
+    assert sync(project).sent == ["camvid_r18_os16"]
+
+
+def test_logs_show_a_line_without_a_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    from repro.cli.logs import _say
+
+    _say({"at": 1, "colour": "red"}, as_json=False)
+    assert capsys.readouterr().out.endswith("damaged  colour red\n")
+
+
+@pytest.mark.parametrize("wrong", ["50.25", "NaN"])
+def test_a_damaged_record_is_told_and_the_others_are_sent(
+    project: Project, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    add_record(project, "camvid_a", key="a")
+    add_record(project, "camvid_b", key="b")
+    path = project.rows / "camvid_a.json"
+    path.write_text(path.read_text().replace("50.3", wrong))
+    report = sync(project)
+    assert report.sent == ["camvid_b"]
+    assert report.failed.keys() == {"camvid_a"}
+    monkeypatch.chdir(project.root)
+    monkeypatch.setattr("repro.cli.sync.write_files", lambda project: [])
+    for words in (["sync"], ["sync", "--json"]):
+        done = CliRunner().invoke(app, words)
+        assert getattr(done.exception, "exit_code", 0) == 1, words
+        assert "camvid_a" in done.stdout
+
+
+def test_brackets_of_an_error_are_no_markup(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    from repro.cli.sync import tell
+    from repro.tracking.sync import Report
+
+    tell(project, Report(failed={"camvid_a": "no [/path] such [red]thing"}))
+    assert "no [/path] such [red]thing" in capsys.readouterr().out
