@@ -1,4 +1,4 @@
-"""The follower process: `python -m repro.tracking.follow ROOT JOURNAL` feeds MLflow until the run has ended.
+"""The follower process: `python -m repro.tracking.follow ROOT JOURNAL PID` feeds MLflow until the run ends.
 
 It has the lowest priority, its own session, and no way to reach the training but to read its journal.
 """
@@ -29,7 +29,8 @@ def main() -> int:
     if hasattr(os, "nice"):
         os.nice(19)
     root, journal = Path(sys.argv[1]), Path(sys.argv[2])
-    return Follower(project=Project(root), journal=journal, parent=os.getppid()).follow()
+    # Told, not asked for: a training that died while MLflow was imported here is nobody's parent any more.
+    return Follower(project=Project(root), journal=journal, parent=int(sys.argv[3])).follow()
 
 
 @dataclass(kw_only=True)
@@ -41,7 +42,7 @@ class Follower:
     parent: int
     place: Place | None = None
     last_error: str = ""
-    failing_since: float | None = None
+    over_since: float | None = None
     pause: float = POLL_SECONDS
     say: Callable[[str], None] = field(default=lambda text: print(text, flush=True))
 
@@ -57,7 +58,7 @@ class Follower:
             if state is not None and self._try(state, final=over) and over:
                 self.say(f"done: {len(state.points)} points, {state.status}")
                 return 0
-            if over and self._gave_up():
+            if over and (state is None or self._gave_up()):
                 self.say("MLflow was not reached: run `repro sync` when it is back")
                 return 1
             self._sleep(max(self.pause, min(cost / SHARE, LONGEST_PAUSE)))
@@ -69,7 +70,7 @@ class Follower:
         except Exception as error:  # whatever it is, it must not end the following
             self._failed(error)
             return False
-        self.pause, self.failing_since, self.last_error = POLL_SECONDS, None, ""
+        self.pause, self.last_error = POLL_SECONDS, ""
         return True
 
     def _send(self, state: RunState, *, final: bool) -> None:
@@ -91,11 +92,12 @@ class Follower:
             self.say(text)
         self.last_error = text
         self.place = None
-        self.failing_since = self.failing_since or time.monotonic()
         self.pause = min(self.pause * 2, LONGEST_PAUSE)
 
     def _gave_up(self) -> bool:
-        return self.failing_since is None or time.monotonic() - self.failing_since > GIVE_UP_SECONDS
+        """Whether the run ended so long ago; how long MLflow was away before does not matter."""
+        self.over_since = self.over_since or time.monotonic()
+        return time.monotonic() - self.over_since > GIVE_UP_SECONDS
 
     def _parent_lives(self) -> bool:
         return os.getppid() == self.parent

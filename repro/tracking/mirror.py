@@ -87,7 +87,7 @@ class Mirror:
             return False
 
     def _start(self) -> None:
-        where = [str(self.project.root), str(self.journal_path)]
+        where = [str(self.project.root), str(self.journal_path), str(os.getpid())]
         # By environment, not by argument: an address may hold a password, and arguments are public.
         environment = os.environ | {"MLFLOW_TRACKING_URI": tracking_uri(self.project)}
         try:
