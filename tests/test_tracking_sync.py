@@ -15,7 +15,7 @@ from repro.cli.app import app
 from repro.params import Project
 from repro.tracking.store import open_client
 from repro.tracking.sync import sync
-from tests.tracking_kit import KEY, a_project, a_run, add_record, journal_of, the_run, train
+from tests.tracking_kit import a_project, a_run, add_record, journal_of, shown, the_run, train, written
 
 pytestmark = [
     pytest.mark.mlflow,
@@ -97,3 +97,17 @@ def test_brackets_of_an_error_are_no_markup(project: Project, capsys: pytest.Cap
 
     tell(project, Report(failed={"camvid_a": "no [/path] such [red]thing"}))
     assert "no [/path] such [red]thing" in capsys.readouterr().out
+
+
+# --- what changed -------------------------------------------------------------------------------------------
+
+
+def test_a_journal_with_as_many_points_but_others_is_sent_again(project: Project) -> None:
+    train(project, steps=3, live=False)
+    sync(project)
+    path = journal_of(project)
+    path.write_text(path.read_text().replace('"train/loss": 0.5', '"train/loss": 0.25'))
+    assert sync(project).sent == ["camvid_r18_os16"]
+    client = open_client(project)
+    assert shown(client, the_run(client).info.run_id) == written(project)
+    assert sync(project).sent == []

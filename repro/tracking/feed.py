@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from repro.params import Project
+from repro.records import sha256_text
 from repro.tracking.run import Run, shown_params
 from repro.tracking.state import Point, RunState
 from repro.tracking.store import artifact_location
@@ -22,7 +23,7 @@ from repro.tracking.view import VIEW_TAG, show_first
 T = TypeVar("T")
 KEY = "repro.run_key"
 NAME = "repro.experiment"
-JOURNAL = "repro.journal"  # what of the journal is in: "<points>:<status>"
+JOURNAL = "repro.journal"  # what of the journal is in: "<points>:<status>:<digest>"
 TRAINING = "custom_model_development"  # else MLflow 3 opens its views for language models
 BATCH = 1000  # metrics a request
 SMALL_BATCH = 100  # params or tags a request
@@ -140,7 +141,8 @@ def set_status(client: Any, run_id: str, state: RunState) -> None:
 
 def mark(state: RunState) -> str:
     """What `repro sync` compares to see that nothing is left to do for a journal."""
-    return f"{len(state.points)}:{state.status}"
+    values = sorted((point, value) for point, (value, _) in state.points.items())
+    return f"{len(values)}:{state.status}:{sha256_text(repr(values))[:12]}"
 
 
 def log_points(
