@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 
 from repro.cli.app import app
 from repro.params import Project
+from repro.records import Journal, write_record
+from repro.tracking import Mirror
 from repro.tracking.store import open_client
 from repro.tracking.sync import sync
-from tests.tracking_kit import a_project, a_run, add_record, journal_of, shown, the_run, train, written
+from tests.tracking_kit import KEY, a_project, a_run, add_record, journal_of, shown, the_run, train, written
 
 pytestmark = [
     pytest.mark.mlflow,
@@ -111,3 +113,30 @@ def test_a_journal_with_as_many_points_but_others_is_sent_again(project: Project
     client = open_client(project)
     assert shown(client, the_run(client).info.run_id) == written(project)
     assert sync(project).sent == []
+
+
+def test_params_are_those_of_the_record_when_it_was_measured_under_another_protocol(project: Project) -> None:
+    path, seen = journal_of(project), []
+    params = {"seed": 0, "protocol": {"mode": "slide"}, "evaluation": {"protocol": "page003"}}
+    run = replace(a_run(), name="camvid_a", params=params)
+    with Journal(path) as journal, Mirror(project, path, run=run, live=False):
+        journal.metrics({"train/loss": 1.0}, step=0)
+    record = add_record(project, "camvid_a", key=KEY)
+    for mode in ("slide", "whole"):
+        now = params | {"protocol": {"mode": mode}}
+        write_record(project.rows / "camvid_a.json", replace(record, params=now, protocol_hash=mode))
+        sync(project)
+        (found,) = active_runs(open_client(project))
+        seen.append((found.data.params["protocol.mode"], found.data.tags["protocol_hash"]))
+    assert seen == [("slide", "slide"), ("whole", "whole")]
+    assert sync(project).sent == []
+
+
+def test_a_record_made_again_leaves_one_model(project: Project) -> None:
+    for measured in (50.0, 51.0, 52.0):
+        add_record(project, "camvid_a", key=KEY, mIoU=measured)
+        sync(project)
+    client = open_client(project)
+    (run,) = active_runs(client)
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert model.source_run_id == run.info.run_id

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from repro.params import Project
 from repro.records import sha256_text
-from repro.tracking.run import Run, shown_params
+from repro.tracking.run import Run, training_params
 from repro.tracking.state import Point, RunState
 from repro.tracking.store import artifact_location
 from repro.tracking.view import VIEW_TAG, show_first
@@ -100,7 +100,7 @@ def attach(client: Any, project: Project, uri: str, state: RunState) -> Place:
 def describe(client: Any, run_id: str, run: Run) -> None:
     """Params, tags and data set of a run that has not got them yet."""
     present = client.get_run(run_id)
-    params = {k: v for k, v in shown_params(run.params).items() if k not in present.data.params}
+    params = {k: v for k, v in training_params(run.params).items() if k not in present.data.params}
     log_params(client, run_id, params)
     set_tags(client, run_id, {k: v for k, v in run.tags.items() if present.data.tags.get(k) != v})
     if run.dataset_fingerprint and not present.inputs.dataset_inputs:
@@ -122,11 +122,19 @@ def bring_up(client: Any, project: Project, uri: str, state: RunState) -> Place:
     place = attach(client, project, uri, state)
     superfluous = place.sent.keys() - state.points.keys() if state.status != "RUNNING" else set()
     if superfluous or not feed(place, state):
-        client.delete_run(place.run_id)
+        drop_run(client, place.run_id)
         place = attach(client, project, uri, state)
         feed(place, state)
     set_status(client, place.run_id, state)
     return place
+
+
+def drop_run(client: Any, run_id: str) -> None:
+    """Delete a run that is made anew, and its model entity, which would lead nowhere."""
+    experiment_id = client.get_run(run_id).info.experiment_id
+    for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
+        client.delete_logged_model(model.model_id)
+    client.delete_run(run_id)
 
 
 def set_status(client: Any, run_id: str, state: RunState) -> None:

@@ -39,9 +39,18 @@ def read_run(entry: Mapping[str, Any]) -> Run:
 _NOT_PARAMS = ("name", "rows", "note", "expect", "facts", "also")
 
 
+# What may change while the training stays the same: its record says with what it was measured in the end.
+_NOT_TRAINING = ("recipe", "start_from", "evaluation", "protocol", "engine")
+
+
 def shown_params(params: Mapping[str, Any]) -> dict[str, str]:
     """What MLflow shows of a resolved experiment."""
     return flatten({key: value for key, value in params.items() if key not in _NOT_PARAMS})
+
+
+def training_params(params: Mapping[str, Any]) -> dict[str, str]:
+    """What MLflow shows of it before there is a record."""
+    return shown_params({key: value for key, value in params.items() if key not in _NOT_TRAINING})
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -15,6 +15,7 @@ from repro.tracking.feed import (
     KEY,
     bring_up,
     cut,
+    drop_run,
     ensure_experiment,
     ensure_run,
     log_dataset,
@@ -68,7 +69,7 @@ def send_record(client: Any, project: Project, uri: str, record: Record) -> str:
 def _anew(
     client: Any, project: Project, uri: str, experiment_id: str, run: Run, run_id: str, began: int
 ) -> str:
-    client.delete_run(run_id)
+    drop_run(client, run_id)
     for state in journals(project):
         if (state.run.run_key, state.run.name) == (run.run_key, run.name):
             return bring_up(client, project, uri, state).run_id
