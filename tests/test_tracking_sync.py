@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ from repro.cli.app import app
 from repro.params import Project
 from repro.records import Journal, write_record
 from repro.tracking import Mirror
+from repro.tracking.families import note, spread
 from repro.tracking.store import open_client
 from repro.tracking.sync import sync
+from tests.reports_kit import a_record
 from tests.tracking_kit import KEY, a_project, a_run, add_record, journal_of, shown, the_run, train, written
 
 pytestmark = [
@@ -140,3 +144,67 @@ def test_a_record_made_again_leaves_one_model(project: Project) -> None:
     (run,) = active_runs(client)
     (model,) = client.search_logged_models([run.info.experiment_id])
     assert model.source_run_id == run.info.run_id
+
+
+def test_more_experiments_than_a_page_of_mlflow_change_nothing(project: Project) -> None:
+    """Runs that MLflow keeps back are not made again."""
+    add_record(project, "camvid_a", key=KEY)
+    sync(project)
+    with closing(sqlite3.connect(project.root / "mlflow.db")) as database, database:
+        columns = ("experiment_id", "name", "lifecycle_stage", "creation_time", "last_update_time")
+        rows = [(1000 + i, f"other{i}", "active", 2**42 + i, 2**42 + i) for i in range(1100)]
+        database.executemany(f"insert into experiments {columns} values (?, ?, ?, ?, ?)", rows)
+    assert sync(project).unchanged == ["camvid_a"]
+
+
+# --- seeds --------------------------------------------------------------------------------------------------
+
+
+def parents_of(client: Any) -> list[Any]:
+    return [run for run in active_runs(client) if run.data.tags.get("kind") == "seeds"]
+
+
+def test_a_parent_of_seeds_says_what_its_records_say(project: Project) -> None:
+    for measured in (60.0, 40.0):
+        add_record(project, "camvid_x", key="a", seed=0, mIoU=50.0)
+        add_record(project, "camvid_x_seed1", key="b", seed=1, mIoU=measured)
+        sync(project)
+    client = open_client(project)
+    (parent,) = parents_of(client)
+    history = client.get_metric_history(parent.info.run_id, "mIoU")
+    assert [(metric.step, metric.value) for metric in history] == [(2, 45.0)]
+    led = {run.data.tags.get("mlflow.parentRunId") for run in active_runs(client)} - {None}
+    assert led == {parent.info.run_id}
+    sync(project)
+    assert parents_of(open_client(project))[0].info.run_id == parent.info.run_id
+
+
+def test_one_seed_that_is_left_has_no_parent(project: Project) -> None:
+    add_record(project, "camvid_x", key="a", seed=0)
+    add_record(project, "camvid_x_seed1", key="b", seed=1)
+    sync(project)
+    (project.rows / "camvid_x_seed1.json").unlink()
+    sync(project)
+    runs = active_runs(open_client(project))
+    assert {run.info.run_name for run in runs} == {"camvid_x", "camvid_x_seed1"}
+    assert not any("mlflow.parentRunId" in run.data.tags for run in runs)
+
+
+def test_a_run_that_was_made_anew_for_its_journal_has_its_parent_again(project: Project) -> None:
+    train(project, steps=3, live=False)
+    add_record(project, "camvid_r18_os16", key=KEY, seed=0)
+    add_record(project, "camvid_r18_os16_seed1", key="b", seed=1)
+    sync(project)
+    path = journal_of(project)
+    path.write_text(path.read_text().replace('"train/loss": 0.5', '"train/loss": 0.25'))
+    sync(project)
+    client = open_client(project)
+    (parent,) = parents_of(client)
+    assert the_run(client).data.tags["mlflow.parentRunId"] == parent.info.run_id
+
+
+def test_the_mean_of_seeds_is_that_of_the_numbers_that_are_judged() -> None:
+    """Where a page computed its metric otherwise, `mIoU_page` is compared."""
+    pages = [a_record(metrics={"mIoU": 50.0, "mIoU_page": value}) for value in (40.0, 44.0)]
+    assert spread(pages)["mIoU", 2] == 42.0
+    assert "| 44.00 |" in note(pages)

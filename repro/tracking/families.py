@@ -4,51 +4,105 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from statistics import fmean, stdev
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from repro.params import Project
-from repro.records import Record, one_a_seed
-from repro.tracking.feed import KEY, ensure_experiment, ensure_run, log_params, log_points, set_tags
+from repro.records import Record, one_a_seed, sha256_text
+from repro.records.make import measured_value
+from repro.tracking.feed import NAME, ensure_experiment, ensure_run, log_params, log_points, set_tags
 from repro.tracking.run import Run, shown_params
 from repro.tracking.send import measured_at
 from repro.tracking.shown import metrics_of, tags_of
+from repro.tracking.state import Point
+from repro.tracking.store import KEY
 
 V = TypeVar("V")
-FAMILY = "repro.family"  # which records the parent stands for
+FAMILY = "repro.family"  # digest of what the parent says
+PARENT = "mlflow.parentRunId"
 
 
-def join_families(client: Any, project: Project, uri: str, records: Sequence[Record]) -> None:
-    """Records that differ in their seed alone get a parent run that shows their mean and spread."""
+class Said(NamedTuple):
+    """What a parent run says of its members."""
+
+    points: dict[Point, float]
+    params: dict[str, str]
+    tags: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        return sha256_text(repr([sorted(part.items()) for part in self]))[:16]
+
+
+def families_of(records: Iterable[Record]) -> list[list[Record]]:
+    """Records that differ in their seed alone, together."""
     families: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         families[record.family_key].append(record)
-    for key, members in families.items():
-        if len(one_a_seed(members)) > 1:
-            _join(client, project, uri, key, members)
+    return list(families.values())
 
 
-def _join(client: Any, project: Project, uri: str, key: str, members: Sequence[Record]) -> None:
-    first = members[0]
-    experiment_id = ensure_experiment(client, project, uri, first.dataset)
-    run = Run(name=f"{stem(first.experiment)} (seeds)", dataset=first.dataset, run_key=f"seeds-{key}")
-    parent_id = ensure_run(client, experiment_id, run, measured_at(first), renamed=True)
-    held = ",".join(sorted(member.content_hash[:12] for member in members))
-    if client.get_run(parent_id).data.tags.get(FAMILY) == held:
+def join_family(
+    client: Any, project: Project, uri: str, members: Sequence[Record], runs: Sequence[Any]
+) -> None:
+    """Let a parent run show the mean and spread of a family; one seed alone has none.
+
+    A parent that says something else is made anew: MLflow cannot take a point back. `runs` is what MLflow
+    holds of this project now.
+    """
+    key = f"seeds-{members[0].family_key}"
+    said = say(members) if len(one_a_seed(members)) > 1 else None
+    parents = {run.info.run_id: run.data.tags.get(FAMILY) for run in runs if run.data.tags[KEY] == key}
+    if said is None and not parents:
         return
-    for member in members:
-        child = Run(name=member.experiment, dataset=member.dataset, run_key=member.run_key)
-        child_id = ensure_run(client, experiment_id, child, measured_at(member))
-        set_tags(client, child_id, {"mlflow.parentRunId": parent_id})
+    right = next((run_id for run_id, held in parents.items() if said and held == said.digest), "")
+    gone = parents.keys() - {right}
+    for run_id in gone:
+        client.delete_run(run_id)
+    if said and not right:
+        right = make_parent(client, project, uri, key, members, said)
+    adopt(client, members, runs, right, gone)
+
+
+def make_parent(
+    client: Any, project: Project, uri: str, key: str, members: Sequence[Record], said: Said
+) -> str:
+    """Id of a new parent run; the tag that says what it holds comes last."""
+    first, at = members[0], measured_at(members[0])
+    experiment_id = ensure_experiment(client, project, uri, first.dataset)
+    run = Run(name=f"{stem(first.experiment)} (seeds)", dataset=first.dataset, run_key=key)
+    run_id = ensure_run(client, experiment_id, run, at, renamed=True)
+    log_points(client, run_id, {point: (value, at) for point, value in said.points.items()})
+    log_params(client, run_id, said.params)
+    client.set_terminated(run_id, status="FINISHED", end_time=max(map(measured_at, members)))
+    set_tags(client, run_id, said.tags)
+    set_tags(client, run_id, {FAMILY: said.digest})
+    return run_id
+
+
+def adopt(
+    client: Any, members: Sequence[Record], runs: Sequence[Any], parent_id: str, gone: Set[str]
+) -> None:
+    """Lead the members' runs to their parent, and all others away from one that is gone."""
+    own = {(member.run_key, member.experiment) for member in members} if parent_id else set()
+    for run in runs:
+        tags = run.data.tags
+        if (tags[KEY], tags.get(NAME)) in own:
+            if tags.get(PARENT) != parent_id:
+                set_tags(client, run.info.run_id, {PARENT: parent_id})
+        elif tags.get(PARENT) in gone:
+            client.delete_tag(run.info.run_id, PARENT)
+
+
+def say(members: Sequence[Record]) -> Said:
+    """Mean, spread, and what all members have in common."""
     points = spread(one_a_seed(members)) | {
-        (name, 0): v for name, v in common(map(published, members)).items()
+        (name, 0): value for name, value in common(map(published, members)).items()
     }
-    log_points(client, parent_id, {point: (v, measured_at(first)) for point, v in points.items()})
-    log_params(client, parent_id, common(shown_params(member.params) for member in members))
-    client.set_terminated(parent_id, status="FINISHED", end_time=max(map(measured_at, members)))
-    tags = common(map(tags_of, members)) | {"mlflow.note.content": note(members)}
-    set_tags(client, parent_id, tags | {KEY: run.run_key, FAMILY: held, "kind": "seeds"})
+    params = common(shown_params(member.params) for member in members)
+    tags = common(map(tags_of, members)) | {"mlflow.note.content": note(members), "kind": "seeds"}
+    return Said(points, params, tags)
 
 
 def common(mappings: Iterable[Mapping[str, V]]) -> dict[str, V]:
@@ -66,7 +120,8 @@ def note(members: Sequence[Record]) -> str:
     name = members[0].primary
     lines = ["| experiment | seed | " + name + " | verdict |", "|---|--:|--:|---|"]
     for member in members:
-        value = f"{member.metrics[name]:.2f}" if name in member.metrics else ""
+        number = measured_value(member.metrics, member.expectation)
+        value = "" if number is None else f"{number:.2f}"
         lines.append(
             f"| {member.experiment} | {member.params.get('seed', '')} | {value} | {member.verdict} |"
         )
@@ -76,7 +131,8 @@ def note(members: Sequence[Record]) -> str:
 def spread(members: Sequence[Record]) -> dict[tuple[str, int], float]:
     """Mean and standard deviation of the primary metric; the step is the number of seeds."""
     name = members[0].primary
-    values = [member.metrics[name] for member in members if name in member.metrics]
+    found = [measured_value(member.metrics, member.expectation) for member in members]
+    values = [value for value in found if value is not None]
     if len(values) < 2:
         return {}
     count = len(values)

@@ -17,11 +17,10 @@ from repro.params import Project
 from repro.records import sha256_text
 from repro.tracking.run import Run, training_params
 from repro.tracking.state import Point, RunState
-from repro.tracking.store import artifact_location
+from repro.tracking.store import KEY, artifact_location
 from repro.tracking.view import VIEW_TAG, show_first
 
 T = TypeVar("T")
-KEY = "repro.run_key"
 NAME = "repro.experiment"
 JOURNAL = "repro.journal"  # what of the journal is in: "<points>:<status>:<digest>"
 TRAINING = "custom_model_development"  # else MLflow 3 opens its views for language models

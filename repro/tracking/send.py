@@ -12,7 +12,6 @@ from repro.params import Project
 from repro.records import Record
 from repro.tracking.feed import (
     JOURNAL,
-    KEY,
     bring_up,
     cut,
     drop_run,
@@ -33,6 +32,7 @@ from repro.tracking.shown import (
     texts_of,
 )
 from repro.tracking.state import RunState, read_state
+from repro.tracking.store import KEY
 
 LONGEST_MODEL_PARAM = 250
 RECORD = "repro.record"  # content hash of the record that is in

@@ -12,7 +12,7 @@ from typing import Any
 from repro.params import Project
 from repro.records import DIFF, Record, to_json
 from repro.records.make import measured_value
-from repro.tracking.feed import KEY
+from repro.tracking.store import KEY
 
 MARKS = {"reproduced": "✅", "improved": "✅", "regressed": "❌", "unmeasured": "⬜", "incomparable": "⚠️"}
 _FORBIDDEN = re.compile(r"[^\w\-. :/]")  # MLflow's metric names

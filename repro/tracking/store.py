@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from filelock import FileLock
 
 from repro.params import Project
 
+PAGE = 1000
+KEY = "repro.run_key"  # the tag that says which training a run shows
 CREATE_SECONDS = 900  # seconds to migrate a fresh database, minutes on a loaded machine, and others wait too
 
 
@@ -42,6 +45,24 @@ def open_client(project: Project, uri: str | None = None) -> Any:
         client.search_experiments(max_results=1)  # the first query is what creates the tables
         client.search_registered_models(max_results=1)
     return client
+
+
+def pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
+    """All that a search of MLflow finds: it answers with one page at a time, and says nothing of the rest."""
+    token: str | None = None
+    while True:
+        page = search(*arguments, max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def own_runs(client: Any) -> Iterator[Any]:
+    """Every active run that carries a run key, of all data sets."""
+    experiments = [found.experiment_id for found in pages(client.search_experiments)]
+    if experiments:
+        yield from pages(client.search_runs, experiments, f"tags.`{KEY}` != ''")
 
 
 def quiet() -> None:

@@ -14,15 +14,15 @@ from filelock import FileLock
 
 from repro.params import Project
 from repro.records import Record, read_record
-from repro.tracking.families import join_families
-from repro.tracking.feed import JOURNAL, KEY, NAME, bring_up, mark
+from repro.tracking.families import families_of, join_family, stem
+from repro.tracking.feed import JOURNAL, NAME, bring_up, mark
 from repro.tracking.registry import champions, noted_aliases, point
 from repro.tracking.send import RECORD, journals, send_record
 from repro.tracking.state import RunState
-from repro.tracking.store import open_client, sqlite_path, tracking_uri
+from repro.tracking.store import KEY, open_client, own_runs, sqlite_path, tracking_uri
 
 LOCK_SECONDS = 600
-Known = dict[tuple[str, str], dict[str, str]]  # (run key, experiment) -> tags
+Known = dict[tuple[str, str], Any]  # (run key, experiment) -> the run in MLflow
 
 
 @dataclass(kw_only=True)
@@ -62,7 +62,10 @@ def _sync_into(project: Project, uri: str, progress: Callable[[str], None]) -> R
     for record in records:
         send = partial(_sync, client, project, uri, record, known)
         _guard(report, record.experiment, progress, send)
-    join_families(client, project, uri, records)
+    runs = list(own_runs(client))
+    for members in families_of(records):
+        with _reported(report, f"seeds of {stem(members[0].experiment)}"):
+            join_family(client, project, uri, members, runs)
     for alias, record in noted_aliases(project, records):
         send = partial(point, client, project, uri, record, alias)
         _guard(report, f"{alias} of {record.dataset}", progress, send)
@@ -124,24 +127,18 @@ def one_at_a_time(project: Project) -> Iterator[None]:
 
 
 def known_runs(client: Any) -> Known:
-    """(Run key, experiment) -> tags of the run in MLflow, all data sets, in pages of 1,000."""
-    experiments = [found.experiment_id for found in client.search_experiments()]
-    known: Known = {}
-    token: str | None = None
-    while experiments:
-        page = client.search_runs(experiments, max_results=1000, page_token=token)
-        tags = [dict(run.data.tags) for run in page if KEY in run.data.tags]
-        known |= {(one[KEY], one.get(NAME, "")): one for one in tags}
-        token = page.token
-        if not token:
-            break
-    return known
+    """What MLflow holds of this project."""
+    return {(run.data.tags[KEY], run.data.tags.get(NAME, "")): run for run in own_runs(client)}
+
+
+def _tag(known: Known, identity: tuple[str, str], name: str) -> str:
+    return str(known[identity].data.tags.get(name, "")) if identity in known else ""
 
 
 def sync_journal(client: Any, project: Project, uri: str, state: RunState, known: Known) -> bool:
     """Send one journal; False when MLflow has all of it."""
     identity = (state.run.run_key, state.run.name)
-    if known.get(identity, {}).get(JOURNAL) == mark(state):
+    if _tag(known, identity, JOURNAL) == mark(state):
         return False
     bring_up(client, project, uri, state)
     known.pop(identity, None)  # it may have been made anew: the record is sent again
@@ -160,15 +157,15 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
         _sync(client, project, uri, record, known)
         records = _readable_records(project, Report())
         seeds = [one for one in records if one.family_key == record.family_key]
-        join_families(client, project, uri, seeds)
+        for members in families_of(seeds):
+            join_family(client, project, uri, members, list(own_runs(client)))
         for alias, name in champions(project).get(record.dataset, {}).items():
             if name == record.experiment:  # a record that changed has another run
                 point(client, project, uri, record, alias)
 
 
 def _sync(client: Any, project: Project, uri: str, record: Record, known: Known) -> bool:
-    tags = known.get((record.run_key, record.experiment), {})
-    if tags.get(RECORD) == record.content_hash:
+    if _tag(known, (record.run_key, record.experiment), RECORD) == record.content_hash:
         return False
     send_record(client, project, uri, record)
     return True
@@ -177,10 +174,5 @@ def _sync(client: Any, project: Project, uri: str, record: Record, known: Known)
 def delete_runs(project: Project, uri: str) -> None:
     """Move every run of this project on a server to MLflow's trash."""
     client = open_client(project, uri)
-    experiments = [found.experiment_id for found in client.search_experiments()]
-    while experiments:
-        page = client.search_runs(experiments, f"tags.`{KEY}` != ''", max_results=1000)
-        for run in page:
-            client.delete_run(run.info.run_id)
-        if not page:
-            break
+    for run in list(own_runs(client)):  # all before the first is deleted: that would move the pages
+        client.delete_run(run.info.run_id)
