@@ -208,3 +208,45 @@ def test_the_mean_of_seeds_is_that_of_the_numbers_that_are_judged() -> None:
     pages = [a_record(metrics={"mIoU": 50.0, "mIoU_page": value}) for value in (40.0, 44.0)]
     assert spread(pages)["mIoU", 2] == 42.0
     assert "| 44.00 |" in note(pages)
+
+
+# --- rebuild ------------------------------------------------------------------------------------------------
+
+
+def names_in(database: Path) -> list[str]:
+    with closing(sqlite3.connect(database)) as connection:
+        return [name for (name,) in connection.execute("select name from runs")]
+
+
+def test_no_rebuild_takes_the_backup_of_an_earlier_one(project: Project) -> None:
+    client = open_client(project)
+    client.create_run(client.create_experiment("theirs"), run_name="of another program")
+    add_record(project, "camvid_a", key=KEY)
+    for _ in range(3):
+        sync(project, rebuild=True)
+    backups = sorted(project.root.glob("mlflow.db.before-rebuild*"))
+    assert [path.name.rpartition("before-rebuild")[2] for path in backups] == ["", ".2", ".3"]
+    assert names_in(backups[0]) == ["of another program"]
+
+
+def test_a_rebuild_that_fails_leaves_the_store(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_record(project, "camvid_a", key=KEY)
+    sync(project)
+    monkeypatch.setattr("repro.tracking.send.send_numbers", lambda *_: 1 / 0)
+    report = sync(project, rebuild=True)
+    assert (report.sent, report.kept, report.failed.keys()) == ([], True, {"camvid_a"})
+    assert names_in(project.root / "mlflow.db") == ["camvid_a"]
+    assert [path.name for path in project.root.glob("mlflow.db*")] == ["mlflow.db"]
+    assert sync(project).unchanged == ["camvid_a"]
+
+
+def test_a_lost_store_is_rebuilt_though_a_champion_has_no_record(project: Project) -> None:
+    add_record(project, "camvid_a", key=KEY)
+    (project.root / "reports" / "champions.yaml").write_text(
+        "camvid: {champion: camvid_gone, second: camvid_a}\n"
+    )
+    (project.root / "mlflow.db").unlink()
+    report = sync(project, rebuild=True)
+    assert report.sent == ["camvid_a", "second of camvid"]
+    assert report.failed.keys() == {"champion of camvid"}
+    assert names_in(project.root / "mlflow.db") == ["camvid_a"]

@@ -91,3 +91,5 @@ def tell(project: Project, report: Report) -> None:
     )
     for name, error in report.failed.items():
         out.print(f"not sent: {name}: {error}", markup=False)
+    if report.kept:
+        out.print("nothing was rebuilt: the store is what it was")

@@ -6,9 +6,9 @@ is champion is a decision, so it stands in git (reports/champions.yaml), and any
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -44,16 +44,28 @@ def note_champion(project: Project, record: Record, alias: str) -> None:
     write_text(champions_file(project), HEADING + yaml.safe_dump(noted, sort_keys=True))
 
 
-def noted_aliases(project: Project, records: Sequence[Record]) -> Iterator[tuple[str, Record]]:
-    """(alias, record) of everything noted; ParamsError for an experiment that is not measured."""
-    measured = {(record.dataset, record.experiment): record for record in records}
-    for dataset, aliases in champions(project).items():
-        for alias, name in aliases.items():
-            if (dataset, name) not in measured:
-                hint = "`repro promote` one that has a record, or delete the line"
-                text = f"{alias} of {dataset} is '{name}', which has no record"
-                raise ParamsError(text, where=champions_file(project), hint=hint)
-            yield alias, measured[dataset, name]
+class Noted(NamedTuple):
+    """One line of champions.yaml."""
+
+    dataset: str
+    alias: str
+    experiment: str
+
+
+def noted_aliases(project: Project) -> list[Noted]:
+    return [Noted(dataset, *one) for dataset, noted in champions(project).items() for one in noted.items()]
+
+
+def follow_alias(client: Any, project: Project, uri: str, noted: Noted, records: Sequence[Record]) -> bool:
+    """Let a noted alias lead to its model; ParamsError when its experiment is not measured."""
+    for record in records:
+        if (record.dataset, record.experiment) == (noted.dataset, noted.experiment):
+            return point(client, project, uri, record, noted.alias)
+    raise ParamsError(
+        f"{noted.alias} of {noted.dataset} is '{noted.experiment}', which has no record",
+        where=champions_file(project),
+        hint="`repro promote` one that has a record, or delete the line",
+    )
 
 
 def registered_name(dataset: str) -> str:

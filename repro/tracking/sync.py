@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain, count
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
@@ -16,7 +19,7 @@ from repro.params import Project
 from repro.records import Record, read_record
 from repro.tracking.families import families_of, join_family, stem
 from repro.tracking.feed import JOURNAL, NAME, bring_up, mark
-from repro.tracking.registry import champions, noted_aliases, point
+from repro.tracking.registry import champions, follow_alias, noted_aliases, point
 from repro.tracking.send import RECORD, journals, send_record
 from repro.tracking.state import RunState
 from repro.tracking.store import KEY, open_client, own_runs, sqlite_path, tracking_uri
@@ -32,6 +35,7 @@ class Report:
     sent: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    kept: bool = False  # a rebuild failed, and the store is what it was
 
 
 def sync(
@@ -66,9 +70,10 @@ def _sync_into(project: Project, uri: str, progress: Callable[[str], None]) -> R
     for members in families_of(records):
         with _reported(report, f"seeds of {stem(members[0].experiment)}"):
             join_family(client, project, uri, members, runs)
-    for alias, record in noted_aliases(project, records):
-        send = partial(point, client, project, uri, record, alias)
-        _guard(report, f"{alias} of {record.dataset}", progress, send)
+    with _reported(report, "champions.yaml"):
+        for noted in noted_aliases(project):
+            send = partial(follow_alias, client, project, uri, noted, records)
+            _guard(report, f"{noted.alias} of {noted.dataset}", progress, send)
     return report
 
 
@@ -82,18 +87,31 @@ def _readable_records(project: Project, report: Report) -> list[Record]:
 
 
 def _rebuild_file(project: Project, uri: str, progress: Callable[[str], None]) -> Report:
-    """A new sqlite file, put in place of the old one when it is complete; the old one is kept beside it."""
+    """A new sqlite file, put in place of the old one when all is in it; the old one is kept beside it.
+
+    A new one that lacks something is better than none: then, and only then, it is taken as it is.
+    """
     path = sqlite_path(uri)
     assert path is not None
-    new = path.with_name(f"{path.name}.rebuilding")
-    for suffix in ("", "-wal", "-shm"):
-        new.with_name(new.name + suffix).unlink(missing_ok=True)
+    for left in path.parent.glob(f"{path.name}.rebuilding*"):
+        left.unlink()
+    # A name of its own: MLflow would take one that this process has used for a store with tables in it.
+    new = path.with_name(f"{path.name}.rebuilding-{time.time_ns()}")
     report = _sync_into(project, f"sqlite:///{new}", progress)
+    if report.failed and path.exists():
+        new.unlink()
+        return replace(report, sent=[], kept=True)
     if path.exists():
-        os.replace(path, path.with_name(f"{path.name}.before-rebuild"))
+        os.replace(path, _free_name(path.with_name(f"{path.name}.before-rebuild")))
     os.replace(new, path)
     _forget_connections(open_client(project, uri))
     return report
+
+
+def _free_name(path: Path) -> Path:
+    """`path`, or with the first number that is free: no backup takes the place of an earlier one."""
+    numbered = (path.with_name(f"{path.name}.{number}") for number in count(2))
+    return next(one for one in chain([path], numbered) if not one.exists())
 
 
 def _forget_connections(client: Any) -> None:
