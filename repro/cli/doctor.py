@@ -105,10 +105,11 @@ LOOKS: tuple[Callable[[Project], Iterator[Finding]], ...] = (_python, _torch, _d
 
 
 def _table(findings: list[Finding]) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("", "found", "", "next", box=None)
     for one in findings:
         mark = "[green]ok[/]" if one.good else ("[red]no[/]" if one.what in VITAL else "[yellow]--[/]")
-        table.add_row(one.what, one.found, mark, "" if one.good else one.advice)
+        table.add_row(one.what, escape(one.found), mark, "" if one.good else one.advice)
     return table

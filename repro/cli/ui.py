@@ -31,7 +31,9 @@ def ui(
         raise ReproError("MLFLOW_TRACKING_URI names a server: open it in a browser", where=shown)
     open_client(project)  # creates a fresh store under a lock before the server's workers race for it
     # One worker: more make MLflow start four times as long, and on a busy machine kill each other for it.
-    address = ["--backend-store-uri", uri, "--host", host, "--port", str(port), "--workers", "1"]
+    address = ["--host", host, "--port", str(port), "--workers", "1"]
+    # By environment, not by argument: the store's address may hold a password, and arguments are public.
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
     # MLflow's queue for jobs is eight more processes that this project has no use for.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *address])

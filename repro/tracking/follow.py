@@ -6,7 +6,6 @@ It has the lowest priority, its own session, and no way to reach the training bu
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from pathlib import Path
 from repro.params import Project
 from repro.tracking.feed import Place, attach, bring_up, feed
 from repro.tracking.state import RunState, read_state
-from repro.tracking.store import open_client, tracking_uri
+from repro.tracking.store import open_client, tracking_uri, without_secrets
 
 POLL_SECONDS = 1.0
 SHARE = 0.02  # of one core, at most, for reading a long journal again
@@ -87,7 +86,7 @@ class Follower:
             self.place = None  # a resumed run came out otherwise: the end puts it right
 
     def _failed(self, error: Exception) -> None:
-        text = re.sub(r"://[^/@\s]+@", "://***@", f"{type(error).__name__}: {error}")[:500]
+        text = without_secrets(f"{type(error).__name__}: {error}")[:500]
         if text != self.last_error:
             self.say(text)
         self.last_error = text

@@ -97,10 +97,32 @@ def artifact_location(project: Project, uri: str, dataset: str) -> str | None:
     return (project.root / "mlartifacts" / dataset).as_uri() if is_database(uri) else None
 
 
+def shown_uri(uri: str) -> str:
+    """An address without its secrets: whatever lies before the last @ of the authority, and the whole query.
+
+    Where an @ follows a ?, either may belong to a password, and nothing but the scheme is told.
+    """
+    scheme, rest = re.fullmatch(r"(?s)([\w+.-]+://)?(.*)", uri).groups("")  # type: ignore[union-attr]
+    place, asked, query = rest.partition("?")
+    if "@" in query:
+        return f"{scheme}***"
+    if "@" in place and not place.startswith("/"):
+        place = "***@" + place.rpartition("@")[2]
+    return scheme + place + (asked and "?***")
+
+
+def without_secrets(text: str) -> str:
+    """An error's text, which may quote the store's address whole or in part."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    text = text.replace(uri, shown_uri(uri)) if uri else text
+    text = re.sub(r"[\w+.-]+://\S+", lambda found: shown_uri(found[0]), text)
+    return re.sub(r"[^\s\"'(]+(?<!\*)@", "***@", text)
+
+
 def store_state(project: Project) -> tuple[str, bool, str]:
     """(address without password, whether it answers, what to do when it does not)."""
     uri = tracking_uri(project)
-    shown = re.sub(r"://[^/@\s]+@", "://***@", uri)
+    shown = shown_uri(uri)
     path = sqlite_path(uri)
     if path is not None:
         return shown, os.access(path if path.exists() else path.parent, os.W_OK), "make the folder writable"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from repro.tracking.feed import JOURNAL, NAME, bring_up, mark
 from repro.tracking.registry import champions, follow_alias, noted_aliases, point
 from repro.tracking.send import RECORD, journals, send_record
 from repro.tracking.state import RunState
-from repro.tracking.store import KEY, open_client, own_runs, sqlite_path, tracking_uri
+from repro.tracking.store import KEY, open_client, own_runs, sqlite_path, tracking_uri, without_secrets
 
 LOCK_SECONDS = 600
 Known = dict[tuple[str, str], Any]  # (run key, experiment) -> the run in MLflow
@@ -133,7 +132,7 @@ def _reported(report: Report, name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        report.failed[name] = re.sub(r"://[^/@\s]+@", "://***@", f"{type(error).__name__}: {error}")[:500]
+        report.failed[name] = without_secrets(f"{type(error).__name__}: {error}")[:500]
 
 
 @contextmanager

@@ -1,0 +1,69 @@
+"""The store's address: what may be shown of it, and where."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from repro.tracking.follow import Follower
+from repro.tracking.store import shown_uri, store_state, without_secrets
+from tests.tracking_kit import a_project
+
+pytestmark = pytest.mark.mlflow
+ADDRESSES = {
+    "sqlite:////home/me@work/mlflow.db": "sqlite:////home/me@work/mlflow.db",
+    "http://127.0.0.1:5000": "http://127.0.0.1:5000",
+    "postgresql://u:secret@h:1/db": "postgresql://***@h:1/db",
+    "postgresql://u:pa/secret@h/db": "postgresql://***@h/db",
+    "postgresql://u:p@secret@h/db": "postgresql://***@h/db",
+    "postgresql://u:p?secret@h/db": "postgresql://***",
+    "postgresql://h/db?user=u&password=secret": "postgresql://h/db?***",
+    "postgresql://h/db?password=p@secret": "postgresql://***",
+    "mssql+pyodbc:///?odbc_connect=DRIVER={ODBC Driver 18};PWD=secret": "mssql+pyodbc:///?***",
+    "u:p@secret@h": "***@h",
+    "databricks": "databricks",
+}
+
+
+@pytest.mark.parametrize("uri", ADDRESSES)
+def test_an_address_is_shown_without_its_secrets(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert shown_uri(uri) == ADDRESSES[uri]
+    assert "secret" not in without_secrets(f"OperationalError: no such host: {uri} (is it on?)")
+    if "127.0.0.1" not in uri:
+        assert store_state(a_project(tmp_path))[0] == ADDRESSES[uri]
+
+
+def test_an_error_that_quotes_a_part_of_an_address_tells_no_secret() -> None:
+    told = without_secrets('could not translate host name "secret@h" to an address: at http://a.b/c')
+    assert told == 'could not translate host name "***@h" to an address: at http://a.b/c'
+
+
+def test_the_log_of_the_follower_has_no_secret(tmp_path: Path) -> None:
+    said: list[str] = []
+    follower = Follower(project=a_project(tmp_path), journal=tmp_path / "j", parent=1, say=said.append)
+    follower._failed(OSError("postgresql://u:pa/secret@h/db?password=secret"))
+    assert said == ["OSError: postgresql://***@h/db?***"]
+
+
+def test_the_address_is_no_argument_of_the_web_interface(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from repro.cli.ui import ui
+
+    started: list[list[str]] = []
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "params.yaml").write_text("{}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://u:secret@h/db")
+    for name in ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr("repro.tracking.store.open_client", lambda project: None)
+    monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
+    ui()
+    assert "secret" not in " ".join(started[0])
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == "postgresql://u:secret@h/db"
