@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,14 +15,28 @@ import pytest
 from typer.testing import CliRunner
 
 from repro.cli.app import app
+from repro.errors import ParamsError, StorageError
 from repro.params import Project
 from repro.records import Journal, write_record
 from repro.tracking import Mirror
 from repro.tracking.families import note, spread
+from repro.tracking.promote import promote
+from repro.tracking.registry import champions, note_champion
 from repro.tracking.store import open_client
 from repro.tracking.sync import sync
 from tests.reports_kit import a_record
-from tests.tracking_kit import KEY, a_project, a_run, add_record, journal_of, shown, the_run, train, written
+from tests.tracking_kit import (
+    KEY,
+    a_project,
+    a_run,
+    add_record,
+    free_port,
+    journal_of,
+    shown,
+    the_run,
+    train,
+    written,
+)
 
 pytestmark = [
     pytest.mark.mlflow,
@@ -250,3 +265,53 @@ def test_a_lost_store_is_rebuilt_though_a_champion_has_no_record(project: Projec
     assert report.sent == ["camvid_a", "second of camvid"]
     assert report.failed.keys() == {"champion of camvid"}
     assert names_in(project.root / "mlflow.db") == ["camvid_a"]
+
+
+# --- the registry, and what others wrote --------------------------------------------------------------------
+
+
+def test_a_store_that_does_not_answer_is_told_in_plain_words(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://u:secret@127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    record = add_record(project, "camvid_a", key=KEY)
+    for call in (sync, lambda project: promote(project, record)):
+        with pytest.raises(StorageError, match=r"cannot be used(?s:.*)start the server") as caught:
+            call(project)
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("alias", ["latest", "Latest", "v1", "a b", ""])
+def test_an_alias_that_mlflow_refuses_is_refused_first(project: Project, alias: str) -> None:
+    with pytest.raises(ParamsError, match="cannot be an alias"):
+        promote(project, add_record(project, "camvid_a", key=KEY), alias=alias)
+    assert active_runs(open_client(project)) == []
+
+
+def test_an_alias_that_is_noted_no_more_goes_and_one_set_by_hand_stays(project: Project) -> None:
+    record = add_record(project, "camvid_a", key=KEY)
+    for alias in ("champion", "Second"):
+        promote(project, record, alias=alias)
+    client = open_client(project)
+    client.set_registered_model_alias("deeplab-camvid", "by_hand", "1")
+    (project.root / "reports" / "champions.yaml").write_text("camvid: {Second: camvid_a}\n")
+    assert sync(project).sent == []
+    assert client.get_registered_model("deeplab-camvid").aliases.keys() == {"Second", "by_hand"}
+
+
+def test_no_champion_is_lost_when_many_are_noted_at_once(project: Project) -> None:
+    record = add_record(project, "camvid_a", key=KEY)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: note_champion(project, record, f"a{number}"), range(40)))
+    assert len(champions(project)["camvid"]) == 40
+
+
+def test_the_note_of_somebody_else_stays(project: Project) -> None:
+    client = open_client(project)
+    theirs = client.create_experiment("camvid", tags={"mlflow.note.content": "do not touch"})
+    add_record(project, "camvid_a", key=KEY)
+    sync(project)
+    tags = client.get_experiment(theirs).tags
+    assert tags["mlflow.note.content"] == "do not touch"
+    assert "mlflow.sharedViewState.results" in tags

@@ -22,14 +22,15 @@ def ui(
 
     from repro.errors import ReproError
     from repro.params import find_project
-    from repro.tracking.store import is_database, open_client, store_state, tracking_uri
+    from repro.tracking.store import is_database, open_client, store_state, tracking_uri, usable
 
     project = find_project()
     uri = tracking_uri(project)
     if not is_database(uri):
         shown = store_state(project)[0]  # the address without a password
         raise ReproError("MLFLOW_TRACKING_URI names a server: open it in a browser", where=shown)
-    open_client(project)  # creates a fresh store under a lock before the server's workers race for it
+    with usable(uri):
+        open_client(project)  # creates a fresh store under a lock before the server's workers race for it
     # One worker: more make MLflow start four times as long, and on a busy machine kill each other for it.
     address = ["--host", host, "--port", str(port), "--workers", "1"]
     # By environment, not by argument: the store's address may hold a password, and arguments are public.

@@ -55,7 +55,7 @@ def ensure_experiment(client: Any, project: Project, uri: str, dataset: str) -> 
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     if VIEW_TAG not in found.tags:
-        show_first(client, found.experiment_id, dataset)
+        show_first(client, found, dataset)
     return str(found.experiment_id)
 
 

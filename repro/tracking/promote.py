@@ -5,8 +5,8 @@ from __future__ import annotations
 from repro.errors import CheckFailed
 from repro.params import Project
 from repro.records import PASSING, Record
-from repro.tracking.registry import note_champion, point, registered_name
-from repro.tracking.store import open_client, tracking_uri
+from repro.tracking.registry import check_alias, note_champion, point, registered_name
+from repro.tracking.store import open_client, tracking_uri, usable
 from repro.tracking.sync import sync_record
 
 CHAMPION = "champion"
@@ -20,9 +20,11 @@ def promote(project: Project, record: Record, *, alias: str = CHAMPION, force: b
     if record.verdict not in PASSING and not force:
         allowed = f"verdict {' or '.join(sorted(PASSING))}, or --force"
         raise CheckFailed(f"{record.experiment} is '{record.verdict}'", allowed=allowed)
-    sync_record(project, record)
-    uri = tracking_uri(project)
-    client, name = open_client(project, uri), registered_name(record.dataset)
-    point(client, project, uri, record, alias)
-    note_champion(project, record, alias)
-    return f"{name} version {client.get_model_version_by_alias(name, alias).version}"
+    check_alias(alias)
+    uri, name = tracking_uri(project), registered_name(record.dataset)
+    with usable(uri):
+        sync_record(project, record)
+        client = open_client(project, uri)
+        point(client, project, uri, record, alias)
+        note_champion(project, record, alias)
+        return f"{name} version {client.get_model_version_by_alias(name, alias).version}"

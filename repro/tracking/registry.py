@@ -6,11 +6,13 @@ is champion is a decision, so it stands in git (reports/champions.yaml), and any
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from filelock import FileLock
 
 from repro.errors import ParamsError
 from repro.params import Project, read_yaml
@@ -18,8 +20,11 @@ from repro.records import Record, write_text
 from repro.tracking.feed import ensure_experiment, find_runs
 from repro.tracking.send import ensure_model
 from repro.tracking.shown import note_of
+from repro.tracking.store import pages
 
 HEADING = "# Aliases of the data sets' models: `repro promote` writes this, `repro sync` follows it.\n"
+OWN = "repro.alias."  # tag of a registered model: this alias was set by us
+LOCK_SECONDS = 60
 
 
 def champions_file(project: Project) -> Path:
@@ -39,9 +44,19 @@ def champions(project: Project) -> dict[str, dict[str, str]]:
 
 def note_champion(project: Project, record: Record, alias: str) -> None:
     """Write down that `alias` of the record's data set is the record's experiment."""
-    noted = champions(project)
-    noted[record.dataset] = noted.get(record.dataset, {}) | {alias: record.experiment}
-    write_text(champions_file(project), HEADING + yaml.safe_dump(noted, sort_keys=True))
+    lock = project.root / ".repro" / "champions.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock, timeout=LOCK_SECONDS):
+        noted = champions(project)
+        noted[record.dataset] = noted.get(record.dataset, {}) | {alias: record.experiment}
+        write_text(champions_file(project), HEADING + yaml.safe_dump(noted, sort_keys=True))
+
+
+def check_alias(alias: str) -> None:
+    """ParamsError for a name that MLflow's registry refuses as an alias."""
+    if not re.fullmatch(r"[\w-]{1,255}", alias) or re.fullmatch(r"(?i)latest|v\d+", alias):
+        allowed = "letters, digits, - and _; not 'latest', not v1, v2, ..."
+        raise ParamsError(f"'{alias}' cannot be an alias", allowed=allowed)
 
 
 class Noted(NamedTuple):
@@ -80,10 +95,21 @@ def point(client: Any, project: Project, uri: str, record: Record, alias: str) -
     name = registered_name(record.dataset)
     version = ensure_version(client, name, run_id, model_id, record)
     (model,) = client.search_registered_models(f"name = '{name}'")
-    if str(model.aliases.get(alias)) == version:
+    if str(model.aliases.get(alias)) == version and OWN + alias in model.tags:
         return False
+    client.set_registered_model_tag(name, OWN + alias, record.experiment)
     client.set_registered_model_alias(name, alias, version)
     return True
+
+
+def drop_aliases(client: Any, noted: Sequence[Noted]) -> None:
+    """Take back the aliases that are noted no more; those that somebody set in MLflow by hand stay."""
+    kept = {(registered_name(one.dataset), one.alias) for one in noted}
+    for model in list(pages(client.search_registered_models)):
+        for alias in (tag.removeprefix(OWN) for tag in model.tags if tag.startswith(OWN)):
+            if (model.name, alias) not in kept:
+                client.delete_registered_model_alias(model.name, alias)
+                client.delete_registered_model_tag(model.name, OWN + alias)
 
 
 def ensure_version(client: Any, name: str, run_id: str, model_id: str, record: Record) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from repro.errors import StorageError
 from repro.params import Project
 
 PAGE = 1000
@@ -45,6 +47,22 @@ def open_client(project: Project, uri: str | None = None) -> Any:
         client.search_experiments(max_results=1)  # the first query is what creates the tables
         client.search_registered_models(max_results=1)
     return client
+
+
+@contextmanager
+def usable(uri: str) -> Iterator[None]:
+    """What MLflow and its libraries raise over a store, as an error with a way out."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, ImportError) as error:  # a driver may be missing as well
+        told = without_secrets(str(error)).partition("\n")[0][:300]
+        hint = "start the server, or unset MLFLOW_TRACKING_URI; records and journals are safe, `repro sync`"
+        raise StorageError(
+            f"MLflow's store cannot be used: {told}", where=shown_uri(uri), hint=hint
+        ) from None
 
 
 def pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:

@@ -18,10 +18,18 @@ from repro.params import Project
 from repro.records import Record, read_record
 from repro.tracking.families import families_of, join_family, stem
 from repro.tracking.feed import JOURNAL, NAME, bring_up, mark
-from repro.tracking.registry import champions, follow_alias, noted_aliases, point
+from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
 from repro.tracking.send import RECORD, journals, send_record
 from repro.tracking.state import RunState
-from repro.tracking.store import KEY, open_client, own_runs, sqlite_path, tracking_uri, without_secrets
+from repro.tracking.store import (
+    KEY,
+    open_client,
+    own_runs,
+    sqlite_path,
+    tracking_uri,
+    usable,
+    without_secrets,
+)
 
 LOCK_SECONDS = 600
 Known = dict[tuple[str, str], Any]  # (run key, experiment) -> the run in MLflow
@@ -46,7 +54,7 @@ def sync(
     A run that fails does not keep the others from being sent.
     """
     uri = tracking_uri(project)
-    with one_at_a_time(project):
+    with one_at_a_time(project), usable(uri):
         if not rebuild:
             return _sync_into(project, uri, progress)
         if sqlite_path(uri) is not None:
@@ -70,6 +78,7 @@ def _sync_into(project: Project, uri: str, progress: Callable[[str], None]) -> R
         with _reported(report, f"seeds of {stem(members[0].experiment)}"):
             join_family(client, project, uri, members, runs)
     with _reported(report, "champions.yaml"):
+        drop_aliases(client, noted_aliases(project))
         for noted in noted_aliases(project):
             send = partial(follow_alias, client, project, uri, noted, records)
             _guard(report, f"{noted.alias} of {noted.dataset}", progress, send)

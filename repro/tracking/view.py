@@ -13,6 +13,7 @@ from typing import Any
 
 VIEW = "results"  # its id in addresses
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+NOTE_TAG = "mlflow.note.content"
 COLUMNS = (
     *("tags.`verdict`", "metrics.`mIoU`", "metrics.`published/mIoU`", "metrics.`gap/mIoU`"),
     *("metrics.`mIoU_ms_flip`", "tags.`row`", "params.`model.backbone`", "params.`model.output_stride`"),
@@ -25,10 +26,12 @@ NOTE = (
 )
 
 
-def show_first(client: Any, experiment_id: str, dataset: str) -> None:
-    """Give an experiment of MLflow its view and its note."""
-    client.set_experiment_tag(experiment_id, VIEW_TAG, saved_view())
-    client.set_experiment_tag(experiment_id, "mlflow.note.content", NOTE.format(experiment_id, VIEW, dataset))
+def show_first(client: Any, experiment: Any, dataset: str) -> None:
+    """Give an experiment of MLflow its view, and its note where nobody else wrote one."""
+    own, present = experiment.experiment_id, experiment.tags.get(NOTE_TAG, "")
+    client.set_experiment_tag(own, VIEW_TAG, saved_view())
+    if not present or present.startswith(NOTE.partition("]")[0]):
+        client.set_experiment_tag(own, NOTE_TAG, NOTE.format(own, VIEW, dataset))
 
 
 def saved_view() -> str:
