@@ -78,12 +78,13 @@ def test_a_store_that_was_long_away_is_waited_for_after_the_end(
     with Journal(journal_of(project)) as journal:
         journal.event("run", **start_fields(a_run()))
         journal.metrics({"train/loss": 1.0}, step=0)
-    attempts, clock = iter([False, False, True]), [0.0]
+    attempts, clock = iter(range(4)), [0.0]
 
     def reached(project: Project) -> Any:
-        if next(attempts):
+        attempt = next(attempts)
+        if attempt == 3:
             return open_client(project)
-        if clock[0] == 0.0:  # hours of failing, and then the run ends
+        if attempt == 1:
             clock[0] = 36_000.0
             with Journal(journal_of(project)) as journal:
                 journal.event("end", status="FINISHED", error="")

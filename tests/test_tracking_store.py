@@ -9,6 +9,7 @@ import pytest
 
 from repro.tracking.follow import Follower
 from repro.tracking.store import shown_uri, store_state, without_secrets
+from tests.reports_kit import a_record
 from tests.tracking_kit import a_project
 
 pytestmark = pytest.mark.mlflow
@@ -67,3 +68,17 @@ def test_the_address_is_no_argument_of_the_web_interface(
     ui()
     assert "secret" not in " ".join(started[0])
     assert os.environ["MLFLOW_BACKEND_STORE_URI"] == "postgresql://u:secret@h/db"
+
+
+def test_a_record_that_mlflow_did_not_get_is_told_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from repro.cli.record import show_in_mlflow
+
+    def down(*_: object, **__: object) -> None:
+        raise ConnectionError("no answer from postgresql://u:pa/secret@h/db [red]")
+
+    monkeypatch.setattr("repro.tracking.sync.sync_record", down)
+    monkeypatch.setattr("repro.tracking.mirror.is_wanted", lambda: True)
+    show_in_mlflow(a_project(tmp_path), a_record())
+    assert "no answer from postgresql://***@h/db [red]" in capsys.readouterr().err

@@ -58,11 +58,10 @@ def usable(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, ImportError) as error:  # a driver may be missing as well
-        told = without_secrets(str(error)).partition("\n")[0][:300]
-        hint = "start the server, or unset MLFLOW_TRACKING_URI; records and journals are safe, `repro sync`"
-        raise StorageError(
-            f"MLflow's store cannot be used: {told}", where=shown_uri(uri), hint=hint
-        ) from None
+        told, _, _ = without_secrets(str(error)).partition("\n")  # an empty text has no first line
+        what = f"MLflow's store cannot be used: {told[:200]}"
+        hint = "start the server, or unset MLFLOW_TRACKING_URI; `repro sync` brings over what it missed"
+        raise StorageError(what, where=shown_uri(uri), hint=hint) from None
 
 
 def pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:

@@ -73,7 +73,8 @@ def _sync_into(project: Project, uri: str, progress: Callable[[str], None]) -> R
     for record in records:
         send = partial(_sync, client, project, uri, record, known)
         _guard(report, record.experiment, progress, send)
-    runs = list(own_runs(client))
+    changed = report.sent or report.failed
+    runs = list(own_runs(client) if changed else known.values())
     for members in families_of(records):
         with _reported(report, f"seeds of {stem(members[0].experiment)}"):
             join_family(client, project, uri, members, runs)
