@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from repro.cli.app import app
 from repro.params import Project
 from repro.records import Record, write_record
 from repro.reports import gate
@@ -133,3 +135,13 @@ def test_a_result_without_an_experiment_here_is_judged_by_itself(project: Projec
 def without(record: Record, section: str, key: str) -> dict[str, object]:
     left = {name: value for name, value in record.params[section].items() if name != key}
     return {**record.params, section: left}
+
+
+def test_show_and_explain_say_what_the_gate_says(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
+    edit(project.experiments / "camvid_own" / "params.yaml", "mIoU: 50.0", "mIoU: 60.0")
+    for command in ("show", "explain"):
+        shown = CliRunner().invoke(app, [command, "camvid_own"])
+        assert shown.exit_code == 0, shown.output
+        assert "incomparable" in shown.output
+        assert "the expected number changed" in shown.output

@@ -65,7 +65,7 @@ def sections(
         "parameters" if everything else "parameters that are not at their defaults (--all shows every one)"
     )
     return {
-        experiment.name: about(experiment, found),
+        experiment.name: about(experiment, verdict_now(project, experiment.name)),
         "result": result(found),
         **others(found),
         "cost": {k: _short(v) for k, v in found.cost.items() if not isinstance(v, dict)} if found else {},
@@ -99,7 +99,16 @@ def chosen(params: Any) -> dict[str, Any]:
     return found
 
 
-def about(experiment: Experiment, found: Record | None) -> dict[str, str]:
+def verdict_now(project: Project, name: str) -> str:
+    """The gate's verdict, with the reason where it cannot compare: a record may be older than its params."""
+    from repro.reports.gate import finding
+    from repro.reports.results import load_results
+
+    judged = finding(load_results(project, strict=False), name)
+    return f"{judged.verdict}: {judged.reason}" if judged.verdict == "incomparable" else judged.verdict
+
+
+def about(experiment: Experiment, verdict: str) -> dict[str, str]:
     from repro.published import rows
 
     published = [rows()[row] for row in experiment.rows if row in rows()]
@@ -107,7 +116,7 @@ def about(experiment: Experiment, found: Record | None) -> dict[str, str]:
     for row in published:
         numbers = ", ".join(f"{metric} {value:g}" for metric, value in row.metrics.items()) or "no number"
         facts[f"row {row.id}"] = f"{row.label}: {numbers}"
-    facts["verdict"] = found.verdict if found else "unmeasured"
+    facts["verdict"] = verdict
     return facts | ({"note": experiment.note} if experiment.note else {})
 
 

@@ -188,7 +188,8 @@ def explain(
     from repro.params.project import find_project
     from repro.published import rows
     from repro.reports.explain import explanation, unmeasured
-    from repro.reports.results import believed, declared_experiments
+    from repro.reports.gate import finding
+    from repro.reports.results import believed, declared_experiments, load_results
 
     project, name = find_project(), experiment_name(name)
     path: Path = project.rows / f"{name}.json"
@@ -196,7 +197,11 @@ def explain(
     if declared is not None and not path.is_file():
         facts = unmeasured(name, [rows()[row] for row in declared.rows], metric)
     else:
-        facts = explanation(believed(path), metric, path.relative_to(project.root))
+        record = believed(path)
+        facts = explanation(record, metric, path.relative_to(project.root))
+        now = finding(load_results(project, strict=False), name)
+        if "verdict" in facts and now.verdict != record.verdict:  # the record's own is older than its params
+            facts["verdict"] = f"{now.verdict} ({now.reason})"
     if json:
         return emit_json(facts)
     width = max(map(len, facts))

@@ -77,7 +77,7 @@ def _query(uri: str) -> Iterator[Any]:
         return
     if not path.is_file():
         raise StorageError("no MLflow store yet", where=path, hint="`repro sync` makes it from the records")
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
         yield connection.execute
 
 
