@@ -20,7 +20,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from repro.cli.app import app
-from repro.cli.how import parse_duration
+from repro.cli.how import parse_duration, visible_gpus
 from repro.errors import ParamsError, ReproError
 from repro.fleet import Fleet, Job, LocalLauncher, SlurmLauncher, estimate, plan, speeds
 from repro.fleet.estimate import progress
@@ -87,6 +87,17 @@ sys.exit(0 if Path("a").exists() and Path("b").exists() else 1)
     done = fleet(project, jobs_of(project, "a", "b"), text, slots=2, gpus=["3", "5"]).run()
     assert [job.state for job in done] == ["done", "done"]
     assert sorted((project.root / name).read_text() for name in "ab") == ["3", "5"]
+
+
+def test_gpus_are_numbered_within_those_that_may_be_used() -> None:
+    """A shared machine hands out CUDA_VISIBLE_DEVICES=2,3: GPU 0 of the fleet is 2, not somebody else's."""
+    assert visible_gpus("0, 1", None) == ["0", "1"]
+    assert visible_gpus("0,1", "2,3") == ["2", "3"]
+    assert visible_gpus("GPU-8f2,0", "GPU-8f2,GPU-11c") == ["GPU-8f2", "GPU-8f2"]
+    with pytest.raises(ParamsError, match="no GPU '2'"):
+        visible_gpus("2", "2,3")
+    with pytest.raises(ParamsError, match="allowed: none"):
+        visible_gpus("0", "")
 
 
 def test_a_crash_is_tried_once_more_and_a_failure_keeps_the_rest_going(project: Project) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from repro.cli.common import emit_json, experiments_like
-from repro.cli.how import How, parse_duration, with_how
+from repro.cli.how import How, parse_duration, visible_gpus, with_how
 from repro.cli.sync import renew_files
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def run_names(project: Project, names: Sequence[str], how: How) -> None:
     from repro.fleet import Fleet, plan, speeds
 
     launcher = launcher_of(how)
-    places = [gpu for gpu in how.gpus.split(",") if gpu]
+    places = visible_gpus(how.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
     slots, seconds = how.jobs or len(places) or 1, parse_duration(how.budget)
     speed = speeds(project, "cuda" if places or _has_gpu() else "cpu")
     fitting, left_out = plan(project, names, speed=speed, budget=seconds, jobs=slots, again=how.again)

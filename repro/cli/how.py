@@ -74,3 +74,21 @@ def parse_duration(text: str | None) -> float | None:
         raise ParamsError(f"not a duration: '{text}'", where="--budget", allowed="90s, 25m, 3h, 1h30m")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return 3600 * hours + 60 * minutes + seconds
+
+
+def visible_gpus(asked: str, visible: str | None) -> list[str]:
+    """'0,1' as CUDA names them for a child; numbers count within `visible`, what this process may use."""
+    from repro.errors import ParamsError
+
+    names = [name.strip() for name in asked.split(",") if name.strip()]
+    known = [name.strip() for name in (visible or "").split(",") if name.strip()]
+    if visible is None:
+        return names
+    numbered = {str(number): name for number, name in enumerate(known)} | {
+        name: name for name in known if "-" in name
+    }
+    for name in names:
+        if name not in numbered:
+            where = f"CUDA_VISIBLE_DEVICES={visible}"
+            raise ParamsError(f"no GPU '{name}'", where=where, allowed=", ".join(numbered) or "none")
+    return [numbered[name] for name in names]
