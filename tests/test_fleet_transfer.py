@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import random
 import re
 import shutil
@@ -549,6 +550,20 @@ def test_gc_shows_first_and_keeps_what_is_needed(project: Project, monkeypatch: 
     assert not smoke.exists()
     assert (target / "precious").exists()
     assert (project.experiments / NAME / "model.safetensors").exists()
+
+
+def test_gc_tells_a_repetition_that_can_be_resumed(project: Project) -> None:
+    """Parameters that are recorded, trained again and stopped: not what the record came from."""
+    path = project.work / KEY / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.event(
+            "run", run=vars(Run(name=NAME, dataset="synthetic", run_key=KEY)), pid=1, host=platform.node()
+        )
+        journal.metrics({"train/loss": 1.0}, step=38)
+        journal.event("end", status="KILLED")
+    (path.parent / "step-000000038-0123456789abcdef.ckpt").write_bytes(b"0")
+    _make_old(project.root / ".repro")
+    assert dict(garbage(project, older_than=3600))[path.parent] == "killed, can be resumed from iteration 38"
 
 
 def test_gc_leaves_a_training_that_has_not_begun_to_write(project: Project) -> None:

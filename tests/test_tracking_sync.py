@@ -315,3 +315,18 @@ def test_the_note_of_somebody_else_stays(project: Project) -> None:
     tags = client.get_experiment(theirs).tags
     assert tags["mlflow.note.content"] == "do not touch"
     assert "mlflow.sharedViewState.results" in tags
+
+
+# --- repetitions --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["followed", "without a follower"])
+def test_an_interrupted_repetition_leaves_what_was_recorded(project: Project, live: bool) -> None:
+    add_record(project, "camvid_r18_os16", key=KEY, mIoU=50.3)
+    assert sync(project).sent == ["camvid_r18_os16"]
+    mirror = train(project, steps=3, live=live, error=KeyboardInterrupt())
+    assert not live or mirror.drain(400)
+    sync(project)
+    run = the_run(open_client(project))
+    assert (run.info.status, run.data.metrics["mIoU"]) == ("FINISHED", 50.3)
+    assert sync(project).sent == []

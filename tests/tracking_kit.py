@@ -72,8 +72,9 @@ def train(
     live: bool = True,
     until: Callable[[], bool] = lambda: True,
     busy: list[float] | None = None,
+    error: BaseException | None = None,
 ) -> Mirror:
-    """A training of at least `steps` steps that goes on until `until()`; returns its mirror.
+    """A training of at least `steps` steps that goes on until `until()`, and ends with `error`; its mirror.
 
     `busy` gets the seconds that each call of the mirror and the journal took on the training's thread.
     """
@@ -89,7 +90,7 @@ def train(
             step += 1
             if live:
                 time.sleep(0.02)
-        calls.append(timed(lambda: mirror.__exit__(None, None, None)))
+        calls.append(timed(lambda: mirror.__exit__(type(error) if error else None, error, None)))
     return mirror
 
 

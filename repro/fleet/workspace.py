@@ -63,10 +63,10 @@ def _why(work: Path, recorded: set[str]) -> str:
         return "" if any(work.glob("*.ckpt")) else "nothing was trained here"
     if state.status == "RUNNING":
         return ""
-    if work.name in recorded:
-        return "recorded: the journal is in MLflow, the curve in git"
     checkpoints = any(work.glob("*.ckpt"))
     if state.status == "FINISHED":
+        if work.name in recorded:
+            return "recorded: the journal is in MLflow, the curve in git"
         return "" if checkpoints else "finished, of parameters that have no record"
     return (
         f"{state.status.lower()}, can be resumed from iteration {state.steps}"

@@ -22,6 +22,7 @@ from repro.tracking.view import VIEW_TAG, show_first
 
 T = TypeVar("T")
 NAME = "repro.experiment"
+RECORD = "repro.record"  # content hash of the record that is in
 JOURNAL = "repro.journal"  # what of the journal is in: "<points>:<status>:<digest>"
 TRAINING = "custom_model_development"  # else MLflow 3 opens its views for language models
 BATCH = 1000  # metrics a request
@@ -116,9 +117,19 @@ def feed(place: Place, state: RunState) -> bool:
     return True
 
 
+INTERRUPTED = ("KILLED", "FAILED")
+
+
 def bring_up(client: Any, project: Project, uri: str, state: RunState) -> Place:
-    """The run in MLflow as the whole journal tells it, its status included."""
+    """The run in MLflow as the whole journal tells it, its status included.
+
+    A repetition that was interrupted says nothing of a run whose result is recorded: that stays as it is.
+    """
     place = attach(client, project, uri, state)
+    found = client.get_run(place.run_id)
+    if RECORD in found.data.tags and state.status in INTERRUPTED:
+        client.set_terminated(place.run_id, status="FINISHED", end_time=found.info.end_time)
+        return place
     superfluous = place.sent.keys() - state.points.keys() if state.status != "RUNNING" else set()
     if superfluous or not feed(place, state):
         drop_run(client, place.run_id)

@@ -12,6 +12,7 @@ from repro.params import Project
 from repro.records import Record
 from repro.tracking.feed import (
     JOURNAL,
+    RECORD,
     bring_up,
     cut,
     drop_run,
@@ -35,7 +36,6 @@ from repro.tracking.state import RunState, read_state
 from repro.tracking.store import KEY
 
 LONGEST_MODEL_PARAM = 250
-RECORD = "repro.record"  # content hash of the record that is in
 
 
 def journals(project: Project) -> list[RunState]:
@@ -71,7 +71,7 @@ def _anew(
 ) -> str:
     drop_run(client, run_id)
     for state in journals(project):
-        if (state.run.run_key, state.run.name) == (run.run_key, run.name):
+        if (state.run.run_key, state.run.name) == (run.run_key, run.name) and state.status == "FINISHED":
             return bring_up(client, project, uri, state).run_id
     return ensure_run(client, experiment_id, run, began)
 

@@ -10,8 +10,8 @@ from typing import Any
 from repro.errors import StorageError
 from repro.params import Project
 from repro.records import Record, read_record
+from repro.tracking.feed import RECORD
 from repro.tracking.read import StoredRun, read_runs
-from repro.tracking.send import RECORD
 from repro.tracking.store import open_client
 
 

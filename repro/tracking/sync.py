@@ -17,9 +17,9 @@ from filelock import FileLock
 from repro.params import Project
 from repro.records import Record, read_record
 from repro.tracking.families import families_of, join_family, stem
-from repro.tracking.feed import JOURNAL, NAME, bring_up, mark
+from repro.tracking.feed import INTERRUPTED, JOURNAL, NAME, RECORD, bring_up, mark
 from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
-from repro.tracking.send import RECORD, journals, send_record
+from repro.tracking.send import journals, send_record
 from repro.tracking.state import RunState
 from repro.tracking.store import (
     KEY,
@@ -67,10 +67,16 @@ def _sync_into(project: Project, uri: str, progress: Callable[[str], None]) -> R
     client = open_client(project, uri)
     known, report = known_runs(client), Report()
     records = _readable_records(project, report)
-    for state in journals(project):
+    recorded, states = {(one.run_key, one.experiment) for one in records}, journals(project)
+    for state in states:
+        if state.status in INTERRUPTED and (state.run.run_key, state.run.name) in recorded:
+            continue  # a repetition that came to nothing: the record speaks for the run
         send = partial(sync_journal, client, project, uri, state, known)
         _guard(report, state.run.name, progress, send)
+    live = {(state.run.run_key, state.run.name) for state in states if state.status == "RUNNING"}
     for record in records:
+        if (record.run_key, record.experiment) in live:
+            continue  # its follower feeds the run now
         send = partial(_sync, client, project, uri, record, known)
         _guard(report, record.experiment, progress, send)
     changed = report.sent or report.failed
@@ -192,7 +198,8 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
 
 
 def _sync(client: Any, project: Project, uri: str, record: Record, known: Known) -> bool:
-    if _tag(known, (record.run_key, record.experiment), RECORD) == record.content_hash:
+    identity = (record.run_key, record.experiment)
+    if _tag(known, identity, RECORD) == record.content_hash and known[identity].info.status == "FINISHED":
         return False
     send_record(client, project, uri, record)
     return True
