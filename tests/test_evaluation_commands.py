@@ -246,6 +246,28 @@ def test_further_protocols_end_in_the_record(project: Path, run: Run) -> None:
     assert json.loads(out)["mIoU"]["a"] == pytest.approx(tiles["mIoU"], abs=1e-4)
 
 
+def test_results_of_something_else_have_no_place_among_experiments(project: Path, run: Run) -> None:
+    folder = "experiments/camvid_a"
+    for command in (
+        ["evaluate", "camvid_a", "--protocol", "single", "--out", folder],
+        [
+            "score",
+            "--predictions",
+            predictions(project, "maps"),
+            "-d",
+            "camvid",
+            "-s",
+            "test",
+            "--out",
+            folder,
+        ],
+    ):
+        code, _, error = run(*command)
+        assert code == 2
+        assert "outside experiments/" in error
+    assert not (project / folder / "metrics.json").exists()
+
+
 def other_protocol(project: Path) -> None:
     path = project / "experiments/camvid_a/params.yaml"
     write(path, yaml.safe_load(path.read_text()) | {"evaluation": {"split": "test", "protocol": "tiles"}})

@@ -47,11 +47,20 @@ def evaluate(
     project = find_project()
     experiment = load_experiment(project, name)
     chosen = experiment.protocol if protocol is None else protocol_named(project, protocol)
-    folder = out or own_folder(project, experiment, protocol)
+    folder = own_folder(project, experiment, protocol) if out is None else elsewhere(project, out)
     with ranks(device) as place:
         result = evaluate_experiment(project, experiment, chosen, folder, device=place)
     if result is not None:
         report(result, experiment.evaluation.split, as_json=json)
+
+
+def elsewhere(project: Project, out: Path) -> Path:
+    """`out`; ParamsError within experiments/, where files are results and `repro record` believes them."""
+    from repro.errors import ParamsError
+
+    if out.resolve().is_relative_to(project.experiments.resolve()):
+        raise ParamsError("not a place for other results", where=out, allowed="a folder outside experiments/")
+    return out
 
 
 def own_folder(project: Project, experiment: Experiment, protocol: str | None) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.common import Json
-from repro.cli.evaluate import report
+from repro.cli.evaluate import elsewhere, report
 from repro.cli.measure import Out, ProtocolName, bar, protocol_named
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def score(
 
     project = find_project()
     opened = prepared_split(project, dataset, split)
+    folder = None if out is None else elsewhere(project, out)
     with bar("score") as progress:
         result = run(
             predictions,
@@ -45,8 +46,8 @@ def score(
             protocol=counting(project, protocol),
             progress=progress,
         )
-    if out is not None:
-        write_result(result, out, split=split)
+    if folder is not None:
+        write_result(result, folder, split=split)
     report(result, split, as_json=json)
 
 
