@@ -22,7 +22,8 @@ from repro.tracking import Mirror
 from repro.tracking.families import note, spread
 from repro.tracking.promote import promote
 from repro.tracking.registry import champions, note_champion
-from repro.tracking.store import open_client
+from repro.tracking.send import finished, journals, send_record
+from repro.tracking.store import open_client, tracking_uri
 from repro.tracking.sync import sync
 from tests.reports_kit import a_record
 from tests.tracking_kit import (
@@ -330,3 +331,28 @@ def test_an_interrupted_repetition_leaves_what_was_recorded(project: Project, li
     run = the_run(open_client(project))
     assert (run.info.status, run.data.metrics["mIoU"]) == ("FINISHED", 50.3)
     assert sync(project).sent == []
+
+
+def test_a_point_that_two_machines_sent_is_there_once(project: Project) -> None:
+    """A machine without the journal sends the committed curve while the other sends the journal."""
+    mirror = train(project, steps=2, live=False)
+    sync(project)
+    client = open_client(project)
+    run_id = the_run(client).info.run_id
+    client.log_metric(run_id, "train/loss", 1.0, timestamp=1, step=0)
+    client.delete_tag(run_id, "repro.journal")  # that machine was last
+    sync(project)
+    assert shown(client, the_run(client).info.run_id) == written(project)
+    assert mirror.journal_path.is_file()
+
+
+def test_a_record_adds_no_curve_to_a_journal_that_was_not_sent(project: Project) -> None:
+    train(project, steps=2, live=False)
+    record = add_record(project, "camvid_r18_os16", key=KEY)
+    client = open_client(project)
+    send_record(
+        client, project, tracking_uri(project), record, finished(journals(project))[KEY, "camvid_r18_os16"]
+    )
+    assert "train/loss" not in the_run(client).data.metrics
+    sync(project)
+    assert shown(client, the_run(client).info.run_id) == written(project)

@@ -37,6 +37,7 @@ class Place:
     client: Any
     run_id: str
     sent: dict[Point, float] = field(default_factory=dict)
+    doubled: bool = False  # a step is there twice, at other times: two machines sent it
 
 
 def ensure_experiment(client: Any, project: Project, uri: str, dataset: str) -> str:
@@ -92,6 +93,7 @@ def attach(client: Any, project: Project, uri: str, state: RunState) -> Place:
     place = Place(client=client, run_id=run_id)
     for name in sorted({name for name, _ in state.points}):
         for metric in client.get_metric_history(run_id, name):
+            place.doubled |= (name, metric.step) in place.sent
             place.sent[(name, metric.step)] = metric.value
     describe(client, run_id, state.run)
     return place
@@ -131,7 +133,7 @@ def bring_up(client: Any, project: Project, uri: str, state: RunState) -> Place:
         client.set_terminated(place.run_id, status="FINISHED", end_time=found.info.end_time)
         return place
     superfluous = place.sent.keys() - state.points.keys() if state.status != "RUNNING" else set()
-    if superfluous or not feed(place, state):
+    if superfluous or place.doubled or not feed(place, state):
         drop_run(client, place.run_id)
         place = attach(client, project, uri, state)
         feed(place, state)

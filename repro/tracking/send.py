@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,16 @@ def journals(project: Project) -> list[RunState]:
     return [state for state in found if state is not None]
 
 
-def send_record(client: Any, project: Project, uri: str, record: Record) -> str:
+def finished(states: Iterable[RunState]) -> dict[tuple[str, str], RunState]:
+    """(run key, experiment) -> the journal of a training that came to its end."""
+    return {(one.run.run_key, one.run.name): one for one in states if one.status == "FINISHED"}
+
+
+def send_record(client: Any, project: Project, uri: str, record: Record, told: RunState | None) -> str:
     """Metrics, params, tags, data set and files of a record; the mark that it is complete comes last.
 
-    A run that shows another record already is made anew, because MLflow keeps the old values of a metric.
+    `told` is the journal of its training, where it lies here: what it says is not taken from the committed
+    curve. A run that shows another record already is made anew, because MLflow keeps old values of a metric.
     """
     at, began = measured_at(record), began_at(record)
     run = Run(name=record.experiment, dataset=record.dataset, run_key=record.run_key)
@@ -55,25 +61,24 @@ def send_record(client: Any, project: Project, uri: str, record: Record) -> str:
     run_id = ensure_run(client, experiment_id, run, began)
     found = client.get_run(run_id)
     if found.data.tags.get(RECORD):
-        run_id = _anew(client, project, uri, experiment_id, run, run_id, began)
+        drop_run(client, run_id)
+        run_id = (
+            bring_up(client, project, uri, told).run_id
+            if told
+            else ensure_run(client, experiment_id, run, began)
+        )
         found = client.get_run(run_id)
     model_id = ensure_model(client, experiment_id, run_id, record)
-    send_numbers(client, project, record, run_id, found, at, model_id)
+    send_numbers(client, record, run_id, found, at, model_id)
+    if told is None and "train/loss" not in found.data.metrics:
+        # The curve in git has no times: a millisecond a step keeps the order.
+        curve = {(name, step): (value, at + step) for name, step, value in curve_of(project, record)}
+        log_points(client, run_id, curve)
     send_files(client, project, record, run_id)
     if found.info.status == "RUNNING" and JOURNAL not in found.data.tags:
         client.set_terminated(run_id, status="FINISHED", end_time=at)
     set_tags(client, run_id, {RECORD: record.content_hash})
     return run_id
-
-
-def _anew(
-    client: Any, project: Project, uri: str, experiment_id: str, run: Run, run_id: str, began: int
-) -> str:
-    drop_run(client, run_id)
-    for state in journals(project):
-        if (state.run.run_key, state.run.name) == (run.run_key, run.name) and state.status == "FINISHED":
-            return bring_up(client, project, uri, state).run_id
-    return ensure_run(client, experiment_id, run, began)
 
 
 def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -> str:
@@ -102,19 +107,13 @@ def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -
     return str(model.model_id)
 
 
-def send_numbers(
-    client: Any, project: Project, record: Record, run_id: str, found: Any, at: int, model_id: str
-) -> None:
-    """Params, tags, metrics and data set; the committed curve only where no journal was sent."""
+def send_numbers(client: Any, record: Record, run_id: str, found: Any, at: int, model_id: str) -> None:
+    """Params, tags, metrics and data set."""
     params = {k: v for k, v in shown_params(record.params).items() if k not in found.data.params}
     log_params(client, run_id, params)
     set_tags(client, run_id, tags_of(record))
     missing = {k: v for k, v in metrics_of(record).items() if found.data.metrics.get(k) != v}
     log_points(client, run_id, {(name, 0): (value, at) for name, value in missing.items()}, model_id=model_id)
-    if "train/loss" not in found.data.metrics:
-        # The curve in git has no times: a millisecond a step keeps the order.
-        curve = {(name, step): (value, at + step) for name, step, value in curve_of(project, record)}
-        log_points(client, run_id, curve)
     wanted = (f"{record.dataset}/{record.split}", record.dataset_fingerprint[:36])
     if wanted not in [(i.dataset.name, i.dataset.digest) for i in found.inputs.dataset_inputs]:
         log_dataset(client, run_id, record.dataset, record.split, record.dataset_fingerprint, "evaluation")

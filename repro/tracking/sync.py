@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +19,7 @@ from repro.records import Record, read_record
 from repro.tracking.families import families_of, join_family, stem
 from repro.tracking.feed import INTERRUPTED, JOURNAL, NAME, RECORD, bring_up, mark
 from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
-from repro.tracking.send import journals, send_record
+from repro.tracking.send import finished, journals, send_record
 from repro.tracking.state import RunState
 from repro.tracking.store import (
     KEY,
@@ -32,7 +32,8 @@ from repro.tracking.store import (
 )
 
 LOCK_SECONDS = 600
-Known = dict[tuple[str, str], Any]  # (run key, experiment) -> the run in MLflow
+Identity = tuple[str, str]  # run key, experiment
+Known = dict[Identity, Any]  # -> the run in MLflow
 
 
 @dataclass(kw_only=True)
@@ -73,11 +74,12 @@ def _sync_into(project: Project, uri: str, progress: Callable[[str], None]) -> R
             continue  # a repetition that came to nothing: the record speaks for the run
         send = partial(sync_journal, client, project, uri, state, known)
         _guard(report, state.run.name, progress, send)
+    told = finished(states)
     live = {(state.run.run_key, state.run.name) for state in states if state.status == "RUNNING"}
     for record in records:
         if (record.run_key, record.experiment) in live:
             continue  # its follower feeds the run now
-        send = partial(_sync, client, project, uri, record, known)
+        send = partial(_sync, client, project, uri, record, known, told)
         _guard(report, record.experiment, progress, send)
     changed = report.sent or report.failed
     runs = list(own_runs(client) if changed else known.values())
@@ -184,10 +186,11 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
     with one_at_a_time(project):
         client = open_client(project, uri)
         known = known_runs(client)
-        for state in journals(project):
+        states = journals(project)
+        for state in states:
             if (state.run.run_key, state.run.name) == (record.run_key, record.experiment):
                 sync_journal(client, project, uri, state, known)
-        _sync(client, project, uri, record, known)
+        _sync(client, project, uri, record, known, finished(states))
         records = _readable_records(project, Report())
         seeds = [one for one in records if one.family_key == record.family_key]
         for members in families_of(seeds):
@@ -197,11 +200,13 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
                 point(client, project, uri, record, alias)
 
 
-def _sync(client: Any, project: Project, uri: str, record: Record, known: Known) -> bool:
+def _sync(
+    client: Any, project: Project, uri: str, record: Record, known: Known, told: Mapping[Identity, RunState]
+) -> bool:
     identity = (record.run_key, record.experiment)
     if _tag(known, identity, RECORD) == record.content_hash and known[identity].info.status == "FINISHED":
         return False
-    send_record(client, project, uri, record)
+    send_record(client, project, uri, record, told.get(identity))
     return True
 
 
