@@ -518,6 +518,13 @@ def test_options_that_contradict_each_other(
     assert [path.parent.name for path in project.experiments.glob("*/params.yaml")] == [MOBILE]
 
 
+def test_a_device_that_a_stage_would_not_hear_of_is_refused(project: Project) -> None:
+    (project.root / ".dvc").mkdir()
+    found = repro("run", MOBILE, "--device", "cdua")
+    assert isinstance(found.exception, ParamsError)
+    assert "DVC's stages take the device that is there" in str(found.exception)
+
+
 @pytest.mark.parametrize("more", [["--jobs", "2"], ["--budget", "99h"], ["--again"]])
 def test_a_fleet_has_the_seeds_too(asked: list[list[str]], project: Project, more: list[str]) -> None:
     assert repro("run", MOBILE, "--seeds", "3", *more).exception is None

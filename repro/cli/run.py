@@ -56,6 +56,9 @@ def run(
     experiments = [
         load_experiment(project, name) for name in (without_copies(chosen) if seeds > 1 else chosen)
     ]
+    if device != "auto" and has_dvc(project):
+        hint = "CUDA_VISIBLE_DEVICES= hides the GPUs; `repro train NAME --device` trains without DVC"
+        raise ParamsError(f"DVC's stages take the device that is there, not --device {device}", hint=hint)
     renew_files(project)
     if seeds > 1:
         each(experiments, lambda experiment: run_seeds(project, experiment, seeds, device))
