@@ -209,3 +209,25 @@ def test_no_permission_to_write(project: Project, command: tuple[str, ...]) -> N
     assert "permission" in said.strip().splitlines()[0].lower()  # behind the blank line of a progress bar
     assert str(project.root) in said
     assert "fix the permission" in said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("report", "--out", "experiments"),
+        ("report", "--out=README.md/x.html"),
+        ("metadata", "csv", "-o", "experiments"),
+        ("metadata", "csv", "-o", "nowhere/x.csv"),
+        ("check", "--junit", "nowhere/x.xml"),
+        ("check", "--sarif", "experiments"),
+        ("import", "README.md", "--source", "x", "-oexperiments"),
+        ("benchmark", NAME, "--seconds", "0", "--out", "README.md"),
+    ],
+    ids=" ".join,
+)
+def test_a_place_that_cannot_be_written(project: Project, command: tuple[str, ...]) -> None:
+    (project.root / "README.md").write_text("| method | mIoU |\n| --- | --- |\n| R-50 | 70.1 |\n")
+    said = done(start(project, *command), 2)
+    assert "cannot read or write there" in said
+    assert str(project.root) in said
+    assert "next: name another place" in said

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +74,34 @@ def test_a_bug_of_ours_keeps_its_traceback() -> None:
 
     with pytest.raises(OSError, match="not a user"):
         guarded(fail)
+
+
+@pytest.mark.parametrize(
+    ("code", "typed", "failed", "told"),
+    [
+        (errno.ENOENT, "nope/x", "nope/x", True),
+        (errno.ENOENT, "--out=nope/x", "nope/x", True),
+        (errno.ENOENT, "-onope/x", "nope/.x.12.part", True),
+        (errno.ENOTDIR, "a.txt", "a.txt/metrics.json", True),
+        (errno.EEXIST, "a.txt/under", "a.txt", True),
+        (errno.ENOENT, "folder", "folder/ours.json", False),
+        (errno.ENOENT, "camvid_x", "experiments/camvid_x", False),
+        (errno.ENOENT, "nope/x", "prepared/camvid/test.zip", False),
+    ],
+)
+def test_only_a_typed_path_is_the_persons_mistake(
+    code: int, typed: str, failed: str, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.txt").touch()
+    monkeypatch.setattr(sys, "argv", ["repro", typed])
+
+    def fail() -> None:
+        raise OSError(code, "why", str(tmp_path / failed))
+
+    if told:
+        assert guarded(fail) == 2
+    else:
+        with pytest.raises(OSError, match="why"):
+            guarded(fail)

@@ -100,16 +100,21 @@ def _write_ours(
 
 
 def _write_foreign(file: Path, experiment: Experiment, to: str, output: Path) -> None:
+    import io
+
     import torch
 
     from repro import checkpoints
+    from repro.records import write_bytes
 
     name = _format(to)
     state, _ = checkpoints.load_model(file)
     checkpoints.check_same_network(state, _shapes(experiment), where=file)
     foreign = checkpoints.convert_back(state, format_name=name, params=experiment.model, where=file)
     wrap = checkpoints.FORMATS[name].wrap
-    torch.save({"meta": {"experiment": experiment.name}, wrap: foreign} if wrap else foreign, output)
+    content = io.BytesIO()  # torch.save itself says of a bad place only that a parent is missing
+    torch.save({"meta": {"experiment": experiment.name}, wrap: foreign} if wrap else foreign, content)
+    write_bytes(output, content.getvalue())
 
 
 def _fitting(file: Path, format_name: str, classes: int) -> list[str]:

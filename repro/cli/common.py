@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from repro.cli.places import unusable
 from repro.errors import ReproError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
@@ -74,6 +75,8 @@ def guarded(run: Callable[[], object]) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:
+        if (typed := unusable(error)) is not None:
+            return _say(str(typed), typed.exit_code)
         if error.errno not in _MACHINE:
             raise
         return _say(f"{_MACHINE[error.errno]}\n  where: {error.filename or error}\n  next: {_NEXT}", 2)
