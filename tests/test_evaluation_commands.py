@@ -20,6 +20,7 @@ from PIL import Image
 from repro.checkpoints import convert_back, load_model, save_model
 from repro.cli.app import app
 from repro.cli.common import guarded
+from repro.cli.measure import ranks
 from repro.datasets.archive import Split
 from repro.evaluation.overlays import evenly
 from repro.evaluation.released import direct, hash_in_name
@@ -194,6 +195,32 @@ def test_no_gpu_is_said(project: Path, run: Run) -> None:
     code, _, err = run("evaluate", "camvid_a", "--device", "cuda")
     assert code == 2
     assert "--device cpu" in err
+
+
+@pytest.mark.parametrize("device", ["cdua", "mps", "cuda:99", "cpu:x"])
+@pytest.mark.parametrize("command", ["evaluate", "benchmark"])
+def test_a_device_that_is_not_there_is_said(project: Path, run: Run, command: str, device: str) -> None:
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("THIS MACHINE HAS MPS")
+    code, _, err = run(command, "camvid_a", "--device", device)
+    assert code == 2
+    assert f"device '{device}'" in err
+    assert "--device cpu" in err
+
+
+@pytest.mark.parametrize(("shown", "place"), [(1, "cuda:0"), (4, "cuda:3")])
+def test_processes_that_see_one_gpu_each_take_it(
+    shown: int, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repro.cli.measure.chosen_device", lambda device: device)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: shown)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    for name in ("init_process_group", "destroy_process_group"):
+        monkeypatch.setattr(torch.distributed, name, lambda *given: None)
+    for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "3")):
+        monkeypatch.setenv(name, value)
+    with ranks("cuda") as found:
+        assert found == place
 
 
 def test_two_processes_are_bit_equal_to_one(project: Path, run: Run) -> None:

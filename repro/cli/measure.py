@@ -63,15 +63,20 @@ def protocol_named(project: Project, name: str) -> Protocol:
 
 
 def chosen_device(device: str) -> str:
-    """`auto` is the GPU where there is one."""
+    """`auto` is the GPU where there is one; ParamsError for a device that is not there."""
     import torch
 
     from repro.errors import ParamsError
+    from repro.training.ranks import pick_device
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ParamsError(f"no GPU for device '{device}'", allowed="auto, cpu", hint="use --device cpu")
+    try:
+        pick_device(device)
+    except ParamsError as error:
+        raise ParamsError(error.what, allowed=error.allowed, hint="use --device cpu") from None
+    except RuntimeError:  # cpu:x
+        raise ParamsError(f"no device '{device}'", hint="use --device cpu") from None
     return device
 
 
@@ -88,7 +93,8 @@ def ranks(device: str) -> Iterator[str]:
         yield place
         return
     if place == "cuda":
-        place = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        # Modulo, as Accelerate does: a scheduler may show each process one GPU, which is 0 for all of them.
+        place = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
         torch.cuda.set_device(place)
     dist.init_process_group("gloo")  # only counts travel, a few MB: no need of NCCL
     try:
