@@ -55,6 +55,23 @@ def repro(*words: str, code: int = 0) -> str:
     return result.output
 
 
+@pytest.mark.parametrize("path", ["", ".", "..", "experiments", "/"])
+def test_the_project_is_no_data_set(project: Path, tmp_path: Path, path: str) -> None:
+    """`repro data link camvid "$CAMVID"` without the variable made data/camvid the project itself."""
+    repro("data", "link", "camvid", str(tmp_path / "mine"))
+    assert "no data set to link" in repro("data", "link", "camvid", path, code=2)
+    assert (project / "data" / "camvid").resolve() == tmp_path / "mine"
+    repro("data", "link", "camvid", "data/camvid")
+    assert (project / "data" / "camvid").resolve() == tmp_path / "mine"
+
+
+def test_a_picture_that_cannot_be_written_is_said_first(project: Path, tmp_path: Path) -> None:
+    assert "no such folder" in repro("data", "stats", "camvid", "--picture", "nowhere/x.png", code=2)
+    assert "FILE.png" in repro("data", "stats", "camvid", "--picture", "x.foo", code=2)
+    (tmp_path / "x.png").mkdir()
+    assert "FILE.png" in repro("data", "stats", "camvid", "--picture", str(tmp_path / "x.png"), code=2)
+
+
 def test_link_checks_prepares_and_tells(project: Path, tmp_path: Path) -> None:
     out = repro("data", "link", "camvid", str(tmp_path / "mine"))
     assert "train: 2 of 367 images, 16x12, 2 decoded, 11 classes seen" in out

