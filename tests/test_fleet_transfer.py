@@ -26,7 +26,7 @@ from repro.cli.app import app
 from repro.cli.show import sparkline
 from repro.errors import RecordError, ReproError, StorageError
 from repro.fleet.bundle import export_run, import_run
-from repro.fleet.replay import compare_metrics, first_divergence, replay
+from repro.fleet.replay import compare_metrics, first_divergence, replay, run_stage
 from repro.fleet.verify import allowed, difference, verify_bundle
 from repro.fleet.workspace import garbage, remove, size_of
 from repro.params import Project, load_experiment, to_plain
@@ -437,6 +437,17 @@ def test_a_replay_prepares_data_that_is_not_prepared_here(committed: Project) ->
     replay(committed, NAME, run=lambda tree, arguments: seen.append(arguments))
     assert seen == [["prepare", "synthetic"], ["train", NAME], ["evaluate", NAME]]
     assert not committed.prepared.exists()
+
+
+def test_what_the_replayed_commands_print_is_not_the_answer(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`repro replay --json` is one document, so theirs goes to standard error."""
+    (tmp_path / "repro").mkdir()
+    (tmp_path / "repro" / "__main__.py").write_text("import sys; print('trained', sys.argv[1:])")
+    run_stage(tmp_path, ["train", "x"])
+    said = capfd.readouterr()
+    assert (said.out, said.err) == ("", "trained ['train', 'x']\n")
 
 
 def test_uncommitted_code_without_its_difference_is_refused(committed: Project) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from repro.cli.app import app
 from repro.cli.sync import renew_files
-from repro.errors import ParamsError, UnknownNameError
+from repro.errors import CheckFailed, ParamsError, UnknownNameError
 from repro.evaluation import released
 from repro.params import Project
 from repro.published import rows
@@ -149,3 +152,13 @@ def test_no_stage_of_a_chain_keeps_a_run_cache(project: Project) -> None:
 
 def test_generated_files_of_this_project_are_current() -> None:
     assert [path for path, _ in drift(Project(ROOT))] == []
+
+
+def test_stale_files_as_one_document(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
+    found = CliRunner().invoke(app, ["sync", "--check", "--json"])
+    assert json.loads(found.stdout) == {"stale": ["experiments/tiny_r18_os16/dvc.yaml", "dvc.yaml"]}
+    assert isinstance(found.exception, CheckFailed)
+    sync(project)
+    found = CliRunner().invoke(app, ["sync", "--check", "--json"])
+    assert (found.exit_code, json.loads(found.stdout)) == (0, {"stale": []})

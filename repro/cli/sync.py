@@ -32,7 +32,7 @@ def sync(
 
     project = find_project()
     if check:
-        return check_files(project)
+        return check_files(project, as_json=as_json)
     written = write_files(project)
     if files:
         report = None
@@ -51,14 +51,16 @@ def sync(
         raise CheckFailed(f"{len(report.failed)} were not sent", hint="`repro sync` tries them again")
 
 
-def check_files(project: Project) -> None:
+def check_files(project: Project, *, as_json: bool = False) -> None:
     """Exit 1 when a generated file is stale."""
     from repro.errors import CheckFailed
     from repro.scaffold import drift
 
     stale = [str(path.relative_to(project.root)) for path, _ in drift(project)]
-    for name in stale:
-        console().print(f"stale {name}")
+    if as_json:
+        emit_json({"stale": stale})
+    for name in () if as_json else stale:
+        console().print(f"stale {name}", markup=False)
     if stale:
         raise CheckFailed(f"{len(stale)} generated files are stale", hint="run `repro sync` and commit")
 

@@ -102,9 +102,11 @@ def forget_results(folder: Path) -> None:
 
 
 def run_stage(tree: Path, arguments: Sequence[str]) -> None:
-    """A command of the worktree's own code, with tracking off."""
+    """A command of the worktree's own code, with tracking off; what it prints is no result of the replay."""
     environment = os.environ | {"PYTHONPATH": str(tree), "REPRO_TRACKING": "off"}
-    done = subprocess.run([sys.executable, "-m", "repro", *arguments], cwd=tree, env=environment, check=False)
+    command = [sys.executable, "-m", "repro", *arguments]
+    # Number 2 and not sys.stderr: that may be an object without a file.
+    done = subprocess.run(command, cwd=tree, env=environment, stdout=2, check=False)
     if done.returncode:
         raise ReproError(f"`repro {' '.join(arguments)}` failed in the replay", where=tree, hint="see above")
 
