@@ -468,6 +468,37 @@ def test_explain_before_anything_is_measured() -> None:
         unmeasured("camvid_mobilenetv2_os16", [], "speed")
 
 
+def test_explain_shows_every_row_and_a_row_without_the_number() -> None:
+    only_size, other = rows()["003-018"], rows()["003-017"]
+    assert unmeasured("x", [only_size], "mIoU")["published"].startswith("no number (row 003-018")
+    both = unmeasured("x", [only_size, other], "mIoU")
+    assert both["as printed 003-018"] == " | ".join(only_size.cells)
+    assert both["as printed 003-017"] == " | ".join(other.cells)
+    assert "row 003-017, line" in both["published 003-017"]
+
+
+def test_explain_says_of_a_cost_only_what_is_true_of_it() -> None:
+    trained = {"device": {"gpu": "Test GPU"}}
+    cost = a_record().cost | {"train_memory_MiB": 9000.0}
+    record = a_record(cost=cost, provenance={**a_record().provenance, "training": trained})
+    shown = {
+        metric: explanation(record, metric, Path("x"))
+        for metric in ("mIoU", "train_memory_MiB", "latency_ms_p50", "params_M")
+    }
+    assert [metric for metric, facts in shown.items() if "measured on" in facts] == ["mIoU"]
+    assert shown["train_memory_MiB"]["device"] == "Test GPU"
+    assert not {"data", "protocol", "weights"} & shown["train_memory_MiB"].keys()
+    assert "fp32, batch 1" in shown["latency_ms_p50"]["device"]
+    assert "device" not in shown["params_M"]
+
+
+def test_explain_and_show_call_a_wrong_name_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    said = [CliRunner().invoke(app, [command, "nope"]).exception for command in ("explain", "show")]
+    assert all(isinstance(error, UnknownNameError) for error in said)
+    assert str(said[0]) == str(said[1])
+
+
 # --- MLflow -------------------------------------------------------------------------------------------------
 
 

@@ -184,6 +184,7 @@ def explain(
 
     Example: repro explain camvid_mobilenetv2_os16 mIoU
     """
+    from repro.errors import UnknownNameError
     from repro.params.names import experiment_name
     from repro.params.project import find_project
     from repro.published import rows
@@ -193,9 +194,11 @@ def explain(
 
     project, name = find_project(), experiment_name(name)
     path: Path = project.rows / f"{name}.json"
-    declared = declared_experiments(project).get(name)
-    if declared is not None and not path.is_file():
-        facts = unmeasured(name, [rows()[row] for row in declared.rows], metric)
+    declared = declared_experiments(project)
+    if name not in declared and not path.is_file():
+        raise UnknownNameError("experiment", name, declared, hint="`repro list` shows all")
+    if not path.is_file():
+        facts = unmeasured(name, [rows()[row] for row in declared[name].rows], metric)
     else:
         record = believed(path)
         facts = explanation(record, metric, path.relative_to(project.root))

@@ -17,6 +17,7 @@ MEASURED = ("mIoU", "mIoU_ms_flip", "aAcc", "mAcc", "fwIoU", "params_M", "gmacs_
 def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
     """Ordered facts about `metric` (a metric, `IoU/<class>` or a cost) of a record stored at `path`."""
     value = _value(record, metric)
+    is_cost, of_training = metric not in _quality(record), metric.startswith("train_")
     git = record.provenance.get("git") or {}
     dirty = " with uncommitted changes" if git.get("dirty") else ""
     facts = {
@@ -25,15 +26,15 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
         and f"{cells.interval(record, metric)} (95 %, over images)",
         "published": _published(record, metric),
         "verdict": f"{record.verdict} ({_reason(record)})" if metric == record.primary else "",
-        "measured on": f"{record.dataset} {record.split}, {record.n_images} images",
-        "data": f"fingerprint {record.dataset_fingerprint}",
-        "protocol": f"{record.protocol_hash} ({protocol_text(record)})",
-        "weights": f"sha256 {record.model_sha256}" if record.model_sha256 else "",
+        "measured on": "" if is_cost else f"{record.dataset} {record.split}, {record.n_images} images",
+        "data": "" if is_cost else f"fingerprint {record.dataset_fingerprint}",
+        "protocol": "" if of_training else f"{record.protocol_hash} ({protocol_text(record)})",
+        "weights": f"sha256 {record.model_sha256}" if record.model_sha256 and not is_cost else "",
         "record": f"{path} (content {record.content_hash[:16]})",
         "run": f"{record.run_key} ({record.kind})",
         "commit": f"{git.get('commit') or 'unknown'}{dirty}",
         "made": str(record.provenance.get("at", "")),
-        "device": cells.device_text(record.cost),
+        "device": _device(record, metric),
         "notes": "; ".join(record.notes),
     }
     return {key: text for key, text in facts.items() if text}
@@ -41,28 +42,47 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
 
 def unmeasured(name: str, rows: Sequence[Row], metric: str) -> dict[str, str]:
     """Ordered facts about `metric` of an experiment without a record: what its rows publish, and where."""
-    known = {key: row for row in reversed(rows) for key in (*row.metrics, *row.cost)}
-    if metric not in (known or MEASURED):
-        raise UnknownNameError("published number" if known else "metric", metric, known or MEASURED)
+    known = {key for row in rows for key in (*row.metrics, *row.cost)}
+    if metric not in {*known, *MEASURED}:
+        raise UnknownNameError("published number" if known else "metric", metric, {*known, *MEASURED})
     facts = {"number": f"{metric}: not measured yet", "to measure": f"dvc repro experiments/{name}"}
-    if not rows:
-        return facts
-    row = known.get(metric, rows[0])
+    for row in rows:
+        of = f" {row.id}" if len(rows) > 1 else ""
+        facts |= {f"{key}{of}": text for key, text in _of_row(row, metric).items() if text}
+    return facts
+
+
+def _of_row(row: Row, metric: str) -> dict[str, str]:
+    """What a row publishes of `metric`, how it was printed and how it was made."""
     value = {**row.metrics, **row.cost}.get(metric)
-    facts |= {
-        "published": f"{'no number' if value is None else f'{value:g}'} "
-        f"(row {row.id}, line {row.line} of page {row.page})",
+    number = "no number" if value is None else f"{value:g}"
+    return {
+        "published": f"{number} (row {row.id}, line {row.line} of page {row.page})",
         "as printed": " | ".join(row.cells),
         "evaluated on": row.eval_set,
         "made with": row.source,
         "remarks": "; ".join(row.remarks),
     }
-    return {key: text for key, text in facts.items() if text}
+
+
+def _quality(record: Record) -> dict[str, float | str]:
+    """Every number that was measured on images."""
+    per_class = record.per_class.items()
+    return {**record.metrics} | {
+        f"IoU/{name}": "undefined" if iou is None else iou for name, iou in per_class
+    }
+
+
+def _device(record: Record, metric: str) -> str:
+    """Where a number was made: a training's cost where it trained, a count of operations nowhere."""
+    if metric.startswith("train_"):
+        trained = (record.provenance.get("training") or {}).get("device")
+        return cells.device_text({"device": trained})
+    return "" if metric.startswith(("params_", "gmacs_")) else cells.device_text(record.cost)
 
 
 def _value(record: Record, metric: str) -> float | str:
-    known: dict[str, float | str] = {**record.metrics}
-    known |= {f"IoU/{name}": "undefined" if iou is None else iou for name, iou in record.per_class.items()}
+    known = _quality(record)
     known |= {name: cost for name, cost in record.cost.items() if isinstance(cost, int | float)}
     if metric not in known:
         raise UnknownNameError("metric", metric, known)
