@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -65,6 +66,11 @@ def test_a_released_checkpoint_is_inspected_converted_and_written_back_bit_equal
         "source_sha256": found["sha256"],
         "format": "mmsegmentation",
     }
+    own = json.loads(repro("checkpoint", "inspect", ours, "--json").stdout)
+    assert own["network"] == f"our own weights of {EXPERIMENT}, from r18.pth"
+    assert {key: own[key] for key in ("classes", "parameters", "fits")} == {
+        key: found[key] for key in ("classes", "parameters", "fits")
+    }
     back = repro("checkpoint", "convert", ours, "-e", EXPERIMENT, "--to", "mmsegmentation", "-o", theirs)
     assert back.exit_code == 0, back.exception
     first, second = (torch.load(path, weights_only=True)["state_dict"] for path in (released, theirs))
@@ -117,7 +123,12 @@ def test_weights_are_listed_added_and_refused(tmp_path: Path, monkeypatch: pytes
     assert not any(row["stored"] for row in listed["weights"])
     file = tmp_path / "w.pth"
     file.write_bytes(b"weights")
-    assert repro("weights", "add", file, "--name", "mine").exit_code == 0
+    unsure = repro("weights", "add", file, "--name", "mine")
+    assert "'mine' is not a known name" in error_of(unsure)
+    assert "--sha256" in error_of(unsure)
+    assert not (tmp_path / "home" / "weights" / "mine").exists()
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert repro("weights", "add", file, "--name", "mine", "--sha256", digest).exit_code == 0
     assert "here     mine" in repro("weights", "list").stdout
     refused = repro("weights", "add", file, "--name", "openmmlab_resnet50_v1c")
     assert "another sha256" in error_of(refused)

@@ -524,6 +524,15 @@ def test_verify_measures_once_and_passes(project: Path, run: Run, monkeypatch: p
     assert run("verify", "camvid_a", "--weights", file)[0] == 0
 
 
+@pytest.mark.parametrize("weights", [(), ("--weights", "released.pth")])
+def test_verify_without_a_row_says_so(project: Path, run: Run, weights: tuple[str, ...]) -> None:
+    """The advice to name a file, given to a person who named one, led nowhere."""
+    released(project, "000-01")
+    code, _, err = run("verify", "camvid_b", *weights)
+    assert code == 2
+    assert "'camvid_b' has no published row to compare with" in err
+
+
 def test_verify_wants_the_right_file(project: Path, run: Run) -> None:
     file = released(project, "000-01")
     code, _, err = run("verify", "camvid_a", "--weights", file, "--sha256", "0" * 64)

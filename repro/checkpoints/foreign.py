@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.checkpoints.files import State, load_model
+from repro.checkpoints.files import State, load_model, read_metadata
 from repro.checkpoints.formats import FORMATS, guess_format
 from repro.errors import CheckpointError
 
 WRAPS = ("state_dict", "model_state", "model", "model_state_dict")  # where sources keep their weights
+OURS = "ours"
 PARALLEL = "module."  # what nn.DataParallel puts before every name
 
 
@@ -101,6 +102,8 @@ class Inspection:
 def inspect(path: Path) -> Inspection:
     """Read and describe `path`."""
     state = read_checkpoint(path)
+    if path.suffix == ".safetensors" and "experiment" in (note := read_metadata(path)):
+        return _own(path, state, note)
     name = guess_format(state, path)
     entry = FORMATS[name]
     aux = entry.aux
@@ -110,10 +113,30 @@ def inspect(path: Path) -> Inspection:
         network=_network(state, name),
         classes=_classes(state) if entry.scope == "network" else None,
         entries=len(state),
-        parameters=sum(tensor.numel() for key, tensor in state.items() if not _is_statistic(key)),
+        parameters=_parameters(state),
         auxiliary=aux is not None and any(key.startswith(aux) for key in state),
         sha256=sha256_of(path),
     )
+
+
+def _own(path: Path, state: State, note: Mapping[str, str]) -> Inspection:
+    """A file that `save_model` wrote for an experiment."""
+    made = f"run {note['run_key']}" if "run_key" in note else f"from {note.get('source', 'elsewhere')}"
+    classifier = state.get("head.classifier.weight")
+    return Inspection(
+        format=OURS,
+        scope="network",
+        network=f"our own weights of {note['experiment']}, {made}",
+        classes=None if classifier is None else classifier.shape[0],
+        entries=len(state),
+        parameters=_parameters(state),
+        auxiliary=any(key.startswith("aux") for key in state),
+        sha256=sha256_of(path),
+    )
+
+
+def _parameters(state: State) -> int:
+    return sum(tensor.numel() for key, tensor in state.items() if not _is_statistic(key))
 
 
 def _is_statistic(key: str) -> bool:

@@ -41,6 +41,8 @@ _WHOLE = (
     "19c8e3572231adff6824a2da93fd67b5986919a2e65f8b6007eab4edee220097",
 )
 
+RELEASED = "released/"  # and the id of a published row: its released weights
+
 
 def _weights(url: str, used_by: str) -> Weights:
     digits = Path(url).stem.rsplit("-", 1)[1]
@@ -112,7 +114,9 @@ def find(name: str) -> Path:
         return path
     here = [entry.name for entry in stored()]
     if name not in KNOWN:
-        raise UnknownNameError("weights", name, [*KNOWN, *here], hint="`repro weights add FILE --name NAME`")
+        raise UnknownNameError(
+            "weights", name, [*KNOWN, *here], hint="`repro weights add FILE --name NAME --sha256 SUM`"
+        )
     raise CheckpointError(
         f"the weights '{name}' are not here yet",
         where=path,
@@ -138,11 +142,18 @@ def get(name: str, *, progress: Progress | None = None) -> Path:
 
 
 def add(file: Path, *, name: str, sha256: str | None = None) -> Stored:
-    """Copy a file that was fetched by hand into the store; a known name must have its known sha256."""
+    """Copy a file that was fetched by hand into the store, whose sha256 is known or must be given."""
     if not file.is_file():
         raise CheckpointError("no such file", where=file)
     wanted = sha256 or (KNOWN[name].sha256 if name in KNOWN else None)
     found = sha256_of(file)
+    if wanted is None and not name.startswith(RELEASED):  # those are compared with their published row
+        raise CheckpointError(
+            f"'{name}' is not a known name: what the file must be is not known",
+            where=file,
+            allowed=f"{', '.join(KNOWN)}, {RELEASED}ROW, or a name of your own with --sha256",
+            hint="--sha256 SUM, as its publisher says",
+        )
     if wanted and not (len(wanted) >= SHORTEST_HASH and found.startswith(wanted.lower())):
         raise DownloadError(
             f"the file has another sha256: {found}",

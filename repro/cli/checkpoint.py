@@ -120,6 +120,7 @@ def _write_foreign(file: Path, experiment: Experiment, to: str, output: Path) ->
 def _fitting(file: Path, format_name: str, classes: int) -> list[str]:
     """Names of the experiments whose network the whole network in `file` fills; none outside a project."""
     from repro import checkpoints
+    from repro.checkpoints.foreign import OURS
     from repro.cli.measure import num_classes
     from repro.errors import CheckpointError, ReproError
     from repro.params import experiment_names, find_project, load_experiment
@@ -134,7 +135,10 @@ def _fitting(file: Path, format_name: str, classes: int) -> list[str]:
         if num_classes(e, e.protocol) + e.model.head.extra_classes != classes:
             continue
         with suppress(CheckpointError):
-            checkpoints.convert(state, _shapes(e), format_name=format_name, params=e.model, where=file)
+            if format_name == OURS:
+                checkpoints.check_same_network(state, _shapes(e), where=file)
+            else:
+                checkpoints.convert(state, _shapes(e), format_name=format_name, params=e.model, where=file)
             fits.append(e.name)
     return fits
 

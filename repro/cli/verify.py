@@ -70,12 +70,17 @@ def verify(
 
 def row_of(experiment: Experiment, weights: Path | None) -> Row:
     """The row to compare with: one that links weights, or with a file of one's own the first."""
+    from repro.errors import ParamsError
     from repro.evaluation.released import released_row
     from repro.published import rows
 
     known = rows()
     mine = [known[name] for name in experiment.rows if name in known]
-    return mine[0] if weights is not None and mine else released_row(experiment, known)
+    if not mine:
+        what = f"'{experiment.name}' has no published row to compare with, and so no published weights"
+        hint = "`repro checkpoint convert` and then `repro evaluate` measure weights without a row"
+        raise ParamsError(what, where=f"{experiment.folder}/params.yaml", allowed="rows: [ROW]", hint=hint)
+    return mine[0] if weights is not None else released_row(experiment, known)
 
 
 def fetch(row: Row, weights: Path | None, sha256: str | None) -> tuple[Path, str]:
