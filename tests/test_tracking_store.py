@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
+from repro.errors import ReproError
 from repro.tracking.follow import Follower
 from repro.tracking.store import shown_uri, store_state, without_secrets
 from tests.reports_kit import a_record
@@ -51,6 +53,27 @@ def test_the_log_of_the_follower_has_no_secret(tmp_path: Path) -> None:
     assert said == ["OSError: postgresql://***@h/db?***"]
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_a_busy_port_is_said_before_mlflow_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from repro.cli.ui import ui
+
+    monkeypatch.chdir(a_project(tmp_path).root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(os, "execv", lambda program, words: pytest.fail("MLflow was started"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ReproError, match=f"127.0.0.1:{port}: address already in use") as caught:
+            ui(port=port)
+    assert "--port" in str(caught.value.hint)
+    assert not (tmp_path / "mlflow.db").exists()
+    with pytest.raises(ReproError, match="cannot listen on no such host:"):
+        ui(port=port, host="no such host")
+
+
 def test_the_address_is_no_argument_of_the_web_interface(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +88,7 @@ def test_the_address_is_no_argument_of_the_web_interface(
         monkeypatch.setenv(name, "")
     monkeypatch.setattr("repro.tracking.store.open_client", lambda project: None)
     monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
-    ui()
+    ui(port=free_port())
     assert "secret" not in " ".join(started[0])
     assert os.environ["MLFLOW_BACKEND_STORE_URI"] == "postgresql://u:secret@h/db"
 

@@ -29,6 +29,7 @@ def ui(
     if not is_database(uri):
         shown = store_state(project)[0]  # the address without a password
         raise ReproError("MLFLOW_TRACKING_URI names a server: open it in a browser", where=shown)
+    require_free(host, port)
     with usable(uri):
         open_client(project)  # creates a fresh store under a lock before the server's workers race for it
     # One worker: more make MLflow start four times as long, and on a busy machine kill each other for it.
@@ -38,3 +39,21 @@ def ui(
     # MLflow's queue for jobs is eight more processes that this project has no use for.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *address])
+
+
+def require_free(host: str, port: int) -> None:
+    """ReproError where nothing can listen there: MLflow says so on its log's last page, with exit code 0."""
+    import socket
+
+    from repro.errors import ReproError
+
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as tried:
+            # As servers do: connections of one that has just ended are no obstacle.
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except OSError as error:
+        what = f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}"
+        hint = f"--port names another, e.g. `repro ui --port {min(port + 1, 65535)}`"
+        raise ReproError(what, hint=hint) from None
