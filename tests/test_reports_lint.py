@@ -24,6 +24,7 @@ from repro.published.take import take, take_page
 from repro.published.write import page_json, page_markdown
 from repro.reports.linkcheck import Checked, Link, check_digest, check_links, known_digest, links_of
 from repro.reports.lint import RULES, lint
+from tests.reports_kit import ROOT
 
 RUN = CliRunner()
 
@@ -293,6 +294,34 @@ def test_the_sha256_in_a_name_is_held_against_the_content() -> None:
     assert check_digest(plain, fetch=lambda _: [content]) is plain, "no sha256 is known"
     known = [one for one in links_of(rows().values()) if known_digest(one.url)]
     assert {one.row for one in known} == {f"004-{i:02}" for i in range(1, 15)}
+
+
+COMPARED = """| row | experiment | published mIoU | measured mIoU | 95 % interval | gap | memory (MiB) |
+|---|---|---|---|---|---|---|
+| 003-028 | camvid_a | 50.00 | 49.76 | 48.21–51.14 | -0.24 | 636 (a) |
+|  | camvid_b |  | 52.89 | 51.52–54.13 |  | 686 (a) |
+|  | synthetic_c |  | 40.27 | 38.34–41.95 | +0.00 | 626 (b) |
+"""
+
+
+def test_results_beside_published_ones_are_quiet() -> None:
+    assert lint(COMPARED) == []
+    assert lint((ROOT / "README.md").read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ("-0.24", "-0.24 | x", "beyond-header"),
+        ("49.76", "-49.76", "impossible"),
+        ("636 (a)", "-636 (a)", "impossible"),
+        ("636 (a)", "636 (see below)", "not-a-number"),
+        ("synthetic_c", "camvid_b", "duplicate-label"),
+        ("published", "reported", "empty-cell"),
+    ],
+)
+def test_what_is_wrong_beside_published_ones_is_found(old: str, new: str, rule: str) -> None:
+    assert rule in {one.rule for one in lint(COMPARED.replace(old, new))}
 
 
 def test_links_of_the_rows() -> None:

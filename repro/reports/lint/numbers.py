@@ -13,9 +13,11 @@ from repro.reports.lint.reading import (
     Problem,
     Rule,
     cell,
+    compares,
     dense,
     depth,
     has_number,
+    is_difference,
     label,
     metric_columns,
     unit,
@@ -52,7 +54,7 @@ def empty(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
                 yield Problem(
                     rule="empty-metric", line=row.number, text=f"'{label(row)}': no metric is given"
                 )
-        for column, title in enumerate(table.columns):
+        for column, title in enumerate(() if compares(table) else table.columns):
             texts = [(row, cell(row, column)) for row in table.rows]
             if column and any(value(text) is not None for _, text in texts):
                 for row, text in texts:
@@ -62,12 +64,12 @@ def empty(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
 
 
 def impossible(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
-    """A metric above 100 or anything below 0; multi-scale and flip below single scale."""
+    """A metric above 100, or anything but a difference below 0; multi-scale and flip below single scale."""
     for table in found:
         metrics = metric_columns(table)
         for row in table.rows:
             for column, title in list(enumerate(table.columns))[1:]:
-                number = value(cell(row, column))
+                number = None if is_difference(title) else value(cell(row, column))
                 if number is not None and (number < 0 or (column in metrics and number > 100)):
                     yield Problem(rule="impossible", line=row.number, text=f"{title}: {number:g} cannot be")
             yield from _worse_with_flip(table, row, metrics)

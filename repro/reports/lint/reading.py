@@ -13,6 +13,9 @@ METRIC = re.compile(r"(?i)m?iou\b|\bacc(uracy)?\b|\bdice\b|^(pre|after|ap|f1)\b"
 EMPTY = frozenset({"", "-", "–", "—", "N/A", "n/a", "NA", "null", "None", "TBD"})
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 _QUANTITY = re.compile(r"([-+]?\d+(?:\.\d+)?)\s*(%|[A-Za-z/]*)")
+_FOOTNOTE = re.compile(r"(?<=\d) \([a-z]{1,2}\)$")  # '636 (a)'
+_COMPARED = re.compile(r"(?i)^(published|measured)\b")
+_DIFFERENCE = re.compile(r"(?i)\b(difference|diff|gap|change|interval|delta)\b|Δ")
 _DEPTH = re.compile(r"(?i)(?:resnet|res|r)[-_]?(18|34|50|100|101|152)(?!\d)")
 _DENSE = re.compile(r"(?i)dense(?:net)?(\d+)k(\d+)")
 _METHOD = re.compile(r"(?i)(deep|fcn|psp|u-?net|upernet|segformer|mask)[\w+ ]*")  # a method, no backbone
@@ -48,8 +51,9 @@ Rule = Callable[[Sequence[MarkdownTable]], Iterator[Problem]]
 
 
 def label(row: Line) -> str:
-    """What a row calls itself: its first cell, or its second where the first names the method alone."""
-    return cell(row, 1 if _METHOD.fullmatch(cell(row, 0)) and len(row.cells) > 1 else 0)
+    """What a row calls itself: its first cell, or its second where the first is empty or names the method."""
+    first = cell(row, 0)
+    return cell(row, 1 if len(row.cells) > 1 and (not first or _METHOD.fullmatch(first)) else 0)
 
 
 def described(row: Line) -> str:
@@ -63,14 +67,14 @@ def cell(row: Line, column: int) -> str:
 
 
 def value(text: str) -> float | None:
-    """The number of a cell that holds nothing but one number, with or without a unit."""
-    found = _QUANTITY.fullmatch(text.strip())
+    """The number of a cell that holds nothing but one number, with or without a unit or a footnote's mark."""
+    found = _QUANTITY.fullmatch(_FOOTNOTE.sub("", text.strip()))
     return float(found[1]) if found else None
 
 
 def unit(text: str) -> str:
     """The unit printed with a number: '%', 'G', 'ms', or nothing."""
-    found = _QUANTITY.fullmatch(text.strip())
+    found = _QUANTITY.fullmatch(_FOOTNOTE.sub("", text.strip()))
     return found[2] if found else ""
 
 
@@ -79,8 +83,23 @@ def has_number(text: str) -> bool:
 
 
 def metric_columns(table: MarkdownTable) -> list[int]:
-    """Columns whose title names a quality metric; never the first one, which names the row."""
-    return [i for i, title in enumerate(table.columns) if i and METRIC.search(title)]
+    """Columns whose title names a quality metric; never the first one, which names the row.
+
+    The difference of two metrics, or the interval of one, is none.
+    """
+    named = (i for i, title in enumerate(table.columns) if i and METRIC.search(title))
+    return [i for i in named if not is_difference(table.columns[i])]
+
+
+def is_difference(title: str) -> bool:
+    """Whether the numbers under `title` may be below 0."""
+    return bool(_DIFFERENCE.search(title))
+
+
+def compares(table: MarkdownTable) -> bool:
+    """Published numbers beside measured ones: an empty cell says that there is none, in words of its own."""
+    found = {match[1].lower() for title in table.columns if (match := _COMPARED.search(title))}
+    return len(found) == 2
 
 
 def backbones(text: str) -> set[str]:
