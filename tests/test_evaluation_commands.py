@@ -440,6 +440,15 @@ def test_compare(project: Path, run: Run) -> None:
     assert "p 1.0000" in out
 
 
+def test_compare_names_the_protocols_that_there_are(project: Path, run: Run) -> None:
+    code, _, err = run("compare", "camvid_a", "camvid_b", "--protocol", "tile")
+    assert (code, "unknown protocol 'tile'" in err, "did you mean 'tiles'?" in err) == (2, True, True)
+    code, _, err = run("compare", "camvid_a", "camvid_b", "--protocol", "tiles")
+    assert code == 2
+    assert "'camvid_a' is not evaluated under the protocol 'tiles'" in err
+    assert "--out" not in err
+
+
 def test_compare_refuses_other_protocols_unless_forced(project: Path, run: Run) -> None:
     run("evaluate", "camvid_a")
     run("evaluate", "camvid_b", "--protocol", "tiles", "--out", project / "tiles")

@@ -13,7 +13,7 @@ from repro.cli.measure import Device, ProtocolName, protocol_named
 
 if TYPE_CHECKING:
     from repro.evaluation.compare import Comparison, Difference
-    from repro.params import Project
+    from repro.params import Experiment, Project
 
 SHOWN = 10  # changed images in the printed list
 Side = Annotated[str, typer.Argument(help="An experiment, a folder or a confusion.npz.")]
@@ -66,7 +66,22 @@ def matrices(project: Project, side: str, protocol: str | None) -> Path:
     from repro.cli.evaluate import own_folder
     from repro.params import load_experiment
 
-    return own_folder(project, load_experiment(project, side), protocol) / "confusion.npz"
+    experiment = load_experiment(project, side)
+    if protocol is not None:
+        require_measured(project, experiment, protocol)
+    return own_folder(project, experiment, protocol) / "confusion.npz"
+
+
+def require_measured(project: Project, experiment: Experiment, protocol: str) -> None:
+    """An error for a protocol that there is not, or under which the experiment is not evaluated."""
+    from repro.errors import ParamsError
+
+    protocol_named(project, protocol)
+    measured = (experiment.evaluation.protocol, *experiment.also)
+    if protocol not in measured:
+        what = f"'{experiment.name}' is not evaluated under the protocol '{protocol}'"
+        hint = f"list it under `also:` in the experiment's params.yaml, then `repro run {experiment.name}`"
+        raise ParamsError(what, allowed=", ".join(measured), hint=hint)
 
 
 def show(found: Comparison, a: str, b: str) -> None:
