@@ -527,6 +527,17 @@ def test_runs_of_other_people_become_a_table() -> None:
     narrow = runs_table([run(1, metrics={"mIoU": 50.25, "aAcc": 1.0})], columns="metrics.m*")
     assert narrow.columns[4:] == ("metrics.mIoU",)
     assert runs_table([run(1)], dataset="voc2012").rows == ()
+    assert runs_table([run(1)], dataset="voc2012", columns="metrics.mIoU").rows == ()
+    with pytest.raises(UnknownNameError, match=r"did you mean 'metrics\.mIoU'"):
+        runs_table([run(1, metrics={"mIoU": 50.25})], columns="name,metrics.mIuO")
+
+
+@pytest.mark.parametrize("option", [("--columns", "metrics.mIoU"), ("--uri", "sqlite:///x.db")])
+def test_options_of_a_store_need_a_store(option: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    error = RUN.invoke(app, ["table", *option]).exception
+    assert isinstance(error, ParamsError)
+    assert f"{option[0]} without --from mlflow" in str(error)
 
 
 @pytest.mark.mlflow

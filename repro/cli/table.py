@@ -47,6 +47,7 @@ def table(
         if columns is not None or not (dataset or page or values):
             return _runs(uri, dataset, columns or "*", fmt)
         return _print(_stored(uri), dataset, page, values, fmt)
+    _only_store({"--uri": uri, "--columns": columns})
     if values is Values.published and dataset is None and fmt is Format.md and not (write or check):
         return _published(page)
     from repro.params.project import find_project
@@ -110,6 +111,14 @@ def _only_records(files: bool) -> None:
             allowed="the files in git are made from the records in git",
             hint="`repro table --write`, or --from mlflow without it",
         )
+
+
+def _only_store(given: dict[str, str | None]) -> None:
+    from repro.errors import ParamsError
+
+    if said := [name for name, text in given.items() if text is not None]:
+        what = f"{' and '.join(said)} without --from mlflow"
+        raise ParamsError(what, hint="add --from mlflow; the records in git have neither")
 
 
 def _runs(uri: str | None, dataset: str | None, columns: str, fmt: Format) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Protocol
 
+from repro.errors import UnknownNameError
 from repro.reports.grid import Grid
 
 _ALWAYS = ("run_id", "name", "experiment", "status")
@@ -33,16 +34,28 @@ class AnyRun(Protocol):
 def runs_table(runs: Sequence[AnyRun], *, dataset: str | None = None, columns: str = "*") -> Grid:
     """One row a run, columns named as in MLflow's data frame: metrics.mIoU, params.lr, tags.x.
 
-    `columns` is a comma-separated list of patterns; run, experiment and status always stay. `dataset` keeps
-    the runs whose experiment, param or tag `dataset` is that name. MLflow's own tags are left out.
+    `columns` is a comma-separated list of patterns, each of which must mean one; run, experiment and status
+    always stay. `dataset` keeps the runs whose experiment, param or tag `dataset` is that name. MLflow's own
+    tags are left out.
     """
     if dataset is not None:
         runs = [run for run in runs if dataset in (run.experiment, _said(run, "dataset"))]
-    patterns = [pattern.strip() for pattern in columns.split(",")]
-    wide = sorted(key for key in _keys(runs) if any(fnmatchcase(key, pattern) for pattern in patterns))
+    patterns = [stripped for pattern in columns.split(",") if (stripped := pattern.strip())]
+    keys = _keys(runs)
+    if runs:
+        _require(patterns, keys)
+    wide = sorted(key for key in keys if any(fnmatchcase(key, pattern) for pattern in patterns))
     places = {key: place for place, key in enumerate(wide, len(_ALWAYS))}
     rows = tuple(_row(run, places) for run in runs)
     return Grid(title="", columns=(*_ALWAYS, *wide), rows=rows)
+
+
+def _require(patterns: Sequence[str], keys: set[str]) -> None:
+    """UnknownNameError for a pattern that means no column at all; `*` may mean none."""
+    known = {*_ALWAYS, *keys}
+    for pattern in patterns:
+        if pattern != "*" and not any(fnmatchcase(key, pattern) for key in known):
+            raise UnknownNameError("column", pattern, known)
 
 
 def _said(run: AnyRun, key: str) -> str | None:
