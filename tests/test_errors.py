@@ -87,6 +87,7 @@ def test_a_bug_of_ours_keeps_its_traceback() -> None:
         (errno.ENOENT, "folder", "folder/ours.json", False),
         (errno.ENOENT, "camvid_x", "experiments/camvid_x", False),
         (errno.ENOENT, "nope/x", "prepared/camvid/test.zip", False),
+        (errno.ENOENT, "--data", "data/camvid", False),
     ],
 )
 def test_only_a_typed_path_is_the_persons_mistake(

@@ -477,6 +477,32 @@ def test_predict_refuses_what_it_cannot_read(project: Path, run: Run) -> None:
     assert "several pictures are named a" in err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("evaluate", "camvid_a", "--out"),
+        ("predict", "camvid_a", "a.png", "--out"),
+        ("compare", "camvid_a", "camvid_b", "--pictures"),
+        ("verify", "camvid_a", "--weights", "released.pth", "--out", "experiments"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_file_in_place_of_a_folder_is_said(
+    project: Path, run: Run, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(datasets_kit.photo(1, (33, 47))).save(project / "a.png")
+    (project / "README.md").touch()
+    released(project, "000-01")
+    for name in ("camvid_a", "camvid_b") if command[0] == "compare" else ():
+        run("evaluate", name)
+    words = command if command[0] == "verify" else (*command, "README.md")
+    monkeypatch.setattr(sys, "argv", ["repro", *words])
+    code, _, err = run(*words)
+    assert code == 2
+    assert "cannot read or write there" in err
+    assert str(project / words[-1]) in err
+
+
 def test_predict_multi_scale(project: Path, run: Run) -> None:
     picture = project / "a.png"
     Image.fromarray(datasets_kit.photo(1, (33, 47))).save(picture)

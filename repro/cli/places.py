@@ -36,7 +36,7 @@ def unusable(error: OSError) -> StorageError | None:
 
 def typed_paths() -> list[Path]:
     """Every word of the command line that may be a path: DIR, --out=DIR, -oDIR."""
-    words = [part for word in sys.argv[1:] for part in _values(word)]
+    words = [_value(word) for word in sys.argv[1:]]
     return [absolute(word) for word in words if word]
 
 
@@ -49,5 +49,7 @@ def absolute(path: str) -> Path:
     return Path(os.path.abspath(path))
 
 
-def _values(word: str) -> tuple[str, ...]:
-    return (word.partition("=")[2], word[2:]) if word.startswith("-") else (word,)
+def _value(word: str) -> str:
+    if word.startswith("--"):
+        return word.partition("=")[2]
+    return word[2:] if word.startswith("-") else word
