@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,18 @@ FIRST_DEP = "      - ../../prepared/${dataset}/${training.split}.zip\n"  # of th
 NO_RUN_CACHE = "ds://no-run-cache"  # first dependency of a stage that `--dry` must list: experiments/dvc.yaml
 RESULTS = ("metrics.json", "cost.json", "confusion.npz")  # what a record is made of
 PLOTS = "plots:\n"  # what follows the template's stages
+CLAIMS = ("rows", "expect", "note")  # what an experiment says of itself, not how it is made
+HEADING = """\
+# Copied from {like}, without its published rows and its expected number.
+# Say here what this experiment is. `rows: [...]` names the published row it stands for, `expect:` a number
+# measured before, where there is one.
+"""
+SEED_COPY = re.compile(r"_seed\d+$")  # `repro run NAME --seeds` makes NAME_seed1 and so on, rows and all
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
 def new_experiment(project: Project, name: str, like: str) -> Path:
-    """Make experiments/<name>/ with a copy of another experiment's params.yaml; the path of the copy."""
+    """Make experiments/<name>/ with the settings of another experiment; the path of its params.yaml."""
     name, like = experiment_name(name), experiment_name(like)
     if not NAME.fullmatch(name):
         raise ParamsError(f"not a name: '{name}'", allowed="lower-case letters, digits, underscores")
@@ -43,9 +51,30 @@ def new_experiment(project: Project, name: str, like: str) -> Path:
     if target.exists():
         raise ParamsError(f"experiment '{name}' exists", where=target, hint="choose another name, or edit it")
     target.parent.mkdir(exist_ok=True)
-    write_text(target, source.read_text())
+    read_yaml(source)  # what is no params.yaml is not copied
+    write_text(target, HEADING.format(like=like) + settings_text(source.read_text()))
     sync(project)
     return target
+
+
+def settings_text(text: str) -> str:
+    """A params.yaml as written, without what is true of its own experiment alone: heading and CLAIMS."""
+    lines = text.splitlines(keepends=True)
+    heading = takewhile(lambda line: not line.strip() or line.startswith("#"), lines)
+    dropped = set(range(len(list(heading))))
+    for key, value in yaml.compose(text, Loader=yaml.SafeLoader).value:
+        if key.value in CLAIMS:
+            dropped |= set(range(key.start_mark.line, _last_line(value) + 1))
+    return "".join(line for number, line in enumerate(lines) if number not in dropped)
+
+
+def _last_line(node: yaml.Node) -> int:
+    """The line on which a value ends; a block's own mark lies behind the comments that follow it."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _last_line(last[1] if isinstance(last, tuple) else last)
+    literal = isinstance(node, yaml.ScalarNode) and node.style in ("|", ">")
+    return int(node.end_mark.line) - literal  # a literal ends at the start of the next line
 
 
 def sync(project: Project) -> list[Path]:
@@ -65,10 +94,25 @@ def drift(project: Project) -> Iterator[tuple[Path, str]]:
 
 def _wanted(project: Project) -> Iterator[tuple[Path, str]]:
     own = {name: read_yaml(project.experiments / name / "params.yaml") for name in experiment_names(project)}
+    _check_claims(project, own)
     template = cache(lambda name: (project.experiments / f"{name}.yaml").read_text())
     for name, params in own.items():
         yield project.experiments / name / "dvc.yaml", _pipeline(template, params)
     yield project.root / "dvc.yaml", HEADER + _root_pipeline(read_yaml(project.params), own)
+
+
+def _check_claims(project: Project, own: Mapping[str, Mapping[str, Any]]) -> None:
+    """A published row stands in one experiment and its seeds; ParamsError names both of two that claim it."""
+    claimed: dict[str, str] = {}
+    for name, params in own.items():
+        base = SEED_COPY.sub("", name)
+        base = base if base in own else name
+        for row in map(str, params.get("rows", [])):
+            first = claimed.setdefault(row, base)
+            if first != base:
+                where = project.experiments / name / "params.yaml"
+                hint = "take the row out of the `rows:` of one of them"
+                raise ParamsError(f"row {row} is claimed by '{first}' and '{name}'", where=where, hint=hint)
 
 
 def _pipeline(template: Callable[[str], str], params: Mapping[str, Any]) -> str:

@@ -11,12 +11,13 @@ import yaml
 from typer.testing import CliRunner
 
 from repro.cli.app import app
+from repro.cli.seeds import with_seed
 from repro.cli.sync import renew_files
 from repro.errors import CheckFailed, ParamsError, UnknownNameError
 from repro.evaluation import released
 from repro.params import Project
 from repro.published import rows
-from repro.scaffold import drift, new_experiment, sync
+from repro.scaffold import drift, new_experiment, settings_text, sync
 
 ROOT = Path(__file__).parents[1]
 BORROWED_REMARK = re.compile(r"links? (is the|are cop)|links are copies")
@@ -119,10 +120,62 @@ def test_a_link_is_borrowed_where_the_page_says_so() -> None:
 
 
 def test_new_copies_with_comments_and_adds_the_stage(project: Project) -> None:
+    source = project.experiments / "tiny_r18_os16" / "params.yaml"
+    source.write_text(source.read_text() + "# about the batch\ntraining: {batch: 2}  # two\n")
     path = new_experiment(project, "tiny_r50_os16", "experiments/tiny_r18_os16/")
-    assert path.read_text().startswith("# heading\n")
+    assert path.read_text().startswith("# Copied from tiny_r18_os16,")
+    assert path.read_text().endswith("dataset: tiny\n# about the batch\ntraining: {batch: 2}  # two\n")
     assert "experiments/tiny_r50_os16" in root_stages(project)
     assert list(drift(project)) == []
+
+
+CLAIMING = """\
+# Published 50 mIoU
+# (page 003).
+
+dataset: tiny  # the small one
+rows:
+  - 001-06
+  - 003-028  # twice on the page
+# about the seed
+seed: 0
+expect: {mIoU: 50.0, band: 1.0,
+  source: "measured"}
+note: >
+  one line
+  and another
+training:
+  # kept
+  lr: 0.1
+"""
+
+
+def test_a_copy_claims_neither_rows_nor_numbers() -> None:
+    kept = "dataset: tiny  # the small one\n# about the seed\nseed: 0\ntraining:\n  # kept\n  lr: 0.1\n"
+    assert settings_text(CLAIMING) == kept
+    assert settings_text("rows:\n- 001-06\n- 003-028\nseed: 0\nnote: |\n  x\n") == "seed: 0\n"
+
+
+def test_another_seed_keeps_rows_and_is_no_second_claim(project: Project) -> None:
+    source = project.experiments / "tiny_r18_os16" / "params.yaml"
+    copy = project.experiments / "tiny_r18_os16_seed1" / "params.yaml"
+    copy.parent.mkdir()
+    copy.write_text(with_seed(source.read_text(), 1))
+    assert yaml.safe_load(copy.read_text())["rows"] == ["001-06", "003-028"]
+    sync(project)
+    assert "experiments/tiny_r18_os16_seed1" in root_stages(project)
+
+
+@pytest.mark.parametrize("name", ["tiny_r50_os16", "other_r18_os16_seed1"])
+def test_a_row_that_two_experiments_claim_is_named_with_both(project: Project, name: str) -> None:
+    (project.experiments / name).mkdir()
+    (project.experiments / name / "params.yaml").write_text("dataset: tiny\nrows: [003-028]\n")
+    for attempt in (lambda: list(drift(project)), lambda: sync(project)):
+        with pytest.raises(ParamsError, match="row 003-028 is claimed by") as caught:
+            attempt()
+        assert "'tiny_r18_os16'" in caught.value.what
+        assert f"'{name}'" in caught.value.what
+    assert not (project.root / "dvc.yaml").exists()
 
 
 def test_new_never_overwrites(project: Project) -> None:

@@ -11,10 +11,12 @@ from repro.cli.common import Json, Name, answer
 
 def new(
     name: Name,
-    like: Annotated[str, typer.Option(help="Experiment whose params.yaml is copied.")],
+    like: Annotated[str, typer.Option(help="Experiment whose settings are copied.")],
     json: Json = False,
 ) -> None:
     """Start an experiment from its nearest relative.
+
+    The copy is the params.yaml as written without its heading, published rows, expected number and note.
 
     Example: repro new camvid_resnet18_os16 --like camvid_mobilenetv2_os16
     """
