@@ -50,12 +50,21 @@ class ParamsError(ReproError):
 class UnknownNameError(ReproError):
     """A name that does not exist, with the nearest one that does."""
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str], *, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        choices: Iterable[str],
+        *,
+        hint: str | None = None,
+        where: object | None = None,
+    ) -> None:
         known = sorted(choices)
         near = nearest(name, known)
         listed = ", ".join(known[:20]) + (f", ... ({len(known)} in all)" if len(known) > 20 else "")
         suggestion = f"did you mean '{near}'?" if near else hint
-        super().__init__(f"unknown {kind} '{name}'", allowed=listed or "none exist yet", hint=suggestion)
+        what, allowed = f"unknown {kind} '{name}'", listed or "none exist yet"
+        super().__init__(what, where=where, allowed=allowed, hint=suggestion)
 
 
 class DataError(ReproError):

@@ -78,6 +78,7 @@ def test_plain_form_has_everything() -> None:
         ("model.backbone", "resnet19", ["model.backbone", "resnet18", "did you mean"]),
         ("model.output_stride", 12, ["model.output_stride", "8"]),
         ("augmentation.crop", [32], ["augmentation.crop"]),
+        ("rows", "003-028", ["key 'rows': got '003-028'", "a list", "`rows: [003-028]`"]),
         ("sede", 1, ["sede", "did you mean 'seed'"]),
         ("dataset", "tinny", ["unknown dataset 'tinny'", "did you mean 'tiny'"]),
         ("recipe", "plane", ["unknown recipe 'plane'", "did you mean 'plain'"]),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from repro.errors import RecordError
+from repro.errors import RecordError, UnknownNameError
 from repro.params import Expectation, Experiment, Project, load_experiment
 from repro.records import (
     Journal,
@@ -75,6 +75,15 @@ def test_a_record_holds_measured_and_published(project: Project) -> None:
     assert record.expectation.source.startswith("row 003-028; band: 003")
     assert len(record.model_sha256) == 64
     assert "params.yaml" in record.provenance["locks"]
+
+
+def test_a_row_that_no_page_has_makes_no_record(project: Project) -> None:
+    params = project.experiments / NAME / "params.yaml"
+    params.write_text(params.read_text().replace("[003-028]", "[003-999]"))
+    with pytest.raises(UnknownNameError, match="unknown published row '003-999'") as caught:
+        made(project)
+    assert caught.value.where == f"experiments/{NAME}/params.yaml"
+    assert caught.value.hint is not None
 
 
 @pytest.mark.parametrize(

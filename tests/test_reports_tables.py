@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from repro.cli.app import app
+from repro.cli.table import explain
 from repro.errors import CheckFailed, ParamsError, ReproError, UnknownNameError
 from repro.params import Project, read_yaml
 from repro.published import load_page, page_ids, pages, rows
@@ -497,6 +498,16 @@ def test_explain_and_show_call_a_wrong_name_the_same(monkeypatch: pytest.MonkeyP
     said = [CliRunner().invoke(app, [command, "nope"]).exception for command in ("explain", "show")]
     assert all(isinstance(error, UnknownNameError) for error in said)
     assert str(said[0]) == str(said[1])
+
+
+def test_explain_names_a_row_that_no_page_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = a_project(tmp_path)
+    (project.experiments / "x").mkdir()
+    (project.experiments / "x" / "params.yaml").write_text("dataset: camvid\nrows: [003-999]\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownNameError, match="unknown published row '003-999'") as caught:
+        explain("x")
+    assert str(caught.value.where).endswith("experiments/x/params.yaml")
 
 
 # --- MLflow -------------------------------------------------------------------------------------------------

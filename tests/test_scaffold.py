@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from repro.cli.app import app
 from repro.cli.seeds import with_seed
 from repro.cli.sync import renew_files
-from repro.errors import CheckFailed, ParamsError, UnknownNameError
+from repro.errors import CheckFailed, ParamsError, ReproError, UnknownNameError
 from repro.evaluation import released
 from repro.params import Project
 from repro.published import rows
@@ -176,6 +176,22 @@ def test_a_row_that_two_experiments_claim_is_named_with_both(project: Project, n
         assert "'tiny_r18_os16'" in caught.value.what
         assert f"'{name}'" in caught.value.what
     assert not (project.root / "dvc.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("[003-999]", ["unknown published row '003-999'", "did you mean '003-09"]),
+        ("003-028", ["key 'rows': got '003-028'", "`rows: [003-028]`"]),
+        ("", ["key 'rows': got None", "a list"]),
+    ],
+)
+def test_a_row_that_no_page_has_stops_sync(project: Project, rows: str, words: list[str]) -> None:
+    params = project.experiments / "tiny_r18_os16" / "params.yaml"
+    params.write_text(f"dataset: tiny\nrows: {rows}\n")
+    with pytest.raises(ReproError) as caught:
+        list(drift(project))
+    assert all(word in str(caught.value) for word in [*words, str(params)]), str(caught.value)
 
 
 def test_new_never_overwrites(project: Project) -> None:

@@ -95,6 +95,8 @@ def _params_error(cls: Any, error: ValidationError, where: object) -> ParamsErro
                 str(first["input"]), [c.strip("' ") for c in allowed.replace(" or ", ",").split(",")]
             )
             hint = f"did you mean '{near}'?" if near else None
+        elif first["type"] == "tuple_type" and isinstance(first["input"], str | int | float):
+            allowed, hint = "a list", f"in brackets: `{key}: [{first['input']}]`"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return ParamsError(what + more, where=where, allowed=allowed, hint=hint)
 

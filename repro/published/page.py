@@ -163,6 +163,17 @@ def rows() -> Mapping[str, Row]:
     return MappingProxyType({row.id: row for page in pages() for row in page.rows.values()})
 
 
+def row_ids(raw: object, where: object) -> tuple[str, ...]:
+    """An experiment's `rows:`; an error where it is no list, or names a row that no page has."""
+    if not isinstance(raw, list | tuple):
+        allowed = "a list of published rows"
+        raise ParamsError(f"key 'rows': got {raw!r}", where=where, allowed=allowed, hint="`rows: [003-028]`")
+    for row in map(str, raw):
+        if row not in rows():
+            raise UnknownNameError("published row", row, rows(), where=where)
+    return tuple(map(str, raw))
+
+
 def page_from(raw: Mapping[str, Any]) -> Page:
     """The content of a page file as a Page; unknown keys and missing ones raise."""
     return Page(

@@ -10,7 +10,7 @@ from typing import Any
 
 from repro.errors import RecordError
 from repro.params import Experiment, Project, Protocol, to_plain
-from repro.published import Row, rows
+from repro.published import Row, row_ids, rows
 from repro.records.family import disagreement, seeds_of
 from repro.records.files import run_key, sha256_file
 from repro.records.journal import read_journal
@@ -177,7 +177,7 @@ def published_metrics(experiment: Experiment) -> tuple[dict[str, float], tuple[s
     known = rows()
     found: dict[str, float] = {}
     remarks: tuple[str, ...] = ()
-    for row in (known[name] for name in experiment.rows if name in known):
+    for row in (known[name] for name in row_ids(experiment.rows, f"{experiment.folder}/params.yaml")):
         found = dict(row.metrics) | found
         remarks += tuple(f"{row.id}: {remark}" for remark in remarks_of(row))
     return found, remarks

@@ -12,7 +12,7 @@ from repro.errors import RecordError, ReproError, UnknownNameError
 from repro.params.experiment import Experiment, resolve
 from repro.params.parse import read_yaml
 from repro.params.project import Project
-from repro.published import Row, page_ids, rows
+from repro.published import Row, page_ids, row_ids, rows
 from repro.records import Record, read_record, seeds_of
 from repro.records.make import measured_value
 
@@ -46,8 +46,8 @@ class Results:
         found: dict[str, str] = {}
         declared = {name: one.rows for name, one in self.experiments.items()}
         recorded = {name: record.rows for name, record in self.records.items()}
-        for name, row_ids in (*sorted(recorded.items()), *sorted(declared.items())):
-            for row_id in row_ids:
+        for name, claimed in (*sorted(recorded.items()), *sorted(declared.items())):
+            for row_id in claimed:
                 found.setdefault(row_id, name)
         return found
 
@@ -146,7 +146,7 @@ def _declared(path: Path) -> Declared:
     return Declared(
         name=path.parent.name,
         dataset=str(raw.get("dataset", "")),
-        rows=tuple(str(row) for row in raw.get("rows") or ()),
+        rows=row_ids(raw.get("rows", []), path),
         note=str(raw.get("note", "")),
         start_from=None if start is None else str(start),
         recipe=str(raw.get("recipe", "")),
