@@ -21,7 +21,7 @@ import yaml
 
 from repro.errors import ParamsError, UnknownNameError
 from repro.evaluation.released import own_weights
-from repro.params import Project, experiment_name, experiment_names, read_yaml
+from repro.params import Project, experiment_name, experiment_names, read_yaml, section
 from repro.published import Row, row_ids, rows
 from repro.records import write_text
 
@@ -137,7 +137,7 @@ def _of_row(fragment: str, row: Row) -> str:
 
 
 def _root_pipeline(root: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]) -> str:
-    stages = {"prepare": _prepare_stage(sorted(root["datasets"]))}
+    stages = {"prepare": _prepare_stage(sorted(section(root, "datasets")))}
     stages |= {f"experiments/{name}": _record_stage(name, params) for name, params in own.items()}
     stages["tables"] = _tables_stage()
     return yaml.safe_dump({"stages": stages}, sort_keys=False, width=200)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from repro.errors import ParamsError, UnknownNameError
+from repro.errors import ParamsError, ReproError, UnknownNameError
 from repro.params import Project, experiment_name, find_project, load_experiment, matching, to_plain
 from repro.params.experiment import deep_merge, resolve
 
@@ -93,6 +93,78 @@ def test_a_mistake_names_the_key_and_the_way_out(path: str, value: object, words
     with pytest.raises((ParamsError, UnknownNameError)) as caught:
         resolve("x", changed(path, value), ROOT, HERE)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def shared(path: str, value: object, *, instead: str | None = None) -> dict[str, Any]:
+    """ROOT with one key set, in place of `instead`, another key of the same block."""
+    root = copy.deepcopy(ROOT)
+    *parents, last = path.split(".")
+    block = root
+    for key in parents:
+        block = block[key]
+    if instead is not None:
+        value = block.pop(instead)
+    block[last] = value
+    return root
+
+
+@pytest.mark.parametrize(
+    ("root", "what", "where", "hint"),
+    [
+        (
+            shared("datasets.tiny.clases", 0, instead="classes"),
+            "unknown key 'clases' (and 1 more)",
+            "params.yaml: datasets.tiny",
+            "did you mean 'classes'?",
+        ),
+        (
+            shared("protocols.whole.flipp", True),
+            "unknown key 'flipp'",
+            "params.yaml: protocols.whole",
+            "did you mean 'flip'?",
+        ),
+        (
+            shared("recipes.plain.training.momentun", 0.9),
+            "unknown key 'training.momentun'",
+            "params.yaml: recipes.plain",
+            "did you mean 'momentum'?",
+        ),
+        (
+            shared("recipes.plain.training.batch", 0),
+            "key 'training.batch': got 0",
+            "params.yaml: recipes.plain",
+            None,
+        ),
+        (shared("recipes.plain.seed", "x"), "key 'seed'", str(HERE), None),  # the experiment's own wins
+        (
+            shared("engine.trainin", 1, instead="training"),
+            "unknown key 'trainin' (and 1 more)",
+            "params.yaml: engine",
+            "did you mean 'training'?",
+        ),
+        (
+            shared("recpes", 0, instead="recipes"),
+            "missing key 'recipes'",
+            "params.yaml",
+            "is 'recpes' it, misspelt?",
+        ),
+        (shared("recipes.plain", None), "expected a mapping, got None", "params.yaml: recipes.plain", None),
+        (
+            shared("protocols.hole", 0, instead="whole"),
+            "unknown protocol 'whole'",
+            "params.yaml: protocols",
+            "did you mean 'hole'?",
+        ),
+    ],
+)
+def test_a_mistake_in_a_shared_block_is_told_with_the_block(
+    root: dict[str, Any], what: str, where: str, hint: str | None
+) -> None:
+    own = OWN | {"seed": "y"} if where == str(HERE) else OWN
+    with pytest.raises(ReproError) as caught:
+        resolve("x", own, root, HERE)
+    assert caught.value.what.startswith(what)
+    assert (caught.value.where, caught.value.hint) == (where, hint)
 
 
 def test_a_missing_top_level_key_is_named() -> None:

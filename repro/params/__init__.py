@@ -7,6 +7,7 @@ from repro.params.experiment import (
     Expectation,
     Experiment,
     load_experiment,
+    section,
 )
 from repro.params.model import ModelParams
 from repro.params.names import experiment_name, experiment_names, matching
@@ -33,5 +34,6 @@ __all__ = [
     "matching",
     "parse",
     "read_yaml",
+    "section",
     "to_plain",
 ]

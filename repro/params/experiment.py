@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from repro.errors import ParamsError, UnknownNameError, nearest
 from repro.params.data import Augmentation, DatasetFacts
 from repro.params.model import ModelParams
 from repro.params.names import experiment_name, experiment_names
-from repro.params.parse import parse, read_yaml
+from repro.params.parse import Loc, parse, read_yaml, to_plain
 from repro.params.project import Project
 from repro.params.protocol import Protocol
 from repro.params.training import TrainingParams
+
+ROOT = "params.yaml"  # in errors: the shared file, at the root of the project
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,24 +88,45 @@ def load_experiment(project: Project, name: str) -> Experiment:
 def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: Path) -> Experiment:
     """Merge an experiment's own keys with the root blocks it names, and type the result."""
     for key in ("dataset", "recipe", "evaluation"):
-        if key not in own:
-            near = nearest(key, own)
-            hint = f"is '{near}' it, misspelt?" if near else "see the experiments beside it"
-            raise ParamsError(f"missing key '{key}'", where=where, hint=hint)
+        _require(own, key, where)
     recipe = _block(root, "recipes", own["recipe"])
     merged = deep_merge(recipe, own)
-    evaluation = parse(Evaluation, merged["evaluation"], where)
+    source = partial(_source, own=own, recipe=recipe, where=where)
+    evaluation = parse(Evaluation, merged["evaluation"], lambda loc: source(("evaluation", *loc)))
     merged |= {
         "name": name,
-        "facts": _block(root, "datasets", own["dataset"]),
-        "protocol": _block(root, "protocols", evaluation.protocol),
-        "also": {name: _block(root, "protocols", name) for name in _also(own, evaluation.protocol, where)},
-        "engine": root.get("engine", {}),
+        "facts": _typed(DatasetFacts, root, "datasets", own["dataset"]),
+        "protocol": _typed(Protocol, root, "protocols", evaluation.protocol),
+        "also": {
+            name: _typed(Protocol, root, "protocols", name) for name in _also(own, evaluation.protocol, where)
+        },
+        "engine": to_plain(parse(Engine, section(root, "engine"), f"{ROOT}: engine")),
     }
-    experiment = parse(Experiment, merged, where)
+    experiment = parse(Experiment, merged, source)
     for key in ("training", "evaluation"):
         _check_split(f"{key}.split", getattr(experiment, key).split, experiment.facts.splits, where)
     return experiment
+
+
+def _require(
+    found: Mapping[str, Any], key: str, where: object, *, otherwise: str = "see the experiments beside it"
+) -> None:
+    if key not in found:
+        near = nearest(key, map(str, found))
+        hint = f"is '{near}' it, misspelt?" if near else otherwise
+        raise ParamsError(f"missing key '{key}'", where=where, hint=hint)
+
+
+def _source(loc: Loc, own: Mapping[str, Any], recipe: Mapping[str, Any], where: Path) -> object:
+    """The file, or the recipe in the root's, that says what stands at `loc` of the two merged."""
+    mine: Any = own
+    theirs: Any = recipe
+    for part in loc:
+        if isinstance(mine, Mapping) and part in mine:
+            mine, theirs = mine[part], theirs.get(part, {}) if isinstance(theirs, Mapping) else {}
+        elif isinstance(mine, Mapping) and isinstance(theirs, Mapping) and part in theirs:
+            return f"{ROOT}: recipes.{own['recipe']}"
+    return where
 
 
 def _check_split(key: str, split: str, splits: Iterable[str], where: Path) -> None:
@@ -131,8 +155,27 @@ def deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _block(root: Mapping[str, Any], section: str, key: object) -> dict[str, Any]:
-    blocks = root.get(section, {})
-    if key not in blocks:
-        raise UnknownNameError(section.removesuffix("s"), str(key), blocks)
-    return dict(blocks[key])
+def section(root: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A section of the root params.yaml, such as `recipes:`; ParamsError when there is none."""
+    _require(root, name, ROOT, otherwise="`git diff params.yaml` shows what was changed")
+    return _mapping(root[name], f"{ROOT}: {name}")
+
+
+def _block(root: Mapping[str, Any], kind: str, key: object) -> Mapping[str, Any]:
+    blocks = section(root, kind)
+    if not isinstance(key, str) or key not in blocks:
+        raise UnknownNameError(kind.removesuffix("s"), str(key), map(str, blocks), where=f"{ROOT}: {kind}")
+    return _mapping(blocks[key], f"{ROOT}: {kind}.{key}")
+
+
+def _typed(cls: type[Any], root: Mapping[str, Any], kind: str, key: str) -> Any:
+    """A block of the root params.yaml, blamed for its own mistakes, as plain data."""
+    return to_plain(parse(cls, _block(root, kind, key), f"{ROOT}: {kind}.{key}"))
+
+
+def _mapping(found: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(found, Mapping):
+        raise ParamsError(
+            f"expected a mapping, got {found!r}", where=where, allowed="indented `key: value` lines"
+        )
+    return found

@@ -20,6 +20,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from repro.errors import ParamsError, nearest
 
 T = TypeVar("T")
+Loc = tuple[int | str, ...]  # the way to a key: ("training", "steps", 0)
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is about 8 times faster
 
 
@@ -39,7 +40,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse(cls: type[T], raw: Mapping[str, Any], where: object) -> T:
-    """`raw` as an instance of the frozen dataclass `cls`; `where` names the source in errors."""
+    """`raw` as an instance of the frozen dataclass `cls`; `where` names the source in errors.
+
+    Where several sources were merged, `where` is a function from the way to a key to its source.
+    """
     try:
         return cast(T, _adapter(cast(Any, cls)).validate_json(json.dumps(raw, default=str), strict=True))
     except ValidationError as error:
@@ -98,10 +102,11 @@ def _params_error(cls: Any, error: ValidationError, where: object) -> ParamsErro
         elif first["type"] == "tuple_type" and isinstance(first["input"], str | int | float):
             allowed, hint = "a list", f"in brackets: `{key}: [{first['input']}]`"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return ParamsError(what + more, where=where, allowed=allowed, hint=hint)
+    source = where(first["loc"]) if callable(where) else where
+    return ParamsError(what + more, where=source, allowed=allowed, hint=hint)
 
 
-def _keys_at(cls: Any, loc: tuple[int | str, ...]) -> list[str]:
+def _keys_at(cls: Any, loc: Loc) -> list[str]:
     """Field names of the dataclass found by walking `loc` down from `cls`."""
     for part in loc:
         hint = typing.get_type_hints(cls).get(str(part)) if dataclasses.is_dataclass(cls) else None
