@@ -10,7 +10,15 @@ import pytest
 import yaml
 
 from repro.errors import ParamsError, ReproError, UnknownNameError
-from repro.params import Project, experiment_name, find_project, load_experiment, matching, to_plain
+from repro.params import (
+    Project,
+    experiment_name,
+    find_project,
+    load_experiment,
+    matching,
+    read_yaml,
+    to_plain,
+)
 from repro.params.experiment import deep_merge, resolve
 
 ROOT: dict[str, Any] = {
@@ -73,7 +81,11 @@ def test_plain_form_has_everything() -> None:
     [
         ("training.momentun", 0.9, ["training.momentun", "did you mean 'momentum'", str(HERE)]),
         ("training.lr", "fast", ["training.lr", "'fast'", "number"]),
-        ("training.lr", "0.1", ["training.lr", "'0.1'", "number"]),
+        ("training.lr", "0.1", ["training.lr", "'0.1'", "number", "without quotes"]),
+        ("training.lr", "5e-2", ["got '5e-2'", "YAML reads 5e-2 as text: write 5.0e-2"]),
+        ("training.lr", "1.5e2", ["YAML reads 1.5e2 as text: write 1.5e+2"]),
+        ("expect", {"mIoU": 50.0, "band": -1, "source": "x"}, ["expect.band", "-1", "greater than 0"]),
+        ("expect", {"mIoU": 50.0, "band": 0, "source": "x"}, ["expect.band", "0", "greater than 0"]),
         ("training.lr", -1, ["training.lr", "-1", "greater than 0"]),
         ("model.backbone", "resnet19", ["model.backbone", "resnet18", "did you mean"]),
         ("model.output_stride", 12, ["model.output_stride", "8"]),
@@ -236,6 +248,29 @@ def test_broken_yaml_names_the_file(project: Project, text: str) -> None:
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ParamsError, match=r"params\.yaml"):
         load_experiment(project, "tiny_resnet18_os16")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("dataset: tiny\nseed: 0\n# x\nseed: 1\n", "key 'seed' stands twice, in lines 2 and 4"),
+        ("training:\n  lr: 1.0\n  'lr': 2.0\n", "key 'lr' stands twice, in lines 2 and 3"),
+        ("training: {lr: 1.0, lr: 1.0}\n", "key 'lr' stands twice, in lines 1 and 1"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, what: str) -> None:
+    """DVC refuses it as well, with words about itself."""
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ParamsError, match=what) as caught:
+        read_yaml(path)
+    assert caught.value.where == str(path)
+
+
+def test_a_merged_mapping_may_say_a_key_again(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("x: {a: &a {lr: 1.0}, b: &b {<<: *a, lr: 2.0}}\nc: {<<: *b, lr: 3.0}\n")
+    assert read_yaml(path) == {"x": {"a": {"lr": 1.0}, "b": {"lr": 2.0}}, "c": {"lr": 3.0}}
 
 
 def test_further_protocols_are_resolved() -> None:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Gt
 
 from repro.errors import ParamsError, UnknownNameError, nearest
 from repro.params.data import Augmentation, DatasetFacts
@@ -37,7 +39,7 @@ class Expectation:
     """A number this project measured before and must not fall below; percent points."""
 
     mIoU: float
-    band: float
+    band: Annotated[float, Gt(0)]
     source: str
 
 

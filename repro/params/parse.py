@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import typing
 from collections.abc import Mapping
 from functools import lru_cache
@@ -21,7 +22,38 @@ from repro.errors import ParamsError, nearest
 
 T = TypeVar("T")
 Loc = tuple[int | str, ...]  # the way to a key: ("training", "steps", 0)
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is about 8 times faster
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is about 8 times faster
+
+
+class _Twice(yaml.YAMLError):
+    """A key that stands twice in a mapping: YAML takes the last one without a word, DVC refuses it."""
+
+    def __init__(self, key: str, first: int, again: int) -> None:
+        super().__init__(f"key '{key}' stands twice, in lines {first} and {again}")
+
+
+class _Loader(_Safe):  # type: ignore[misc]
+    """YAML's safe types, and no key twice."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._flat: set[int] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Looked at once, before `<<` lays the keys of another mapping beside its own."""
+        if id(node) not in self._flat:
+            self._flat.add(id(node))
+            _check_keys(node)
+        super().flatten_mapping(node)
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    lines: dict[tuple[str, str], int] = {}
+    for key, _ in node.value:
+        line, name = key.start_mark.line + 1, (key.tag, str(key.value))
+        if name in lines:
+            raise _Twice(str(key.value), lines[name], line)
+        lines[name] = line
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -32,6 +64,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ParamsError(
             "params file is missing", where=path, hint="`repro list` shows what exists"
         ) from error
+    except _Twice as error:
+        raise ParamsError(str(error), where=path, hint="keep one of them") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"not valid YAML: {error}", where=path) from error
     if not isinstance(raw, dict):
@@ -99,11 +133,28 @@ def _params_error(cls: Any, error: ValidationError, where: object) -> ParamsErro
                 str(first["input"]), [c.strip("' ") for c in allowed.replace(" or ", ",").split(",")]
             )
             hint = f"did you mean '{near}'?" if near else None
+        elif first["type"] == "float_type":
+            hint = _number_hint(first["input"])
         elif first["type"] == "tuple_type" and isinstance(first["input"], str | int | float):
             allowed, hint = "a list", f"in brackets: `{key}: [{first['input']}]`"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     source = where(first["loc"]) if callable(where) else where
     return ParamsError(what + more, where=source, allowed=allowed, hint=hint)
+
+
+def _number_hint(text: object) -> str | None:
+    """For '5e-2', which YAML 1.1 reads as text (a number has a dot and a signed exponent), and for '0.1'."""
+    try:
+        finite = math.isfinite(float(str(text)))
+    except ValueError:
+        return None
+    if not finite:
+        return None
+    digits, e, power = str(text).lower().partition("e")
+    if not e:
+        return "a number stands without quotes"
+    sign = "" if power[0] in "+-" else "+"
+    return f"YAML reads {text} as text: write {digits}{'' if '.' in digits else '.0'}e{sign}{power}"
 
 
 def _keys_at(cls: Any, loc: Loc) -> list[str]:
