@@ -37,7 +37,7 @@ def compare(
     Per-class p-values are corrected for their number (Holm). Pictures need the weights of both experiments.
     With --protocol the results of both under one of the protocols that they list under `also:`.
 
-    Example: repro compare camvid_mobilenetv2_os16 camvid_mobilenetv2_os8
+    Example: repro compare camvid_dense30k36_os16_321_x32_b32 camvid_dense30k36_os16_321_x32_b45
     """
     from dataclasses import asdict
 

@@ -184,7 +184,7 @@ def list_(
 
 def explain(
     name: Name,
-    metric: Annotated[str, typer.Argument(help="mIoU, IoU/Road, params_M, latency_ms_p50...")] = "mIoU",
+    metric: Annotated[str, typer.Argument(help="mIoU, IoU/road, params_M, latency_ms_p50...")] = "mIoU",
     json: Json = False,
 ) -> None:
     """Say where a number comes from: record, run, commit, data, protocol, weights, interval.
