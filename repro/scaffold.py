@@ -22,6 +22,7 @@ import yaml
 from repro.errors import ParamsError, UnknownNameError
 from repro.evaluation.released import own_weights
 from repro.params import Project, experiment_name, experiment_names, read_yaml, section
+from repro.params.names import SEED_COPY
 from repro.published import Row, row_ids, rows
 from repro.records import write_text
 
@@ -36,7 +37,6 @@ HEADING = """\
 # Say here what this experiment is. `rows: [...]` names the published row it stands for, `expect:` a number
 # measured before, where there is one.
 """
-SEED_COPY = re.compile(r"_seed\d+$")  # `repro run NAME --seeds` makes NAME_seed1 and so on, rows and all
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 

@@ -25,3 +25,14 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated sqlite store without runs: making one costs seconds, copying it nothing."""
+    from repro.tracking.store import open_client
+    from tests.tracking_kit import a_project
+
+    project = a_project(tmp_path_factory.mktemp("empty"))
+    open_client(project)
+    return project.root / "mlflow.db"

@@ -38,6 +38,7 @@ from repro.tracking.stored import stored_records
 from repro.tracking.sync import sync, sync_record
 from tests.tracking_kit import (
     KEY,
+    WITH_MLFLOW,
     Proxy,
     a_project,
     a_run,
@@ -54,12 +55,7 @@ from tests.tracking_kit import (
     written,
 )
 
-pytestmark = [
-    pytest.mark.mlflow,
-    # what MLflow 3.17 and its database library say about each other at import
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = WITH_MLFLOW
 # Seconds that no call of a training may take, on a machine that does other things too: less than one answer
 # of the slow server, one timeout, or one wait for a lock.
 CALM = 3.0

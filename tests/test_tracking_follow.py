@@ -17,14 +17,9 @@ from repro.params import Project
 from repro.records import Journal
 from repro.tracking.run import start_fields
 from repro.tracking.store import open_client
-from tests.tracking_kit import KEY, a_project, a_run, journal_of, shown, the_run, written
+from tests.tracking_kit import KEY, WITH_MLFLOW, a_project, a_run, journal_of, shown, the_run, written
 
-pytestmark = [
-    pytest.mark.mlflow,
-    # what MLflow 3.17 and its database library say about each other at import
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = WITH_MLFLOW
 ROOT = Path(__file__).parents[1]
 DYING = """
 import os, signal, sys
@@ -32,7 +27,7 @@ from pathlib import Path
 from repro.params import Project
 from repro.records import Journal
 from repro.tracking import Mirror
-from tests.tracking_kit import a_run, journal_of
+from tests.tracking_kit import WITH_MLFLOW, a_run, journal_of
 project = Project(Path(sys.argv[1]))
 path = journal_of(project)
 with Journal(path) as journal, Mirror(project, path, run=a_run()):
@@ -41,13 +36,6 @@ with Journal(path) as journal, Mirror(project, path, run=a_run()):
         os.kill(os.getpid(), signal.SIGKILL)
     raise RuntimeError("CUDA out of memory")
 """
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = a_project(tmp_path_factory.mktemp("empty"))
-    open_client(project)
-    return project.root / "mlflow.db"
 
 
 @pytest.fixture

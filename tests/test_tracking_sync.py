@@ -28,6 +28,7 @@ from repro.tracking.sync import sync
 from tests.reports_kit import a_record
 from tests.tracking_kit import (
     KEY,
+    WITH_MLFLOW,
     a_project,
     a_run,
     add_record,
@@ -39,20 +40,7 @@ from tests.tracking_kit import (
     written,
 )
 
-pytestmark = [
-    pytest.mark.mlflow,
-    # what MLflow 3.17 and its database library say about each other at import
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated sqlite store without runs: making one costs seconds, copying it nothing."""
-    project = a_project(tmp_path_factory.mktemp("empty"))
-    open_client(project)
-    return project.root / "mlflow.db"
+pytestmark = WITH_MLFLOW
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from repro.params import Project
@@ -28,6 +29,12 @@ from repro.tracking import Mirror, Run
 from tests.reports_kit import a_record
 
 Points = Counter[tuple[str, int, float]]
+WITH_MLFLOW = [
+    pytest.mark.mlflow,
+    # what MLflow 3.17 and its database library say about each other at import
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
 KEY = "0123456789abcdef"
 
 

@@ -31,9 +31,7 @@ def load_model(path: Path) -> tuple[State, dict[str, str]]:
             metadata = dict(file.metadata() or {})
             return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118
     except safetensors.SafetensorError as error:
-        raise CheckpointError(
-            f"not a complete safetensors file: {error}", where=path, hint="delete it and make it again"
-        ) from error
+        raise _incomplete(path, error) from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -42,9 +40,12 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(
-            f"not a complete safetensors file: {error}", where=path, hint="delete it and make it again"
-        ) from error
+        raise _incomplete(path, error) from error
+
+
+def _incomplete(path: Path, error: Exception) -> CheckpointError:
+    what = f"not a complete safetensors file: {error}"
+    return CheckpointError(what, where=path, hint="delete it and make it again")
 
 
 def _ordered(data: bytes) -> bytes:

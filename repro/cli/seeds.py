@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from repro.params import Experiment, Project
     from repro.records.record import Seeds
 
-COPY = re.compile(r"_seed\d+$")
 OWN = ("name", "seed", "note", "expect", "rows", "also")  # in what seeds of one experiment may differ
 SEED, DATASET = (
     re.compile(rf"""(['"]?){key}\1\s*:""") for key in ("seed", "dataset")
@@ -53,8 +52,10 @@ def run_seed_fleet(project: Project, names: Sequence[str], how: How, seeds: int)
 
 def without_copies(names: Iterable[str]) -> list[str]:
     """Without the copies of others among them: --all and patterns mean the experiments, not their seeds."""
+    from repro.params.names import SEED_COPY
+
     chosen = list(names)
-    return [name for name in chosen if not COPY.search(name) or COPY.sub("", name) not in chosen]
+    return [name for name in chosen if not SEED_COPY.search(name) or SEED_COPY.sub("", name) not in chosen]
 
 
 def tell(project: Project, experiments: Iterable[Experiment], *, stderr: bool = False) -> None:

@@ -211,9 +211,10 @@ def explain(
     else:
         record = believed(path)
         facts = explanation(record, metric, path.relative_to(project.root))
-        now = finding(load_results(project, strict=False), name)
-        if "verdict" in facts and now.verdict != record.verdict:  # the record's own is older than its params
-            facts["verdict"] = f"{now.verdict} ({now.reason})"
+        if "verdict" in facts:
+            now = finding(load_results(project, strict=False), name)
+            if now.verdict != record.verdict:  # the record's own is older than its params
+                facts["verdict"] = f"{now.verdict} ({now.reason})"
     if json:
         return emit_json(facts)
     width = max(map(len, facts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from repro.errors import ParamsError, UnknownNameError
 from repro.params.project import Project
 
+SEED_COPY = re.compile(r"_seed\d+$")  # `repro run NAME --seeds` makes NAME_seed1 and so on, rows and all
 MAX_NAME = 64  # MLflow run names and SLURM job names stay readable
 
 

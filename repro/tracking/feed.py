@@ -128,10 +128,11 @@ def bring_up(client: Any, project: Project, uri: str, state: RunState) -> Place:
     A repetition that was interrupted says nothing of a run whose result is recorded: that stays as it is.
     """
     place = attach(client, project, uri, state)
-    found = client.get_run(place.run_id)
-    if RECORD in found.data.tags and state.status in INTERRUPTED:
-        client.set_terminated(place.run_id, status="FINISHED", end_time=found.info.end_time)
-        return place
+    if state.status in INTERRUPTED:
+        found = client.get_run(place.run_id)
+        if RECORD in found.data.tags:
+            client.set_terminated(place.run_id, status="FINISHED", end_time=found.info.end_time)
+            return place
     superfluous = place.sent.keys() - state.points.keys() if state.status != "RUNNING" else set()
     if superfluous or place.doubled or not feed(place, state):
         drop_run(client, place.run_id)
