@@ -41,6 +41,7 @@ demo: setup ## prepare, train, evaluate, record and tabulate the built-in data s
 
 test: setup ## pass the tests
 	python -m pytest
+	python -m pytest tests/device
 
 check: setup ## ruff, formatting, types, generated files
 	ruff check .

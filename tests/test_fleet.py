@@ -159,13 +159,15 @@ def test_a_crash_without_time_for_another_attempt_is_a_failure(project: Project)
     assert [(job.state, job.attempts, job.code) for job in done] == [("failed", 1, 3)]
 
 
-# A shell's background job ignores Ctrl-C and its children inherit that: the test may run in one.
+# A shell's background job ignores Ctrl-C, one under nohup SIGHUP, and their children inherit that: the test
+# may run in one.
 STOPPED = """
 import signal, sys
 from pathlib import Path
 import repro.fleet.run as fleet
 from repro.params import Project
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 root, command, stage = Path(sys.argv[1]), [sys.executable, sys.argv[2]], sys.argv[3]
 if stage == "shared":
     fleet.has_dvc, fleet.dvc_repro = (lambda project: True), (lambda target: command)

@@ -30,6 +30,7 @@ from repro.records import (
     run_key,
     seed_band,
     source_diff,
+    synchronize,
     truncate_journal,
     verdict,
     write_bytes,
@@ -428,3 +429,18 @@ def test_device_identity_names_processor_and_threads() -> None:
     assert identity["threads"] >= 1
     assert identity["cores"] >= 1
     assert identity["memory_GiB"] > 0
+
+
+def test_an_apple_gpu_is_not_its_processor() -> None:
+    """Speeds of both would stand in one column otherwise."""
+    gpu, cpu = device_identity("mps"), device_identity("cpu")
+    assert gpu["type"] == "mps"
+    assert cpu["cpu"] in gpu["gpu"] != cpu["cpu"]
+
+
+def test_only_a_device_with_a_queue_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr("torch.accelerator.synchronize", waited.append)
+    for device in ("cpu", "mps", "cuda:1"):
+        synchronize(device)
+    assert waited == ["mps", "cuda:1"]

@@ -19,7 +19,7 @@ from repro.training.loop import Outcome
 from repro.training.plan import memory_bytes, probe_seconds
 from repro.training.ranks import Ranks
 from tests.test_training_resume import PowerCut, cut_at
-from tests.training_kit import numbers, run_tiny, same, some_params
+from tests.training_kit import numbers, restless_scaler, run_tiny, same, some_params
 
 DEVICE = "cuda"
 pytestmark = [
@@ -48,11 +48,14 @@ def run(work: Path, **changes: Any) -> Outcome:
     PRECISIONS,
     ids=lambda changes: str(changes["precision"]),
 )
-def test_a_cut_training_goes_on_exactly(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_a_cut_training_goes_on_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
     """Dropout draws from the device's random state, fp16 from the scaler's: both are in the checkpoint.
 
     Bit for bit, unless the journal names operations that have no deterministic kernel on this device.
     """
+    monkeypatch.setattr(torch.amp, "GradScaler", restless_scaler)
     whole = run(tmp_path / "whole", **changes)
     params, ranks = some_params(checkpoint_minutes=0, **changes), Ranks(device=torch.device(DEVICE, 0))
     with pytest.raises(PowerCut):

@@ -19,7 +19,7 @@ from repro.evaluation.evaluate import evaluating, forward_of
 from repro.models.cost import count
 from repro.params.model import ModelParams
 from repro.params.protocol import Protocol
-from repro.records import device_identity, peak_memory, reset_peak_memory
+from repro.records import device_identity, peak_memory, reset_peak_memory, synchronize
 
 WARM_UP, SECONDS, AT_LEAST, AT_MOST = 5, 10.0, 20, 200  # runs, seconds, runs, runs
 
@@ -61,16 +61,10 @@ def benchmark(
 
 def timed(run: Callable[[], object], device: str, seconds: float) -> tuple[list[float], list[float]]:
     """Milliseconds of every run after the warm-up: until the call returned, and until it was done."""
-    cuda = device.startswith("cuda")
-
-    def wait() -> None:
-        if cuda:
-            torch.cuda.synchronize(device)
-
     reset_peak_memory(device)
     for _ in range(WARM_UP):
         run()
-    wait()
+    synchronize(device)
     launched: list[float] = []
     waited: list[float] = []
     end = time.perf_counter() + seconds
@@ -78,7 +72,7 @@ def timed(run: Callable[[], object], device: str, seconds: float) -> tuple[list[
         start = time.perf_counter()
         run()
         launched.append(1000 * (time.perf_counter() - start))
-        wait()
+        synchronize(device)
         waited.append(1000 * (time.perf_counter() - start))
     return launched, waited
 

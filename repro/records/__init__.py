@@ -1,6 +1,12 @@
 """What happened and what came out: journals, records, verdicts, provenance. No torch, no MLflow at import."""
 
-from repro.records.device import cpu_identity, device_identity, peak_memory, reset_peak_memory
+from repro.records.device import (
+    cpu_identity,
+    device_identity,
+    peak_memory,
+    reset_peak_memory,
+    synchronize,
+)
 from repro.records.family import disagreement, seeds_of
 from repro.records.files import (
     canonical,
@@ -61,6 +67,7 @@ __all__ = [
     "sha256_file",
     "sha256_text",
     "source_diff",
+    "synchronize",
     "timestamp",
     "to_json",
     "training_key",

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def device_identity(device: str = "cpu") -> dict[str, Any]:
-    """Identity of "cpu", "cuda" or "cuda:1": two results are of one device when these are equal.
+    """Identity of "cpu", "cuda", "cuda:1" or "mps": two results are of one device when these are equal.
 
     The thread count belongs to it: training here differs in the last bits between 1 and 2 threads.
     """
@@ -24,7 +24,8 @@ def device_identity(device: str = "cpu") -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-    return identity | _gpu(device) if device.startswith("cuda") else identity
+    more = {"cuda": _cuda, "mps": _mps}.get(torch.device(device).type)
+    return identity | more(device) if more is not None else identity
 
 
 @lru_cache
@@ -47,7 +48,21 @@ def _cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _gpu(device: str) -> dict[str, Any]:
+def synchronize(device: str) -> None:
+    """Until everything that was launched on `device` is done; a CPU has done it when the call returns."""
+    import torch
+
+    if torch.device(device).type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def _mps(_: str) -> dict[str, Any]:
+    """Apple's GPU is a part of the processor, its driver one of the system."""
+    name = cpu_identity()["cpu"]
+    return {"type": "mps", "gpu": f"GPU of {name}", "driver": platform.mac_ver()[0] or None}
+
+
+def _cuda(device: str) -> dict[str, Any]:
     import torch
 
     number = torch.device(device).index or 0

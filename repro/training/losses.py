@@ -6,6 +6,7 @@ Legend: N images, C classes, H W label size, h w logit size. Logits are resized 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -125,6 +126,5 @@ def _hard_pixels(flat_PC: Tensor, target_P: Tensor, params: TrainingParams) -> T
     if loss_P.numel() == 0:
         return flat_PC.sum() * 0.0
     keep = max(1, int(params.ohem_keep * loss_P.numel()))
-    hardest = loss_P.detach().topk(keep).values[-1]
-    limit = torch.minimum(hardest, -torch.log(loss_P.new_tensor(params.ohem_threshold)))
+    limit = loss_P.detach().topk(keep).values[-1].clamp(max=-math.log(params.ohem_threshold))
     return loss_P[loss_P >= limit].mean()

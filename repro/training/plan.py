@@ -12,6 +12,7 @@ from torch import Tensor
 from repro.models.cost import Cost, count
 from repro.params import Experiment
 from repro.params.training import TrainingParams
+from repro.records import synchronize
 from repro.training.precision import machine
 from repro.training.ranks import Ranks
 from repro.training.schedule import length
@@ -143,13 +144,8 @@ def probe_seconds(experiment: Experiment, device: str) -> float:
         began = time.monotonic()
         for number in range(3 + PROBE_STEPS):
             if number == 3:
-                _finish(device)
+                synchronize(device)
                 began = time.monotonic()
             update(run, batch)
-        _finish(device)
+        synchronize(device)
     return (time.monotonic() - began) / PROBE_STEPS
-
-
-def _finish(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)

@@ -40,6 +40,8 @@ class Best:
             half = work / f".best.{os.getpid()}.part"
             with resume.disk_errors(half), half.open("wb") as file:
                 torch.save(weights, file)
+                file.flush()
+                os.fsync(file.fileno())  # before the checkpoint that refers to it
             os.replace(half, best.path(work))
         return best
 
