@@ -282,9 +282,19 @@ def test_download_cells_are_made(tmp_path: Path) -> None:
     (folder / "curve.csv").write_text("")
     assert measured_links(project, "camvid_x") == {
         "config": "experiments/camvid_x/params.yaml",
-        "model": "experiments/camvid_x/model.safetensors",
         "log": "experiments/camvid_x/curve.csv",
     }
+
+
+def test_weights_that_nobody_can_open_are_no_link(tmp_path: Path) -> None:
+    """Git does not hold them: a link into the checkout is dead for every reader but one."""
+    project = a_project(tmp_path, a_record())
+    folder = project.experiments / "camvid_x"
+    (folder / "dvc.lock").write_text(LOCK)
+    (folder / "curve.csv").write_text("")
+    text = FORMATS["md"](tables.measured_table(load_results(project)))
+    assert "model.safetensors" not in text
+    assert tables.WEIGHTS_NOTE in text
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/dvc", "https://host/dvc/"])

@@ -1,7 +1,7 @@
 """The Download cell of a measured row: made from what exists, never typed.
 
-config: the experiment's params.yaml in git. model: where DVC keeps the weights (the remote's URL, or the
-local path while there is no remote). log: the learning curve in git.
+config: the experiment's params.yaml in git. model: where the DVC remote keeps the weights; git does not hold
+them, so without a remote that a browser can open there is no link. log: the learning curve in git.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def measured_links(project: Project, name: str, *, base: str = "") -> dict[str, 
         found["config"] = f"{base}{folder}/params.yaml"
     weights = model_location(project, name)
     if weights:
-        found["model"] = weights if "://" in weights else base + weights
+        found["model"] = weights
     if (project.root / folder / "curve.csv").is_file():
         found["log"] = f"{base}{folder}/curve.csv"
     return found
@@ -32,13 +32,12 @@ def link_cell(found: dict[str, str], separator: str = " · ") -> str:
 
 
 def model_location(project: Project, name: str) -> str | None:
-    """Where the weights of a locked experiment are; None before the first training."""
-    path = f"experiments/{name}/model.safetensors"
-    md5 = locked_md5(project.root / f"experiments/{name}/dvc.lock", "model.safetensors")
-    if md5 is None:
-        return None
+    """Address of the weights of a locked experiment; None before the first training and without a remote."""
     remote = remote_url(project.root)
-    return f"{remote}/files/md5/{md5[:2]}/{md5[2:]}" if remote else path
+    if remote is None:
+        return None
+    md5 = locked_md5(project.root / f"experiments/{name}/dvc.lock", "model.safetensors")
+    return f"{remote}/files/md5/{md5[:2]}/{md5[2:]}" if md5 else None
 
 
 def locked_md5(lock: Path, out: str) -> str | None:

@@ -36,6 +36,7 @@ COLUMNS = (
     "links",
 )
 MACS_NOTE = "GMACs: multiply-accumulates of the convolutions of one forward pass at the size given"
+WEIGHTS_NOTE = "no link to the weights: no DVC remote is set; `dvc repro experiments/NAME` trains them again"
 TITLES = {
     "000": "Page 000: Cityscapes, DeepLabV3+",
     "001": "Page 001: sssegmentation, DeepLabV3+",
@@ -101,6 +102,8 @@ def _table(results: Results, title: str, rows: Iterable[Row], own: Iterable[str]
     grid = Grid(title=title, columns=COLUMNS, rows=tuple(_cells(line) for line in lines)).used()
     notes = [MACS_NOTE] if "GMACs" in grid.columns else []
     notes += [*devices.notes("device"), *protocols.notes("protocol")]
+    if any("[log]" in line["links"] and "[model]" not in line["links"] for line in lines):
+        notes.append(WEIGHTS_NOTE)
     return Grid(title=title, columns=grid.columns, rows=grid.rows, notes=tuple(notes))
 
 
