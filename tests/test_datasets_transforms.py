@@ -244,6 +244,19 @@ def test_a_dominated_crop_is_drawn_again() -> None:
     assert kinds[0.75] > 0.45
 
 
+def test_a_crop_is_drawn_so_many_times_and_no_more() -> None:
+    """The label is of one class: every crop is dominated, and the last one is taken."""
+    image, label = coordinates(40, 200), np.zeros((40, 200), np.uint8)
+    for tries in (1, 10, 11):
+        augmentation = Augmentation(
+            pipeline="scale_crop", crop=(40, 40), category_share=0.75, category_tries=tries, flip=0.0
+        )
+        corners = Draw(5)
+        wanted = [t.crop_corner((40, 200), (40, 40), corners) for _ in range(tries)][-1]
+        cut, _ = run(augmentation, image, label, 5)
+        assert tuple(cut[0, 0, 1::-1]) == wanted
+
+
 @given(labels=st.lists(st.sampled_from([0, 1, 255]), min_size=8, max_size=40), share=st.floats(0.1, 0.99))
 @settings(max_examples=60, deadline=None)
 def test_what_dominated_means(labels: list[int], share: float) -> None:
@@ -375,6 +388,21 @@ def test_bilinear_labels_mix_class_numbers_and_name_void() -> None:
         got |= set(np.unique(sample).tolist())
     assert {2, 6, 255} < got <= {*range(2, 11), 255}
     assert got & {3, 4, 5}, "numbers that lie between two classes"
+
+
+@pytest.mark.parametrize("number", [255, 11, 28])
+def test_the_padding_of_page_003_holds_the_ignore_number_in_blue(number: int) -> None:
+    image, label = np.full((10, 10, 3), 200, np.uint8), np.zeros((10, 10), np.uint8)
+    augmentation = Augmentation(pipeline="tensorpack", crop=(20, 20), pad_value=number)
+    padded, ignored = run(augmentation, image, label, 1)
+    assert padded[0, 0].tolist() == [0, 0, number]
+    assert ignored[0, 0] == 255
+
+
+def test_to_urban_and_to_rural_distort_the_colours() -> None:
+    augmentation = Augmentation(pipeline="rsi", crop=(12, 16), flip=0.0, brightness=32, contrast=0.5)
+    image, label = photo(1), np.zeros((12, 16), np.uint8)
+    assert any(np.abs(run(augmentation, image, label, s)[0].astype(int) - image).max() > 8 for s in range(20))
 
 
 @given(seed=seeds)

@@ -52,6 +52,16 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
+def test_keys_that_came_later_leave_the_run_key_alone_while_they_are_neutral(root: Path) -> None:
+    """The recorded trainings were made before these keys were there; a weight file carries its run key."""
+    was = load_experiment(Project(root), "camvid_mobilenetv2_os16")
+    key = training_key(was, "f" * 64)
+    assert key == "df9dfc620ed9b730"
+    for block, name, value in (("augmentation", "pad_value", 11), ("training", "eps_rule", "tensorflow")):
+        changed = replace(was, **{block: replace(getattr(was, block), **{name: value})})
+        assert training_key(changed, "f" * 64) != key
+
+
 def made(project: Project, **changes: Any) -> Any:
     """The record, after the experiment or its metrics were changed."""
     experiment = load_experiment(project, NAME)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from repro.errors import ParamsError, TrainingDiverged
+from repro.models import build, build_on_meta
+from repro.params import Project, load_experiment
 from repro.records import read_journal
 from repro.training import parameters, precision
 from repro.training.curve import curve_csv
@@ -19,6 +21,7 @@ from repro.training.losses import counted_pixels, only_classes
 from repro.training.prefetch import ahead
 from repro.training.schedule import learning_rate
 from repro.training.step import start, update
+from tests.models_kit import TINY, dense, model_params
 from tests.training_kit import (
     CLASSES,
     Cut,
@@ -40,13 +43,14 @@ from tests.training_kit import (
         {"lr_backbone": 0.1, "weight_decay_on": "kernels"},
         {"optimizer": "adam", "eps": 2.5e-4, "weight_decay_factor": 0.7, "weight_decay_steps": 3},
         {"grad_weight": 5.0, "grad_bias": 10.0, "optimizer": "adam", "eps": 2.5e-4},
+        {"optimizer": "adam", "eps": 2.5e-4, "eps_rule": "tensorflow", "weight_decay_on": "kernels"},
         {"schedule": "step", "steps": ((1, 0.01),), "heads": "mean"},
         {"clip_norm": 0.1},
     ],
     ids=str,
 )
 def test_updates_are_those_of_a_plain_loop(changes: dict[str, Any]) -> None:
-    """Ten updates against torch's optimisers, cross_entropy and penalties written out as losses."""
+    """Ten updates against textbook optimisers, cross_entropy and penalties written out as losses."""
     p = some_params(**changes)
     run = start(tiny_task(Path(), None, p, model=TinyNet(dropout=0.0)))
     torch.manual_seed(0)
@@ -66,10 +70,10 @@ class PlainLoop:
         self.model, self.of, self.p = model, of, params
         self.names = dict(model.named_parameters())
         groups = [{"params": [value], "name": name} for name, value in self.names.items()]
-        if params.optimizer == "adam":
-            self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
-                groups, lr=1.0, eps=params.eps, foreach=False
-            )
+        if params.eps_rule == "tensorflow":
+            self.optimizer: torch.optim.Optimizer = TensorFlowAdam(groups, {"lr": 1.0, "eps": params.eps})
+        elif params.optimizer == "adam":
+            self.optimizer = torch.optim.Adam(groups, lr=1.0, eps=params.eps, foreach=False)
         else:
             self.optimizer = torch.optim.SGD(groups, lr=1.0, momentum=params.momentum, foreach=False)
 
@@ -84,20 +88,34 @@ class PlainLoop:
         loss = sum(losses) / 2 if self.p.heads == "mean" else losses[0] + 0.4 * losses[1]
         c = self.p.weight_decay * self.p.weight_decay_factor ** (i // self.p.weight_decay_steps)
         self.optimizer.zero_grad()
-        (loss).backward()
-        for name, value in self.names.items():
-            assert value.grad is not None
-            if name.startswith(("head.1", "aux.0")):
-                value.grad *= self.p.grad_weight if name.endswith("weight") else self.p.grad_bias
+        loss.backward()
         if self.p.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.p.clip_norm)
-        for value in self.names.values():
+        for name, value in self.names.items():
             assert value.grad is not None
             if self.p.weight_decay_on == "all" or value.ndim == 4:
                 half = (c / 2) * value.square().sum()
                 value.grad += torch.autograd.grad(half, value)[0]
+            if name.startswith(("head.1", "aux.0")):  # of the whole cost, as tensorpack's ScaleGradient
+                value.grad *= self.p.grad_weight if name.endswith("weight") else self.p.grad_bias
         self.optimizer.step()
         return loss.item()
+
+
+class TensorFlowAdam(torch.optim.Optimizer):
+    """tf.train.AdamOptimizer as its documentation has it: lr_t m / (sqrt(v) + eps)."""
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for value in group["params"]:
+                assert value.grad is not None
+                state = self.state[value]
+                state["t"] = t = state.get("t", 0) + 1
+                state["m"] = 0.9 * state.get("m", 0.0) + 0.1 * value.grad
+                state["v"] = 0.999 * state.get("v", 0.0) + 0.001 * value.grad.square()
+                lr = group["lr"] * math.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+                with torch.no_grad():
+                    value -= lr * state["m"] / (state["v"].sqrt() + group["eps"])
 
 
 def test_groups_go_by_name_and_kind() -> None:
@@ -105,6 +123,40 @@ def test_groups_go_by_name_and_kind() -> None:
     found = {(g["multiplier"], g["decays"]): sum(p.numel() for p in g["params"]) for g in groups}
     # conv 8x3x3x3 | its bias and BN | two classifiers 3x8 | their biases
     assert found == {(0.1, True): 216, (0.1, False): 24, (1.0, True): 48, (1.0, False): 6}
+
+
+def test_squeeze_and_excitation_does_not_decay() -> None:
+    """Page 003: L2 on slim's convolutions; tf.layers.dense has none."""
+    model = build(model_params(dense(TINY, 12, se=4)), num_classes=CLASSES)
+    groups = parameters.parameter_groups(model, some_params(weight_decay_on="kernels"))
+    decaying = {id(parameter) for group in groups if group["decays"] for parameter in group["params"]}
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    assert linear
+    assert not any(id(module.weight) in decaying for module in linear)
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [
+        ("voc2012_v3_r101v2_os16_513_x4", {"head.aspp", "head.classifier"}, {"backbone.stages.3"}),
+        (
+            "voc2012_v3_r101v2_os16_513_noaspp_x4",
+            {"backbone.stages.4", "backbone.stages.6"},
+            {"backbone.stages.3"},
+        ),
+    ],
+)
+def test_slim_multiplies_gradients_of_all_that_imagenet_did_not_teach(
+    root: Path, name: str, inside: set[str], outside: set[str]
+) -> None:
+    """Its scope lr_multiply: the whole head, and blocks 5 to 7 where there is no ASPP (page 003)."""
+    found = load_experiment(Project(root), name)
+    model = build_on_meta(found.model, num_classes=21)
+    multiplied = {id(parameter) for parameter, _ in parameters.gradient_multipliers(model, found.training)}
+    names = [name for name, parameter in model.named_parameters() if id(parameter) in multiplied]
+    assert all(any(name.startswith(part) for name in names) for part in inside)
+    assert not any(name.startswith(tuple(outside)) for name in names)
+    assert not any("bn" in name or "norm" in name for name in names)
 
 
 def test_classifiers_are_found_in_all_heads() -> None:

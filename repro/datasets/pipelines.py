@@ -32,7 +32,7 @@ def _mmsegmentation(a: Augmentation, classes: int) -> Steps:
 
 
 def _rsi(a: Augmentation, classes: int) -> Steps:
-    return _crop(a), [*_turn(a), _flip(a), _pad(a, centred=False)]
+    return _crop(a), [*_turn(a), _flip(a), _distort(a), _pad(a, centred=False)]
 
 
 def _vainf(a: Augmentation, classes: int) -> Steps:
@@ -44,7 +44,7 @@ def _keras(a: Augmentation, classes: int) -> Steps:
 
 
 def _tensorpack(a: Augmentation, classes: int) -> Steps:
-    """Its padding wrote the ignore number 255 into the first of the BGR channels, and 0 into the others."""
+    """Its padding wrote the ignore number into the first of the BGR channels, and 0 into the others."""
     apart = partial(
         t.scale_apart,
         scale=a.scale,
@@ -54,7 +54,7 @@ def _tensorpack(a: Augmentation, classes: int) -> Steps:
         void=a.label_void,
         classes=classes,
     )
-    return apart, [_pad(a, centred=True, colour=(0, 0, 255)), _flip(a)]
+    return apart, [_pad(a, centred=True, colour=(0, 0, a.pad_value)), _flip(a)]
 
 
 PIPELINES: dict[str, Callable[[Augmentation, int], Steps]] = {
@@ -70,7 +70,12 @@ PIPELINES: dict[str, Callable[[Augmentation, int], Steps]] = {
 
 def _crop(a: Augmentation) -> t.Crop:
     return partial(
-        t.scale_and_crop, scale=a.scale, base_WH=a.base, crop_HW=a.crop, category_share=a.category_share
+        t.scale_and_crop,
+        scale=a.scale,
+        base_WH=a.base,
+        crop_HW=a.crop,
+        category_share=a.category_share,
+        category_tries=a.category_tries,
     )
 
 

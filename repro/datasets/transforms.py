@@ -155,16 +155,17 @@ def scale_and_crop(
     base_WH: Size | None,
     crop_HW: Size,
     category_share: float,
+    category_tries: int,
 ) -> tuple[Pixels, Pixels]:
     """Resize by a uniform factor, then crop; the result is smaller where the resized image is smaller.
 
-    With `category_share` below 1 a crop that one class dominates is drawn again, up to 10 times; only the
-    label is looked at, so the image is resized once.
+    With `category_share` below 1 a crop that one class dominates is drawn again, `category_tries` crops in
+    all; only the label is looked at, so the image is resized once.
     """
     factor = scale[0] if scale[0] == scale[1] else draw.uniform(*scale)
     size_HW = fitted(label_HW.shape, base_WH, factor)
     window_HW = min(crop_HW[0], size_HW[0]), min(crop_HW[1], size_HW[1])
-    for _ in range(11 if category_share < 1 else 1):
+    for _ in range(category_tries if category_share < 1 else 1):
         top, left = crop_corner(size_HW, crop_HW, draw)
         part_HW = take_label_window(label_HW, size_HW, top, left, window_HW)
         if category_share >= 1 or not dominated(part_HW, category_share):

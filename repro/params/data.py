@@ -39,26 +39,29 @@ class Augmentation:
     | scale_crop     | own, CamVid  | scale, crop, flips, brightness factor; pad bottom/right             |
     | sssegmentation | 001, 002     | fit into base x scale, crop, flip, distortion; pad centred          |
     | mmsegmentation | 004          | fit into base x scale, crop, flip, distortion; pad bottom/right     |
-    | rsi            | 004-04 to 06 | fit into base x scale, crop, quarter turn, flips; pad bottom/right  |
+    | rsi            | 004-04 to 06 | fit into base x scale, crop, quarter turn, flips, distortion; pad   |
+    |                |              | bottom/right                                                        |
     | vainf          | 000-01 to 03 | crop, jitter in random order, flip                                  |
     | keras          | 000-04, 05   | crop, jitter brightness then contrast then saturation, flip         |
     | tensorpack     | 003          | scale x and y apart, pad centred, crop, flip                        |
 
     The colour fields mean what the pipeline's author meant: a *distortion* (sssegmentation,
-    mmsegmentation) adds up to +-`brightness` (0..255), multiplies by 1 +- `contrast` and 1 +- `saturation`,
-    turns the hue by up to +-`hue` (of 180), each with probability 0.5; a *jitter* (vainf, keras) multiplies
-    brightness, contrast and saturation by 1 +- the field, always; scale_crop multiplies the pixels by
-    1 +- `brightness`. 0 switches a step off.
+    mmsegmentation, rsi) adds up to +-`brightness` (0..255), multiplies by 1 +- `contrast` and 1 +-
+    `saturation`, turns the hue by up to +-`hue` (of 180), each with probability 0.5; a *jitter* (vainf,
+    keras) multiplies brightness, contrast and saturation by 1 +- the field, always; scale_crop multiplies the
+    pixels by 1 +- `brightness`. 0 switches a step off.
     """
 
     pipeline: Pipeline
     crop: tuple[Positive, Positive]  # height, width of the sample
     scale: tuple[Factor, Factor] = (1.0, 1.0)  # drawn uniformly from [low, high]
     base: tuple[Positive, Positive] | None = None  # width, height that `scale` multiplies; None: the image
-    category_share: Share = 1.0  # redraw a crop (10 times) whose largest class exceeds this share
+    category_share: Share = 1.0  # draw a crop anew whose largest class exceeds this share
+    category_tries: Positive = 11  # crops drawn at most: 1 and 10 more on page 004, 10 in all on 001, 002
     aspect: Share = 0.0  # tensorpack: x and y scale apart by less than this ratio; 0: together
     label_resize: Literal["nearest", "bilinear"] = "nearest"  # bilinear: 003's quirk, mixes class numbers
     label_void: Annotated[int, Ge(0), Le(255)] = 255  # void's number while mixing; CamVid's files say 11
+    pad_value: Annotated[int, Ge(0), Le(255)] = 255  # tensorpack: its ignore number, blue of the padding
     flip: Share = 0.5  # probability of left-right
     vertical_flip: Share = 0.0
     rotate90: Share = 0.0  # probability of a random quarter turn (0, 90, 180 or 270 degrees alike)

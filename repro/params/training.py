@@ -45,14 +45,19 @@ class TrainingParams:
     """Adam only."""
     eps: Positive = 1e-8
     """Adam only: 2.5e-4 on page 003, 1e-7 (Keras) for the TensorFlow rows of page 000."""
+    eps_rule: Literal["torch", "tensorflow"] = "torch"
+    """Adam only: eps is added after the bias correction of the second moment (torch: algorithm 1 of Kingma &
+    Ba) or before it (TensorFlow: their "epsilon hat"; at update t, torch's eps / sqrt(1 - beta2^t))."""
     lr_backbone: NotNegative = 1.0
     """Multiplier of `lr` for parameters under `model.backbone` (0.1 for the PyTorch rows of page 000)."""
     lr_head: NotNegative = 1.0
     """Multiplier of `lr` for all other parameters."""
     grad_weight: NotNegative = 1.0
-    """Multiplier of the gradient of the classifier's weights before the optimiser (5 or 10 on page 003)."""
+    """Multiplier of the gradient of the classifier's weights, their decay included (5 or 10 on page 003)."""
     grad_bias: NotNegative = 1.0
     """The same for the classifier's bias (10 or 20 on page 003)."""
+    grad_scope: Literal["classifier", "head"] = "classifier"
+    """head: of every convolution that is not ImageNet's, a fifth and later stage included (003 slim)."""
     weight_decay: NotNegative = 0.0
     """c of the penalty c/2 |W|^2, added to the gradient as c W (torch and TensorFlow alike)."""
     weight_decay_on: Literal["all", "kernels"] = "all"

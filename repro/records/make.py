@@ -23,6 +23,11 @@ ALSO = "also"  # folder of an experiment with a folder for every further protoco
 QUIRK = "_page"  # mIoU_page: what the page computed, where that differs from the metric's definition
 
 
+# Keys of params.yaml that came after the first recorded trainings, with the values that change nothing: left
+# out of the key while they have them, so that a run made before keeps its key.
+LATER = {"pad_value": 255, "category_tries": 11, "eps_rule": "torch", "grad_scope": "classifier"}
+
+
 def training_key(experiment: Experiment, dataset_fingerprint: str, *, initial_sha256: str = "") -> str:
     """The run key of a training: what its weights are made from, and nothing else.
 
@@ -30,6 +35,9 @@ def training_key(experiment: Experiment, dataset_fingerprint: str, *, initial_sh
     Name, note, published rows and evaluation are not in it: changing them never trains again.
     """
     plain = to_plain(experiment)
+    for block in (plain["augmentation"], plain["training"]):
+        for name in [name for name in LATER if block.get(name) == LATER[name]]:
+            del block[name]
     made_from = {name: plain.get(name) for name in ("dataset", "seed", "model", "augmentation", "training")}
     engine = {name: plain["engine"][name] for name in ("data", "training")}
     made_from |= {"engine": engine, "fingerprint": dataset_fingerprint, "initial": initial_sha256}

@@ -6,6 +6,7 @@ convolutions of the heads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +18,9 @@ from repro.params.training import TrainingParams
 from repro.training.ranks import Ranks
 from repro.training.schedule import Length, learning_rate, weight_decay
 
+CONVOLUTIONS = nn.modules.conv._ConvNd
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
-KERNELS = (nn.modules.conv._ConvNd, nn.Linear)
+IMAGENET_STAGES = 4  # of a ResNet; 003's noASPP rows append three that no weights exist for
 
 
 def optimizer_for(model: nn.Module, params: TrainingParams) -> torch.optim.Optimizer:
@@ -36,17 +38,19 @@ def optimizer_for(model: nn.Module, params: TrainingParams) -> torch.optim.Optim
 
 
 def parameter_groups(model: nn.Module, params: TrainingParams) -> list[dict[str, Any]]:
-    """Parameters that are trained, grouped by (learning rate multiplier, whether they decay)."""
-    kernels = {id(module.weight) for module in model.modules() if isinstance(module, KERNELS)}
-    found: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    """Parameters that are trained, grouped by learning rate multiplier, decay and gradient factor."""
+    kernels = {id(module.weight) for module in model.modules() if isinstance(module, CONVOLUTIONS)}
+    factors = {id(parameter): factor for parameter, factor in gradient_multipliers(model, params)}
+    found: dict[tuple[float, bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             multiplier = params.lr_backbone if name.startswith("backbone.") else params.lr_head
             decays = params.weight_decay_on == "all" or id(parameter) in kernels
-            found.setdefault((multiplier, decays), []).append(parameter)
+            factor = factors.get(id(parameter), 1.0)
+            found.setdefault((multiplier, decays, factor), []).append(parameter)
     return [
-        {"params": members, "multiplier": multiplier, "decays": decays}
-        for (multiplier, decays), members in found.items()
+        {"params": members, "multiplier": multiplier, "decays": decays, "factor": factor}
+        for (multiplier, decays, factor), members in found.items()
     ]
 
 
@@ -59,17 +63,28 @@ def set_rates(
         group["lr"] = learning_rate(
             params, iteration=iteration, of=of, multiplier=group["multiplier"], plateau=plateau
         )
-        group["weight_decay"] = decay if group["decays"] else 0.0
+        group["weight_decay"] = decay * group["factor"] if group["decays"] else 0.0
+        if params.eps_rule == "tensorflow":
+            group["eps"] = tensorflow_eps(params, iteration=iteration)
     return learning_rate(params, iteration=iteration, of=of, multiplier=params.lr_head, plateau=plateau)
 
 
+def tensorflow_eps(params: TrainingParams, *, iteration: int) -> float:
+    """The eps with which torch's Adam makes the update that TensorFlow's makes with `params.eps`.
+
+    torch divides by sqrt(v / c) + eps, c = 1 - beta2^t; TensorFlow by (sqrt(v) + eps) / sqrt(c). With page
+    003's 2.5e-4 and gradients of 1e-3, torch's first 450 updates would be 1.3 times as long in sum.
+    """
+    return float(params.eps / math.sqrt(1 - params.betas[1] ** (iteration + 1)))
+
+
 def gradient_multipliers(model: nn.Module, params: TrainingParams) -> list[tuple[Tensor, float]]:
-    """(parameter, factor) of the classifiers, where the factor is not 1."""
+    """(parameter, factor) of the convolutions in `params.grad_scope`, where the factor is not 1."""
     pairs: list[tuple[Tensor, float]] = []
-    for classifier in classifiers(model):
-        pairs.append((classifier.weight, params.grad_weight))
-        if classifier.bias is not None:
-            pairs.append((classifier.bias, params.grad_bias))
+    for module in classifiers(model) if params.grad_scope == "classifier" else untaught(model):
+        pairs.append((module.weight, params.grad_weight))
+        if module.bias is not None:
+            pairs.append((module.bias, params.grad_bias))
     return [(parameter, factor) for parameter, factor in pairs if factor != 1.0]
 
 
@@ -88,6 +103,16 @@ def classifiers(model: nn.Module) -> list[nn.Conv2d]:
         if isinstance(module, nn.Conv2d) and not name.startswith("backbone.")
     ]
     return [module for module in outside if module.out_channels == outside[-1].out_channels]
+
+
+def untaught(model: nn.Module) -> list[nn.Conv2d]:
+    """The convolutions for which ImageNet has no weights: those of heads and of a fifth and later stage."""
+    appended = tuple(f"backbone.stages.{number}." for number in range(IMAGENET_STAGES, 10))
+    return [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d) and (not name.startswith("backbone.") or name.startswith(appended))
+    ]
 
 
 def prepare_norms(model: nn.Module, params: TrainingParams, *, ranks: Ranks) -> nn.Module:
