@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -221,6 +223,37 @@ def test_processes_that_see_one_gpu_each_take_it(
         monkeypatch.setenv(name, value)
     with ranks("cuda") as found:
         assert found == place
+
+
+def test_processes_of_srun_share_the_images(project: Path, run: Run) -> None:
+    """Without torchrun: each would evaluate everything, and all would write into one folder."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_JOB_ID": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "repro",
+        "evaluate",
+        "camvid_a",
+        "--json",
+        "--out",
+        str(project / "srun"),
+    ]
+    job = [
+        subprocess.Popen(
+            command,
+            cwd=project,
+            env=os.environ | step | {"MASTER_PORT": str(port), "SLURM_PROCID": rank, "SLURM_LOCALID": rank},
+            stdout=subprocess.PIPE,
+        )
+        for rank in "01"
+    ]
+    told = [process.communicate(timeout=120)[0] for process in job]
+    assert [process.returncode for process in job] == [0, 0]
+    assert json.loads(told[0])["n_images"] == 3
+    assert told[1] == b""
 
 
 def test_two_processes_are_bit_equal_to_one(project: Path, run: Run) -> None:

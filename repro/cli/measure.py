@@ -63,7 +63,10 @@ def protocol_named(project: Project, name: str) -> Protocol:
 
 
 def chosen_device(device: str) -> str:
-    """`auto` is the GPU where there is one; ParamsError for a device that is not there."""
+    """`auto` is an NVIDIA GPU where there is one; ParamsError for a device that is not there.
+
+    Unlike in training MPS must be asked for: nobody has compared its numbers with a CPU's yet.
+    """
     import torch
 
     from repro.errors import ParamsError
@@ -82,13 +85,16 @@ def chosen_device(device: str) -> str:
 
 @contextmanager
 def ranks(device: str) -> Iterator[str]:
-    """The device of this process; under torchrun it also joins the others."""
+    """The device of this process; under torchrun or srun it also joins the others."""
     import os
 
     import torch
     import torch.distributed as dist
 
+    from repro.training.ranks import slurm_place
+
     place = chosen_device(device)
+    slurm_place()
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield place
         return
