@@ -27,7 +27,7 @@ from repro.params import Experiment, Project, TrainingParams, experiment_names, 
 from repro.records import read_journal
 from repro.training.ranks import Ranks
 from repro.training.schedule import length
-from repro.training.train import network
+from repro.training.train import loader_threads, network
 from repro.training.validation import validation_loss
 
 NAME = "camvid_mobilenetv2_os16"
@@ -59,6 +59,25 @@ def trained(small: Small, **options: Any) -> str:
     project, experiment = small
     train_experiment(project, options.pop("experiment", experiment), ranks=CPU, **options)
     return hashlib.sha256((project.root / experiment.folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("kind", "world", "gpus", "threads"),
+    [
+        ("cpu", 1, 0, 0),
+        ("cpu", 4, 0, 0),
+        ("cuda", 1, 4, 8),
+        ("cuda", 4, 4, 4),
+        ("cuda", 16, 8, 2),
+        ("mps", 1, 0, 8),
+    ],
+)
+def test_a_gpu_gets_its_share_of_the_cores(
+    monkeypatch: pytest.MonkeyPatch, kind: str, world: int, gpus: int, threads: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr("repro.training.train.cpu_identity", lambda: {"usable_cores": 16})
+    assert loader_threads(Ranks(device=torch.device(kind), world=world)) == threads
 
 
 def test_any_number_of_workers_gives_the_same_bytes(small: Small) -> None:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 def train(
     name: Name,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare batches; 0: a thread.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Threads that prepare batches; default: 1, on a GPU up to 8.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier progress of this training.")] = False,
     json: Json = False,
 ) -> None:
@@ -51,7 +53,7 @@ def train(
 
 
 def train_experiment(
-    project: Project, experiment: Experiment, *, ranks: Ranks, workers: int = 0, fresh: bool = False
+    project: Project, experiment: Experiment, *, ranks: Ranks, workers: int | None = None, fresh: bool = False
 ) -> Outcome:
     """Everything that `repro train` does, for one process of the job."""
     from repro.datasets.archive import Split

@@ -14,7 +14,7 @@ from repro.datasets.loader import batches
 from repro.errors import CheckpointError
 from repro.models import build, normalise, resize_logits
 from repro.params import Experiment
-from repro.records import Journal
+from repro.records import Journal, cpu_identity
 from repro.training.loop import Outcome, fit
 from repro.training.losses import Resize
 from repro.training.ranks import Ranks, pick_device
@@ -33,15 +33,17 @@ def train(
     validate: Validate | None = None,
     progress: Progress | None = None,
     initial: Mapping[str, Tensor] | None = None,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> Outcome:
     """Train `experiment` on `split`, going on from the newest checkpoint in `work`.
 
     `initial` holds weights to start from: of the whole network, or of the backbone alone (`backbone.*`).
+    `workers` threads prepare batches (none: `loader_threads`); the samples are the same for any number.
     Call `state.rewind` before the journal is opened. Raises what `loop.fit` raises, and CheckpointError when
     `initial` belongs to another network.
     """
     ranks = device if isinstance(device, Ranks) else Ranks(device=pick_device(device))
+    workers = loader_threads(ranks) if workers is None else workers
     return fit(
         Task(
             params=experiment.training,
@@ -59,6 +61,18 @@ def train(
             progress=progress,
         )
     )
+
+
+def loader_threads(ranks: Ranks) -> int:
+    """Threads that prepare batches: beside a GPU its share of this machine's cores, at most 8.
+
+    0 on a CPU, whose cores compute: the one thread of `prefetch` prepares ahead there. A thread makes some 35
+    samples of Cityscapes a second, too few for a GPU (docs/decisions/2026-11-20-input-pipeline.md).
+    """
+    if ranks.device.type == "cpu":
+        return 0
+    neighbours = max(1, min(ranks.world, torch.cuda.device_count()))
+    return max(1, min(8, cpu_identity()["usable_cores"] // neighbours))
 
 
 def network(experiment: Experiment, *, initial: Mapping[str, Tensor] | None = None) -> nn.Module:
