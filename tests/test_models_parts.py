@@ -18,7 +18,8 @@ from repro.models.aspp import ASPP
 from repro.models.layers import SameConv2d, SameMaxPool2d, same_avg_pool
 from repro.models.mobilenet import InvertedResidual
 from repro.params import ModelParams
-from repro.params.model import InputParams, NormParams
+from repro.params.backbones import NormParams
+from repro.params.model import InputParams
 from tests.models_kit import KERAS, filled, model_params, net, noise, relative_error
 
 SIDES = st.integers(1, 17)

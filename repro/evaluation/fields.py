@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repro.params.protocol import ResizeRule
+from repro.params.bounds import ResizeRule
 
 LOG2_E = math.log2(math.e)
 STRIP_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}  # a strip of the result: the L2 cache of a core; GPU memory

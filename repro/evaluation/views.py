@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -21,7 +20,8 @@ import torch
 from torch import Tensor
 
 from repro.evaluation.fields import Enlarged, Field, Mirrored, Mosaic, Plain, Size, Softmax, Sum, base2
-from repro.params.protocol import Protocol, ResizeRule, Variant
+from repro.params.bounds import ResizeRule
+from repro.params.protocol import Protocol, Variant
 
 Image = npt.NDArray[np.uint8]  # [H, W, 3], RGB
 Forward = Callable[[Tensor], Tensor]  # image_NCHW uint8 -> logits_NChw float, on the network's device
@@ -196,8 +196,6 @@ def cut(image: Image, corners: Sequence[tuple[int, int]], protocol: Protocol) ->
     return [np.pad(t, ((0, m[0]), (0, m[1]), (0, 0))) for t, m in zip(tiles, missing, strict=True)]
 
 
-def logits_rule(
-    protocol: Protocol, model_rule: Literal["half_pixel", "align_corners", "tf_legacy"]
-) -> ResizeRule:
+def logits_rule(protocol: Protocol, model_rule: ResizeRule) -> ResizeRule:
     """The rule that enlarges the network's logits: the network's own unless the protocol names one."""
     return model_rule if protocol.rule == "model" else protocol.rule

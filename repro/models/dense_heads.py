@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from repro.models.densenet import SqueezeExcite, Unit
 from repro.models.layers import conv2d, same_avg_pool, through
 from repro.models.resize import resize_logits
-from repro.params.model import ModelParams, NormParams
+from repro.params.backbones import NormParams
+from repro.params.model import ModelParams
 
 Features = tuple[Tensor, ...]
 FPN_WIDTH = 416

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repro.models.layers import Backbone, SameMaxPool2d, batch_norm, conv2d, same_avg_pool, through
-from repro.params.model import DenseNetParams, ModelParams, NormParams
+from repro.params.backbones import DenseNetParams, NormParams
+from repro.params.model import ModelParams
 
 DILATIONS = (1, 1, 2, 4)  # of the blocks, at every output stride (recipes 3.2)
 TRANSITIONS = {8: (2, 1, 1), 16: (2, 2, 1), 32: (2, 2, 2)}  # strides; the stem has made 4

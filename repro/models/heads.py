@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from repro.models.aspp import ASPP
 from repro.models.layers import ConvNorm, conv2d, conv3x3_norm, through
 from repro.models.resize import resize_logits
-from repro.params.model import AuxParams, ModelParams, NormParams
+from repro.params.backbones import NormParams
+from repro.params.model import AuxParams, ModelParams
 
 Features = tuple[Tensor, ...]
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repro.models.depthwise import DilatedDepthwise
-from repro.params.model import NormParams
+from repro.params.backbones import NormParams
 
 
 def same_pad(x_NCHW: Tensor, *, kernel: int, stride: int, dilation: int = 1, value: float = 0.0) -> Tensor:

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repro.models.layers import Backbone, ConvNorm, batch_norm, conv2d, through
-from repro.params.model import ModelParams, NormParams
+from repro.params.backbones import NormParams
+from repro.params.model import ModelParams
 
 # expansion, channels, blocks, stride of the first block
 SETTINGS = (

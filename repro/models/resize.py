@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repro.params.model import Resize
+from repro.params.bounds import ResizeRule
 
 
-def resize_logits(logits_NCHW: Tensor, size_HW: tuple[int, int], rule: Resize) -> Tensor:
+def resize_logits(logits_NCHW: Tensor, size_HW: tuple[int, int], rule: ResizeRule) -> Tensor:
     """`logits_NCHW` (any float type) at `size_HW` under `rule`; unchanged where the size already fits."""
     if tuple(logits_NCHW.shape[-2:]) == tuple(size_HW):
         return logits_NCHW

@@ -10,7 +10,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from repro.models.layers import Backbone, SameMaxPool2d, batch_norm, conv2d, through
-from repro.params.model import ModelParams, NormParams
+from repro.params.backbones import NormParams
+from repro.params.model import ModelParams
 
 WIDTHS = (64, 128, 256, 512)
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}

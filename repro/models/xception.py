@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repro.models.layers import Backbone, ConvNorm, batch_norm, conv2d
-from repro.params.model import ModelParams, NormParams
+from repro.params.backbones import NormParams
+from repro.params.model import ModelParams
 
 
 class SeparableConv(nn.Module):

@@ -8,10 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
-Positive = Annotated[int, Gt(0)]
-Share = Annotated[float, Ge(0), Le(1)]
-Strength = Annotated[float, Ge(0)]
-Factor = Annotated[float, Gt(0)]
+from repro.params.bounds import Byte, Count, NotNegative, Positive, Share
 
 Pipeline = Literal["scale_crop", "sssegmentation", "mmsegmentation", "rsi", "vainf", "keras", "tensorpack"]
 
@@ -25,7 +22,7 @@ class DatasetFacts:
     """
 
     classes: Annotated[int, Gt(1), Le(254)]  # void and other unlabelled pixels (255) not counted
-    splits: Mapping[str, Positive]
+    splits: Mapping[str, Count]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,20 +50,20 @@ class Augmentation:
     """
 
     pipeline: Pipeline
-    crop: tuple[Positive, Positive]  # height, width of the sample
-    scale: tuple[Factor, Factor] = (1.0, 1.0)  # drawn uniformly from [low, high]
-    base: tuple[Positive, Positive] | None = None  # width, height that `scale` multiplies; None: the image
+    crop: tuple[Count, Count]  # height, width of the sample
+    scale: tuple[Positive, Positive] = (1.0, 1.0)  # drawn uniformly from [low, high]
+    base: tuple[Count, Count] | None = None  # width, height that `scale` multiplies; None: the image
     category_share: Share = 1.0  # draw a crop anew whose largest class exceeds this share
-    category_tries: Positive = 11  # crops drawn at most: 1 and 10 more on page 004, 10 in all on 001, 002
+    category_tries: Count = 11  # crops drawn at most: 1 and 10 more on page 004, 10 in all on 001, 002
     aspect: Share = 0.0  # tensorpack: x and y scale apart by less than this ratio; 0: together
     label_resize: Literal["nearest", "bilinear"] = "nearest"  # bilinear: 003's quirk, mixes class numbers
-    label_void: Annotated[int, Ge(0), Le(255)] = 255  # void's number while mixing; CamVid's files say 11
-    pad_value: Annotated[int, Ge(0), Le(255)] = 255  # tensorpack: its ignore number, blue of the padding
+    label_void: Byte = 255  # void's number while mixing; CamVid's files say 11
+    pad_value: Byte = 255  # tensorpack: its ignore number, blue of the padding
     flip: Share = 0.5  # probability of left-right
     vertical_flip: Share = 0.0
     rotate90: Share = 0.0  # probability of a random quarter turn (0, 90, 180 or 270 degrees alike)
-    brightness: Strength = 0.0
-    contrast: Strength = 0.0
-    saturation: Strength = 0.0
+    brightness: NotNegative = 0.0
+    contrast: NotNegative = 0.0
+    saturation: NotNegative = 0.0
     hue: Annotated[int, Ge(0), Le(90)] = 0
     cache: bool = False  # decode once into a memory map under .repro/cache; the samples stay the same

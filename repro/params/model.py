@@ -38,12 +38,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Le
 
-Channels = Annotated[int, Gt(0)]
-Rate = Annotated[int, Gt(0)]
-Probability = Annotated[float, Ge(0), Lt(1)]
-Resize = Literal["half_pixel", "align_corners", "tf_legacy"]
+from repro.params.backbones import DenseNetParams, MobileNetParams, NormParams, ResNetParams, check_dense
+from repro.params.bounds import BelowOne, Count, Positive, ResizeRule
+
 Backbone = Literal["mobilenetv2", "resnet18", "resnet50", "resnet101", "xception65", "vgg16", "densenet"]
 Init = Literal["kaiming", "mmsegmentation", "torch", "he", "tensorpack", "xavier"]
 
@@ -58,98 +57,11 @@ class InputParams:
 
     order: Literal["rgb", "bgr"] = "rgb"
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # in the order `order` names
-    std: tuple[Annotated[float, Gt(0)], Annotated[float, Gt(0)], Annotated[float, Gt(0)]] = (
+    std: tuple[Positive, Positive, Positive] = (
         58.395,
         57.12,
         57.375,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NormParams:
-    """Batch normalisation in PyTorch's convention: momentum = 1 - TensorFlow's decay.
-
-    Backbone: 000 torch momentum .01; 000 TF eps 1e-3, .01; 003 DenseNet .003, slim .0003; elsewhere .1.
-    """
-
-    eps: Annotated[float, Gt(0)] = 1e-5
-    momentum: Annotated[float, Gt(0), Le(1)] = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResNetParams:
-    """Choices inside a residual network.
-
-    version: v1 = activation after the sum; v2 = before the convolutions (003 slim; biases where no BN
-        follows).
-    stem: one 7x7, or three 3x3 (V1c: 001, 002, 004).
-    stride_in: the convolution of a stage's first bottleneck that strides: 3x3 (000-002, 004), 1x1 (003
-        ResNet); last = the 3x3 of the LAST block of the stage before (003 slim).
-    dilations: of the four stages; none = from the output stride (1,1,1,2 at 16; 1,1,2,4 at 8). 003 ResNet
-        writes [1, 1, 2, 4] at output stride 16.
-    first_dilation: what the first block of a dilated stage uses: contract = half of the stage's (000 torch,
-        001, 002, 004), full (000 TF, 003).
-    basic_dilation: which 3x3 of a BasicBlock is dilated: first (004), both (000 TF).
-    shortcut: bn = 1x1 + BN when the shape changes; conv = 1x1 without BN whenever stride or dilation is not
-        1, also inside a stage (000 TF).
-    last_stage: post = activation after the sum in stage 4 of a v2 network (003 slim deeplabv3).
-    inner_grid: factors on the dilations of the three convolutions of a stage 4 bottleneck (003 slim: [1, 2,
-        4]; only the middle one, of the 3x3, acts).
-    extra_rates: one more stage like stage 4 for each rate, cascaded (003 slim without ASPP: [4, 8, 16]).
-    zero_init: scale of the last BN of each block starts at 0 (003 ResNet).
-    """
-
-    version: Literal["v1", "v2"] = "v1"
-    stem: Literal["7x7", "deep"] = "7x7"
-    stride_in: Literal["3x3", "1x1", "last"] = "3x3"
-    dilations: tuple[Rate, Rate, Rate, Rate] | None = None
-    first_dilation: Literal["contract", "full"] = "contract"
-    basic_dilation: Literal["first", "both"] = "first"
-    shortcut: Literal["bn", "conv"] = "bn"
-    last_stage: Literal["same", "post"] = "same"
-    inner_grid: tuple[Rate, Rate, Rate] = (1, 1, 1)
-    extra_rates: tuple[Rate, ...] = ()
-    zero_init: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class MobileNetParams:
-    """Where MobileNetV2 pads its 3x3 depthwise convolutions.
-
-    expansion: the block's input is padded with zeros before the 1x1 expansion, and the stem not at all, as
-        page 000's code does: the border that the 3x3 sees is ReLU6(BN(0)). The released weights were
-        trained so.
-    depthwise: each convolution pads itself (torchvision; every other library).
-    """
-
-    pad: Literal["expansion", "depthwise"] = "expansion"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DenseNetParams:
-    """The DenseNet family of page 003 (recipes of its scripts; names as in the row labels).
-
-    blocks: layers of the four blocks ("30" = 6,8,8,8; "42" = 6,8,16,12; 121 = 6,12,24,16).
-    growth: k of "30k48".
-    stem: 7x7 = 2k channels and max-pool 3/2; 3x3 = 64, 64, 128 and max-pool 2/2 ("stem" in a label). No BN
-        in either.
-    compression: of a transition; 1.0 is "nocompression".
-    late_pooling: the 2x2 average pool of a transition that does not stride stays; false is "nopooling".
-    se: squeeze-and-excitation ratio after each dense layer (senetN), 0 = none.
-    transition: plain; se4 = plain, then SE of ratio 4 (transitionsenet4); residual = transitionsenet2.
-    inner: how the outputs of blocks 1-3 come back ("dense in dense"): the label's did, did4, newdid, ...
-    """
-
-    blocks: tuple[Channels, Channels, Channels, Channels]
-    growth: Channels
-    stem: Literal["7x7", "3x3"] = "7x7"
-    compression: Annotated[float, Gt(0), Le(1)] = 0.5
-    late_pooling: bool = True
-    se: Annotated[int, Ge(0)] = 0
-    transition: Literal["plain", "se4", "residual"] = "plain"
-    inner: Literal[
-        "none", "did", "did4", "newdid", "newdid2", "newdid4", "newdid4_1", "newdid6", "newdid6_senet"
-    ] = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,19 +89,19 @@ class HeadParams:
     extra_classes: outputs beyond the data set's classes (000 TF: 1, "void", never trained and never right).
     """
 
-    channels: Channels = 256
-    rates: tuple[Rate, ...] | None = None
+    channels: Count = 256
+    rates: tuple[Count, ...] | None = None
     aspp: bool = True
     separable: bool = False
     fuse: Literal["concat", "sum"] = "concat"
     fuse_kernel: Literal[1, 3] = 1
     pool: Literal["global", "height", "none"] = "global"
     pool_first: bool = False
-    pool_eps: Annotated[float, Gt(0)] | None = None
-    low_level: Channels = 48
+    pool_eps: Positive | None = None
+    low_level: Count = 48
     low_level_first: bool = True
     decoder_convs: Annotated[int, Ge(0), Le(2)] = 1
-    dropout: Probability = 0.1
+    dropout: BelowOne = 0.1
     dropout_at: Literal["aspp", "classifier"] = "aspp"
     dropout_kind: Literal["element", "channel"] = "element"
     bias: bool = True
@@ -204,8 +116,8 @@ class AuxParams:
     001, 002: 512 channels. 004: 256, R-18 64.
     """
 
-    channels: Channels
-    dropout: Probability = 0.1
+    channels: Count
+    dropout: BelowOne = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +146,7 @@ class ModelParams:
     aux: AuxParams | None = None
     norm: NormParams = field(default_factory=NormParams)
     padding: Literal["symmetric", "same", "slim"] = "symmetric"
-    resize: Resize = "half_pixel"
+    resize: ResizeRule = "half_pixel"
     input: InputParams = field(default_factory=InputParams)
     init: Init = "kaiming"
 
@@ -255,13 +167,6 @@ class ModelParams:
         if self.resnet.version == "v2" and self.family == "deeplabv3plus":
             raise ValueError("resnet version v2 strides before the first features end; not for deeplabv3plus")
         if self.densenet is not None:
-            _check_dense(self.densenet, self.output_stride)
+            check_dense(self.densenet, self.output_stride)
         if self.aux and not self.backbone.startswith("resnet"):
             raise ValueError("an auxiliary head needs a resnet: it reads stage 3")
-
-
-def _check_dense(dense: DenseNetParams, output_stride: int) -> None:
-    if dense.inner in ("newdid", "newdid2") and output_stride != 16:
-        raise ValueError("inner newdid and newdid2 pool their taps to output stride 16, and to no other")
-    if dense.transition == "residual" and dense.compression != 1.0:
-        raise ValueError("transition residual adds its input: it needs compression 1.0")

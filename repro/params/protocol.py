@@ -13,7 +13,7 @@ What each page does (recipes in the repositories that measured the rows):
 001 and 002            mode: whole, base: [2048, 512] (Cityscapes [2048, 1024])
 002, Pascal Context    mode: slide, base: [520, 520], crop: [480, 480], stride: [320, 320]
 003                    mode: slide, crop: [321, 321], overlap: 0.3333333333333333, pad_tiles: true,
-                       scales: [0.5, 0.75, 1, 1.25, 1.5], rounding: floor, zero_tile: nan (tile 473)
+                       scales: [0.5, 0.75, 1, 1.25, 1.5], rounding: floor, zero_tile: nan (VOC)
 003, before 2018-02    the same with overlap: 0 and scales: [0.9, 1, 1.1]
 003, printed scores    first: 30 (Cityscapes) or first: 100 (VOC)
 004                    mode: whole, logits_resize: via_input,
@@ -33,10 +33,10 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-Side = Annotated[int, Gt(0)]
+from repro.params.bounds import BelowOne, Count, ResizeRule
+
 Scale = Annotated[float, Gt(0), Le(8)]
 Scales = Annotated[tuple[Scale, ...], MinLen(1)]
-ResizeRule = Literal["half_pixel", "align_corners", "tf_legacy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +54,15 @@ class Protocol:
     mode: Literal["whole", "slide"]
 
     # The image, before the network. Always resized as uint8, bilinear, half-pixel centres (OpenCV).
-    base: tuple[Side, Side] | None = None  # (long side, short side) limits; keeps the ratio; None: as it is
+    base: tuple[Count, Count] | None = None  # (long side, short side) limits; keeps the ratio; None: as it is
     scales: Scales = (1.0,)
     flip: bool = False  # adds the mirrored image at every scale
     rounding: Literal["round", "floor"] = "round"  # of a scaled side to whole pixels
 
     # Tiles of mode `slide`; the last tile of a row or column is moved back to the border.
-    crop: tuple[Side, Side] | None = None
-    stride: tuple[Side, Side] | None = None
-    overlap: Annotated[float, Ge(0), Lt(1)] | None = None  # or: stride is ceil(crop height x (1 - overlap))
+    crop: tuple[Count, Count] | None = None
+    stride: tuple[Count, Count] | None = None
+    overlap: BelowOne | None = None  # or: stride is ceil(crop height x (1 - overlap))
     pad_tiles: bool = False  # fill a tile that leaves the image with black, bottom and right
     zero_tile: Literal["pad", "nan"] = "pad"  # page 003: an image too small for one tile becomes 0/0, class 0
 
@@ -72,10 +72,10 @@ class Protocol:
     map_rule: ResizeRule = "half_pixel"  # averaged tiles, and `via_input`, to the label's size
     average: Literal["probability", "logit"] = "probability"  # over tiles, scales and flips
     precision: Literal["fp32", "bf16"] = "fp32"  # of the network; logits are merged in fp32
-    batch: Annotated[int, Gt(0)] = 1  # images of one size, or tiles of one image, in a forward pass
+    batch: Count = 1  # images of one size, or tiles of one image, in a forward pass
 
     # What is counted.
-    first: Annotated[int, Gt(0)] | None = None  # only the first images of the split
+    first: Count | None = None  # only the first images of the split
     reduce_zero_label: bool = False  # label 0 is ignored, the others move down by one
     ignore_index: Annotated[int, Ge(0), Le(255)] = 255
     mean_over: tuple[str, ...] = ()  # classes in the means; empty: all

@@ -14,10 +14,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-Positive = Annotated[float, Gt(0)]
-NotNegative = Annotated[float, Ge(0)]
-Count = Annotated[int, Gt(0)]
-Fraction = Annotated[float, Ge(0), Le(1)]
+from repro.params.bounds import BelowOne, Count, NotNegative, Positive, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +36,9 @@ class TrainingParams:
     # --- Optimiser.
     optimizer: Literal["sgd", "adam"] = "sgd"
     lr: Positive
-    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    momentum: BelowOne = 0.9
     """SGD only."""
-    betas: tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]] = (0.9, 0.999)
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
     """Adam only."""
     eps: Positive = 1e-8
     """Adam only: 2.5e-4 on page 003, 1e-7 (Keras) for the TensorFlow rows of page 000."""
@@ -74,7 +71,7 @@ class TrainingParams:
     """poly: (1 - iteration / iterations) ^ power."""
     floor: NotNegative = 0.0
     """poly: lowest learning rate, absolute (1e-6 on page 000, 1e-4 or 1e-5 on page 004)."""
-    floor_ratio: Fraction = 0.0
+    floor_ratio: Share = 0.0
     """poly: lowest learning rate as a part of `lr` (0.01 on pages 001 and 002); the larger floor counts."""
     floor_rule: Literal["blend", "clamp"] = "blend"
     """blend: floor + (lr - floor) x poly (001, 002, 004); clamp: max(lr x poly, floor) (page 000)."""
@@ -85,7 +82,7 @@ class TrainingParams:
     """plateau: validations without progress of `monitor` before the learning rate is multiplied."""
     warmup: Annotated[int, Ge(0)] = 0
     """Iterations over which the rate rises linearly from warmup_ratio x lr; none of the pages has it."""
-    warmup_ratio: Fraction = 0.0
+    warmup_ratio: Share = 0.0
 
     # --- Loss. Cross entropy of the logits resized to the label; 255 is never counted as a class.
     loss_average: Literal["valid", "all"] = "valid"
@@ -95,7 +92,7 @@ class TrainingParams:
     aux_weight: NotNegative = 0.4
     ohem_threshold: Annotated[float, Gt(0), Lt(1)] | None = None
     """Count only pixels whose true class has a probability below this; none of the pages does."""
-    ohem_keep: Fraction = 0.0625
+    ohem_keep: Share = 0.0625
     """...but always at least this part of the labelled pixels (1/16 as in common code)."""
 
     # --- Batch normalisation (momentum and eps belong to the model).

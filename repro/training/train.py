@@ -72,7 +72,8 @@ def loader_threads(ranks: Ranks) -> int:
     if ranks.device.type == "cpu":
         return 0
     neighbours = max(1, min(ranks.world, torch.cuda.device_count()))
-    return max(1, min(8, cpu_identity()["usable_cores"] // neighbours))
+    cores: int = cpu_identity()["usable_cores"]
+    return max(1, min(8, cores // neighbours))
 
 
 def network(experiment: Experiment, *, initial: Mapping[str, Tensor] | None = None) -> nn.Module:

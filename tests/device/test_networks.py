@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from repro.models import build, resize_logits
-from repro.params.model import Resize
+from repro.params.bounds import ResizeRule
 from tests.device.pretend import DEVICE
 from tests.models_kit import NETWORKS, filled, model_params, noise, relative_error
 
@@ -26,7 +26,7 @@ def network(raw: dict[str, Any]) -> nn.Module:
     return model.double().train()
 
 
-def gradients(model: nn.Module, image_NCHW: Tensor, rule: Resize) -> tuple[list[Tensor], Tensor]:
+def gradients(model: nn.Module, image_NCHW: Tensor, rule: ResizeRule) -> tuple[list[Tensor], Tensor]:
     """(logits of every head as large as the image, gradient of the first convolution), on the CPU."""
     heads = [resize_logits(head, (CROP, CROP), rule) for head in model(image_NCHW)]
     torch.autograd.backward([head.square().mean() for head in heads])

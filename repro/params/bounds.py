@@ -1,0 +1,15 @@
+"""What values a parameter may have: the bounds and names that several blocks share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+Count = Annotated[int, Gt(0)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+BelowOne = Annotated[float, Ge(0), Lt(1)]
+Byte = Annotated[int, Ge(0), Le(255)]
+ResizeRule = Literal["half_pixel", "align_corners", "tf_legacy"]
