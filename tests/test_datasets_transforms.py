@@ -17,6 +17,7 @@ from repro.datasets import colours
 from repro.datasets import transforms as t
 from repro.datasets.draw import Draw
 from repro.datasets.pipelines import PIPELINES, steps
+from repro.datasets.resize import _warped, fitted, take_label_window, take_window
 from repro.errors import ParamsError
 from repro.params import Augmentation, parse
 from tests.datasets_kit import distorting, photo
@@ -148,11 +149,11 @@ def test_a_window_is_a_slice_of_the_resized_whole(
     top, left = int(rng.integers(0, high - crop[0] + 1)), int(rng.integers(0, wide - crop[1] + 1))
     box = (slice(top, top + crop[0]), slice(left, left + crop[1]))
     whole = cv2.resize(image, (wide, high), interpolation=cv2.INTER_LINEAR)[box].astype(int)
-    assert np.abs(t.take_window(image, (high, wide), top, left, crop) - whole).max() <= 2
+    assert np.abs(take_window(image, (high, wide), top, left, crop) - whole).max() <= 2
     if (high, wide) != (50, 70):
-        assert np.abs(t._warped(image, (high, wide), top, left, crop) - whole).max() <= 1
+        assert np.abs(_warped(image, (high, wide), top, left, crop) - whole).max() <= 1
     nearest = cv2.resize(label, (wide, high), interpolation=cv2.INTER_NEAREST)[box]
-    assert np.array_equal(t.take_label_window(label, (high, wide), top, left, crop), nearest)
+    assert np.array_equal(take_label_window(label, (high, wide), top, left, crop), nearest)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_a_window_is_a_slice_of_the_resized_whole(
 def test_sizes_with_the_ratio_kept(
     size: tuple[int, int], base: tuple[int, int] | None, factor: float, expected: tuple[int, int]
 ) -> None:
-    assert t.fitted(size, base, factor) == expected
+    assert fitted(size, base, factor) == expected
 
 
 # Distributions
