@@ -73,7 +73,7 @@ def test_plateau_is_torchs_plateau() -> None:
     )
     ours = Plateau()
     for loss in [3, 2, 2, 2, 2, 1.99995, 1.5, 1.6, 1.6, 1.6, 1.7, 1.8, 1.9, 0.5, 0.49]:
-        ours.look(loss, p)
+        ours.update(loss, p)
         peer.step(loss)
         assert ours.factor == optimizer.param_groups[0]["lr"]
     assert ours.factor == 0.125

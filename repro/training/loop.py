@@ -72,10 +72,10 @@ def _iterate(run: Run, stop: Stop) -> None:
             if time.monotonic() - reported > SYSTEM_SECONDS:
                 reported = time.monotonic()
                 log_system(run, speed)
-        tell(run, speed)
+        report_progress(run, speed)
         if validation_is_due(task.params, task.of, run.iteration):
-            look(run)
-        if due(run, stop, minutes=(time.monotonic() - saved) / 60):
+            validate(run)
+        if checkpoint_is_due(run, stop, minutes=(time.monotonic() - saved) / 60):
             save(run)
             saved = time.monotonic()
             if stop.signal is not None or stop.elsewhere:
@@ -103,7 +103,7 @@ def log_system(run: Run, speed: Speed) -> None:
     run.task.journal.metrics(values, step=run.iteration)
 
 
-def look(run: Run) -> None:
+def validate(run: Run) -> None:
     """Validate; keep the weights if they are the best so far. Leaves no trace in the random state."""
     task = run.task
     if task.validate is None:
@@ -120,7 +120,7 @@ def look(run: Run) -> None:
     if not task.params.watched:
         return
     watched = values[task.params.monitor]
-    run.plateau.look(watched, task.params)
+    run.plateau.update(watched, task.params)
     if task.params.keep == "best" and better(watched, run.best.value, task.params):
         weights = clean_state(run.model)
         run.best = Best.write(task.work, weights, watched, run.iteration, write=task.ranks.first)
@@ -134,7 +134,7 @@ def validation_is_due(params: TrainingParams, of: Length, iteration: int) -> boo
     return iteration % every == 0 or iteration == of.iterations
 
 
-def due(run: Run, stop: Stop, *, minutes: float) -> bool:
+def checkpoint_is_due(run: Run, stop: Stop, *, minutes: float) -> bool:
     """Whether to save now. Several processes agree on it, every log_every iterations only."""
     wanted = [stop.signal is not None, minutes >= run.task.params.checkpoint_minutes]
     if run.task.ranks.world > 1:
@@ -145,7 +145,7 @@ def due(run: Run, stop: Stop, *, minutes: float) -> bool:
     return any(wanted) and run.iteration < run.task.of.iterations
 
 
-def tell(run: Run, speed: Speed) -> None:
+def report_progress(run: Run, speed: Speed) -> None:
     """Tell the progress bar."""
     if run.task.progress is None:
         return

@@ -78,7 +78,7 @@ class Plateau:
     waited: int = 0
     factor: float = 1.0
 
-    def look(self, value: float, params: TrainingParams) -> None:
+    def update(self, value: float, params: TrainingParams) -> None:
         """Take in one validation."""
         if better(value, self.best, params, margin=PLATEAU_DELTA):
             self.best, self.waited = value, 0
