@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from repro.cli.app import app
 from repro.errors import DataError
 from repro.published import load_page, page_ids, rows
-from repro.published.page import read_page
-from repro.published.take import take, take_page
+from repro.published.page import page_from, read_page
+from repro.published.take import take
 from repro.published.write import page_json, page_markdown
 from repro.reports.linkcheck import Checked, Link, check_digest, check_links, known_digest, links_of
 from repro.reports.lint import RULES, lint
@@ -182,7 +182,7 @@ def test_command_lists_line_and_rule_and_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page_id", page_ids())
 def test_an_imported_page_prints_byte_for_byte(page_id: str) -> None:
     text = page_markdown(load_page(page_id))
-    page = take_page(text, source="x")
+    page = page_from(take(text, source="x"))
     originals = load_page(page_id).tables
     assert [page.markdown(t) for t in page.tables] == [load_page(page_id).markdown(t) for t in originals]
     assert [row.cells for row in page.rows.values()] == [
@@ -198,7 +198,7 @@ UNCLEAR |= {"003-080", "003-081", "003-082", "003-086", "003-088", "003-099", "0
 @pytest.mark.parametrize("page_id", page_ids())
 def test_an_imported_page_has_the_published_metrics(page_id: str) -> None:
     known = load_page(page_id)
-    taken = take_page(page_markdown(known), source="x").rows.values()
+    taken = page_from(take(page_markdown(known), source="x")).rows.values()
     for row, imported in zip(known.rows.values(), taken, strict=True):
         if row.id in UNCLEAR:
             assert "mIoU" not in imported.metrics, row.id

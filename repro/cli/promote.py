@@ -32,7 +32,7 @@ def promote(
     record = believed(project.rows / f"{load_experiment(project, name).name}.json")
     if not force:
         require_pass(project, record.experiment)
-    version = give(project, record, alias=alias, force=True)
+    version = give(project, record, alias=alias)
     if as_json:
         return emit_json({"experiment": record.experiment, "alias": alias, "model": version})
     console().print(f"{alias}: {version} ({record.experiment})", markup=False)

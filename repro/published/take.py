@@ -13,7 +13,6 @@ from typing import Any
 
 from repro.errors import DataError
 from repro.published.markdown import Line, MarkdownTable, common_layout, fill, layout, tables
-from repro.published.page import Page, page_from
 
 _FIELDS = (
     (r"(?i)^m?iou.*(ms|flip)", "mIoU_ms_flip"),
@@ -51,11 +50,6 @@ def take(text: str, *, source: str, origin: str = "") -> dict[str, Any]:
     for table in found:
         raw["tables"].append(_add_table(raw, table))
     return raw
-
-
-def take_page(text: str, *, source: str, origin: str = "") -> Page:
-    """As `take`, typed."""
-    return page_from(take(text, source=source, origin=origin))
 
 
 def _add_table(raw: dict[str, Any], table: MarkdownTable) -> dict[str, Any]:

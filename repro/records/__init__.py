@@ -7,7 +7,7 @@ from repro.records.device import (
     reset_peak_memory,
     synchronize,
 )
-from repro.records.family import disagreement, seeds_of
+from repro.records.family import disagreement, families, seeds_of
 from repro.records.files import (
     canonical,
     run_key,
@@ -49,6 +49,7 @@ __all__ = [
     "default_band",
     "device_identity",
     "disagreement",
+    "families",
     "follow_journal",
     "from_json",
     "git_state",

@@ -12,6 +12,14 @@ from repro.records.verdict import seed_band
 WIDEST = 5.0
 
 
+def families(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Family key -> the records that differ in their seed alone, in the order given."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.family_key, []).append(record)
+    return found
+
+
 def seeds_of(record: Record, others: Iterable[Record]) -> list[Record]:
     """`record`, then one of every other seed of it, measured on the same images in the same way."""
     same = [one for one in others if one.experiment != record.experiment and _alike(record, one)]

@@ -43,14 +43,13 @@ def make_record(
     dataset_fingerprint: str,
     key: str,
     kind: Kind = "trained",
-    device: str | None = None,
 ) -> Record:
     """The record of `experiment` from what its stages wrote; RecordError when evaluation has not run."""
     folder = project.root / experiment.folder
     found = read_metrics(folder / "metrics.json")
     weights = folder / "model.safetensors"
     journal = read_journal(project.work / key / "journal.jsonl")
-    provenance = collect(project.root, device=device)
+    provenance = collect(project.root)
     provenance |= {
         "locks": lock_hashes(project.root, experiment.name),
         "training": training_provenance(journal),

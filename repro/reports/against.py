@@ -51,7 +51,7 @@ def _compare_one(
     for what in ("dataset_fingerprint", "split", "n_images", "protocol_hash", "kind"):
         if getattr(new, what) != getattr(old, what):
             return about(results, name, "incomparable", f"{what} differs from {rev}")
-    doubted = doubt(results, new)
+    doubted = doubt(results, new, results.seeds(new))
     if doubted:
         return about(results, name, "incomparable", doubted)
     return _difference(results, new, old, commit, rev)

@@ -44,15 +44,10 @@ def table_text(results: Results, page: Page, table: Table, values: Values, *, ba
     return "\n".join([table.header, table.rule, *lines])
 
 
-def page_grids(
-    results: Results, page: Page, values: Values, *, base: str = "", dataset: str | None = None
-) -> list[Grid]:
+def page_grids(results: Results, page: Page, values: Values, *, dataset: str | None = None) -> list[Grid]:
     """The same tables for the other formats: rules between rows dropped, ragged rows padded."""
-    return [
-        _grid(results, page, table, values, base)
-        for table in page.tables
-        if _has(page, table, results, dataset)
-    ]
+    tables = [table for table in page.tables if _has(page, table, results, dataset)]
+    return [_grid(results, page, table, values) for table in tables]
 
 
 def row_cells(results: Results, table: Table, row: Row, values: Values, base: str = "") -> tuple[str, ...]:
@@ -122,12 +117,10 @@ def _wide(table: Table, count: int) -> str:
     return table.layout if table.layout.count("{") >= count else "| " + " | ".join(["{}"] * count) + " |"
 
 
-def _grid(results: Results, page: Page, table: Table, values: Values, base: str) -> Grid:
+def _grid(results: Results, page: Page, table: Table, values: Values) -> Grid:
     header = list(cut(table.header))
     header += [column.field.replace("_", " ") for column in table.columns[len(header) :]]
-    shown = [
-        row_cells(results, table, page.rows[row_id], values, base) for row_id in table.row_ids(page.rows)
-    ]
+    shown = [row_cells(results, table, page.rows[row_id], values) for row_id in table.row_ids(page.rows)]
     rows = tuple((*row, *[""] * len(header))[: len(header)] for row in shown)
     return Grid(title=table.title, columns=tuple(header), rows=rows)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from statistics import fmean, stdev
 from typing import Any, NamedTuple, TypeVar
@@ -33,14 +32,6 @@ class Said(NamedTuple):
     @property
     def digest(self) -> str:
         return sha256_text(repr([sorted(part.items()) for part in self]))[:16]
-
-
-def families_of(records: Iterable[Record]) -> list[list[Record]]:
-    """Records that differ in their seed alone, together."""
-    families: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        families[record.family_key].append(record)
-    return list(families.values())
 
 
 def join_family(

@@ -15,8 +15,8 @@ from typing import Any
 from filelock import FileLock
 
 from repro.params import Project
-from repro.records import Record, read_record
-from repro.tracking.families import families_of, join_family, stem
+from repro.records import Record, families, read_record
+from repro.tracking.families import join_family, stem
 from repro.tracking.feed import INTERRUPTED, JOURNAL, NAME, RECORD, bring_up, mark
 from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
 from repro.tracking.send import finished, journals, send_record
@@ -46,9 +46,7 @@ class Report:
     kept: bool = False  # a rebuild failed, and the store is what it was
 
 
-def sync(
-    project: Project, *, rebuild: bool = False, progress: Callable[[str], None] = lambda name: None
-) -> Report:
+def sync(project: Project, *, rebuild: bool = False) -> Report:
     """Send what MLflow lacks. `rebuild` starts from an empty store and uses what git holds, and journals.
 
     One sync at a time on this machine; two machines end with the same single run each (feed.ensure_run).
@@ -57,14 +55,14 @@ def sync(
     uri = tracking_uri(project)
     with one_at_a_time(project), usable(uri):
         if not rebuild:
-            return _sync_into(project, uri, progress)
+            return _sync_into(project, uri)
         if sqlite_path(uri) is not None:
-            return _rebuild_file(project, uri, progress)
+            return _rebuild_file(project, uri)
         delete_runs(project, uri)
-        return _sync_into(project, uri, progress)
+        return _sync_into(project, uri)
 
 
-def _sync_into(project: Project, uri: str, progress: Callable[[str], None]) -> Report:
+def _sync_into(project: Project, uri: str) -> Report:
     client = open_client(project, uri)
     known, report = known_runs(client), Report()
     records = _readable_records(project, report)
@@ -73,24 +71,24 @@ def _sync_into(project: Project, uri: str, progress: Callable[[str], None]) -> R
         if state.status in INTERRUPTED and (state.run.run_key, state.run.name) in recorded:
             continue  # a repetition that came to nothing: the record speaks for the run
         send = partial(sync_journal, client, project, uri, state, known)
-        _guard(report, state.run.name, progress, send)
+        _guard(report, state.run.name, send)
     told = finished(states)
     live = {(state.run.run_key, state.run.name) for state in states if state.status == "RUNNING"}
     for record in records:
         if (record.run_key, record.experiment) in live:
             continue  # its follower feeds the run now
         send = partial(_sync, client, project, uri, record, known, told)
-        _guard(report, record.experiment, progress, send)
+        _guard(report, record.experiment, send)
     changed = report.sent or report.failed
     runs = list(own_runs(client) if changed else known.values())
-    for members in families_of(records):
+    for members in families(records).values():
         with _reported(report, f"seeds of {stem(members[0].experiment)}"):
             join_family(client, project, uri, members, runs)
     with _reported(report, "champions.yaml"):
         drop_aliases(client, noted_aliases(project))
         for noted in noted_aliases(project):
             send = partial(follow_alias, client, project, uri, noted, records)
-            _guard(report, f"{noted.alias} of {noted.dataset}", progress, send)
+            _guard(report, f"{noted.alias} of {noted.dataset}", send)
     return report
 
 
@@ -103,7 +101,7 @@ def _readable_records(project: Project, report: Report) -> list[Record]:
     return found
 
 
-def _rebuild_file(project: Project, uri: str, progress: Callable[[str], None]) -> Report:
+def _rebuild_file(project: Project, uri: str) -> Report:
     """A new sqlite file, put in place of the old one when all is in it; the old one is kept beside it.
 
     A new one that lacks something is better than none: then, and only then, it is taken as it is.
@@ -114,7 +112,7 @@ def _rebuild_file(project: Project, uri: str, progress: Callable[[str], None]) -
         left.unlink()
     # A name of its own: MLflow would take one that this process has used for a store with tables in it.
     new = path.with_name(f"{path.name}.rebuilding-{time.time_ns()}")
-    report = _sync_into(project, f"sqlite:///{new}", progress)
+    report = _sync_into(project, f"sqlite:///{new}")
     if report.failed and path.exists():
         new.unlink()
         return replace(report, sent=[], kept=True)
@@ -137,9 +135,8 @@ def _forget_connections(client: Any) -> None:
         part.store.engine.dispose()
 
 
-def _guard(report: Report, name: str, progress: Callable[[str], None], send: Callable[[], bool]) -> None:
+def _guard(report: Report, name: str, send: Callable[[], bool]) -> None:
     """`send` tells whether anything was sent."""
-    progress(name)
     with _reported(report, name):
         (report.sent if send() else report.unchanged).append(name)
 
@@ -191,10 +188,9 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
             if (state.run.run_key, state.run.name) == (record.run_key, record.experiment):
                 sync_journal(client, project, uri, state, known)
         _sync(client, project, uri, record, known, finished(states))
-        records = _readable_records(project, Report())
-        seeds = [one for one in records if one.family_key == record.family_key]
-        for members in families_of(seeds):
-            join_family(client, project, uri, members, list(own_runs(client)))
+        seeds = families(_readable_records(project, Report())).get(record.family_key)
+        if seeds:
+            join_family(client, project, uri, seeds, list(own_runs(client)))
         for alias, name in champions(project).get(record.dataset, {}).items():
             if name == record.experiment:  # a record that changed has another run
                 point(client, project, uri, record, alias)
