@@ -21,8 +21,9 @@ from repro.errors import DataError
 from repro.published import load_page, page_ids, rows
 from repro.published.page import page_from, read_page
 from repro.published.take import take
+from repro.published.weights import hash_in_name
 from repro.published.write import page_json, page_markdown
-from repro.reports.linkcheck import Checked, Link, check_digest, check_links, known_digest, links_of
+from repro.reports.linkcheck import Checked, Link, check_digest, check_links, links_of
 from repro.reports.lint import RULES, lint
 from tests.reports_kit import ROOT
 
@@ -292,7 +293,7 @@ def test_the_sha256_in_a_name_is_held_against_the_content() -> None:
         assert check_digest(checked, fetch=lambda _: [content]).state == state
     plain = Checked(link=link("x.org/model.pth"), state="ok", detail="HTTP 200")
     assert check_digest(plain, fetch=lambda _: [content]) is plain, "no sha256 is known"
-    known = [one for one in links_of(rows().values()) if known_digest(one.url)]
+    known = [one for one in links_of(rows().values()) if hash_in_name(one.url)]
     assert {one.row for one in known} == {f"004-{i:02}" for i in range(1, 15)}
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from repro.published import Column, Page, Row, Table
 from repro.published.markdown import cells as cut
 from repro.published.markdown import fill
+from repro.published.metrics import as_the_page
 from repro.records import Record
-from repro.records.make import QUIRK
 from repro.reports.cells import device_text
 from repro.reports.choices import Values
 from repro.reports.grid import Grid
@@ -86,11 +86,10 @@ def measured_value(record: Record, field: str) -> float | None:
     if field == "mem_GB":  # the pages' memory is that of training, on each GPU
         memory = record.cost.get("train_memory_MiB")
         return None if memory is None else float(memory) / 1024
-    metrics = record.metrics  # a page's table shows what the page's own formula gives
-    found = (
-        record.cost.get(_COST[field]) if field in _COST else metrics.get(field + QUIRK, metrics.get(field))
-    )
-    return None if found is None else float(found)
+    if field in _COST:
+        cost = record.cost.get(_COST[field])
+        return None if cost is None else float(cost)
+    return as_the_page(record.metrics, field)
 
 
 def measured_on(record: Record, field: str) -> str:
