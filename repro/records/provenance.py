@@ -18,8 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from repro.errors import ReproError
 from repro.records.device import cpu_identity, device_identity, gpu_driver
 from repro.records.files import sha256_file, sha256_text
+from repro.records.git import run_git
 
 PACKAGES = (
     *("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scipy"),
@@ -144,7 +146,7 @@ def _hash(path: Path) -> str | None:
 def _git(root: Path, *arguments: str) -> bytes:
     """Output of git; empty where git or a repository is missing. `diff --no-index` exits 1 by design."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, timeout=60)
-    except (OSError, subprocess.SubprocessError):
+        done = run_git(root, *arguments, timeout=60)
+    except (ReproError, OSError, subprocess.SubprocessError):
         return b""
     return done.stdout if done.returncode == 0 or "--no-index" in arguments else b""
