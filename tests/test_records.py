@@ -37,7 +37,8 @@ from repro.records import (
     write_json,
     write_record,
 )
-from repro.records.provenance import ENVIRONMENT, scrub
+from repro.records.provenance import ENVIRONMENT
+from repro.records.secrets import scrub
 from repro.records.verdict import _T
 from tests.reports_kit import a_record
 
@@ -413,6 +414,9 @@ def test_no_secret_gets_into_provenance(repository: Path, monkeypatch: pytest.Mo
         "postgresql://u:p@ss7@h/db",
         "mysql://h/db?password=ss7",
         "x://h?odbc=PWD=ss7",
+        "--uri=https://u:p ss7@h/db",
+        "https://h/file?sig=ss7",
+        "u:ss7@h",
     ],
 )
 def test_scrub_hides_the_whole_password_of_an_address(address: str) -> None:

@@ -102,7 +102,7 @@ def show_in_mlflow(project: Project, made: Record) -> None:
 
         sync_record(project, made, uri=os.environ.get("MLFLOW_TRACKING_URI"))
     except Exception as error:  # the record is written: a tracker must not turn that into a failure
-        from repro.tracking.store import without_secrets
+        from repro.records.secrets import without_secrets
 
         text = without_secrets(f"{type(error).__name__}: {error}").splitlines()[0][:200]
         console(stderr=True).print(

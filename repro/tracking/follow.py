@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from repro.params import Project
+from repro.records.secrets import without_secrets
 from repro.tracking.feed import Place, attach, bring_up, feed
 from repro.tracking.state import RunState, read_state
-from repro.tracking.store import open_client, tracking_uri, without_secrets
+from repro.tracking.store import open_client, tracking_uri
 
 POLL_SECONDS = 1.0
 SHARE = 0.02  # of one core, at most, for reading a long journal again

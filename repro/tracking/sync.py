@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from repro.params import Project
 from repro.records import Record, families, read_record
+from repro.records.secrets import without_secrets
 from repro.tracking.families import join_family, stem
 from repro.tracking.feed import INTERRUPTED, JOURNAL, NAME, RECORD, bring_up, mark
 from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
@@ -28,7 +29,6 @@ from repro.tracking.store import (
     sqlite_path,
     tracking_uri,
     usable,
-    without_secrets,
 )
 
 LOCK_SECONDS = 600
