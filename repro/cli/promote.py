@@ -25,11 +25,11 @@ def promote(
     Example: repro promote camvid_mobilenetv2_os16
     """
     from repro.params import find_project, load_experiment
-    from repro.reports.results import believed
+    from repro.records import read_row
     from repro.tracking.promote import promote as give
 
     project = find_project()
-    record = believed(project.rows / f"{load_experiment(project, name).name}.json")
+    record = read_row(project.rows / f"{load_experiment(project, name).name}.json")
     if not force:
         require_pass(project, record.experiment)
     version = give(project, record, alias=alias)

@@ -53,8 +53,8 @@ def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -
     key = training_key(experiment, trained, initial_sha256=initial_sha256(project, experiment))
     require_agreement(project, experiment, fingerprint=measured, key=key)
     made = make_record(project, experiment, dataset_fingerprint=measured, key=key, kind=kind)
-    known = read_records(project.rows, strict=False)
-    return among_seeds(keep_training(made, known), known)
+    known, _ = read_records(project.rows)
+    return among_seeds(keep_training(made, known.values()), known.values())
 
 
 def require_agreement(project: Project, experiment: Experiment, *, fingerprint: str, key: str) -> None:

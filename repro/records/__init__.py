@@ -27,6 +27,7 @@ from repro.records.record import (
     one_a_seed,
     read_record,
     read_records,
+    read_row,
     to_json,
     write_record,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "read_journal",
     "read_record",
     "read_records",
+    "read_row",
     "reset_peak_memory",
     "run_key",
     "seed_band",

@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from repro.errors import RecordError, ReproError, UnknownNameError
+from repro.errors import ReproError, UnknownNameError
 from repro.params.experiment import Experiment, resolve
 from repro.params.parse import read_yaml
 from repro.params.project import Project
 from repro.published import Row, page_ids, row_ids, rows
-from repro.records import Record, families, read_record, seeds_of
+from repro.records import Record, families, read_records, seeds_of
 from repro.records.make import measured_value
 
 
@@ -106,26 +106,12 @@ class Results:
 
 def load_results(project: Project, *, strict: bool = True) -> Results:
     """Records and experiments of a checkout; a damaged record raises, or is listed when not `strict`."""
-    records: dict[str, Record] = {}
-    damaged: dict[str, ReproError] = {}
-    for path in sorted(project.rows.glob("*.json")):
-        try:
-            records[path.stem] = believed(path)
-        except RecordError as error:
-            if strict:
-                raise
-            damaged[path.stem] = error
+    records, damaged = read_records(project.rows)
+    for error in damaged.values() if strict else ():
+        raise error
     return Results(
         project=project, records=records, experiments=declared_experiments(project), damaged=damaged
     )
-
-
-def believed(path: Path) -> Record:
-    """A record that is whole, unedited, finite and filed under its own name."""
-    record = read_record(path)
-    if record.experiment != path.stem:
-        raise RecordError(f"the record of '{record.experiment}' is filed as '{path.stem}'", where=path)
-    return record
 
 
 def declared_experiments(project: Project) -> dict[str, Declared]:

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from repro.params import Project
-from repro.records import Record, families, read_record
+from repro.records import Record, families, read_records
 from repro.records.secrets import without_secrets
 from repro.tracking.families import join_family, stem
 from repro.tracking.feed import INTERRUPTED, JOURNAL, NAME, RECORD, bring_up, mark
@@ -65,7 +65,7 @@ def sync(project: Project, *, rebuild: bool = False) -> Report:
 def _sync_into(project: Project, uri: str) -> Report:
     client = open_client(project, uri)
     known, report = known_runs(client), Report()
-    records = _readable_records(project, report)
+    records = _believed(project, report)
     recorded, states = {(one.run_key, one.experiment) for one in records}, journals(project)
     for state in states:
         if state.status in INTERRUPTED and (state.run.run_key, state.run.name) in recorded:
@@ -92,13 +92,11 @@ def _sync_into(project: Project, uri: str) -> Report:
     return report
 
 
-def _readable_records(project: Project, report: Report) -> list[Record]:
+def _believed(project: Project, report: Report) -> list[Record]:
     """All records but the damaged ones, which become lines of the report."""
-    found: list[Record] = []
-    for path in sorted(project.rows.glob("*.json")):
-        with _reported(report, path.stem):
-            found.append(read_record(path))
-    return found
+    records, damaged = read_records(project.rows)
+    report.failed |= {name: _text(error) for name, error in damaged.items()}
+    return list(records.values())
 
 
 def _rebuild_file(project: Project, uri: str) -> Report:
@@ -147,7 +145,11 @@ def _reported(report: Report, name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        report.failed[name] = without_secrets(f"{type(error).__name__}: {error}")[:500]
+        report.failed[name] = _text(error)
+
+
+def _text(error: Exception) -> str:
+    return without_secrets(f"{type(error).__name__}: {error}")[:500]
 
 
 @contextmanager
@@ -188,7 +190,7 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
             if (state.run.run_key, state.run.name) == (record.run_key, record.experiment):
                 sync_journal(client, project, uri, state, known)
         _sync(client, project, uri, record, known, finished(states))
-        seeds = families(_readable_records(project, Report())).get(record.family_key)
+        seeds = families(read_records(project.rows)[0].values()).get(record.family_key)
         if seeds:
             join_family(client, project, uri, seeds, list(own_runs(client)))
         for alias, name in champions(project).get(record.dataset, {}).items():
