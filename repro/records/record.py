@@ -7,7 +7,7 @@ rebuilt from it. A content hash tells a record that was edited by hand.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,14 +94,6 @@ class Record:
         own = ("name", "seed", "note", "expect", "rows", "also")
         same = {k: v for k, v in self.params.items() if k not in own}
         return sha256_text(canonical({**same, "kind": self.kind}))[:16]
-
-
-def one_a_seed(family: Iterable[Record]) -> list[Record]:
-    """A family without those that train with a seed which an earlier one has: they say nothing new."""
-    found: dict[object, Record] = {}
-    for record in family:
-        found.setdefault(record.params.get("seed", record.experiment), record)
-    return list(found.values())
 
 
 def to_json(record: Record) -> dict[str, Any]:

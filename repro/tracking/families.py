@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple, TypeVar
 
 from repro.params import Project
-from repro.records import Record, one_a_seed, sha256_text
+from repro.records import Record, seeds_of, sha256_text
 from repro.records.make import measured_value
 from repro.tracking.feed import NAME, ensure_experiment, ensure_run, log_params, log_points, set_tags
 from repro.tracking.run import Run, shown_params
@@ -43,7 +43,7 @@ def join_family(
     holds of this project now.
     """
     key = f"seeds-{members[0].family_key}"
-    said = say(members) if len(one_a_seed(members)) > 1 else None
+    said = say(members) if len(in_the_mean(members)) > 1 else None
     parents = {run.info.run_id: run.data.tags.get(FAMILY) for run in runs if run.data.tags[KEY] == key}
     if said is None and not parents:
         return
@@ -88,12 +88,18 @@ def adopt(
 
 def say(members: Sequence[Record]) -> Said:
     """Mean, spread, and what all members have in common."""
-    points = spread(one_a_seed(members)) | {
+    points = spread(in_the_mean(members)) | {
         (name, 0): value for name, value in common(map(published, members)).items()
     }
     params = common(shown_params(member.params) for member in members)
     tags = common(map(tags_of, members)) | {"mlflow.note.content": note(members), "kind": "seeds"}
     return Said(points, params, tags)
+
+
+def in_the_mean(members: Iterable[Record]) -> list[Record]:
+    """One of every seed, measured in the same way: the most that the gate too would put together."""
+    family = list(members)
+    return max((seeds_of(one, family) for one in family), key=len)
 
 
 def common(mappings: Iterable[Mapping[str, V]]) -> dict[str, V]:
@@ -108,14 +114,13 @@ def published(record: Record) -> dict[str, float]:
 
 def note(members: Sequence[Record]) -> str:
     """The parent's description: every seed with its number and verdict."""
-    name = members[0].primary
+    name, counted = members[0].primary, {member.experiment for member in in_the_mean(members)}
     lines = ["| experiment | seed | " + name + " | verdict |", "|---|--:|--:|---|"]
     for member in members:
         number = measured_value(member.metrics, member.expectation)
         value = "" if number is None else f"{number:.2f}"
-        lines.append(
-            f"| {member.experiment} | {member.params.get('seed', '')} | {value} | {member.verdict} |"
-        )
+        verdict = member.verdict + ("" if member.experiment in counted else ", not in the mean")
+        lines.append(f"| {member.experiment} | {member.params.get('seed', '')} | {value} | {verdict} |")
     return "\n".join(lines)
 
 
