@@ -31,7 +31,7 @@ from repro.errors import ParamsError, StorageError
 from repro.params import Project
 from repro.records import Journal, write_record
 from repro.tracking import Mirror, read_state, tracking_uri
-from repro.tracking.feed import bring_up
+from repro.tracking.feed import send_journal
 from repro.tracking.read import read_runs
 from repro.tracking.store import open_client
 from repro.tracking.stored import stored_records
@@ -193,7 +193,7 @@ def test_how_a_training_ended_is_in_its_journal(project: Project, error: BaseExc
     assert state is not None
     assert state.status == status
     client = open_client(project)
-    bring_up(client, project, tracking_uri(project), state)
+    send_journal(client, project, tracking_uri(project), state)
     run = the_run(client)
     assert run.info.status == status
     assert ("loss is nan" in run.data.tags.get("repro.error", "")) == (status == "FAILED")
@@ -202,10 +202,10 @@ def test_how_a_training_ended_is_in_its_journal(project: Project, error: BaseExc
 def test_a_resumed_run_that_came_out_otherwise_is_made_anew(project: Project) -> None:
     train(project, steps=10, live=False)
     client, uri = open_client(project), tracking_uri(project)
-    before = bring_up(client, project, uri, _state(project))
+    before = send_journal(client, project, uri, _state(project))
     path = journal_of(project)
     path.write_text(path.read_text().replace('"train/loss": 0.5', '"train/loss": 0.25'))
-    after = bring_up(client, project, uri, _state(project))
+    after = send_journal(client, project, uri, _state(project))
     assert after.run_id != before.run_id
     assert shown(client, the_run(client).info.run_id) == written(project)
 

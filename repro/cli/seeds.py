@@ -130,7 +130,7 @@ def seed_copy(project: Project, base: Experiment, number: int) -> Experiment:
 
 def unlike(copy: Experiment, base: Experiment, seed: int) -> list[str]:
     """Every parameter in which `copy` is not `base` with another seed."""
-    from repro.fleet.verify import difference
+    from repro.fleet.check_bundle import difference
     from repro.params import to_plain
 
     plain = [{k: v for k, v in to_plain(one).items() if k not in OWN} for one in (copy, base)]

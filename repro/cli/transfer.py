@@ -60,8 +60,8 @@ def import_run(
 def commit_to_dvc(project: Project, record: Record) -> bool:
     """Tell DVC that the outputs belong to the inputs here; False where it cannot be told."""
     from repro.errors import ReproError
+    from repro.fleet.check_bundle import check_data
     from repro.fleet.dvc import has_dvc, run_dvc
-    from repro.fleet.verify import check_data
 
     if not has_dvc(project):
         return False

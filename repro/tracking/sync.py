@@ -18,7 +18,7 @@ from repro.params import Project
 from repro.records import Record, families, read_records
 from repro.records.secrets import without_secrets
 from repro.tracking.families import join_family, stem
-from repro.tracking.feed import INTERRUPTED, JOURNAL, NAME, RECORD, bring_up, mark
+from repro.tracking.feed import INTERRUPTED, JOURNAL, NAME, RECORD, mark, send_journal
 from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
 from repro.tracking.send import finished, journals, send_record
 from repro.tracking.state import RunState
@@ -174,7 +174,7 @@ def sync_journal(client: Any, project: Project, uri: str, state: RunState, known
     identity = (state.run.run_key, state.run.name)
     if _tag(known, identity, JOURNAL) == mark(state):
         return False
-    bring_up(client, project, uri, state)
+    send_journal(client, project, uri, state)
     known.pop(identity, None)  # it may have been made anew: the record is sent again
     return True
 
