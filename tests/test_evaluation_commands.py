@@ -25,7 +25,6 @@ from repro.cli.common import guarded
 from repro.cli.measure import ranks
 from repro.datasets.archive import Split
 from repro.evaluation.overlays import evenly
-from repro.evaluation.released import direct, hash_in_name
 from repro.models import build
 from repro.params import find_project, load_experiment
 from tests import datasets_kit
@@ -662,15 +661,6 @@ def test_verify_does_not_take_a_web_page_for_weights(
     assert "a web page" in err
     assert "repro weights add FILE --name released/000-01" in err
     assert not list((project / "home").rglob("*000-01*"))
-
-
-def test_links_to_the_file_itself() -> None:
-    page = "https://drive.google.com/file/d/1t7TC8mxQa-F_b/view?usp=sharing"
-    assert "download?id=1t7TC8mxQa-F_b&export=download" in direct(page)
-    assert direct("https://www.dropbox.com/s/x/a.pth?dl=0") == "https://www.dropbox.com/s/x/a.pth?dl=1"
-    assert direct("https://example.org/a-1234abcd.pth") == "https://example.org/a-1234abcd.pth"
-    assert hash_in_name("https://example.org/a-1234abcd.pth") == "1234abcd"
-    assert hash_in_name("https://example.org/a_train.pth") is None
 
 
 def test_verify_needs_a_row_with_weights(project: Path, run: Run) -> None:

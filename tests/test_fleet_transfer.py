@@ -26,8 +26,8 @@ from repro.cli.app import app
 from repro.cli.show import sparkline
 from repro.errors import RecordError, ReproError, StorageError
 from repro.fleet.bundle import export_run, import_run
+from repro.fleet.check_bundle import allowed, difference, verify_bundle
 from repro.fleet.replay import compare_metrics, first_divergence, replay, run_stage
-from repro.fleet.verify import allowed, difference, verify_bundle
 from repro.fleet.workspace import garbage, remove, size_of
 from repro.params import Project, load_experiment, to_plain
 from repro.records import Journal, Record, read_record, sha256_file, source_diff, to_json, write_record

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "repro"
 LAYERS = [
     {"errors"},
-    {"records", "published", "params"},
+    {"published", "params"},
+    {"records"},
     {"models", "datasets", "checkpoints"},
     {"training", "evaluation"},
     {"scaffold", "reports", "tracking"},
@@ -47,8 +48,6 @@ def test_imports_go_down_only(path: Path) -> None:
     mine = part(path)
     used = {name.split(".")[1] for name in imports(path) if name.startswith("repro.")} & set(LEVEL)
     wrong = {name for name in used - {mine} if LEVEL[name] >= LEVEL[mine]}
-    # Records hold typed params; the two share a layer because neither can change a number.
-    wrong -= {"params", "published"} if mine == "records" else set()
     assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
 
 

@@ -37,7 +37,8 @@ from repro.records import (
     write_json,
     write_record,
 )
-from repro.records.provenance import ENVIRONMENT, scrub
+from repro.records.provenance import ENVIRONMENT
+from repro.records.secrets import scrub
 from repro.records.verdict import _T
 from tests.reports_kit import a_record
 
@@ -230,12 +231,26 @@ def test_run_key_ignores_order_and_sees_every_value(params: dict[str, Any]) -> N
 
 
 def test_a_record_survives_its_file(tmp_path: Path) -> None:
-    path = tmp_path / "rows" / "camvid_densenet_os16.json"
+    path = tmp_path / "rows" / "camvid_x.json"
     written = write_record(path, a_record())
     assert read_record(path) == written
     assert len(written.content_hash) == 64
-    assert read_records(path.parent) == [written]
-    assert read_records(tmp_path / "nowhere") == []
+    assert read_records(path.parent) == ({path.stem: written}, {})
+    assert read_records(tmp_path / "nowhere") == ({}, {})
+
+
+def test_of_many_records_the_damaged_ones_say_why(tmp_path: Path) -> None:
+    written = write_record(tmp_path / f"{a_record().experiment}.json", a_record())
+    write_record(tmp_path / "of_another.json", a_record())
+    (tmp_path / "half.json").write_text("{")
+    (tmp_path / "folder.json").mkdir()
+    records, damaged = read_records(tmp_path)
+    assert records == {written.experiment: written}
+    assert {name: error.what.partition(":")[0] for name, error in damaged.items()} == {
+        "folder": "cannot be read",
+        "half": "not JSON",
+        "of_another": f"the record of '{written.experiment}' is filed as 'of_another'",
+    }
 
 
 def test_an_edited_record_is_refused(tmp_path: Path) -> None:
@@ -413,6 +428,9 @@ def test_no_secret_gets_into_provenance(repository: Path, monkeypatch: pytest.Mo
         "postgresql://u:p@ss7@h/db",
         "mysql://h/db?password=ss7",
         "x://h?odbc=PWD=ss7",
+        "--uri=https://u:p ss7@h/db",
+        "https://h/file?sig=ss7",
+        "u:ss7@h",
     ],
 )
 def test_scrub_hides_the_whole_password_of_an_address(address: str) -> None:

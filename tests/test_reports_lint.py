@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 from repro.cli.app import app
 from repro.errors import DataError
 from repro.published import load_page, page_ids, rows
-from repro.published.page import read_page
-from repro.published.take import take, take_page
+from repro.published.page import page_from, read_page
+from repro.published.take import take
+from repro.published.weights import hash_in_name
 from repro.published.write import page_json, page_markdown
-from repro.reports.linkcheck import Checked, Link, check_digest, check_links, known_digest, links_of
+from repro.reports.linkcheck import Checked, Link, check_digest, check_links, links_of
 from repro.reports.lint import RULES, lint
 from tests.reports_kit import ROOT
 
@@ -182,7 +183,7 @@ def test_command_lists_line_and_rule_and_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page_id", page_ids())
 def test_an_imported_page_prints_byte_for_byte(page_id: str) -> None:
     text = page_markdown(load_page(page_id))
-    page = take_page(text, source="x")
+    page = page_from(take(text, source="x"))
     originals = load_page(page_id).tables
     assert [page.markdown(t) for t in page.tables] == [load_page(page_id).markdown(t) for t in originals]
     assert [row.cells for row in page.rows.values()] == [
@@ -198,7 +199,7 @@ UNCLEAR |= {"003-080", "003-081", "003-082", "003-086", "003-088", "003-099", "0
 @pytest.mark.parametrize("page_id", page_ids())
 def test_an_imported_page_has_the_published_metrics(page_id: str) -> None:
     known = load_page(page_id)
-    taken = take_page(page_markdown(known), source="x").rows.values()
+    taken = page_from(take(page_markdown(known), source="x")).rows.values()
     for row, imported in zip(known.rows.values(), taken, strict=True):
         if row.id in UNCLEAR:
             assert "mIoU" not in imported.metrics, row.id
@@ -292,7 +293,7 @@ def test_the_sha256_in_a_name_is_held_against_the_content() -> None:
         assert check_digest(checked, fetch=lambda _: [content]).state == state
     plain = Checked(link=link("x.org/model.pth"), state="ok", detail="HTTP 200")
     assert check_digest(plain, fetch=lambda _: [content]) is plain, "no sha256 is known"
-    known = [one for one in links_of(rows().values()) if known_digest(one.url)]
+    known = [one for one in links_of(rows().values()) if hash_in_name(one.url)]
     assert {one.row for one in known} == {f"004-{i:02}" for i in range(1, 15)}
 
 

@@ -57,7 +57,13 @@ def regressed(project: Project) -> None:
     add(project, a_record(metrics={"mIoU": 40.0}))  # its own word is still "reproduced"
 
 
-@pytest.mark.parametrize("change", [other_params, fewer_images, another_page, regressed])
+def doubted_when_measured(project: Project) -> None:
+    add(project, a_record(verdict="incomparable"))
+
+
+@pytest.mark.parametrize(
+    "change", [other_params, fewer_images, another_page, regressed, doubted_when_measured]
+)
 def test_the_gate_decides(project: Project, promoted: list[str], change: Callable[[Project], None]) -> None:
     change(project)
     with pytest.raises(CheckFailed, match=r"camvid_x is '(incomparable|regressed)': "):

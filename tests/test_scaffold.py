@@ -14,9 +14,9 @@ from repro.cli.app import app
 from repro.cli.seeds import with_seed
 from repro.cli.sync import renew_files
 from repro.errors import CheckFailed, ParamsError, ReproError, UnknownNameError
-from repro.evaluation import released
 from repro.params import Project
 from repro.published import rows
+from repro.published.weights import BORROWED
 from repro.scaffold import drift, new_experiment, settings_text, sync
 
 ROOT = Path(__file__).parents[1]
@@ -116,7 +116,7 @@ def test_a_link_is_borrowed_where_the_page_says_so() -> None:
         for row in rows().values()
         if "model" in row.links and any(BORROWED_REMARK.search(remark) for remark in row.remarks)
     }
-    assert told == released.BORROWED
+    assert told == BORROWED
 
 
 def test_new_copies_with_comments_and_adds_the_stage(project: Project) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from repro.errors import ReproError
+from repro.records.secrets import shown_uri, without_secrets
 from repro.tracking.follow import Follower
-from repro.tracking.store import shown_uri, store_state, without_secrets
+from repro.tracking.store import store_state
 from tests.reports_kit import a_record
 from tests.tracking_kit import a_project
 

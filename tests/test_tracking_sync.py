@@ -183,6 +183,25 @@ def test_a_parent_of_seeds_says_what_its_records_say(project: Project) -> None:
     assert parents_of(open_client(project))[0].info.run_id == parent.info.run_id
 
 
+@pytest.mark.parametrize(
+    "other", [{"n_images": 24}, {"dataset_fingerprint": "cd" * 32}, {"protocol_hash": "f"}]
+)
+def test_a_seed_that_was_measured_otherwise_is_not_in_the_mean(
+    project: Project, other: dict[str, Any]
+) -> None:
+    """As the gate has it: other images, data or protocol say nothing about the same number."""
+    for seed, measured in enumerate((50.0, 52.0, 10.0)):
+        name = f"camvid_x_seed{seed}"
+        record = add_record(project, name, key=str(seed), seed=seed, mIoU=measured)
+    write_record(project.rows / f"{name}.json", replace(record, **other))
+    sync(project)
+    (parent,) = parents_of(open_client(project))
+    history = open_client(project).get_metric_history(parent.info.run_id, "mIoU")
+    assert [(metric.step, metric.value) for metric in history] == [(2, 51.0)]
+    lines = parent.data.tags["mlflow.note.content"].splitlines()
+    assert ["not in the mean" in line for line in lines[2:]] == [False, False, True]
+
+
 def test_one_seed_that_is_left_has_no_parent(project: Project) -> None:
     add_record(project, "camvid_x", key="a", seed=0)
     add_record(project, "camvid_x_seed1", key="b", seed=1)

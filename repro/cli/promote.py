@@ -25,14 +25,14 @@ def promote(
     Example: repro promote camvid_mobilenetv2_os16
     """
     from repro.params import find_project, load_experiment
-    from repro.reports.results import believed
+    from repro.records import read_row
     from repro.tracking.promote import promote as give
 
     project = find_project()
-    record = believed(project.rows / f"{load_experiment(project, name).name}.json")
+    record = read_row(project.rows / f"{load_experiment(project, name).name}.json")
     if not force:
         require_pass(project, record.experiment)
-    version = give(project, record, alias=alias, force=True)
+    version = give(project, record, alias=alias)
     if as_json:
         return emit_json({"experiment": record.experiment, "alias": alias, "model": version})
     console().print(f"{alias}: {version} ({record.experiment})", markup=False)

@@ -53,8 +53,8 @@ def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -
     key = training_key(experiment, trained, initial_sha256=initial_sha256(project, experiment))
     require_agreement(project, experiment, fingerprint=measured, key=key)
     made = make_record(project, experiment, dataset_fingerprint=measured, key=key, kind=kind)
-    known = read_records(project.rows, strict=False)
-    return among_seeds(keep_training(made, known), known)
+    known, _ = read_records(project.rows)
+    return among_seeds(keep_training(made, known.values()), known.values())
 
 
 def require_agreement(project: Project, experiment: Experiment, *, fingerprint: str, key: str) -> None:
@@ -102,7 +102,7 @@ def show_in_mlflow(project: Project, made: Record) -> None:
 
         sync_record(project, made, uri=os.environ.get("MLFLOW_TRACKING_URI"))
     except Exception as error:  # the record is written: a tracker must not turn that into a failure
-        from repro.tracking.store import without_secrets
+        from repro.records.secrets import without_secrets
 
         text = without_secrets(f"{type(error).__name__}: {error}").splitlines()[0][:200]
         console(stderr=True).print(

@@ -40,6 +40,7 @@ def run(
     Example: repro run camvid_mobilenetv2_os16 --seeds 3
     """
     from repro.errors import ParamsError
+    from repro.fleet.dvc import has_dvc
     from repro.params import experiment_names, find_project, load_experiment, matching
 
     project = find_project()
@@ -121,27 +122,17 @@ def _told(error: Exception) -> str:
 
 def run_chain(project: Project, experiment: Experiment, device: str) -> None:
     """`dvc repro experiments/NAME`, or without DVC the same stages one after another."""
-    import subprocess
-    import sys
-
     from repro.cli import record
     from repro.errors import CheckFailed
+    from repro.fleet.dvc import has_dvc, run_dvc
 
     if not has_dvc(project):
         made = run_stages(project, experiment, device)
         console().print(record.summary(made), markup=False)
         return record.show_in_mlflow(project, made)
-    command = [sys.executable, "-m", "dvc", "repro", experiment.folder]
-    code = subprocess.run(command, cwd=project.root, check=False).returncode
+    code = run_dvc(project, "repro", experiment.folder)
     if code:
         raise CheckFailed(f"a stage failed (dvc exit code {code})", where=experiment.folder, hint="see above")
-
-
-def has_dvc(project: Project) -> bool:
-    """Whether DVC is installed and looks after this project."""
-    import importlib.util
-
-    return importlib.util.find_spec("dvc") is not None and (project.root / ".dvc").is_dir()
 
 
 def run_stages(

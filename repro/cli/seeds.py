@@ -69,19 +69,16 @@ def tell(project: Project, experiments: Iterable[Experiment], *, stderr: bool = 
 
 def record_again(project: Project, experiment: Experiment) -> None:
     """NAME's record once more, now that its other seeds are measured; through DVC where it made the first."""
-    import subprocess
-    import sys
-
     from repro.cli import record
-    from repro.cli.run import has_dvc
     from repro.errors import CheckFailed
+    from repro.fleet.dvc import has_dvc, run_dvc
     from repro.records import write_record
 
     if not has_dvc(project):
         path = project.rows / f"{experiment.name}.json"
         return record.show_in_mlflow(project, write_record(path, record.build(project, experiment)))
-    command = [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", experiment.folder]
-    code = subprocess.run(command, cwd=project.root, check=False, stdout=2).returncode  # stdout may be JSON
+    # Our own standard output may be JSON.
+    code = run_dvc(project, "repro", "--force", "--single-item", experiment.folder, stdout=2)
     if code:
         raise CheckFailed(f"the record was not made again (dvc exit code {code})", where=experiment.folder)
 
@@ -133,7 +130,7 @@ def seed_copy(project: Project, base: Experiment, number: int) -> Experiment:
 
 def unlike(copy: Experiment, base: Experiment, seed: int) -> list[str]:
     """Every parameter in which `copy` is not `base` with another seed."""
-    from repro.fleet.verify import difference
+    from repro.fleet.check_bundle import difference
     from repro.params import to_plain
 
     plain = [{k: v for k, v in to_plain(one).items() if k not in OWN} for one in (copy, base)]

@@ -80,11 +80,11 @@ PARTS = ("seed", "model", "augmentation", "training", "evaluation", "protocol")
 def parameters(experiment: Experiment, *, everything: bool) -> dict[str, str]:
     """Dotted name -> text of the parameters that say something, or of those that differ from the default."""
     from repro.params import to_plain
-    from repro.tracking.run import flatten
+    from repro.records.nested import flatten
 
     plain = to_plain(experiment) if everything else chosen(experiment)
     listed = flatten({part: plain[part] for part in PARTS if part in plain})
-    return {name: text for name, text in listed.items() if not everything or text not in ("None", "")}
+    return {name: str(one) for name, one in listed.items() if not everything or one not in (None, "")}
 
 
 def chosen(params: Any) -> dict[str, Any]:

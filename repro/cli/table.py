@@ -197,9 +197,10 @@ def explain(
     from repro.params.names import experiment_name
     from repro.params.project import find_project
     from repro.published import rows
+    from repro.records import read_row
     from repro.reports.explain import explanation, unmeasured
     from repro.reports.gate import finding
-    from repro.reports.results import believed, declared_experiments, load_results
+    from repro.reports.results import declared_experiments, load_results
 
     project, name = find_project(), experiment_name(name)
     path: Path = project.rows / f"{name}.json"
@@ -209,7 +210,7 @@ def explain(
     if not path.is_file():
         facts = unmeasured(name, [rows()[row] for row in declared[name].rows], metric)
     else:
-        record = believed(path)
+        record = read_row(path)
         facts = explanation(record, metric, path.relative_to(project.root))
         if "verdict" in facts:
             now = finding(load_results(project, strict=False), name)

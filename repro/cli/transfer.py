@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,9 +60,10 @@ def import_run(
 def commit_to_dvc(project: Project, record: Record) -> bool:
     """Tell DVC that the outputs belong to the inputs here; False where it cannot be told."""
     from repro.errors import ReproError
-    from repro.fleet.verify import check_data
+    from repro.fleet.check_bundle import check_data
+    from repro.fleet.dvc import has_dvc, run_dvc
 
-    if importlib.util.find_spec("dvc") is None or not (project.root / ".dvc").is_dir():
+    if not has_dvc(project):
         return False
     try:
         check_data(project, record)
@@ -73,8 +71,7 @@ def commit_to_dvc(project: Project, record: Record) -> bool:
         console(stderr=True).print(f"dvc was not told: {error}", markup=False)
         return False
     target = f"experiments/{record.experiment}"
-    command = [sys.executable, "-m", "dvc", "commit", "--force", "--quiet", "--with-deps", target]
-    return subprocess.run(command, cwd=project.root, check=False).returncode == 0
+    return run_dvc(project, "commit", "--force", "--quiet", "--with-deps", target) == 0
 
 
 def show(project: Project, record: Record) -> None:

@@ -86,7 +86,7 @@ def row_of(experiment: Experiment, weights: Path | None) -> Row:
 def fetch(row: Row, weights: Path | None, sha256: str | None) -> tuple[Path, str]:
     """The file of weights and its sha256, from `weights`, the store or the row's link."""
     from repro.checkpoints import store
-    from repro.evaluation.released import hash_in_name
+    from repro.published.weights import hash_in_name
 
     if weights is not None:
         return weights, checked(weights, sha256)
@@ -117,7 +117,7 @@ def downloaded(url: str, path: Path, wanted: str | None, name: str) -> str:
     """Fetch a row's weights to `path` in the store; the sha256. A web page instead of a file is an error."""
     from repro.checkpoints.download import download
     from repro.errors import DownloadError
-    from repro.evaluation.released import direct
+    from repro.published.weights import direct
 
     by_hand = f"fetch it in a browser, then `repro weights add FILE --name {name}`"
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,8 @@ from repro.errors import ParamsError
 from repro.params import Experiment
 from repro.params.protocol import Protocol, Variant
 from repro.published import Row
-
-TOLERANCE = 0.05  # percent points: half of the last digit that page 000 prints
-# Rows whose link leads to the file of another row (the page repeats it; each row's remarks say so).
-BORROWED = frozenset({"000-02", "000-04", "000-05", "004-04", "004-05", "004-06"})
-METRICS = ("mIoU", "mIoU_ms_flip", "aAcc", "mAcc", "fwIoU")
+from repro.published.metrics import METRICS, TOLERANCE, as_the_page
+from repro.published.weights import own_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +24,6 @@ class Checked:
     published: float
     measured: float | None
     good: bool
-
-
-def own_weights(names: Sequence[str], rows: Mapping[str, Row]) -> Row | None:
-    """The first of the rows `names` that links weights of its own; None when there is none."""
-    known = (rows[name] for name in names if name in rows and name not in BORROWED)
-    return next((row for row in known if "model" in row.links), None)
 
 
 def released_row(experiment: Experiment, rows: Mapping[str, Row]) -> Row:
@@ -50,26 +40,12 @@ def released_row(experiment: Experiment, rows: Mapping[str, Row]) -> Row:
     )
 
 
-def direct(url: str) -> str:
-    """A link to the file itself: Dropbox and Google Drive show a page unless asked for the download."""
-    drive = re.match(r"https://drive\.google\.com/file/d/([\w-]+)", url)
-    if drive:
-        return f"https://drive.usercontent.google.com/download?id={drive.group(1)}&export=download&confirm=t"
-    return url.replace("?dl=0", "?dl=1")
-
-
-def hash_in_name(url: str) -> str | None:
-    """First digits of the sha256 where the publisher ends the file name with them."""
-    found = re.search(r"-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)(?:\?|$)", url)
-    return found.group(1) if found else None
-
-
 def check(metrics: Mapping[str, Any], published: Mapping[str, float]) -> tuple[Checked, ...]:
     """Every published metric that an evaluation has; where the page computed its own way, that number."""
     found = []
     for metric in METRICS:
         if metric in published:
-            value = metrics.get(f"{metric}_page", metrics.get(metric))
+            value = as_the_page(metrics, metric)
             good = value is not None and abs(value - published[metric]) <= TOLERANCE + 1e-9
             found.append(Checked(metric=metric, published=published[metric], measured=value, good=good))
     return tuple(found)

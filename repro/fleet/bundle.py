@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from repro.errors import StorageError
-from repro.fleet.verify import (
+from repro.fleet.check_bundle import (
     MANIFEST,
     OF_WORK,
     OUTPUTS,

@@ -8,20 +8,18 @@ stands in for it. What a stopped training has behind it is not counted again.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
 from repro.errors import ParamsError
 from repro.params import Experiment, ModelParams, Project, parse, to_plain
 from repro.records import read_journal
-from repro.tracking.state import state_of
+from repro.tracking.state import UNREADABLE, read_state
 from repro.training.schedule import length
 
 # GFLOP/s of a whole training step in fp32. CPU: 95 a core, from a DenseNet of page 003 at 321x321 (10 GFLOP
@@ -30,7 +28,6 @@ CPU_CORE_SPEED, GPU_SPEED = 95.0, 3000.0
 BF16_GAIN = 2.0
 FASTEST = 1e6  # GFLOP/s; beyond what any device does, so a clock was set
 FORWARD_PASSES = 3  # of a training sample
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +73,7 @@ def speeds(project: Project, device: str) -> Callable[[Experiment], float]:
     """GFLOP/s in fp32 for each experiment, from trainings on `device` ("cpu", "cuda") that were made here."""
     seen: dict[str, list[float]] = defaultdict(list)
     for path in project.work.glob("*/journal.jsonl"):
-        measured = _readable(lambda entries: _measured(entries, device), path)
+        measured = _measured(read_journal(path), device)
         if measured:
             seen[measured[0]].append(measured[1])
     default = GPU_SPEED if device.startswith("cuda") else CPU_CORE_SPEED * (os.cpu_count() or 1)
@@ -85,30 +82,25 @@ def speeds(project: Project, device: str) -> Callable[[Experiment], float]:
 
 def progress(project: Project) -> Callable[[Experiment], int]:
     """Iterations that a training with an experiment's parameters has behind it, 0 without one."""
-    states = [_readable(state_of, path) for path in project.work.glob("*/journal.jsonl")]
+    states = [read_state(path) for path in project.work.glob("*/journal.jsonl")]
     held = {state.run.name: state for state in states if state and state.status in ("KILLED", "FAILED")}
 
     def done(experiment: Experiment) -> int:
         state = held.get(experiment.name)
-        return state.steps if state and state.run.params == _as_json(experiment) else 0
+        return state.steps if state and state.run.params == to_plain(experiment) else 0
 
     return done
 
 
-def _readable(read: Callable[[list[dict[str, Any]]], T | None], path: Path) -> T | None:
-    """What `read` finds in a journal; None for a damaged one and for one of another version's parameters."""
+def _measured(entries: list[dict[str, Any]], device: str) -> tuple[str, float] | None:
+    """As `_speed`; None for a damaged journal too, and for one of another version's parameters."""
     try:
-        return read(read_journal(path))
-    except (ParamsError, LookupError, TypeError, ValueError, AttributeError):
+        return _speed(entries, device)
+    except (ParamsError, *UNREADABLE):
         return None
 
 
-def _as_json(experiment: Experiment) -> Any:
-    """The parameters as a journal has them: tuples are lists."""
-    return json.loads(json.dumps(to_plain(experiment)))
-
-
-def _measured(entries: list[dict[str, Any]], device: str) -> tuple[str, float] | None:
+def _speed(entries: list[dict[str, Any]], device: str) -> tuple[str, float] | None:
     """(backbone, GFLOP/s) of one journal between its first and last metrics; None when it cannot be told."""
     runs = [entry for entry in entries if entry["kind"] == "run"]
     metrics = [entry for entry in entries if entry["kind"] == "metrics" and "train/loss" in entry["values"]]

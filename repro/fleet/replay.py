@@ -6,7 +6,6 @@ prepared data, the same parameters. Nothing of the checkout at hand is used or c
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -20,6 +19,7 @@ from repro.errors import RecordError, ReproError
 from repro.fleet.workspace import remove
 from repro.params import Project
 from repro.records import DIFF, Record, read_journal, read_record, sha256_file
+from repro.records.git import git
 
 Outcome = Literal["bit-equal", "inside tolerance", "different", "missing"]
 
@@ -49,7 +49,7 @@ def replay(
             (run or run_stage)(tree, stage)
         return list(compare(project, record, tree))
     finally:
-        _git(project.root, "worktree", "remove", "--force", str(tree))
+        git(project.root, "worktree", "remove", "--force", str(tree))
 
 
 def stages(record: Record, tree: Path) -> Iterator[list[str]]:
@@ -63,15 +63,15 @@ def stages(record: Record, tree: Path) -> Iterator[list[str]]:
 def worktree(project: Project, record: Record) -> Path:
     """A checkout of the recorded code with this project's data; no weights and no results in it."""
     training = record.provenance.get("training") or record.provenance
-    git = training["git"]
-    if not git.get("commit"):
+    made_at = training["git"]
+    if not made_at.get("commit"):
         raise RecordError("the record does not know its commit", where=record.experiment)
     tree = project.root / ".repro" / "replay" / record.experiment
     remove(tree)  # whatever lies there: git removes only what it knows as a worktree
-    _git(project.root, "worktree", "prune")
-    _git(project.root, "worktree", "add", "--force", "--detach", str(tree), git["commit"])
-    if git.get("dirty"):
-        _apply(project, record, tree, str(git["diff_sha256"]))
+    git(project.root, "worktree", "prune")
+    git(project.root, "worktree", "add", "--force", "--detach", str(tree), made_at["commit"])
+    if made_at.get("dirty"):
+        _apply(project, record, tree, str(made_at["diff_sha256"]))
     for name in ("data", "prepared"):
         link(project.root / name, tree / name)
     forget_results(tree / "experiments" / record.experiment)
@@ -81,10 +81,10 @@ def worktree(project: Project, record: Record) -> Path:
 def _apply(project: Project, record: Record, tree: Path, wanted: str) -> None:
     """The difference that the code had from its commit, kept beside the journal of the training."""
     path = project.work / record.run_key / DIFF
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+    if not path.is_file() or sha256_file(path) != wanted:
         hint = "commit before a training, and its results can be replayed anywhere"
         raise ReproError("the code was not committed, and its difference is not here", where=path, hint=hint)
-    _git(tree, "apply", str(path))
+    git(tree, "apply", str(path))
 
 
 def link(source: Path, target: Path) -> None:
@@ -167,9 +167,3 @@ def _losses(work: Path, run_key: str) -> dict[int, float]:
     entries = read_journal(work / run_key / "journal.jsonl")
     metrics = [entry for entry in entries if entry["kind"] == "metrics" and "train/loss" in entry["values"]]
     return {int(entry["step"]): float(entry["values"]["train/loss"]) for entry in metrics}
-
-
-def _git(root: Path, *arguments: str) -> None:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ReproError(f"git {arguments[0]} failed: {done.stderr.strip()}", where=root)

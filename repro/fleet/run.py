@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from repro.fleet.dvc import dvc_repro, has_dvc
 from repro.fleet.launch import POLL_SECONDS, Handle, Launcher, LocalLauncher, end, signals_as_ctrl_c
 from repro.params import Project, read_yaml
 
@@ -178,11 +178,3 @@ def stages_of(project: Project, name: str) -> list[str]:
     start = read_yaml(project.experiments / name / "params.yaml").get("start_from")
     before = stages_of(project, start) if start else []
     return [*before, f"experiments/{name}/dvc.yaml", f"experiments/{name}"]
-
-
-def dvc_repro(*targets: str) -> list[str]:
-    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *targets]
-
-
-def has_dvc(project: Project) -> bool:
-    return importlib.util.find_spec("dvc") is not None and (project.root / ".dvc").is_dir()

@@ -45,7 +45,8 @@ def is_locked(work: Path) -> bool:
 
 def garbage(project: Project, *, older_than: float) -> Iterator[tuple[Path, str]]:
     """(path, why) of what can go; `older_than` seconds since it was last written to."""
-    recorded = {record.run_key for record in read_records(project.rows, strict=False)}
+    records, _ = read_records(project.rows)
+    recorded = {record.run_key for record in records.values()}
     for work in sorted(path for path in project.work.glob("*") if path.is_dir()):
         why = _why(work, recorded)
         if why and _age(work) > older_than and not is_locked(work):

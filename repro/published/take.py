@@ -13,7 +13,7 @@ from typing import Any
 
 from repro.errors import DataError
 from repro.published.markdown import Line, MarkdownTable, common_layout, fill, layout, tables
-from repro.published.page import Page, page_from
+from repro.published.metrics import METRICS
 
 _FIELDS = (
     (r"(?i)^m?iou.*(ms|flip)", "mIoU_ms_flip"),
@@ -32,7 +32,6 @@ _FIELDS = (
     (r"(?i)^(config|cfg)$", "config_link"),
     (r"(?i)download|^(model|weights|checkpoint|log)s?$(?<!^model$)", "links"),
 )
-METRICS = ("mIoU", "mIoU_ms_flip", "aAcc", "mAcc", "fwIoU")
 COSTS = ("params_M", "gmacs", "fps", "time_ms", "mem_GB", "size_MB")
 _SINGLE = re.compile(r"\**([-+]?\d+(?:\.\d+)?)\**\s*(%|[A-Za-z/]*)")
 _STRIDE = re.compile(r"(?i)(?:os\W?|-d|stride\W?)(8|16|32)\b")
@@ -51,11 +50,6 @@ def take(text: str, *, source: str, origin: str = "") -> dict[str, Any]:
     for table in found:
         raw["tables"].append(_add_table(raw, table))
     return raw
-
-
-def take_page(text: str, *, source: str, origin: str = "") -> Page:
-    """As `take`, typed."""
-    return page_from(take(text, source=source, origin=origin))
 
 
 def _add_table(raw: dict[str, Any], table: MarkdownTable) -> dict[str, Any]:

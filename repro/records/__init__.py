@@ -7,7 +7,7 @@ from repro.records.device import (
     reset_peak_memory,
     synchronize,
 )
-from repro.records.family import disagreement, seeds_of
+from repro.records.family import disagreement, families, seeds_of
 from repro.records.files import (
     canonical,
     run_key,
@@ -24,9 +24,9 @@ from repro.records.record import (
     Expected,
     Record,
     from_json,
-    one_a_seed,
     read_record,
     read_records,
+    read_row,
     to_json,
     write_record,
 )
@@ -49,17 +49,18 @@ __all__ = [
     "default_band",
     "device_identity",
     "disagreement",
+    "families",
     "follow_journal",
     "from_json",
     "git_state",
     "keep_training",
     "lock_hashes",
     "make_record",
-    "one_a_seed",
     "peak_memory",
     "read_journal",
     "read_record",
     "read_records",
+    "read_row",
     "reset_peak_memory",
     "run_key",
     "seed_band",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from repro.records.record import Record, one_a_seed
+from repro.records.record import Record
 from repro.records.verdict import seed_band
 
 # Of a single run's band, which is about one seed's spread: three seeds with that standard deviation have an
@@ -12,10 +12,18 @@ from repro.records.verdict import seed_band
 WIDEST = 5.0
 
 
+def families(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Family key -> the records that differ in their seed alone, in the order given."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.family_key, []).append(record)
+    return found
+
+
 def seeds_of(record: Record, others: Iterable[Record]) -> list[Record]:
     """`record`, then one of every other seed of it, measured on the same images in the same way."""
     same = [one for one in others if one.experiment != record.experiment and _alike(record, one)]
-    return one_a_seed([record, *same])
+    return _one_a_seed([record, *same])
 
 
 def disagreement(values: Sequence[float], band: float) -> str:
@@ -25,6 +33,14 @@ def disagreement(values: Sequence[float], band: float) -> str:
         return ""
     spread = f"±{found.value:g} is more than {WIDEST:g} times the band of ±{band:g}"
     return f"the {len(values)} seeds disagree: {spread}"
+
+
+def _one_a_seed(family: Iterable[Record]) -> list[Record]:
+    """A family without those that train with a seed which an earlier one has: they say nothing new."""
+    found: dict[object, Record] = {}
+    for record in family:
+        found.setdefault(record.params.get("seed", record.experiment), record)
+    return list(found.values())
 
 
 def _alike(record: Record, other: Record) -> bool:

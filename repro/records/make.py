@@ -11,6 +11,7 @@ from typing import Any
 from repro.errors import RecordError
 from repro.params import Experiment, Project, Protocol, to_plain
 from repro.published import Row, row_ids, rows
+from repro.published.metrics import as_the_page
 from repro.records.family import disagreement, seeds_of
 from repro.records.files import run_key, sha256_file
 from repro.records.journal import read_journal
@@ -20,7 +21,6 @@ from repro.records.record import Expected, Measured, Record, Seeds
 from repro.records.verdict import Kind, Verdict, default_band, seed_band, verdict
 
 ALSO = "also"  # folder of an experiment with a folder for every further protocol
-QUIRK = "_page"  # mIoU_page: what the page computed, where that differs from the metric's definition
 
 
 # Keys of params.yaml that came after the first recorded trainings, with the values that change nothing: left
@@ -51,14 +51,13 @@ def make_record(
     dataset_fingerprint: str,
     key: str,
     kind: Kind = "trained",
-    device: str | None = None,
 ) -> Record:
     """The record of `experiment` from what its stages wrote; RecordError when evaluation has not run."""
     folder = project.root / experiment.folder
     found = read_metrics(folder / "metrics.json")
     weights = folder / "model.safetensors"
     journal = read_journal(project.work / key / "journal.jsonl")
-    provenance = collect(project.root, device=device)
+    provenance = collect(project.root)
     provenance |= {
         "locks": lock_hashes(project.root, experiment.name),
         "training": training_provenance(journal),
@@ -207,9 +206,7 @@ def expected(experiment: Experiment, kind: Kind, published: Mapping[str, float])
 
 def measured_value(metrics: Mapping[str, Any], expectation: Expected | None) -> float | None:
     """The number to compare; where a page computed its metric otherwise, the number of that computation."""
-    name = expectation.metric if expectation else "mIoU"
-    value = metrics.get(name + QUIRK, metrics.get(name))
-    return None if value is None else float(value)
+    return as_the_page(metrics, expectation.metric if expectation else "mIoU")
 
 
 def doubts(experiment: Experiment, metrics: Mapping[str, Any], protocol: Protocol) -> tuple[str, ...]:

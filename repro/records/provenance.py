@@ -10,7 +10,6 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,8 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from repro.errors import ReproError
 from repro.records.device import cpu_identity, device_identity, gpu_driver
 from repro.records.files import sha256_file, sha256_text
+from repro.records.git import run_git
+from repro.records.secrets import is_secret_file, scrub
 
 PACKAGES = (
     *("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scipy"),
@@ -37,13 +39,7 @@ WRITTEN = (
     *("reports/**", "README.md", "dvc.lock", "experiments/*/dvc.lock", "experiments/*/*.json"),
     *("experiments/*/*.csv", "experiments/*/overlays/**", "experiments/*/also/**"),
 )
-DIFF = "source.diff"  # the name of that artifact, and of the file beside the journal
-# Files that hold secrets by custom: the difference of the code is an artifact that others read.
-_SECRET_FILE = re.compile(
-    r"(?i)(^|/)(\.env[^/]*|\.netrc|\.pypirc|id_(rsa|ed25519)[^/]*|[^/]*\.(pem|key)"
-    r"|[^/]*(token|secret|passw|credential)[^/]*(?<!\.py))$"
-)
-_SECRET = re.compile(r"(?i)(token|secret|passw(or)?d|pwd|api[-_]?key|credential)")
+DIFF = "source.diff"  # the artifact that holds the difference of the code, and the file beside the journal
 
 
 def collect(root: Path, *, device: str | None = None, command: Sequence[str] | None = None) -> dict[str, Any]:
@@ -93,10 +89,10 @@ def source_diff(root: Path) -> bytes:
     added = [
         _git(root, "diff", *plain, "--no-index", "--", "/dev/null", name)
         for name in new
-        if not _SECRET_FILE.search(name)
+        if not is_secret_file(name)
     ]
     changed = _names(_git(root, "diff", "HEAD", "--name-only", "-z", *paths))
-    hidden = [f":(top,exclude,literal){name}" for name in changed if _SECRET_FILE.search(name)]
+    hidden = [f":(top,exclude,literal){name}" for name in changed if is_secret_file(name)]
     return b"".join([_git(root, "diff", "HEAD", *plain, *paths, *hidden), *added])
 
 
@@ -117,20 +113,6 @@ def packages() -> dict[str, dict[str, str | None]]:
     return found
 
 
-def scrub(command: Sequence[str]) -> list[str]:
-    """The command line with its program shortened to a name and every secret-looking value removed."""
-    parts = [Path(command[0]).name, *command[1:]] if command else []
-    clean: list[str] = []
-    for position, part in enumerate(parts):
-        part = re.sub(r"://\S*@", "://***@", part)  # to the last @: a password may hold one, and a slash
-        if _SECRET.search(part) and "=" in part:
-            part = part.split("=", 1)[0] + "=***"
-        elif position and parts[position - 1].startswith("-") and _SECRET.search(parts[position - 1]):
-            part = part if "=" in parts[position - 1] else "***"
-        clean.append(part)
-    return clean
-
-
 def lock_hashes(root: Path, name: str) -> dict[str, str]:
     """sha256 of the lock files that pin the inputs and outputs of experiment `name`."""
     locks = ("data.dvc", f"experiments/{name}/dvc.lock", f"experiments/{name}/params.yaml", "params.yaml")
@@ -144,7 +126,7 @@ def _hash(path: Path) -> str | None:
 def _git(root: Path, *arguments: str) -> bytes:
     """Output of git; empty where git or a repository is missing. `diff --no-index` exits 1 by design."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, timeout=60)
-    except (OSError, subprocess.SubprocessError):
+        done = run_git(root, *arguments, timeout=60)
+    except (ReproError, OSError, subprocess.SubprocessError):
         return b""
     return done.stdout if done.returncode == 0 or "--no-index" in arguments else b""

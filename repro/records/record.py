@@ -7,7 +7,7 @@ rebuilt from it. A content hash tells a record that was edited by hand.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -96,14 +96,6 @@ class Record:
         return sha256_text(canonical({**same, "kind": self.kind}))[:16]
 
 
-def one_a_seed(family: Iterable[Record]) -> list[Record]:
-    """A family without those that train with a seed which an earlier one has: they say nothing new."""
-    found: dict[object, Record] = {}
-    for record in family:
-        found.setdefault(record.params.get("seed", record.experiment), record)
-    return list(found.values())
-
-
 def to_json(record: Record) -> dict[str, Any]:
     """The record as JSON types, with its content hash filled in."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(replace(record, content_hash="")), allow_nan=False))
@@ -152,26 +144,36 @@ def read_record(path: Path) -> Record:
     except FileNotFoundError:
         known = (p.stem for p in path.parent.glob("*.json"))
         raise UnknownNameError("record", path.stem, known, hint=f"`repro run {path.stem}` makes it") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise RecordError(f"cannot be read: {error.strerror}", where=path, hint=_AGAIN) from None
+    except ValueError as error:
         raise RecordError(f"not JSON: {error}", where=path, hint=_AGAIN) from None
     if not isinstance(raw, dict):
         raise RecordError("not a record", where=path, hint=_AGAIN)
     return from_json(raw, path)
 
 
-def read_records(folder: Path, *, strict: bool = True) -> list[Record]:
-    """All records of a folder (reports/rows), sorted by experiment; an absent folder has none.
+def read_row(path: Path) -> Record:
+    """As `read_record`; RecordError too where the record is filed under another experiment's name."""
+    record = read_record(path)
+    if record.experiment != path.stem:
+        raise RecordError(f"the record of '{record.experiment}' is filed as '{path.stem}'", where=path)
+    return record
 
-    A damaged one is a RecordError, or left out when not `strict`.
+
+def read_records(folder: Path) -> tuple[dict[str, Record], dict[str, RecordError]]:
+    """Experiment -> record of a folder (reports/rows), sorted; and of those that cannot be believed, why.
+
+    An absent folder has none of either.
     """
-    found: list[Record] = []
+    records: dict[str, Record] = {}
+    damaged: dict[str, RecordError] = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            found.append(read_record(path))
-        except RecordError:
-            if strict:
-                raise
-    return found
+            records[path.stem] = read_row(path)
+        except RecordError as error:
+            damaged[path.stem] = error
+    return records, damaged
 
 
 _AGAIN = "git checkout the file, or make it again with `repro record NAME`"

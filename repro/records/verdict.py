@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
+from repro.published.metrics import TOLERANCE
+
 Verdict = Literal["reproduced", "improved", "regressed", "unmeasured", "incomparable"]
 Kind = Literal["trained", "released", "smoke"]
 VERDICTS: tuple[Verdict, ...] = ("reproduced", "improved", "regressed", "unmeasured", "incomparable")
@@ -32,7 +34,7 @@ class Band:
 
 
 RELEASED = Band(
-    value=0.05, source="the same weights: rounding of the printed number and of other resize kernels"
+    value=TOLERANCE, source="the same weights: rounding of the printed number and of other resize kernels"
 )
 DEFAULT = Band(value=0.5, source="project default for a newly trained network, about one seed's spread")
 TRAINED = {

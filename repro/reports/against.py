@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from repro.errors import RecordError, ReproError
 from repro.params.project import Project
 from repro.records import Record, Verdict, default_band, from_json
+from repro.records.git import git, run_git
 from repro.records.make import measured_value
 from repro.reports.gate import Finding, about, doubt, finding
 from repro.reports.links import locked_md5, locked_md5_text
@@ -51,7 +51,7 @@ def _compare_one(
     for what in ("dataset_fingerprint", "split", "n_images", "protocol_hash", "kind"):
         if getattr(new, what) != getattr(old, what):
             return about(results, name, "incomparable", f"{what} differs from {rev}")
-    doubted = doubt(results, new)
+    doubted = doubt(results, new, results.seeds(new))
     if doubted:
         return about(results, name, "incomparable", doubted)
     return _difference(results, new, old, commit, rev)
@@ -114,7 +114,7 @@ def _current_matrices(project: Project, name: str) -> Path:
 
 
 def _matrices_at(project: Project, name: str, commit: str) -> Path:
-    lock = _git(project.root, "show", f"{commit}:./experiments/{name}/dvc.lock").decode()
+    lock = git(project.root, "show", f"{commit}:./experiments/{name}/dvc.lock").decode()
     return _cached(
         project.root, locked_md5_text(lock, "confusion.npz"), f"confusion.npz of {name} at {commit[:9]}"
     )
@@ -131,7 +131,7 @@ def _cached(root: Path, md5: str | None, what: str) -> Path:
 
 
 def _resolve(root: Path, rev: str) -> str:
-    done = _run(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
+    done = run_git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
     if done.returncode:
         hint = "`git fetch` may be needed"
         raise ReproError(f"'{rev}' is no git revision here", where=root, hint=hint)
@@ -140,10 +140,10 @@ def _resolve(root: Path, rev: str) -> str:
 
 def _records_at(root: Path, commit: str) -> dict[str, Record | RecordError]:
     """Every record of a revision, read with two git processes; by object, for a name may be any text."""
-    listed = _git(root, "ls-tree", "-z", commit, "reports/rows/").decode(errors="surrogateescape")
+    listed = git(root, "ls-tree", "-z", commit, "reports/rows/").decode(errors="surrogateescape")
     entries = [entry.partition("\t") for entry in listed.split("\0") if entry.endswith(".json")]
     wanted = "".join(f"{facts.split()[2]}\n" for facts, _, _ in entries).encode()
-    rest = _git(root, "cat-file", "--batch", feed=wanted) if entries else b""
+    rest = git(root, "cat-file", "--batch", feed=wanted) if entries else b""
     found: dict[str, Record | RecordError] = {}
     for _, _, path in entries:
         header, _, rest = rest.partition(b"\n")
@@ -161,18 +161,3 @@ def _parsed(content: bytes, where: str) -> Record | RecordError:
         return error
     except ValueError as error:
         return RecordError(f"not a record: {error}", where=where)
-
-
-def _git(root: Path, *arguments: str, feed: bytes = b"") -> bytes:
-    done = _run(root, *arguments, feed=feed)
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ReproError(f"git {arguments[0]} failed: {said[0] if said else done.returncode}", where=root)
-    return done.stdout
-
-
-def _run(root: Path, *arguments: str, feed: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    try:
-        return subprocess.run(["git", *arguments], cwd=root, input=feed, capture_output=True)
-    except FileNotFoundError:
-        raise ReproError("git is not installed", where=root, hint="install it: --against reads it") from None

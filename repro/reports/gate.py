@@ -116,7 +116,7 @@ def _judged(results: Results, record: Record) -> Finding:
     measured = measured_value(record.metrics, expected)
     seeds = results.seeds(record)
     reference = expected.value if expected else None
-    doubted = doubt(results, record) or ("" if expected else NO_REFERENCE)
+    doubted = doubt(results, record, seeds) or ("" if expected else NO_REFERENCE)
     band = seed_band(seeds) or Band(
         value=expected.band if expected else 0.0, source=expected.source if expected else "no reference"
     )
@@ -137,8 +137,8 @@ def _judged(results: Results, record: Record) -> Finding:
     )
 
 
-def doubt(results: Results, record: Record) -> str:
-    """Why a record must not be compared with anything; empty when it may be."""
+def doubt(results: Results, record: Record, seeds: Sequence[float]) -> str:
+    """Why a record must not be compared with anything; empty when it may be. `seeds`: their values."""
     if record.kind == "smoke":
         return "a smoke run: too short to mean anything"
     known = rows()
@@ -150,7 +150,7 @@ def doubt(results: Results, record: Record) -> str:
     if current != dict(record.published):
         return "the published row was changed after this was recorded: `repro record` again"
     wanted = record.expectation
-    disagreed = disagreement(results.seeds(record), wanted.band) if wanted else ""
+    disagreed = disagreement(seeds, wanted.band) if wanted else ""
     if disagreed:
         return disagreed
     if record.verdict == "incomparable" and wanted:

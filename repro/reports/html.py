@@ -19,6 +19,7 @@ from repro.params.project import Project
 from repro.published import Row, rows
 from repro.records import Record
 from repro.records.make import measured_value
+from repro.records.nested import flatten
 from repro.reports.gate import Finding, finding
 from repro.reports.results import Results, load_results
 
@@ -140,16 +141,9 @@ def _without_record(results: Results, name: str) -> dict[str, Any]:
     }
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys, sequences as text."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        elif value not in (None, "", [], ()):
-            joined = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-            found[f"{prefix}{key}"] = joined
-    return found
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys of what says something."""
+    return {name: value for name, value in flatten(values).items() if value not in (None, "")}
 
 
 def curve(path: Path) -> dict[str, list[list[float]]] | None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from repro.published import Column, Page, Row, Table
 from repro.published.markdown import cells as cut
 from repro.published.markdown import fill
+from repro.published.metrics import as_the_page
 from repro.records import Record
-from repro.records.make import QUIRK
 from repro.reports.cells import device_text
 from repro.reports.choices import Values
 from repro.reports.grid import Grid
@@ -44,15 +44,10 @@ def table_text(results: Results, page: Page, table: Table, values: Values, *, ba
     return "\n".join([table.header, table.rule, *lines])
 
 
-def page_grids(
-    results: Results, page: Page, values: Values, *, base: str = "", dataset: str | None = None
-) -> list[Grid]:
+def page_grids(results: Results, page: Page, values: Values, *, dataset: str | None = None) -> list[Grid]:
     """The same tables for the other formats: rules between rows dropped, ragged rows padded."""
-    return [
-        _grid(results, page, table, values, base)
-        for table in page.tables
-        if _has(page, table, results, dataset)
-    ]
+    tables = [table for table in page.tables if _has(page, table, results, dataset)]
+    return [_grid(results, page, table, values) for table in tables]
 
 
 def row_cells(results: Results, table: Table, row: Row, values: Values, base: str = "") -> tuple[str, ...]:
@@ -91,11 +86,10 @@ def measured_value(record: Record, field: str) -> float | None:
     if field == "mem_GB":  # the pages' memory is that of training, on each GPU
         memory = record.cost.get("train_memory_MiB")
         return None if memory is None else float(memory) / 1024
-    metrics = record.metrics  # a page's table shows what the page's own formula gives
-    found = (
-        record.cost.get(_COST[field]) if field in _COST else metrics.get(field + QUIRK, metrics.get(field))
-    )
-    return None if found is None else float(found)
+    if field in _COST:
+        cost = record.cost.get(_COST[field])
+        return None if cost is None else float(cost)
+    return as_the_page(record.metrics, field)
 
 
 def measured_on(record: Record, field: str) -> str:
@@ -122,12 +116,10 @@ def _wide(table: Table, count: int) -> str:
     return table.layout if table.layout.count("{") >= count else "| " + " | ".join(["{}"] * count) + " |"
 
 
-def _grid(results: Results, page: Page, table: Table, values: Values, base: str) -> Grid:
+def _grid(results: Results, page: Page, table: Table, values: Values) -> Grid:
     header = list(cut(table.header))
     header += [column.field.replace("_", " ") for column in table.columns[len(header) :]]
-    shown = [
-        row_cells(results, table, page.rows[row_id], values, base) for row_id in table.row_ids(page.rows)
-    ]
+    shown = [row_cells(results, table, page.rows[row_id], values) for row_id in table.row_ids(page.rows)]
     rows = tuple((*row, *[""] * len(header))[: len(header)] for row in shown)
     return Grid(title=table.title, columns=tuple(header), rows=rows)
 

@@ -7,7 +7,6 @@ same row may stand in for a dead link. Not reached is not dead: without a networ
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from repro.published import Row
+from repro.published.weights import hash_in_name
 
 State = Literal["ok", "dead", "unreached"]
 TRIES = 3
@@ -94,15 +94,9 @@ def _state(url: str, ask: Ask, pause: float) -> tuple[State, str]:
     return "unreached", detail
 
 
-def known_digest(url: str) -> str | None:
-    """First digits of the sha256, where the name of a weights file ends with them: r50-d8-ce0fa0ca.pth."""
-    found = re.search(r"-([0-9a-f]{8,64})\.(?:pth|pt|ckpt|safetensors)(?:$|\?)", url)
-    return found[1] if found else None
-
-
 def check_digest(one: Checked, fetch: Fetch | None = None) -> Checked:
     """`one` after reading its whole file, when its name tells a sha256: another content is a dead link."""
-    wanted = known_digest(one.link.url)
+    wanted = hash_in_name(one.link.url)
     if wanted is None or one.state != "ok":
         return one
     try:

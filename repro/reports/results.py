@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from repro.errors import RecordError, ReproError, UnknownNameError
+from repro.errors import ReproError, UnknownNameError
 from repro.params.experiment import Experiment, resolve
 from repro.params.parse import read_yaml
 from repro.params.project import Project
 from repro.published import Row, page_ids, row_ids, rows
-from repro.records import Record, read_record, seeds_of
+from repro.records import Record, families, read_records, seeds_of
 from repro.records.make import measured_value
 
 
@@ -25,7 +25,6 @@ class Declared:
     dataset: str
     rows: tuple[str, ...] = ()
     note: str = ""
-    start_from: str | None = None
     recipe: str = ""
     model: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)  # the whole file
@@ -54,10 +53,7 @@ class Results:
     @cached_property
     def families(self) -> dict[str, list[Record]]:
         """Family key -> the records that differ in their seed alone."""
-        found: dict[str, list[Record]] = {}
-        for record in self.records.values():
-            found.setdefault(record.family_key, []).append(record)
-        return found
+        return families(self.records.values())
 
     @cached_property
     def resolved(self) -> dict[str, Experiment | ReproError]:
@@ -110,29 +106,12 @@ class Results:
 
 def load_results(project: Project, *, strict: bool = True) -> Results:
     """Records and experiments of a checkout; a damaged record raises, or is listed when not `strict`."""
-    records: dict[str, Record] = {}
-    damaged: dict[str, ReproError] = {}
-    for path in sorted(project.rows.glob("*.json")):
-        try:
-            records[path.stem] = believed(path)
-        except RecordError as error:
-            if strict:
-                raise
-            damaged[path.stem] = error
+    records, damaged = read_records(project.rows)
+    for error in damaged.values() if strict else ():
+        raise error
     return Results(
         project=project, records=records, experiments=declared_experiments(project), damaged=damaged
     )
-
-
-def believed(path: Path) -> Record:
-    """A record that is whole, unedited, finite and filed under its own name."""
-    try:
-        record = read_record(path)
-    except ValueError as error:  # NaN or inf where a number should be
-        raise RecordError(f"not a finite number: {error}", where=path) from None
-    if record.experiment != path.stem:
-        raise RecordError(f"the record of '{record.experiment}' is filed as '{path.stem}'", where=path)
-    return record
 
 
 def declared_experiments(project: Project) -> dict[str, Declared]:
@@ -142,13 +121,11 @@ def declared_experiments(project: Project) -> dict[str, Declared]:
 
 def _declared(path: Path) -> Declared:
     raw = read_yaml(path)
-    start = raw.get("start_from")
     return Declared(
         name=path.parent.name,
         dataset=str(raw.get("dataset", "")),
         rows=row_ids(raw.get("rows", []), path),
         note=str(raw.get("note", "")),
-        start_from=None if start is None else str(start),
         recipe=str(raw.get("recipe", "")),
         model=raw.get("model") or {},
         raw=raw,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import configparser
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from repro.errors import ParamsError
+from repro.records.secrets import public
 
 
 @lru_cache
@@ -23,17 +23,6 @@ def remote_url(root: Path) -> str | None:
         if "://" in url:
             return public(url)
     return None
-
-
-def public(url: str) -> str | None:
-    """An address without user, password and query; None where it cannot be told where a password ends."""
-    try:
-        parts = urlsplit(url.strip("\"' "))
-    except ValueError:
-        return None
-    if "@" in parts.path + parts.query + parts.fragment:  # of a password with a / ? or # in it
-        return None
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")).rstrip("/")
 
 
 def cache_folder(root: Path) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from repro.published import Row, load_page
+from repro.published.metrics import QUIRK
 from repro.records import Record
-from repro.records.make import QUIRK
 from repro.records.record import Measured
 from repro.reports import cells
 from repro.reports.gate import finding

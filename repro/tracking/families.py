@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from statistics import fmean, stdev
 from typing import Any, NamedTuple, TypeVar
 
 from repro.params import Project
-from repro.records import Record, one_a_seed, sha256_text
+from repro.records import Record, seeds_of, sha256_text
 from repro.records.make import measured_value
 from repro.tracking.feed import NAME, ensure_experiment, ensure_run, log_params, log_points, set_tags
 from repro.tracking.run import Run, shown_params
@@ -23,7 +22,7 @@ FAMILY = "repro.family"  # digest of what the parent says
 PARENT = "mlflow.parentRunId"
 
 
-class Said(NamedTuple):
+class Content(NamedTuple):
     """What a parent run says of its members."""
 
     points: dict[Point, float]
@@ -35,14 +34,6 @@ class Said(NamedTuple):
         return sha256_text(repr([sorted(part.items()) for part in self]))[:16]
 
 
-def families_of(records: Iterable[Record]) -> list[list[Record]]:
-    """Records that differ in their seed alone, together."""
-    families: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        families[record.family_key].append(record)
-    return list(families.values())
-
-
 def join_family(
     client: Any, project: Project, uri: str, members: Sequence[Record], runs: Sequence[Any]
 ) -> None:
@@ -52,36 +43,36 @@ def join_family(
     holds of this project now.
     """
     key = f"seeds-{members[0].family_key}"
-    said = say(members) if len(one_a_seed(members)) > 1 else None
+    content = content_of(members) if len(in_the_mean(members)) > 1 else None
     parents = {run.info.run_id: run.data.tags.get(FAMILY) for run in runs if run.data.tags[KEY] == key}
-    if said is None and not parents:
+    if content is None and not parents:
         return
-    right = next((run_id for run_id, held in parents.items() if said and held == said.digest), "")
+    right = next((run_id for run_id, held in parents.items() if content and held == content.digest), "")
     gone = parents.keys() - {right}
     for run_id in gone:
         client.delete_run(run_id)
-    if said and not right:
-        right = make_parent(client, project, uri, key, members, said)
-    adopt(client, members, runs, right, gone)
+    if content and not right:
+        right = make_parent(client, project, uri, key, members, content)
+    set_parent(client, members, runs, right, gone)
 
 
 def make_parent(
-    client: Any, project: Project, uri: str, key: str, members: Sequence[Record], said: Said
+    client: Any, project: Project, uri: str, key: str, members: Sequence[Record], content: Content
 ) -> str:
     """Id of a new parent run; the tag that says what it holds comes last."""
     first, at = members[0], measured_at(members[0])
     experiment_id = ensure_experiment(client, project, uri, first.dataset)
     run = Run(name=f"{stem(first.experiment)} (seeds)", dataset=first.dataset, run_key=key)
     run_id = ensure_run(client, experiment_id, run, at, renamed=True)
-    log_points(client, run_id, {point: (value, at) for point, value in said.points.items()})
-    log_params(client, run_id, said.params)
+    log_points(client, run_id, {point: (value, at) for point, value in content.points.items()})
+    log_params(client, run_id, content.params)
     client.set_terminated(run_id, status="FINISHED", end_time=max(map(measured_at, members)))
-    set_tags(client, run_id, said.tags)
-    set_tags(client, run_id, {FAMILY: said.digest})
+    set_tags(client, run_id, content.tags)
+    set_tags(client, run_id, {FAMILY: content.digest})
     return run_id
 
 
-def adopt(
+def set_parent(
     client: Any, members: Sequence[Record], runs: Sequence[Any], parent_id: str, gone: Set[str]
 ) -> None:
     """Lead the members' runs to their parent, and all others away from one that is gone."""
@@ -95,14 +86,20 @@ def adopt(
             client.delete_tag(run.info.run_id, PARENT)
 
 
-def say(members: Sequence[Record]) -> Said:
+def content_of(members: Sequence[Record]) -> Content:
     """Mean, spread, and what all members have in common."""
-    points = spread(one_a_seed(members)) | {
+    points = spread(in_the_mean(members)) | {
         (name, 0): value for name, value in common(map(published, members)).items()
     }
     params = common(shown_params(member.params) for member in members)
     tags = common(map(tags_of, members)) | {"mlflow.note.content": note(members), "kind": "seeds"}
-    return Said(points, params, tags)
+    return Content(points, params, tags)
+
+
+def in_the_mean(members: Iterable[Record]) -> list[Record]:
+    """One of every seed, measured in the same way: the most that the gate too would put together."""
+    family = list(members)
+    return max((seeds_of(one, family) for one in family), key=len)
 
 
 def common(mappings: Iterable[Mapping[str, V]]) -> dict[str, V]:
@@ -117,14 +114,13 @@ def published(record: Record) -> dict[str, float]:
 
 def note(members: Sequence[Record]) -> str:
     """The parent's description: every seed with its number and verdict."""
-    name = members[0].primary
+    name, counted = members[0].primary, {member.experiment for member in in_the_mean(members)}
     lines = ["| experiment | seed | " + name + " | verdict |", "|---|--:|--:|---|"]
     for member in members:
         number = measured_value(member.metrics, member.expectation)
         value = "" if number is None else f"{number:.2f}"
-        lines.append(
-            f"| {member.experiment} | {member.params.get('seed', '')} | {value} | {member.verdict} |"
-        )
+        verdict = member.verdict + ("" if member.experiment in counted else ", not in the mean")
+        lines.append(f"| {member.experiment} | {member.params.get('seed', '')} | {value} | {verdict} |")
     return "\n".join(lines)
 
 

@@ -31,7 +31,7 @@ LONGEST_PARAM, LONGEST_TAG = 6000, 8000  # MLflow cuts longer ones without a wor
 
 
 @dataclass(kw_only=True)
-class Place:
+class RemoteRun:
     """A run in MLflow, and the points known to be there."""
 
     client: Any
@@ -86,17 +86,17 @@ def ensure_run(client: Any, experiment_id: str, run: Run, started: int, *, renam
     return str(found[0].info.run_id)
 
 
-def attach(client: Any, project: Project, uri: str, state: RunState) -> Place:
+def attach(client: Any, project: Project, uri: str, state: RunState) -> RemoteRun:
     """The run of a journal, described, with the points MLflow has of it."""
     experiment_id = ensure_experiment(client, project, uri, state.run.dataset)
     run_id = ensure_run(client, experiment_id, state.run, state.started)
-    place = Place(client=client, run_id=run_id)
+    remote = RemoteRun(client=client, run_id=run_id)
     for name in sorted({name for name, _ in state.points}):
         for metric in client.get_metric_history(run_id, name):
-            place.doubled |= (name, metric.step) in place.sent
-            place.sent[(name, metric.step)] = metric.value
+            remote.doubled |= (name, metric.step) in remote.sent
+            remote.sent[(name, metric.step)] = metric.value
     describe(client, run_id, state.run)
-    return place
+    return remote
 
 
 def describe(client: Any, run_id: str, run: Run) -> None:
@@ -109,37 +109,37 @@ def describe(client: Any, run_id: str, run: Run) -> None:
         log_dataset(client, run_id, run.dataset, run.split, run.dataset_fingerprint, "training")
 
 
-def feed(place: Place, state: RunState) -> bool:
+def send_missing(remote: RemoteRun, state: RunState) -> bool:
     """Send the points that are missing; False when MLflow has something the journal contradicts."""
-    if any(place.sent.get(point, value) != value for point, (value, _) in state.points.items()):
+    if any(remote.sent.get(point, value) != value for point, (value, _) in state.points.items()):
         return False
-    missing = {point: found for point, found in state.points.items() if point not in place.sent}
-    log_points(place.client, place.run_id, missing)
-    place.sent |= {point: value for point, (value, _) in missing.items()}
+    missing = {point: found for point, found in state.points.items() if point not in remote.sent}
+    log_points(remote.client, remote.run_id, missing)
+    remote.sent |= {point: value for point, (value, _) in missing.items()}
     return True
 
 
 INTERRUPTED = ("KILLED", "FAILED")
 
 
-def bring_up(client: Any, project: Project, uri: str, state: RunState) -> Place:
+def send_journal(client: Any, project: Project, uri: str, state: RunState) -> RemoteRun:
     """The run in MLflow as the whole journal tells it, its status included.
 
     A repetition that was interrupted says nothing of a run whose result is recorded: that stays as it is.
     """
-    place = attach(client, project, uri, state)
+    remote = attach(client, project, uri, state)
     if state.status in INTERRUPTED:
-        found = client.get_run(place.run_id)
+        found = client.get_run(remote.run_id)
         if RECORD in found.data.tags:
-            client.set_terminated(place.run_id, status="FINISHED", end_time=found.info.end_time)
-            return place
-    superfluous = place.sent.keys() - state.points.keys() if state.status != "RUNNING" else set()
-    if superfluous or place.doubled or not feed(place, state):
-        drop_run(client, place.run_id)
-        place = attach(client, project, uri, state)
-        feed(place, state)
-    set_status(client, place.run_id, state)
-    return place
+            client.set_terminated(remote.run_id, status="FINISHED", end_time=found.info.end_time)
+            return remote
+    superfluous = remote.sent.keys() - state.points.keys() if state.status != "RUNNING" else set()
+    if superfluous or remote.doubled or not send_missing(remote, state):
+        drop_run(client, remote.run_id)
+        remote = attach(client, project, uri, state)
+        send_missing(remote, state)
+    set_status(client, remote.run_id, state)
+    return remote
 
 
 def drop_run(client: Any, run_id: str) -> None:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from repro.params import Project
-from repro.tracking.feed import Place, attach, bring_up, feed
+from repro.records.secrets import without_secrets
+from repro.tracking.feed import RemoteRun, attach, send_journal, send_missing
 from repro.tracking.state import RunState, read_state
-from repro.tracking.store import open_client, tracking_uri, without_secrets
+from repro.tracking.store import open_client, tracking_uri
 
 POLL_SECONDS = 1.0
 SHARE = 0.02  # of one core, at most, for reading a long journal again
@@ -39,7 +40,7 @@ class Follower:
     project: Project
     journal: Path
     parent: int
-    place: Place | None = None
+    remote: RemoteRun | None = None
     last_error: str = ""
     over_since: float | None = None
     pause: float = POLL_SECONDS
@@ -76,21 +77,21 @@ class Follower:
         uri = tracking_uri(self.project)
         if final:
             ended = read_state(self.journal) or state  # the last line may have come since
-            client = self.place.client if self.place else open_client(self.project)
-            bring_up(client, self.project, uri, ended)
-        elif self.place is None:
-            place = attach(open_client(self.project), self.project, uri, state)
-            place.client.update_run(place.run_id, status="RUNNING")
-            self.place = place if feed(place, state) else None
-        elif not feed(self.place, state):
-            self.place = None  # a resumed run came out otherwise: the end puts it right
+            client = self.remote.client if self.remote else open_client(self.project)
+            send_journal(client, self.project, uri, ended)
+        elif self.remote is None:
+            remote = attach(open_client(self.project), self.project, uri, state)
+            remote.client.update_run(remote.run_id, status="RUNNING")
+            self.remote = remote if send_missing(remote, state) else None
+        elif not send_missing(self.remote, state):
+            self.remote = None  # a resumed run came out otherwise: the end puts it right
 
     def _failed(self, error: Exception) -> None:
         text = without_secrets(f"{type(error).__name__}: {error}")[:500]
         if text != self.last_error:
             self.say(text)
         self.last_error = text
-        self.place = None
+        self.remote = None
         self.pause = min(self.pause * 2, LONGEST_PAUSE)
 
     def _gave_up(self) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from repro.errors import CheckFailed
 from repro.params import Project
-from repro.records import PASSING, Record
+from repro.records import Record
 from repro.tracking.registry import check_alias, note_champion, point, registered_name
 from repro.tracking.store import open_client, tracking_uri, usable
 from repro.tracking.sync import sync_record
@@ -12,14 +11,12 @@ from repro.tracking.sync import sync_record
 CHAMPION = "champion"
 
 
-def promote(project: Project, record: Record, *, alias: str = CHAMPION, force: bool = False) -> str:
+def promote(project: Project, record: Record, *, alias: str = CHAMPION) -> str:
     """Point `alias` at the model of `record`, and note it in git; returns "<registered name> version N".
 
-    Refuses a result that did not reach its reference (CheckFailed) unless `force`.
+    Whether the result deserves it is the gate's to say: the command asks it before, for the verdict that a
+    record holds may be older than its params and its other seeds.
     """
-    if record.verdict not in PASSING and not force:
-        allowed = f"verdict {' or '.join(sorted(PASSING))}, or --force"
-        raise CheckFailed(f"{record.experiment} is '{record.verdict}'", allowed=allowed)
     check_alias(alias)
     uri, name = tracking_uri(project), registered_name(record.dataset)
     with usable(uri):

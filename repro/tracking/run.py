@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from repro.records.nested import flatten
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -45,21 +47,10 @@ _NOT_TRAINING = ("recipe", "start_from", "evaluation", "protocol", "engine")
 
 def shown_params(params: Mapping[str, Any]) -> dict[str, str]:
     """What MLflow shows of a resolved experiment."""
-    return flatten({key: value for key, value in params.items() if key not in _NOT_PARAMS})
+    shown = flatten({key: value for key, value in params.items() if key not in _NOT_PARAMS})
+    return {name: str(value) for name, value in shown.items()}
 
 
 def training_params(params: Mapping[str, Any]) -> dict[str, str]:
     """What MLflow shows of it before there is a record."""
     return shown_params({key: value for key, value in params.items() if key not in _NOT_TRAINING})
-
-
-def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested params as `model.backbone: mobilenetv2`; sequences and scalars as text."""
-    flat: dict[str, str] = {}
-    for key, value in params.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{name}.")
-        else:
-            flat[name] = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    return flat

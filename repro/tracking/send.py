@@ -13,7 +13,6 @@ from repro.records import Record
 from repro.tracking.feed import (
     JOURNAL,
     RECORD,
-    bring_up,
     cut,
     drop_run,
     ensure_experiment,
@@ -21,6 +20,7 @@ from repro.tracking.feed import (
     log_dataset,
     log_params,
     log_points,
+    send_journal,
     set_tags,
 )
 from repro.tracking.run import Run, shown_params
@@ -63,7 +63,7 @@ def send_record(client: Any, project: Project, uri: str, record: Record, told: R
     if found.data.tags.get(RECORD):
         drop_run(client, run_id)
         run_id = (
-            bring_up(client, project, uri, told).run_id
+            send_journal(client, project, uri, told).run_id
             if told
             else ensure_run(client, experiment_id, run, began)
         )

@@ -37,7 +37,11 @@ def metrics_of(record: Record) -> dict[str, float]:
 
 
 def tags_of(record: Record) -> dict[str, str]:
-    """Tags that make the run list and the compare view useful: what one wants to filter and group by."""
+    """Tags that make the run list and the compare view useful: what one wants to filter and group by.
+
+    The verdict is the record's own, for a run shows one record as it is: what holds under the params of today
+    is the gate's to say, and `repro record` brings its word into the record and from there to here.
+    """
     git = record.provenance.get("git", {})
     model = record.params.get("model", {})
     tags = {

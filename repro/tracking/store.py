@@ -7,7 +7,6 @@ working folder would otherwise make MLflow 3.17 choose the file store, and fail.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from filelock import FileLock
 
 from repro.errors import StorageError
 from repro.params import Project
+from repro.records.secrets import shown_uri, without_secrets
 
 PAGE = 1000
 KEY = "repro.run_key"  # the tag that says which training a run shows
@@ -112,28 +112,6 @@ def sqlite_path(uri: str) -> Path | None:
 def artifact_location(project: Project, uri: str, dataset: str) -> str | None:
     """Folder for artifacts of a local store; None lets a server choose."""
     return (project.root / "mlartifacts" / dataset).as_uri() if is_database(uri) else None
-
-
-def shown_uri(uri: str) -> str:
-    """An address without its secrets: whatever lies before the last @ of the authority, and the whole query.
-
-    Where an @ follows a ?, either may belong to a password, and nothing but the scheme is told.
-    """
-    scheme, rest = re.fullmatch(r"(?s)([\w+.-]+://)?(.*)", uri).groups("")  # type: ignore[union-attr]
-    place, asked, query = rest.partition("?")
-    if "@" in query:
-        return f"{scheme}***"
-    if "@" in place and not place.startswith("/"):
-        place = "***@" + place.rpartition("@")[2]
-    return scheme + place + (asked and "?***")
-
-
-def without_secrets(text: str) -> str:
-    """An error's text, which may quote the store's address whole or in part."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    text = text.replace(uri, shown_uri(uri)) if uri else text
-    text = re.sub(r"[\w+.-]+://\S+", lambda found: shown_uri(found[0]), text)
-    return re.sub(r"[^\s\"'(]+(?<!\*)@", "***@", text)
 
 
 def store_state(project: Project) -> tuple[str, bool, str]:

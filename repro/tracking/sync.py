@@ -15,9 +15,10 @@ from typing import Any
 from filelock import FileLock
 
 from repro.params import Project
-from repro.records import Record, read_record
-from repro.tracking.families import families_of, join_family, stem
-from repro.tracking.feed import INTERRUPTED, JOURNAL, NAME, RECORD, bring_up, mark
+from repro.records import Record, families, read_records
+from repro.records.secrets import without_secrets
+from repro.tracking.families import join_family, stem
+from repro.tracking.feed import INTERRUPTED, JOURNAL, NAME, RECORD, mark, send_journal
 from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
 from repro.tracking.send import finished, journals, send_record
 from repro.tracking.state import RunState
@@ -28,7 +29,6 @@ from repro.tracking.store import (
     sqlite_path,
     tracking_uri,
     usable,
-    without_secrets,
 )
 
 LOCK_SECONDS = 600
@@ -46,9 +46,7 @@ class Report:
     kept: bool = False  # a rebuild failed, and the store is what it was
 
 
-def sync(
-    project: Project, *, rebuild: bool = False, progress: Callable[[str], None] = lambda name: None
-) -> Report:
+def sync(project: Project, *, rebuild: bool = False) -> Report:
     """Send what MLflow lacks. `rebuild` starts from an empty store and uses what git holds, and journals.
 
     One sync at a time on this machine; two machines end with the same single run each (feed.ensure_run).
@@ -57,53 +55,51 @@ def sync(
     uri = tracking_uri(project)
     with one_at_a_time(project), usable(uri):
         if not rebuild:
-            return _sync_into(project, uri, progress)
+            return _sync_into(project, uri)
         if sqlite_path(uri) is not None:
-            return _rebuild_file(project, uri, progress)
+            return _rebuild_file(project, uri)
         delete_runs(project, uri)
-        return _sync_into(project, uri, progress)
+        return _sync_into(project, uri)
 
 
-def _sync_into(project: Project, uri: str, progress: Callable[[str], None]) -> Report:
+def _sync_into(project: Project, uri: str) -> Report:
     client = open_client(project, uri)
     known, report = known_runs(client), Report()
-    records = _readable_records(project, report)
+    records = _believed(project, report)
     recorded, states = {(one.run_key, one.experiment) for one in records}, journals(project)
     for state in states:
         if state.status in INTERRUPTED and (state.run.run_key, state.run.name) in recorded:
             continue  # a repetition that came to nothing: the record speaks for the run
         send = partial(sync_journal, client, project, uri, state, known)
-        _guard(report, state.run.name, progress, send)
+        _guard(report, state.run.name, send)
     told = finished(states)
     live = {(state.run.run_key, state.run.name) for state in states if state.status == "RUNNING"}
     for record in records:
         if (record.run_key, record.experiment) in live:
             continue  # its follower feeds the run now
         send = partial(_sync, client, project, uri, record, known, told)
-        _guard(report, record.experiment, progress, send)
+        _guard(report, record.experiment, send)
     changed = report.sent or report.failed
     runs = list(own_runs(client) if changed else known.values())
-    for members in families_of(records):
+    for members in families(records).values():
         with _reported(report, f"seeds of {stem(members[0].experiment)}"):
             join_family(client, project, uri, members, runs)
     with _reported(report, "champions.yaml"):
         drop_aliases(client, noted_aliases(project))
         for noted in noted_aliases(project):
             send = partial(follow_alias, client, project, uri, noted, records)
-            _guard(report, f"{noted.alias} of {noted.dataset}", progress, send)
+            _guard(report, f"{noted.alias} of {noted.dataset}", send)
     return report
 
 
-def _readable_records(project: Project, report: Report) -> list[Record]:
+def _believed(project: Project, report: Report) -> list[Record]:
     """All records but the damaged ones, which become lines of the report."""
-    found: list[Record] = []
-    for path in sorted(project.rows.glob("*.json")):
-        with _reported(report, path.stem):
-            found.append(read_record(path))
-    return found
+    records, damaged = read_records(project.rows)
+    report.failed |= {name: _text(error) for name, error in damaged.items()}
+    return list(records.values())
 
 
-def _rebuild_file(project: Project, uri: str, progress: Callable[[str], None]) -> Report:
+def _rebuild_file(project: Project, uri: str) -> Report:
     """A new sqlite file, put in place of the old one when all is in it; the old one is kept beside it.
 
     A new one that lacks something is better than none: then, and only then, it is taken as it is.
@@ -114,7 +110,7 @@ def _rebuild_file(project: Project, uri: str, progress: Callable[[str], None]) -
         left.unlink()
     # A name of its own: MLflow would take one that this process has used for a store with tables in it.
     new = path.with_name(f"{path.name}.rebuilding-{time.time_ns()}")
-    report = _sync_into(project, f"sqlite:///{new}", progress)
+    report = _sync_into(project, f"sqlite:///{new}")
     if report.failed and path.exists():
         new.unlink()
         return replace(report, sent=[], kept=True)
@@ -137,9 +133,8 @@ def _forget_connections(client: Any) -> None:
         part.store.engine.dispose()
 
 
-def _guard(report: Report, name: str, progress: Callable[[str], None], send: Callable[[], bool]) -> None:
+def _guard(report: Report, name: str, send: Callable[[], bool]) -> None:
     """`send` tells whether anything was sent."""
-    progress(name)
     with _reported(report, name):
         (report.sent if send() else report.unchanged).append(name)
 
@@ -150,7 +145,11 @@ def _reported(report: Report, name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        report.failed[name] = without_secrets(f"{type(error).__name__}: {error}")[:500]
+        report.failed[name] = _text(error)
+
+
+def _text(error: Exception) -> str:
+    return without_secrets(f"{type(error).__name__}: {error}")[:500]
 
 
 @contextmanager
@@ -175,7 +174,7 @@ def sync_journal(client: Any, project: Project, uri: str, state: RunState, known
     identity = (state.run.run_key, state.run.name)
     if _tag(known, identity, JOURNAL) == mark(state):
         return False
-    bring_up(client, project, uri, state)
+    send_journal(client, project, uri, state)
     known.pop(identity, None)  # it may have been made anew: the record is sent again
     return True
 
@@ -191,10 +190,9 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
             if (state.run.run_key, state.run.name) == (record.run_key, record.experiment):
                 sync_journal(client, project, uri, state, known)
         _sync(client, project, uri, record, known, finished(states))
-        records = _readable_records(project, Report())
-        seeds = [one for one in records if one.family_key == record.family_key]
-        for members in families_of(seeds):
-            join_family(client, project, uri, members, list(own_runs(client)))
+        seeds = families(read_records(project.rows)[0].values()).get(record.family_key)
+        if seeds:
+            join_family(client, project, uri, seeds, list(own_runs(client)))
         for alias, name in champions(project).get(record.dataset, {}).items():
             if name == record.experiment:  # a record that changed has another run
                 point(client, project, uri, record, alias)

@@ -17,6 +17,7 @@ from repro.params import Project, experiment_names, load_experiment, to_plain
 from repro.records import DIFF, Record, from_json
 from repro.records.make import ALSO
 from repro.records.measured import intervals, plain_metrics
+from repro.records.nested import leaves
 from repro.records.record import Measured
 
 MANIFEST = "manifest.json"
@@ -143,14 +144,12 @@ def _check_experiment(project: Project, record: Record, path: Path) -> None:
         )
 
 
-def difference(here: Mapping[str, Any], there: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[str]:
     """`model.backbone: 'resnet50' here, 'resnet101' there` for every key that differs."""
-    for key in sorted({*here, *there}):
-        mine, other = here.get(key), there.get(key)
-        if isinstance(mine, Mapping) and isinstance(other, Mapping):
-            yield from difference(mine, other, f"{prefix}{key}.")
-        elif mine != other:
-            yield f"{prefix}{key}: {mine!r} here, {other!r} there"
+    mine, theirs = dict(leaves(here)), dict(leaves(there))
+    for key in sorted({*mine, *theirs}):
+        if mine.get(key) != theirs.get(key):
+            yield f"{key}: {mine.get(key)!r} here, {theirs.get(key)!r} there"
 
 
 def check_data(project: Project, record: Record) -> None:

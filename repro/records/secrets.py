@@ -1,0 +1,79 @@
+"""Passwords and tokens, kept out of what is written down: addresses, command lines, errors, names of files.
+
+Where it cannot be told what belongs to a password, more is hidden rather than less.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+# Files that hold secrets by custom: the difference of the code is an artifact that others read.
+_FILE = re.compile(
+    r"(?i)(^|/)(\.env[^/]*|\.netrc|\.pypirc|id_(rsa|ed25519)[^/]*|[^/]*\.(pem|key)"
+    r"|[^/]*(token|secret|passw|credential)[^/]*(?<!\.py))$"
+)
+_NAME = re.compile(r"(?i)(token|secret|passw(or)?d|pwd|api[-_]?key|credential)")
+
+
+def shown_uri(uri: str) -> str:
+    """An address without its secrets: whatever lies before the last @ of the authority, and the whole query.
+
+    Where an @ follows a ?, either may belong to a password, and nothing but the scheme is told.
+    """
+    scheme, user, place, query = _parts(uri)
+    if query and "@" in query:
+        return f"{scheme}***"
+    if user.startswith("/"):  # a path: an @ in it is no authority's
+        user, place = "", f"{user}@{place}"
+    return scheme + ("***@" if user else "") + place + ("" if query is None else "?***")
+
+
+def public(url: str) -> str | None:
+    """An address without user, password and query; None where it cannot be told where a password ends."""
+    scheme, user, place, query = _parts(url.strip("\"' "))
+    if "@" in (query or "") or set("/#[") & set(user):  # of a password with a / ? # or [ in it
+        return None
+    return (scheme + place.partition("#")[0]).rstrip("/")
+
+
+def without_secrets(text: str) -> str:
+    """An error's text, which may quote the store's address whole or in part."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    text = text.replace(uri, shown_uri(uri)) if uri else text
+    return _without_users(re.sub(r"[\w+.-]+://\S+", lambda found: shown_uri(found[0]), text))
+
+
+def scrub(command: Sequence[str]) -> list[str]:
+    """The command line with its program shortened to a name and every secret-looking value removed."""
+    parts = [Path(command[0]).name, *command[1:]] if command else []
+    clean: list[str] = []
+    for position, part in enumerate(parts):
+        # To the end of the argument: a password may hold spaces too.
+        part = _without_users(re.sub(r"(?s)[\w+.-]+://.*", lambda found: shown_uri(found[0]), part))
+        if _NAME.search(part) and "=" in part:
+            part = part.split("=", 1)[0] + "=***"
+        elif position and parts[position - 1].startswith("-") and _NAME.search(parts[position - 1]):
+            part = part if "=" in parts[position - 1] else "***"
+        clean.append(part)
+    return clean
+
+
+def is_secret_file(name: str) -> bool:
+    """Whether a file's name says that it holds secrets: .env, id_rsa, server.key, API_TOKEN.txt."""
+    return bool(_FILE.search(name))
+
+
+def _parts(uri: str) -> tuple[str, str, str, str | None]:
+    """(scheme with ://, what lies before the last @, what follows it, query); None: there is no ?."""
+    scheme, rest = re.fullmatch(r"(?s)([\w+.-]+://)?(.*)", uri).groups("")  # type: ignore[union-attr]
+    place, asked, query = rest.partition("?")
+    user, _, place = place.rpartition("@")
+    return scheme, user, place, query if asked else None
+
+
+def _without_users(text: str) -> str:
+    """Without what lies before an @, also where no scheme says that an address begins."""
+    return re.sub(r"[^\s\"'(]+(?<!\*)@", "***@", text)
