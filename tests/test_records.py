@@ -438,7 +438,8 @@ def test_scrub_hides_the_whole_password_of_an_address(address: str) -> None:
 
 
 def test_scrub_keeps_ordinary_commands() -> None:
-    assert scrub(["repro", "train", "x", "--workers", "4"]) == ["repro", "train", "x", "--workers", "4"]
+    for command in (["repro", "train", "x", "--workers", "4"], ["dvc", "repro", "prepare@camvid"]):
+        assert scrub(command) == command
 
 
 def test_device_identity_names_processor_and_threads() -> None:

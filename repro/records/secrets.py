@@ -15,6 +15,7 @@ _FILE = re.compile(
     r"(?i)(^|/)(\.env[^/]*|\.netrc|\.pypirc|id_(rsa|ed25519)[^/]*|[^/]*\.(pem|key)"
     r"|[^/]*(token|secret|passw|credential)[^/]*(?<!\.py))$"
 )
+_STAGE = re.compile(r"[a-z]+@[a-z0-9_]+")  # prepare@camvid, as DVC calls a stage of a list
 _NAME = re.compile(r"(?i)(token|secret|passw(or)?d|pwd|api[-_]?key|credential)")
 
 
@@ -52,7 +53,8 @@ def scrub(command: Sequence[str]) -> list[str]:
     clean: list[str] = []
     for position, part in enumerate(parts):
         # To the end of the argument: a password may hold spaces too.
-        part = _without_users(re.sub(r"(?s)[\w+.-]+://.*", lambda found: shown_uri(found[0]), part))
+        if not _STAGE.fullmatch(part):
+            part = _without_users(re.sub(r"(?s)[\w+.-]+://.*", lambda found: shown_uri(found[0]), part))
         if _NAME.search(part) and "=" in part:
             part = part.split("=", 1)[0] + "=***"
         elif position and parts[position - 1].startswith("-") and _NAME.search(parts[position - 1]):
