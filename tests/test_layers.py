@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,9 @@ LAYERS = [
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-DOORS = {"mlflow": {"tracking"}, "pandas": {"reports", "tracking"}, "tabulate": {"reports"}, "dvc": set()}
+DOORS = {"mlflow": {"tracking"}, "dvc": set()}
+NAMES = {"opencv_python_headless": "cv2", "pillow": "PIL", "pyyaml": "yaml"}  # where not the package's own
+RUN_AS_PROGRAMS = {"dvc"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in LEVEL)
 
 
@@ -55,6 +59,14 @@ def test_imports_go_down_only(path: Path) -> None:
 def test_foreign_libraries_enter_through_one_package(path: Path) -> None:
     used = {name.split(".")[0] for name in imports(path)}
     assert not {library for library in used & set(DOORS) if part(path) not in DOORS[library]}
+
+
+def test_what_is_depended_on_is_used() -> None:
+    """Every dependency of pyproject.toml is imported, or run as a program."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    packages = {re.split(r"[=<>]", line)[0].replace("-", "_") for line in declared} - RUN_AS_PROGRAMS
+    imported = {name.split(".")[0] for path in PACKAGE.rglob("*.py") for name in imports(path)}
+    assert {NAMES.get(package, package) for package in packages} <= imported
 
 
 def test_help_imports_nothing_heavy() -> None:
