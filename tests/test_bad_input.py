@@ -127,6 +127,10 @@ def test_bad_data(project: Project, harm: Callable[[Project], None], words: list
         ),
         ("batch: 2", "batch: two", ["key 'training.batch': got 'two'", "integer", "params.yaml"]),
         ("batch: 2", "batch: [", ["not valid YAML", "params.yaml"]),
+        ("batch: 2", "batch: 1", ["one image at a time", "accumulate 1", "batch_norm frozen"]),
+        ("lr: 0.05", "lr: .inf", ["key 'training.lr'", "finite number"]),
+        ("seed: 0", "seed: -1", ["key 'seed': got -1", "greater than or equal to 0"]),
+        ("threads: 1", "threads: 100000", ["key 'training.threads'", "less than or equal to 1024"]),
     ],
 )
 def test_bad_params(project: Project, old: str, new: str, words: list[str]) -> None:

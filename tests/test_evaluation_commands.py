@@ -535,6 +535,42 @@ def test_a_file_in_place_of_a_folder_is_said(
     assert str(project / words[-1]) in err
 
 
+def test_predict_never_replaces_a_picture(project: Path, run: Run) -> None:
+    picture = project / "street.png"
+    Image.fromarray(np.full((40, 60, 3), 99, np.uint8)).save(picture)
+    before = picture.read_bytes()
+    code, _, err = run("predict", "camvid_a", picture, "-o", project)
+    assert code == 2
+    assert "would replace the picture" in err
+    assert "-o maps/" in err
+    assert picture.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [((1, 1), "1x1 pixels are too few"), (None, "not a readable picture")], ids=str
+)
+def test_predict_says_which_picture_is_too_small(
+    project: Path, run: Run, size: tuple[int, int] | None, words: str
+) -> None:
+    picture = project / "tiny.png"
+    if size is None:
+        picture.touch()
+    else:
+        Image.fromarray(np.zeros((*size, 3), np.uint8)).save(picture)
+    code, _, err = run("predict", "camvid_a", picture, "-o", project / "maps")
+    assert code == 2
+    assert words in err
+    assert "tiny.png" in err
+
+
+def test_compare_says_what_it_takes(project: Path, run: Run) -> None:
+    run("evaluate", "camvid_a")
+    for side in ("/nowhere", "params.yaml"):
+        code, _, err = run("compare", "camvid_a", side)
+        assert code == 2
+        assert "an .npz file" in err
+
+
 def test_predict_multi_scale(project: Path, run: Run) -> None:
     picture = project / "a.png"
     Image.fromarray(datasets_kit.photo(1, (33, 47))).save(picture)

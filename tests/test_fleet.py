@@ -28,10 +28,9 @@ from repro.fleet.launch import end
 from repro.fleet.run import experiment_command
 from repro.fleet.slurm import parse_options
 from repro.params import Experiment, Project, load_experiment, to_plain
-from repro.records import Journal, write_record
+from repro.records import Journal, read_record, write_record
 from repro.tracking.run import start_fields
 from tests import slurm_kit
-from tests.reports_kit import a_record
 from tests.tracking_kit import a_project, a_run
 
 ROOT = Path(__file__).parents[1]
@@ -540,11 +539,24 @@ def test_the_record_of_the_first_is_made_again_after_its_seeds(
 ) -> None:
     again: list[str] = []
     monkeypatch.setattr("repro.cli.seeds.record_again", lambda project, one: again.append(one.name))
-    write_record(project.rows / f"{MOBILE}.json", a_record(MOBILE, row=None))
+    write_record(project.rows / f"{MOBILE}.json", read_record(ROOT / "reports/rows" / f"{MOBILE}.json"))
     found = repro("run", MOBILE, "--seeds", "2", "--jobs", "2", "--json")
     assert [one["experiment"] for one in json.loads(found.stdout)] == [f"{MOBILE}_seed1"]
     assert again == [MOBILE]
     assert f"{MOBILE}: one seed" in found.stderr
+
+
+def test_a_record_of_other_params_is_no_reason_to_leave_it_out(project: Project) -> None:
+    """`repro run NAME` would train it anew; --dry-run said that there was nothing to do."""
+    write_record(project.rows / f"{MOBILE}.json", read_record(ROOT / "reports/rows" / f"{MOBILE}.json"))
+    path = project.experiments / MOBILE / "params.yaml"
+    path.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "experiments" / MOBILE / "params.yaml", path)
+    shutil.copy(ROOT / "params.yaml", project.params)
+    assert plan(project, [MOBILE], speed=lambda one: 100.0) == ([], [])
+    path.write_text(path.read_text().replace("seed: 0", "seed: 7"))
+    fitting, _ = plan(project, [MOBILE], speed=lambda one: 100.0)
+    assert [one.name for one in fitting] == [MOBILE]
 
 
 def test_a_fleet_with_nothing_to_do_says_why(asked: list[list[str]], project: Project) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,44 @@ def shared(path: str, value: object, *, instead: str | None = None) -> dict[str,
         value = block.pop(instead)
     block[last] = value
     return root
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "what", "allowed"),
+    [
+        ("training.lr", math.inf, "key 'training.lr'", "a finite number"),
+        ("augmentation.brightness", math.nan, "key 'augmentation.brightness'", "a finite number"),
+        ("augmentation.scale", [1.75, 0.75], "'augmentation' that do not fit", "scale as [low, high]"),
+        ("augmentation.rotate90", 1.0, "'augmentation' that do not fit", "a square crop where rotate90"),
+        ("augmentation.crop", [1, 1], "'augmentation' that do not fit", "at least 8 pixels"),
+        ("augmentation.crop", [120], "key 'augmentation.crop' has too few values", "2 of them"),
+        ("training.iterations", 9, "'training' that do not fit", "exactly one of epochs and iterations"),
+        ("training.iterations", 10**23, "key 'training.iterations'", "less than or equal to 1000000000"),
+        ("model", 5, "key 'model': got 5", "keys with values"),
+        ("model.norm", 5, "key 'model.norm': got 5", "keys with values"),
+        ("seed", -1, "key 'seed': got -1", "greater than or equal to 0"),
+        ("seed", 10**22, "key 'seed'", "less than or equal to"),
+    ],
+)
+def test_values_that_cannot_be_are_told_in_plain_words(
+    path: str, value: object, what: str, allowed: str | None
+) -> None:
+    with pytest.raises(ParamsError) as error:
+        resolve("tiny_resnet18_os16", changed(path, value), ROOT, HERE)
+    assert what in error.value.what
+    assert allowed is None or allowed in str(error.value.allowed)
+
+
+@pytest.mark.parametrize(("stride", "fits"), [([32, 32], True), ([33, 32], False), ([32, 40], False)])
+def test_tiles_leave_no_gap(stride: list[int], fits: bool) -> None:
+    """Pixels that no tile covers would count as some class."""
+    root = shared("protocols.whole", {"mode": "slide", "crop": [32, 32], "stride": stride})
+    if fits:
+        resolve("tiny_resnet18_os16", OWN, root, HERE)
+        return
+    with pytest.raises(ParamsError) as error:
+        resolve("tiny_resnet18_os16", OWN, root, HERE)
+    assert "stride of at most the crop" in str(error.value.allowed)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +294,7 @@ def test_broken_yaml_names_the_file(project: Project, text: str) -> None:
     [
         ("dataset: tiny\nseed: 0\n# x\nseed: 1\n", "key 'seed' stands twice, in lines 2 and 4"),
         ("training:\n  lr: 1.0\n  'lr': 2.0\n", "key 'lr' stands twice, in lines 2 and 3"),
-        ("training: {lr: 1.0, lr: 1.0}\n", "key 'lr' stands twice, in lines 1 and 1"),
+        ("training: {lr: 1.0, lr: 1.0}\n", "key 'lr' stands twice, in line 1"),
     ],
 )
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, what: str) -> None:

@@ -64,8 +64,11 @@ def matrices(project: Project, side: str, protocol: str | None) -> Path:
     if protocol is None and (path / "confusion.npz").is_file():
         return path / "confusion.npz"
     from repro.cli.evaluate import own_folder
+    from repro.errors import DataError
     from repro.params import load_experiment
 
+    if path.exists() or path.is_absolute():
+        raise DataError("no result", where=side, allowed="NAME, a folder with confusion.npz, or an .npz file")
     experiment = load_experiment(project, side)
     if protocol is not None:
         require_measured(project, experiment, protocol)

@@ -38,7 +38,8 @@ def evaluate(
 
     A protocol listed under `also:` in NAME's params.yaml has its folder, NAME/also/PROTOCOL, and a place in
     the record; any other one needs --out. Writes metrics.json, confusion.npz, confusion.csv and overlays/.
-    On several GPUs: torchrun --nproc-per-node 4 -m repro evaluate NAME; the same result, bit for bit.
+    On several GPUs: torchrun --nproc-per-node 4 -m repro evaluate NAME; the same result, bit for bit. On
+    CPUs that needs the same number of threads a process too: OMP_NUM_THREADS.
 
     Example: repro evaluate camvid_mobilenetv2_os16
     """

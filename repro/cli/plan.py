@@ -37,22 +37,30 @@ def plan(
     for name in matching(names or (), experiment_names(project)):
         experiment = load_experiment(project, name)
         made = make(experiment, devices=devices, probe=where)
-        plans.append((made, missing(project, experiment, made)))
+        plans.append((made, missing(project, experiment, made, devices)))
     if as_json:
         return emit_json([as_dict(made) | {"missing": lacks} for made, lacks in plans])
     for made, lacks in plans:
         console().print(text(made, lacks, devices), markup=False)
 
 
-def missing(project: Project, experiment: Experiment, made: Plan) -> list[str]:
+def missing(project: Project, experiment: Experiment, made: Plan, devices: int) -> list[str]:
     """What is not here yet: data, weights, disk space."""
     from repro.checkpoints import store
+    from repro.errors import ParamsError
+    from repro.training.parameters import require_statistics
 
     lacks = []
+    try:
+        require_statistics(experiment.model, experiment.training, world=devices)
+    except ParamsError as error:
+        lacks.append(error.what)
     if not (project.prepared / experiment.dataset / f"{experiment.training.split}.zip").is_file():
         raw = (project.data / experiment.dataset).exists()
         lacks.append(
-            f"prepared data: repro prepare {experiment.dataset}" if raw else f"data: {experiment.dataset}"
+            f"prepared data: repro prepare {experiment.dataset}"
+            if raw
+            else f"data: repro data link {experiment.dataset} PATH"
         )
     start = experiment.start_from
     if start and not (project.experiments / start / "model.safetensors").is_file():
@@ -68,8 +76,8 @@ def missing(project: Project, experiment: Experiment, made: Plan) -> list[str]:
 
 
 def _hours(hours: float) -> str:
-    """Two digits at least: 0.028, 1.4, 27.4."""
-    return f"{hours:.1f}" if hours >= 1 else f"{hours:.2g}"
+    """Two digits at least: 0.028, 1.4, 27.4; what takes less than 36 seconds is not told apart."""
+    return "<0.01" if hours < 0.01 else f"{hours:.1f}" if hours >= 1 else f"{hours:.2g}"
 
 
 def as_dict(made: Plan) -> dict[str, Any]:
@@ -83,14 +91,16 @@ def as_dict(made: Plan) -> dict[str, Any]:
 def text(made: Plan, lacks: list[str], devices: int) -> str:
     """A few lines for people."""
     here = "not measured (--probe)" if made.hours_here is None else f"{_hours(made.hours_here)} h (measured)"
-    gpus = ", ".join(f"{name} {_hours(hours)}" for name, hours in made.hours.items())
+    fitting = {name: hours for name, hours in made.hours.items() if name not in made.too_small}
+    gpus = ", ".join(f"{name} {_hours(hours)}" for name, hours in fitting.items()) or "none"
+    small = f"; too small: {', '.join(made.too_small)}" if made.too_small else ""
     looks = f", {made.validations} validations" if made.validations else ""
     return (
         f"{made.experiment}\n"
         f"  {made.iterations} iterations of {made.images // made.iterations} images "
-        f"({made.images / 1e6:.2f} M images{looks}), {made.gmacs_total / 1e6:.2f} million GMACs\n"
+        f"({made.images:,} images{looks}), {made.gmacs_total:,.0f} GMACs\n"
         f"  memory {made.memory_GiB:.1f} GiB on each of {devices}, "
         f"disk {made.weights_GB:.2f} GB weights + {made.checkpoints_GB:.2f} GB while training\n"
-        f"  here {here}; estimated hours on {devices} of: {gpus}\n"
+        f"  here {here}; estimated hours on {devices} of: {gpus}{small}\n"
         f"  missing: {'; '.join(lacks) or 'nothing'}"
     )

@@ -17,7 +17,7 @@ def schedule_text(experiment: Experiment) -> str:
     values = points(experiment, count=WIDTH)
     table = points(experiment, count=6)
     lines = [
-        f"{experiment.name}: {values[-1]['iteration'] + 1} iterations",
+        f"{experiment.name}: {values[-1]['iteration'] + 1} iterations; heights are logarithms",
         f"  lr            {sparkline([value['lr'] for value in values])}",
         f"  weight decay  {sparkline([value['weight_decay'] for value in values])}",
         "  iteration        lr    backbone  weight decay",

@@ -27,9 +27,9 @@ def score(
     """Score label maps against a prepared split: one PNG an image, train ids or the data set's colours.
 
     Same counting, metrics and interval as `repro evaluate`; --out also writes metrics.json, confusion.npz
-    and confusion.csv, which `repro compare` reads.
+    and confusion.csv, which `repro compare` reads: give it the protocol of what you will compare with.
 
-    Example: repro score --predictions maps/ --dataset camvid --split test --out scored/
+    Example: repro score --predictions maps/ --dataset camvid --split test --protocol whole --out scored/
     """
     from repro.evaluation.files import write_result
     from repro.evaluation.score import score as run

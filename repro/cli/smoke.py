@@ -194,9 +194,11 @@ def small_protocol(protocol: Protocol) -> dict[str, Any]:
     """The protocol with small images and tiles, on two images."""
     from repro.params import to_plain
 
-    small = replace(protocol, first=2, base=BASE if protocol.mode == "whole" or protocol.base else None)
-    if protocol.crop is not None:
-        small = replace(small, crop=(SIDE, SIDE))
-    if protocol.stride is not None:
-        small = replace(small, stride=(43, 43))
+    small = replace(
+        protocol,
+        first=2,
+        base=BASE if protocol.mode == "whole" or protocol.base else None,
+        crop=protocol.crop and (SIDE, SIDE),
+        stride=protocol.stride and (43, 43),
+    )
     return dict(to_plain(small))

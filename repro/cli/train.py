@@ -192,14 +192,20 @@ def validation(
 
 
 def _rewind(work: Path, fresh: bool) -> None:
-    from repro.training import state
+    from repro.training import resume, state
 
     work.mkdir(parents=True, exist_ok=True)
     if fresh:
         state.forget(work)
-    done = state.rewind(work, work / "journal.jsonl")
-    if done:
-        console(stderr=True).print(f"going on after iteration {done}")
+    say = console(stderr=True).print
+
+    def damaged(paths: list[Path]) -> None:
+        names = ", ".join(path.name for path in paths)
+        say(f"damaged, passed over: {names}", markup=False)
+
+    done = state.rewind(work, work / "journal.jsonl", on_damaged=damaged)
+    if done or resume.checkpoints(work):
+        say(f"going on after iteration {done}" if done else "no checkpoint can be read: beginning anew")
 
 
 def _mirror(

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def training_bar(ranks: Ranks) -> Iterator[Progress | None]:
-    """A bar with loss, learning rate, images/s, time left and the share of waiting for data."""
+    """A bar with loss, learning rate, images/s, share of waiting for data and time left, in 80 columns.
+
+    Nothing where nobody looks: the journal has it all.
+    """
     if not ranks.first:
         yield None
         return
@@ -23,8 +26,10 @@ def training_bar(ranks: Ranks) -> Iterator[Progress | None]:
 
     from repro.training.watch import Status
 
-    columns = (TextColumn("train"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
-    with Progress(*columns, console=console(stderr=True), refresh_per_second=2) as bar:
+    out = console(stderr=True)
+    width = 40 if out.width >= 130 else 6
+    columns = (TextColumn("train"), BarColumn(width), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
+    with Progress(*columns, console=out, refresh_per_second=2, disable=not out.is_terminal) as bar:
         task = bar.add_task("train", total=None, text="")
 
         def show(status: Status) -> None:
@@ -37,6 +42,6 @@ def describe(status: Any) -> str:
     """One line about a running training."""
     minutes, seconds = divmod(round(status.eta_s), 60)
     return (
-        f"loss {status.loss:.3f}  lr {status.lr:.2e}  {status.images_per_s:.1f} images/s  "
-        f"data wait {status.data_wait:.0%}  left {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+        f"loss {status.loss:.3f} lr {status.lr:.1e} {status.images_per_s:.1f} images/s "
+        f"wait {status.data_wait:.0%} left {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
     )

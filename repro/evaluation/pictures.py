@@ -25,7 +25,8 @@ def read_picture(path: Path) -> Image:
     """RGB pixels of a JPEG, PNG, TIFF, ...; orientation tags are obeyed. DataError when unreadable."""
     if not path.is_file():
         raise DataError("no such picture", where=path)
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     if pixels is None:
         raise DataError("not a readable picture", where=path, allowed="JPEG, PNG, TIFF, WebP, BMP")
     return np.ascontiguousarray(pixels[..., ::-1])
@@ -36,13 +37,32 @@ def predict_pictures(
 ) -> Iterator[tuple[Path, LabelMap]]:
     """Write `<name>.png` (train ids) and `<name>_overlay.png` (picture | classes) for every picture."""
     names = unique_names(paths)
+    keep_pictures(paths, [out / f"{name}{kind}.png" for name in names for kind in ("", OVERLAY)])
     for path, name in zip(paths, names, strict=True):
         image = read_picture(path)
-        with torch.inference_mode():
-            label = predict([image])[0][""]
+        label = _predicted(predict, image, path)
         write_bytes(out / f"{name}.png", png(label))
         write_bytes(out / f"{name}{OVERLAY}.png", png(side_by_side([image, colours(label, palette)])))
         yield out / f"{name}.png", label
+
+
+def _predicted(predict: Predict, image: Image, path: Path) -> LabelMap:
+    """The label map; a DataError of the picture names its file."""
+    try:
+        with torch.inference_mode():
+            return predict([image])[0][""]
+    except DataError as error:
+        raise DataError(error.what, where=path, hint=error.hint) from None
+
+
+def keep_pictures(paths: Sequence[Path], written: Sequence[Path]) -> None:
+    """DataError when a label map would be written over one of the pictures."""
+    mine = {path.resolve() for path in paths}
+    lost = [path for path in written if path.resolve() in mine]
+    if lost:
+        raise DataError(
+            "the label map would replace the picture", where=lost[0], hint="another folder: -o maps/"
+        )
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

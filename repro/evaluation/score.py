@@ -54,7 +54,9 @@ def score(
             progress(i + 1, number)
     if wrong:
         raise DataError(
-            f"{len(wrong)} of {number} label maps cannot be scored", where=predictions, allowed=some(wrong)
+            f"{len(wrong)} of {number} label maps cannot be scored: {some(wrong)}",
+            where=predictions,
+            allowed="8 bits a pixel, as large as the image, train ids or the classes' colours",
         )
     return summarise(seen, split, number, classes=classes, protocol=protocol)
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from repro.errors import DataError
 from repro.evaluation.fields import Enlarged, Field, Mirrored, Mosaic, Plain, Size, Softmax, Sum, base2
 from repro.params.bounds import ResizeRule
 from repro.params.protocol import Protocol, Variant
@@ -128,7 +129,13 @@ def run(
     size = image_size(pieces[0])
     for start in range(0, len(pieces), protocol.batch):
         image_NHWC = torch.from_numpy(np.stack(pieces[start : start + protocol.batch]))
-        logits_NChw = forward(image_NHWC.permute(0, 3, 1, 2))
+        try:
+            logits_NChw = forward(image_NHWC.permute(0, 3, 1, 2))
+        except RuntimeError as error:
+            if "Kernel size" not in str(error):
+                raise
+            what = f"{size[1]}x{size[0]} pixels are too few for this network"
+            raise DataError(what, hint="larger pictures, or a protocol with larger scales") from None
         for (top, left), logits_CHW in zip(corners[start:], logits_NChw, strict=False):
             tiles.append(Tile(top, left, size, *prepared(logits_CHW, protocol)))
     return tiles

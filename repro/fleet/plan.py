@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from repro.fleet.estimate import Estimate, estimate, progress
 from repro.params import Experiment, Project, load_experiment
+from repro.reports.drift import drift
+from repro.reports.results import load_results
 
 
 def plan(
@@ -19,9 +21,10 @@ def plan(
 ) -> tuple[list[Estimate], list[Estimate]]:
     """(what to run in this order, what does not fit). `budget` is seconds of wall time for `jobs` at a time.
 
-    Experiments that have a record are left out unless `again`.
+    Experiments with a record of what their params are now are left out unless `again`.
     """
-    left = [name for name in names if again or not (project.rows / f"{name}.json").is_file()]
+    measured = frozenset() if again else up_to_date(project)
+    left = [name for name in names if name not in measured]
     done, experiments = progress(project), [load_experiment(project, name) for name in left]
     costs = sorted(
         (estimate(one, speed=speed(one), done_iterations=done(one)) for one in experiments),
@@ -36,3 +39,9 @@ def plan(
             free[place] += one.seconds
             fitting.append(one)
     return fitting, [one for one in costs if one not in fitting]
+
+
+def up_to_date(project: Project) -> frozenset[str]:
+    """Experiments whose record is about what their params.yaml says now; a damaged record is none."""
+    results = load_results(project, strict=False)
+    return frozenset(name for name, record in results.records.items() if not drift(results, record))

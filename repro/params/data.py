@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le
 
 from repro.params.bounds import Byte, Count, NotNegative, Positive, Share
 
+SMALLEST = 8  # pixels a side; the stems of the networks see nothing of less
 Pipeline = Literal["scale_crop", "sssegmentation", "mmsegmentation", "rsi", "vainf", "keras", "tensorpack"]
 
 
@@ -67,3 +68,12 @@ class Augmentation:
     saturation: NotNegative = 0.0
     hue: Annotated[int, Ge(0), Le(90)] = 0
     cache: bool = False  # decode once into a memory map under .repro/cache; the samples stay the same
+
+    def __post_init__(self) -> None:
+        """Keys that do not fit each other; a ValueError becomes a ParamsError that names the file."""
+        if self.scale[0] > self.scale[1]:
+            raise ValueError("scale as [low, high]")
+        if self.rotate90 and self.crop[0] != self.crop[1]:
+            raise ValueError("a square crop where rotate90 turns it")
+        if min(self.crop) < SMALLEST:
+            raise ValueError(f"a crop of at least {SMALLEST} pixels a side")

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Le
 
 from repro.errors import ParamsError, UnknownNameError, nearest
 from repro.params.data import Augmentation, DatasetFacts
@@ -61,7 +61,7 @@ class Experiment:
     recipe: str
     rows: tuple[str, ...] = ()
     note: str = ""
-    seed: int = 0
+    seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
     expect: Expectation | None = None
     start_from: str | None = None  # another experiment whose weights training starts from
     model: ModelParams

@@ -29,7 +29,8 @@ class _Twice(yaml.YAMLError):
     """A key that stands twice in a mapping: YAML takes the last one without a word, DVC refuses it."""
 
     def __init__(self, key: str, first: int, again: int) -> None:
-        super().__init__(f"key '{key}' stands twice, in lines {first} and {again}")
+        lines = f"line {first}" if first == again else f"lines {first} and {again}"
+        super().__init__(f"key '{key}' stands twice, in {lines}")
 
 
 class _Loader(_Safe):  # type: ignore[misc]
@@ -99,7 +100,7 @@ def _forbid_extra(cls: Any) -> None:
     """Unknown keys are errors in `cls` and in every dataclass it contains."""
     if "__pydantic_config__" in vars(cls):
         return
-    cls.__pydantic_config__ = ConfigDict(extra="forbid")
+    cls.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
     for hint in typing.get_type_hints(cls).values():
         for part in _flatten(hint):
             if dataclasses.is_dataclass(part):
@@ -123,11 +124,17 @@ def _params_error(cls: Any, error: ValidationError, where: object) -> ParamsErro
         near = nearest(str(first["loc"][-1]), known)
         what, allowed = f"unknown key '{key}'", ", ".join(known)
         hint = f"did you mean '{near}'?" if near else None
+    elif first["type"] == "value_error":
+        what, allowed = f"keys of '{key}' that do not fit each other", first["msg"].partition(", ")[2]
+    elif first["type"] == "missing" and isinstance(first["loc"][-1], int):
+        what, allowed = f"key '{key.rpartition('.')[0]}' has too few values", _length_at(cls, first["loc"])
     elif first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         what, hint = f"missing key '{key}'", "add it, or choose a recipe that has it"
     else:
         what = f"key '{key}': got {first['input']!r}"
         allowed = str(first["msg"]).removeprefix("Input should be ").strip()
+        if allowed == "an object":
+            allowed = "keys with values"
         if first["type"] == "literal_error":
             near = nearest(
                 str(first["input"]), [c.strip("' ") for c in allowed.replace(" or ", ",").split(",")]
@@ -155,6 +162,17 @@ def _number_hint(text: object) -> str | None:
         return "a number stands without quotes"
     sign = "" if power[0] in "+-" else "+"
     return f"YAML reads {text} as text: write {digits}{'' if '.' in digits else '.0'}e{sign}{power}"
+
+
+def _length_at(cls: Any, loc: Loc) -> str | None:
+    """How many values a tuple of fixed length takes."""
+    hint: Any = None
+    for part in loc[:-1]:
+        hint = typing.get_type_hints(cls).get(str(part)) if dataclasses.is_dataclass(cls) else None
+        inner = [p for p in _flatten(hint) if dataclasses.is_dataclass(p)] if hint else []
+        cls = inner[0] if inner else cls
+    lengths = [len(typing.get_args(p)) for p in _flatten(hint) if typing.get_origin(p) is tuple]
+    return f"{lengths[0]} of them" if lengths else None
 
 
 def _keys_at(cls: Any, loc: Loc) -> list[str]:

@@ -91,6 +91,10 @@ class Protocol:
             raise ValueError("mode whole takes no crop, stride or overlap")
         if self.mode == "slide" and (self.crop is None or (self.stride is None) == (self.overlap is None)):
             raise ValueError("mode slide takes crop and one of stride, overlap")
+        if self.crop is not None and any(
+            step > side for step, side in zip(self.step, self.crop, strict=True)
+        ):
+            raise ValueError("tiles without gaps: a stride of at most the crop")
         if self.zero_tile == "nan" and self.overlap is None:
             raise ValueError("zero_tile nan belongs to tiles given by overlap")
 

@@ -117,7 +117,7 @@ class TrainingParams:
     """Micro-batches per update and device, so that a large batch fits a small card (BN sees less)."""
     devices: Count | None = None
     """Devices of the published run where known: for the record and `repro plan`, not a demand."""
-    threads: Count | None = None
+    threads: Annotated[int, Gt(0), Le(1024)] | None = None
     """CPU threads of the computation; none: torch's own choice. Another number gives other last bits."""
     deterministic: bool = True
     """Deterministic kernels where they exist; the others are listed in the journal."""

@@ -13,6 +13,7 @@ from repro.models.cost import Cost, count
 from repro.params import Experiment
 from repro.params.training import TrainingParams
 from repro.records import synchronize
+from repro.training.parameters import require_statistics
 from repro.training.precision import machine
 from repro.training.ranks import Ranks
 from repro.training.schedule import length
@@ -31,6 +32,8 @@ GPUS: dict[str, tuple[float, float, float]] = {
     "H100 SXM": (66.9, 494.5, 989.4),
     "H200": (66.9, 494.5, 989.4),
 }
+# GiB that such a card leaves to a program.
+MEMORY = {"T4": 14.5, "L4": 22, "V100": 31, "RTX 4090": 23, "A100": 79, "H100 SXM": 79, "H200": 139}
 _PEAK = {"fp32": 0, "tf32": 1, "bf16": 2, "fp16": 2}
 PROBE_STEPS = 20
 
@@ -48,7 +51,8 @@ class Plan:
     weights_GB: float
     checkpoints_GB: float  # two of them while training
     hours_here: float | None  # measured by a probe
-    hours: dict[str, float]  # GPU -> estimate for one of it
+    hours: dict[str, float]  # GPU -> estimate for `devices` of it
+    too_small: tuple[str, ...]  # GPUs that do not hold memory_GiB
     validations: int
 
 
@@ -61,6 +65,7 @@ def plan(experiment: Experiment, *, devices: int = 1, probe: str | None = None) 
     of = length(params, images=experiment.facts.splits[params.split])
     cost = count(experiment.model, experiment.facts.classes, crop)
     images = of.iterations * params.batch
+    memory_GiB = memory_bytes(experiment, cost, devices=devices) / 2**30
     gmacs = BACKWARD * cost.gmacs_conv * images
     return Plan(
         experiment=experiment.name,
@@ -68,11 +73,12 @@ def plan(experiment: Experiment, *, devices: int = 1, probe: str | None = None) 
         steps_per_epoch=of.steps_per_epoch,
         images=images,
         gmacs_total=gmacs,
-        memory_GiB=memory_bytes(experiment, cost, devices=devices) / 2**30,
+        memory_GiB=memory_GiB,
         weights_GB=cost.params_M * 4 / 1e3,
         checkpoints_GB=2 * cost.params_M * 4 * (1 + optimizer_copies(params)) / 1e3,
         hours_here=None if probe is None else probe_seconds(experiment, probe) * of.iterations / 3600,
         hours={name: gpu_hours(gmacs / devices, params, peaks) for name, peaks in GPUS.items()},
+        too_small=tuple(name for name in GPUS if MEMORY[name] < memory_GiB),
         validations=validations(params, of.iterations, of.steps_per_epoch),
     )
 
@@ -122,6 +128,7 @@ class _Pixels:
 def probe_seconds(experiment: Experiment, device: str) -> float:
     """Seconds an update takes here: the mean of 20 after 3, on random pixels; loading is not in it."""
     params = experiment.training
+    require_statistics(experiment.model, params, world=1)
     (height, width), classes = experiment.augmentation.crop, experiment.facts.classes
     task = Task(
         params=params,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,13 +110,16 @@ def restore(run: Run) -> int:
     return run.iteration
 
 
-def rewind(work: Path, journal: Path) -> int:
+def rewind(work: Path, journal: Path, *, on_damaged: Callable[[list[Path]], None] | None = None) -> int:
     """Cut the journal back to the newest readable checkpoint: later lines will be written again.
 
     Call before the journal is opened and before anything (a tracker) notes that the run goes on. Returns
-    the iteration that training will go on from; 0 empties the journal.
+    the iteration that training will go on from; 0 empties the journal. `on_damaged` is told of checkpoints
+    that cannot be read.
     """
-    state, _ = resume.load_state(work)
+    state, damaged = resume.load_state(work)
+    if damaged and on_damaged is not None:
+        on_damaged(damaged)
     truncate_journal(journal, int(state["journal"]) if state else 0)
     return int(state["iteration"]) if state else 0
 

@@ -17,6 +17,7 @@ from repro.params import Experiment
 from repro.records import Journal, cpu_identity
 from repro.training.loop import Outcome, fit
 from repro.training.losses import Resize
+from repro.training.parameters import require_statistics
 from repro.training.ranks import Ranks, pick_device
 from repro.training.schedule import length
 from repro.training.step import Batch, Task, Validate
@@ -43,6 +44,7 @@ def train(
     `initial` belongs to another network.
     """
     ranks = device if isinstance(device, Ranks) else Ranks(device=pick_device(device))
+    require_statistics(experiment.model, experiment.training, world=ranks.world)
     workers = loader_threads(ranks) if workers is None else workers
     return fit(
         Task(
