@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.datasets.download import digest
 from repro.datasets.images import check_image, count_values
 from repro.datasets.prepare import Progress, checked_label, cores, find_pairs
 from repro.datasets.source import Source
 from repro.datasets.spec import DatasetModule, Pair, SplitAbsent
+from repro.download import digest
 from repro.errors import DataError
 
 QUICK = 16  # pairs of a split that are decoded unless everything is asked for
@@ -97,12 +97,13 @@ def _inspect(
 def _check_archives(module: DatasetModule, source: Source) -> None:
     published = {download.name: download.checksum for download in module.DOWNLOADS}
     for path in source.archives():
-        expected = published.get(path.name)
-        found = digest(path, expected)
-        if found != expected:
-            raise DataError(
-                f"not the owner's file: {found}", where=path, allowed=expected, hint="download it again"
-            )
+        if expected := published.get(path.name):
+            kind = expected.partition(":")[0]
+            found = f"{kind}:{digest(path, kind)}"
+            if found != expected:
+                raise DataError(
+                    f"not the owner's file: {found}", where=path, allowed=expected, hint="download it again"
+                )
 
 
 def _look(
