@@ -18,7 +18,7 @@ from repro.records import read_journal
 from repro.training import parameters, precision
 from repro.training.curve import curve_csv
 from repro.training.losses import counted_pixels, only_classes
-from repro.training.prefetch import ahead
+from repro.training.prefetch import DEPTH, ahead
 from repro.training.schedule import learning_rate
 from repro.training.step import start, update
 from tests.models_kit import TINY, dense, model_params
@@ -347,14 +347,24 @@ def test_an_error_while_making_a_batch_is_raised_in_the_loop() -> None:
 def test_prefetching_ends_with_the_loop() -> None:
     import threading
 
+    made: list[int] = []
+    before = set(threading.enumerate())
+
     def endless() -> Iterator[int]:
-        while True:
-            yield 0
+        try:
+            while True:
+                made.append(0)
+                yield 0
+        finally:
+            made.append(-1)
 
     taken = ahead(endless())
     next(taken)
-    taken.close()  # type: ignore[attr-defined]
-    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+    assert set(threading.enumerate()) > before
+    taken.close()
+    assert set(threading.enumerate()) == before
+    assert made.count(-1) == 1, "the loader is closed, too"
+    assert len(made) <= 1 + DEPTH + 1
 
 
 def test_pixels_are_counted_over_the_whole_update() -> None:

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.images import check_image, count_values
-from repro.datasets.prepare import Progress, checked_label, cores, find_pairs
+from repro.datasets.prepare import Progress, checked_label, find_pairs
 from repro.datasets.source import Source
 from repro.datasets.spec import DatasetModule, Pair, SplitAbsent
 from repro.download import digest
 from repro.errors import DataError
+from repro.threads import cores
 
 QUICK = 16  # pairs of a split that are decoded unless everything is asked for
 LARGE = 2  # images that will be cut are looked at so many at once: 6000x6000 with its label takes 0.35 GB

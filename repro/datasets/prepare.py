@@ -11,9 +11,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -29,6 +28,7 @@ from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, DatasetModule, Pair, SplitAbsent, Window
 from repro.errors import DataError, ParamsError, StorageError
 from repro.params import DatasetFacts
+from repro.threads import cores, in_order
 
 Progress = Callable[[str, int, int], None]  # split, pairs done, pairs in all
 
@@ -209,9 +209,11 @@ def _write_split(
         with Journal(part / f"{split}.zip", part / f"{split}.jsonl") as journal:
             rest = found[journal.pairs :]
             # Images that are cut are large: one at a time, its tiles in parallel, stays below 1 GB.
-            inside, outside = (workers, 1) if hasattr(module, "windows") else (1, workers)
+            inside, outside = (
+                (workers, 0) if hasattr(module, "windows") else (1, workers if workers > 1 else 0)
+            )
             work = partial(convert, module, source, split=split, workers=inside)
-            made = _in_order(work, rest, outside)
+            made = in_order(work, rest, workers=outside, ahead=outside)  # a finished pair a worker waits
             for i in range(journal.pairs + 1, len(found) + 1):
                 journal.add(next(made))
                 if progress:
@@ -254,25 +256,6 @@ def _check_count(module: DatasetModule, source: Source, split: str, found: int, 
         )
 
 
-def _in_order(work: Callable[[Pair], list[Made]], pairs: list[Pair], workers: int) -> Iterator[list[Made]]:
-    """Results in the order of `pairs`; at most one finished pair a worker waits in memory."""
-    if workers <= 1:
-        yield from map(work, pairs)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[list[Made]]] = deque()
-        try:
-            for pair in pairs:
-                waiting.append(pool.submit(work, pair))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
 def _key(name: str, source: Source, facts: DatasetFacts) -> str:
     text = json.dumps([name, source.stamp(), facts.classes, dict(facts.splits)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -298,8 +281,3 @@ def _promote(part: Path, out: Path, splits: list[str], notes: tuple[str, ...]) -
         fingerprints={split: summary["fingerprint"] for split, summary in done.items()},
         notes=notes,
     )
-
-
-def cores() -> int:
-    """Threads to use where nobody said how many."""
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -10,7 +10,6 @@ Shapes: N images, C classes, H and W pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import groupby
 from typing import Any
@@ -39,6 +38,7 @@ from repro.models import normalise
 from repro.models.tf32 import tf32
 from repro.params.model import ModelParams
 from repro.params.protocol import Protocol
+from repro.threads import in_order
 
 IGNORE = 255
 Predictions = dict[str, LabelMap]  # suffix of the metrics -> prediction
@@ -166,14 +166,7 @@ def preloaded(
     def load(start: int) -> list[tuple[Image, LabelMap]]:
         return [(split.image(i), split.label(i)) for i in range(start, min(start + batch, number))]
 
-    with ThreadPoolExecutor(1) as thread:
-        waiting: list[Future[list[tuple[Image, LabelMap]]]] = []
-        for start in starts:
-            waiting.append(thread.submit(load, start))
-            if len(waiting) == 2:
-                yield waiting.pop(0).result()
-        for last in waiting:
-            yield last.result()
+    return in_order(load, starts, workers=1, ahead=1, name="images")
 
 
 def true_label(label_HW: LabelMap, classes: int, protocol: Protocol, *, where: object) -> LabelMap:
