@@ -46,19 +46,10 @@ def batches_per_epoch(n_images: int, batch: int) -> int:
     return n_images // batch
 
 
+@lru_cache(maxsize=4)
 def epoch_order(n_images: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order of the images in one epoch."""
-    return _order(n_images, seed, epoch)
-
-
-@lru_cache(maxsize=4)
-def _order(n_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return Draw(_ORDER, seed, epoch).permutation(n_images)
-
-
-def shard(n_images: int, *, rank: int, world: int) -> range:
-    """The images that one of `world` processes evaluates: every image exactly once, none padded."""
-    return range(rank, n_images, world)
 
 
 def batches(
