@@ -19,6 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from repro.datasets.images import count_values
+from repro.datasets.spec import IGNORE
 from repro.errors import DataError
 from repro.evaluation import boundary
 from repro.evaluation.confusion import LabelMap, count, squeeze
@@ -40,7 +42,6 @@ from repro.params.model import ModelParams
 from repro.params.protocol import Protocol
 from repro.threads import in_order
 
-IGNORE = 255
 Predictions = dict[str, LabelMap]  # suffix of the metrics -> prediction
 Predict = Callable[[Sequence[Image]], list[Predictions]]
 Progress = Callable[[int, int], None]  # images done, images in all
@@ -176,8 +177,8 @@ def true_label(label_HW: LabelMap, classes: int, protocol: Protocol, *, where: o
         label_HW[label_HW == np.uint8(IGNORE - 1)] = IGNORE
     if protocol.ignore_index != IGNORE:
         label_HW = np.where(label_HW == protocol.ignore_index, np.uint8(IGNORE), label_HW)
-    values = np.bincount(label_HW.ravel(), minlength=256)
-    wrong = [value for value in values.nonzero()[0].tolist() if classes <= value != IGNORE]
+    values = count_values(label_HW).nonzero()[0].tolist()
+    wrong = [value for value in values if classes <= value != IGNORE]
     if wrong:
         raise DataError(
             f"label values of no class: {wrong[:5]}", where=where, allowed=f"0..{classes - 1}, 255"
