@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.images import check_image, count_values
-from repro.datasets.prepare import Progress, checked_label, find_pairs
+from repro.datasets.prepare import Progress
+from repro.datasets.samples import checked_label, find_pairs
 from repro.datasets.source import Source
 from repro.datasets.spec import DatasetModule, Pair, SplitAbsent
 from repro.download import digest
