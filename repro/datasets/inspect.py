@@ -68,32 +68,26 @@ def inspect(
 
     module = dataset_module(name)
     with Source.open(raw) as whole:
-        return _inspect(name, module, raw, whole.under(*module.MARKERS), deep, progress, workers or cores())
+        source = whole.under(*module.MARKERS)
+        if deep:
+            _check_archives(module, source)
+        found, absent = _present(module, source)
+        if not found:
+            raise DataError(f"none of the splits of {name} is here", where=raw, allowed=module.LAYOUT)
+        look = partial(_look, module, source, deep=deep, progress=progress, workers=workers or cores())
+        findings = tuple(look(split, pairs) for split, pairs in found.items())
+    return Findings(name=name, where=raw, splits=findings, absent=absent, shared=_shared(found, findings))
 
 
-def _inspect(
-    name: str,
-    module: DatasetModule,
-    raw: Path,
-    source: Source,
-    deep: bool,
-    progress: Progress | None,
-    workers: int,
-) -> Findings:
-    if deep:
-        _check_archives(module, source)
-    found: dict[str, list[Pair]] = {}
-    absent: dict[str, str] = {}
+def _present(module: DatasetModule, source: Source) -> tuple[dict[str, list[Pair]], dict[str, str]]:
+    """The pairs of every split that is here, and why the others are not."""
+    found, absent = {}, {}
     for split in module.SPLITS:
         try:
             found[split] = find_pairs(module, source, split)
         except SplitAbsent as error:
             absent[split] = f"{error.what} ({error.where})"
-    if not found:
-        raise DataError(f"none of the splits of {name} is here", where=raw, allowed=module.LAYOUT)
-    look = partial(_look, module, source, deep=deep, progress=progress, workers=workers)
-    findings = tuple(look(split, pairs) for split, pairs in found.items())
-    return Findings(name=name, where=raw, splits=findings, absent=absent, shared=_shared(found, findings))
+    return found, absent
 
 
 def _check_archives(module: DatasetModule, source: Source) -> None:
