@@ -15,7 +15,6 @@ from PIL import Image
 
 from repro.datasets import dataset_module, prepare_dataset
 from repro.datasets.archive import Split
-from repro.datasets.rle import encode_rle
 from repro.params import Augmentation, DatasetFacts
 from repro.params.data import Pipeline
 
@@ -223,3 +222,21 @@ def zipped(root: Path, target: Path, change: Callable[[str], str] = lambda name:
             if path.is_file():
                 archive.write(path, change(path.relative_to(root).as_posix()))
     return target
+
+
+def encode_rle(mask_HW: NDArray[np.bool_]) -> str:
+    """The inverse of `decode_rle`."""
+    flat = mask_HW.reshape(-1, order="F")
+    change = np.flatnonzero(np.diff(np.concatenate(([False], flat)).astype(np.int8)))
+    runs = np.diff(np.concatenate(([0], change, [flat.size]))).tolist()
+    return "".join(_digits(run - (runs[i - 2] if i > 2 else 0)) for i, run in enumerate(runs))
+
+
+def _digits(value: int) -> str:
+    text = ""
+    while True:
+        digit, value = value & 31, value >> 5
+        more = value != (-1 if digit & 16 else 0)
+        text += chr(48 + (digit | 32 if more else digit))
+        if not more:
+            return text

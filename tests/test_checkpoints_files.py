@@ -27,11 +27,11 @@ from repro.checkpoints import (
     save_model,
     store,
 )
-from repro.checkpoints.download import download
-from repro.checkpoints.foreign import sha256_of
+from repro.download import fetch
 from repro.errors import CheckpointError, DownloadError, UnknownNameError
 from repro.models import build_on_meta
 from repro.params import ModelParams
+from repro.records import sha256_file
 from tests.models_kit import MM18, PLUS, S3, SLIM, SLIM_V2, SLIM_V3, filled, model_params, net
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.num_batches_tracked": torch.tensor(7)}
@@ -217,12 +217,19 @@ def url() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What breaks is tried again without a wait."""
+    monkeypatch.setattr("repro.download.WAIT_S", 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_download_that_breaks_goes_on_where_it_stopped(url: str, tmp_path: Path, ranges: bool) -> None:
     Server.ranges, Server.breaks = ranges, [100_000, 50_000]
     seen: list[tuple[int, int | None]] = []
     path = tmp_path / "weights.pth"
-    found = download(url, path, sha256=DIGEST[:8], progress=lambda *now: seen.append(now), wait_s=0.0)
+    found = fetch(url, path, checksum=f"sha256:{DIGEST[:8]}", progress=lambda *now: seen.append(now))
     assert found == DIGEST
     assert path.read_bytes() == DATA
     assert seen[-1] == (len(DATA), len(DATA))
@@ -233,25 +240,37 @@ def test_a_download_that_breaks_goes_on_where_it_stopped(url: str, tmp_path: Pat
 
 def test_a_download_that_was_stopped_is_finished_by_the_next_one(url: str, tmp_path: Path) -> None:
     (tmp_path / "weights.pth.part").write_bytes(DATA[:1234])
-    download(url, tmp_path / "weights.pth", sha256=DIGEST)
+    fetch(url, tmp_path / "weights.pth", checksum=f"sha256:{DIGEST}")
     assert Server.asked == ["bytes=1234-"]
     (tmp_path / "again.pth.part").write_bytes(DATA)
-    assert download(url, tmp_path / "again.pth", sha256=None) == DIGEST
+    assert fetch(url, tmp_path / "again.pth", checksum=None) == DIGEST
 
 
-def test_another_content_is_deleted_and_named(url: str, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="another sha256") as caught:
-        download(url, tmp_path / "weights.pth", sha256="0" * 64)
-    assert DIGEST in str(caught.value)
+MD5 = hashlib.md5(DATA, usedforsecurity=False).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("checksum", "found"),
+    [("sha256:" + "0" * 64, DIGEST), ("sha256:" + DIGEST[:7], DIGEST), ("md5:" + MD5[:8], MD5)],
+)
+def test_another_content_is_deleted_and_named(url: str, tmp_path: Path, checksum: str, found: str) -> None:
+    """Seven digits of a sha256 prove nothing, and of an md5 all are known."""
+    kind, _, wanted = checksum.partition(":")
+    with pytest.raises(DownloadError, match=f"another {kind}: {found}") as caught:
+        fetch(url, tmp_path / "weights.pth", checksum=checksum)
+    assert (caught.value.allowed, caught.value.where) == (wanted, url)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("at_once")
 def test_errors_of_the_server_and_of_the_network_are_told(url: str, tmp_path: Path) -> None:
     Server.status = 404
     with pytest.raises(DownloadError, match="404"):
-        download(url, tmp_path / "weights.pth", sha256=None)
-    with pytest.raises(DownloadError, match="could not fetch"):
-        download("http://127.0.0.1:9/x.pth", tmp_path / "x.pth", sha256=None, wait_s=0.0)
+        fetch(url, tmp_path / "weights.pth", checksum=None)
+    with pytest.raises(DownloadError, match=r"cannot fetch x\.pth: could not reach the server"):
+        fetch("http://127.0.0.1:9/x.pth", tmp_path / "x.pth", checksum=None)
+    with pytest.raises(DownloadError, match=r"cannot fetch x\.pth: No connection adapters"):
+        fetch("file:///x.pth", tmp_path / "x.pth", checksum=None)
 
 
 # --- the store
@@ -298,7 +317,7 @@ def test_weights_are_fetched_once(own_store: Path, url: str, monkeypatch: pytest
 def test_without_a_network_the_way_by_hand_is_named(own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nobody_there = store.Weights(url="http://127.0.0.1:9/resnet.pth", sha256=DIGEST, used_by="a test")
     monkeypatch.setitem(store.KNOWN, "local", nobody_there)
-    monkeypatch.setattr("repro.checkpoints.download.ATTEMPTS", 1)
+    monkeypatch.setattr("repro.download.ATTEMPTS", 1)
     with pytest.raises(DownloadError) as caught:
         store.get("local")
     assert "repro weights add FILE --name local" in str(caught.value.hint)
@@ -342,7 +361,7 @@ def test_an_openmmlab_backbone_out_of_the_store(own_store: Path, tmp_path: Path,
     file = tmp_path / "v1c.pth"
     torch.save({"state_dict": theirs | {"fc.weight": torch.zeros(2, 2), "fc.bias": torch.zeros(2)}}, file)
     assert guess_format(theirs, file) == "openmmlab-imagenet"
-    entry = store.add(file, name="mine", sha256=sha256_of(file))
+    entry = store.add(file, name="mine", sha256=sha256_file(file))
     state, digest = pretrained_backbone(params, fresh)
     assert digest == entry.sha256
     assert state.keys() == {key for key in fresh if key.startswith("backbone.")}
@@ -370,7 +389,7 @@ def test_a_near_relative_leaves_first_values_where_it_has_none(
             theirs[table[prefix] + key[len(prefix) :]] = value + 1
     file = tmp_path / "timm.pth"
     torch.save(theirs, file)
-    store.add(file, name="relative", sha256=sha256_of(file))
+    store.add(file, name="relative", sha256=sha256_file(file))
     state, _ = pretrained_backbone(params, fresh)
     assert state.keys() == {key for key in fresh if key.startswith("backbone.")}
     taken = {key for key in state if not torch.equal(state[key], fresh[key])}

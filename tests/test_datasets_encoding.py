@@ -17,8 +17,8 @@ from repro.datasets.draw import Draw
 from repro.datasets.images import count_values, read_rgb
 from repro.datasets.png import encode_png
 from repro.datasets.png_rows import is_whole, read_rows
-from repro.datasets.rle import decode_rle, encode_rle
-from tests.datasets_kit import blocks, encoded, photo
+from repro.datasets.rle import decode_rle
+from tests.datasets_kit import blocks, encode_rle, encoded, photo
 
 
 @given(

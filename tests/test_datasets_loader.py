@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import torch
 
 from repro.datasets import cache
 from repro.datasets.archive import Split
-from repro.datasets.loader import Batch, batches, batches_per_epoch, epoch_order, shard
+from repro.datasets.loader import Batch, batches, batches_per_epoch, epoch_order
 from repro.errors import DataError, StorageError
 from repro.params import Augmentation
 from repro.params.data import Pipeline
@@ -128,12 +127,6 @@ def test_processes_share_a_batch_exactly(split: Split, world: int) -> None:
             assert torch.equal(ranks[rank][i].image_NCHW, batch.image_NCHW[rank::world])
 
 
-@pytest.mark.parametrize(("images", "world"), [(500, 8), (7, 3), (2, 4), (1449, 16)])
-def test_evaluation_shards_have_every_image_once(images: int, world: int) -> None:
-    parts = [shard(images, rank=rank, world=world) for rank in range(world)]
-    assert sorted(i for part in parts for i in part) == list(range(images))
-
-
 def test_impossible_batches(split: Split) -> None:
     with pytest.raises(DataError, match="a batch of 8 from 7 images"):
         draw(split, batch=8)
@@ -163,15 +156,6 @@ def test_stopping_early_leaves_no_thread(split: Split) -> None:
             break
         deadline.wait(0.05)
     assert threading.active_count() == before
-
-
-def test_a_split_travels_to_another_process(split: Split) -> None:
-    split.image(0)
-    program = "import pickle, sys; print(pickle.load(sys.stdin.buffer).image(2).sum())"
-    done = subprocess.run(
-        [sys.executable, "-c", program], input=pickle.dumps(split), capture_output=True, check=True
-    )
-    assert int(done.stdout) == int(split.image(2).sum())
 
 
 # The cache

@@ -685,13 +685,13 @@ def test_verify_does_not_take_a_web_page_for_weights(
     monkeypatch.setenv("REPRO_HOME", str(project / "home"))
     released(project, "000-01")
 
-    def fetch(url: str, path: Path, *, sha256: str | None) -> str:
+    def fetch(url: str, path: Path, *, checksum: str | None) -> str:
         assert url.endswith("?dl=1")
         path.parent.mkdir(parents=True)
         path.write_text("\n<!DOCTYPE html>")
         return "0" * 64
 
-    monkeypatch.setattr("repro.checkpoints.download.download", fetch)
+    monkeypatch.setattr("repro.download.fetch", fetch)
     code, _, err = run("verify", "camvid_a")
     assert code == 2
     assert "a web page" in err

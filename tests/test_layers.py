@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "repro"
 LAYERS = [
     {"errors"},
+    {"download", "threads"},
     {"published", "params"},
     {"records"},
     {"models", "datasets", "checkpoints"},

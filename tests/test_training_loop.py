@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from repro.records import read_journal
 from repro.training import parameters, precision
 from repro.training.curve import curve_csv
 from repro.training.losses import counted_pixels, only_classes
-from repro.training.prefetch import ahead
+from repro.training.prefetch import DEPTH, ahead
 from repro.training.schedule import learning_rate
 from repro.training.step import start, update
 from tests.models_kit import TINY, dense, model_params
@@ -345,16 +347,53 @@ def test_an_error_while_making_a_batch_is_raised_in_the_loop() -> None:
 
 
 def test_prefetching_ends_with_the_loop() -> None:
-    import threading
+    made: list[int] = []
+    before = set(threading.enumerate())
 
     def endless() -> Iterator[int]:
-        while True:
-            yield 0
+        try:
+            while True:
+                made.append(0)
+                yield 0
+        finally:
+            made.append(-1)
 
     taken = ahead(endless())
     next(taken)
-    taken.close()  # type: ignore[attr-defined]
-    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+    assert set(threading.enumerate()) > before
+    taken.close()
+    assert set(threading.enumerate()) == before
+    assert made.count(-1) == 1, "the loader is closed, too"
+    assert len(made) <= 1 + DEPTH + 1
+
+
+def test_both_tensors_of_every_batch_are_pinned_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What page-locked memory needs a GPU for is told here by a value."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
+    plain, pinned = ([batch for batch, _ in ahead(batches(0, 6), pin=pin)] for pin in (False, True))
+    assert len(plain) == len(pinned) == 6
+    for one, other in zip(plain, pinned, strict=True):
+        assert torch.equal(other.image_NCHW, one.image_NCHW + 1)
+        assert torch.equal(other.label_NHW, one.label_NHW + 1)
+
+
+def test_the_wait_for_a_batch_is_measured() -> None:
+    """All of it where the loop does nothing else; none where the batch was made during the step."""
+    all_made = threading.Event()
+
+    def slow() -> Iterator[int]:
+        for i in range(4):
+            time.sleep(0.1)
+            yield i
+        all_made.set()
+
+    assert sum(waited for _, waited in ahead(slow())) > 0.2
+    all_made.clear()
+    after_the_first = []
+    for i, waited in ahead(slow()):
+        after_the_first += [waited] if i else []
+        assert all_made.wait(10)
+    assert sum(after_the_first) < 0.1
 
 
 def test_pixels_are_counted_over_the_whole_update() -> None:

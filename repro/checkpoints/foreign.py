@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 import warnings
@@ -18,6 +17,7 @@ from torch import Tensor
 from repro.checkpoints.files import State, load_model, read_metadata
 from repro.checkpoints.formats import FORMATS, guess_format
 from repro.errors import CheckpointError
+from repro.records import sha256_file
 
 WRAPS = ("state_dict", "model_state", "model", "model_state_dict")  # where sources keep their weights
 OURS = "ours"
@@ -115,7 +115,7 @@ def inspect(path: Path) -> Inspection:
         entries=len(state),
         parameters=_parameters(state),
         auxiliary=aux is not None and any(key.startswith(aux) for key in state),
-        sha256=sha256_of(path),
+        sha256=sha256_file(path),
     )
 
 
@@ -131,7 +131,7 @@ def _own(path: Path, state: State, note: Mapping[str, str]) -> Inspection:
         entries=len(state),
         parameters=_parameters(state),
         auxiliary=any(key.startswith("aux") for key in state),
-        sha256=sha256_of(path),
+        sha256=sha256_file(path),
     )
 
 
@@ -179,12 +179,3 @@ CLASSIFIERS = (
 def _classes(state: Mapping[str, Tensor]) -> int | None:
     found = [state[key].shape[0] for key in CLASSIFIERS if key in state and state[key].ndim == 4]
     return found[0] if found else None
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file, read in pieces of 1 MiB."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()

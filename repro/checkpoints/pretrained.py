@@ -9,9 +9,10 @@ from torch import Tensor
 from repro.checkpoints import store
 from repro.checkpoints.convert import convert
 from repro.checkpoints.files import State
-from repro.checkpoints.foreign import read_checkpoint, sha256_of
+from repro.checkpoints.foreign import read_checkpoint
 from repro.checkpoints.formats import guess_format
 from repro.params.model import ModelParams
+from repro.records import sha256_file
 
 
 def pretrained_backbone(params: ModelParams, fresh: Mapping[str, Tensor]) -> tuple[State, str]:
@@ -26,4 +27,4 @@ def pretrained_backbone(params: ModelParams, fresh: Mapping[str, Tensor]) -> tup
     foreign = read_checkpoint(path)
     name = guess_format(foreign, path)
     first = {key: value for key, value in fresh.items() if key.startswith("backbone.")}
-    return first | convert(foreign, fresh, format_name=name, params=params, where=path), sha256_of(path)
+    return first | convert(foreign, fresh, format_name=name, params=params, where=path), sha256_file(path)

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro.checkpoints.download import SHORTEST_HASH, Progress, download
-from repro.checkpoints.foreign import sha256_of
+from repro import download
 from repro.errors import CheckpointError, DownloadError, UnknownNameError
+from repro.published.weights import direct, hash_in_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,29 +124,59 @@ def find(name: str) -> Path:
     )
 
 
-def get(name: str, *, progress: Progress | None = None) -> Path:
+def get(name: str, *, progress: download.Progress | None = None) -> Path:
     """The file of `name`, fetched if it is not in the store."""
     path = path_of(name)
     if path.is_file():
         return path
     if name not in KNOWN:
         raise UnknownNameError("weights", name, KNOWN)
-    try:
-        _note(path, download(KNOWN[name].url, path, sha256=KNOWN[name].sha256, progress=progress))
-    except DownloadError as error:
-        by_hand = f"fetch it elsewhere, bring it here, `repro weights add FILE --name {name}`"
-        raise DownloadError(
-            error.what, where=error.where, hint=f"{error.hint}; or {by_hand}" if error.hint else by_hand
-        ) from None
+    known, by_hand = KNOWN[name], f"fetch it elsewhere, bring it here, `repro weights add FILE --name {name}`"
+    with download.or_by_hand(by_hand):
+        found = download.fetch(known.url, path, checksum=f"sha256:{known.sha256}", progress=progress)
+    _note_of(path).write_text(found + "\n")
     return path
+
+
+def get_released(row: str, url: str, *, sha256: str | None = None) -> tuple[Path, str]:
+    """The released weights of a published row and their sha256, fetched from `url` if they are not here.
+
+    Without a `sha256` the file must have the one that was noted when it came, or that the link's name tells.
+    """
+    path = path_of(RELEASED + row)
+    note = _note_of(path)
+    wanted = sha256 or (note.read_text().strip() if note.is_file() else hash_in_name(url))
+    if not path.is_file():
+        with download.or_by_hand(
+            f"fetch {url} in a browser, then `repro weights add FILE --name {RELEASED}{row}`"
+        ):
+            found = download.fetch(direct(url), path, checksum=wanted and f"sha256:{wanted}")
+            _refuse_page(path, url)
+        note.write_text(found + "\n")
+    return path, checked(path, wanted)
+
+
+def _refuse_page(path: Path, url: str) -> None:
+    """A log-in page in place of the file is deleted and a DownloadError."""
+    with path.open("rb") as file:
+        if not file.read(64).lstrip().startswith(b"<"):
+            return
+    path.unlink()
+    raise DownloadError("the server sent a web page, not the file", where=url)
+
+
+def checked(file: Path, sha256: str | None) -> str:
+    """The sha256 of a file that somebody brought, which must begin with the given one; the file stays."""
+    if not file.is_file():
+        raise CheckpointError("no such file", where=file)
+    checksum = None if sha256 is None else f"sha256:{sha256}"
+    return download.checked(file, checksum, hint="it is another file, or it was not fetched completely")
 
 
 def add(file: Path, *, name: str, sha256: str | None = None) -> Stored:
     """Copy a file that was fetched by hand into the store, whose sha256 is known or must be given."""
-    if not file.is_file():
-        raise CheckpointError("no such file", where=file)
     wanted = sha256 or (KNOWN[name].sha256 if name in KNOWN else None)
-    found = sha256_of(file)
+    found = checked(file, wanted)
     if wanted is None and not name.startswith(RELEASED):  # those are compared with their published row
         raise CheckpointError(
             f"'{name}' is not a known name: what the file must be is not known",
@@ -154,21 +184,14 @@ def add(file: Path, *, name: str, sha256: str | None = None) -> Stored:
             allowed=f"{', '.join(KNOWN)}, {RELEASED}ROW, or a name of your own with --sha256",
             hint="--sha256 SUM, as its publisher says",
         )
-    if wanted and not (len(wanted) >= SHORTEST_HASH and found.startswith(wanted.lower())):
-        raise DownloadError(
-            f"the file has another sha256: {found}",
-            where=file,
-            allowed=wanted,
-            hint="it is another file, or it was not fetched completely",
-        )
     path = path_of(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     shutil.copyfile(file, part)
     part.replace(path)
-    _note(path, found)
+    _note_of(path).write_text(found + "\n")
     return Stored(name=name, path=path, sha256=found, bytes=path.stat().st_size)
 
 
-def _note(path: Path, sha256: str) -> None:
-    path.with_name(path.name + ".sha256").write_text(sha256 + "\n")
+def _note_of(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")

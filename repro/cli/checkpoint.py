@@ -80,7 +80,7 @@ def _write_ours(
     file: Path, experiment: Experiment, source: str | None, output: Path, *, drop_aux: bool
 ) -> None:
     from repro import checkpoints
-    from repro.checkpoints.foreign import sha256_of
+    from repro.records import sha256_file
 
     state = checkpoints.read_checkpoint(file)
     name = _format(source) if source else checkpoints.guess_format(state, file)
@@ -93,7 +93,7 @@ def _write_ours(
     note = {
         "experiment": experiment.name,
         "source": file.name,
-        "source_sha256": sha256_of(file),
+        "source_sha256": sha256_file(file),
         "format": name,
     }
     checkpoints.save_model(output, converted, note)

@@ -49,7 +49,7 @@ def verify(
     experiment = load_experiment(project, name)
     row = row_of(experiment, weights)
     split = open_split(project, experiment)
-    file, digest = fetch(row, weights, sha256)
+    file, digest = find(row, weights, sha256)
     place = chosen_device(device)
     metrics = kept_or_measured(project, experiment, split, file, digest, place, fresh=fresh)
     found = released.check(metrics, row.metrics)
@@ -83,53 +83,16 @@ def row_of(experiment: Experiment, weights: Path | None) -> Row:
     return mine[0] if weights is not None else released_row(experiment, known)
 
 
-def fetch(row: Row, weights: Path | None, sha256: str | None) -> tuple[Path, str]:
+def find(row: Row, weights: Path | None, sha256: str | None) -> tuple[Path, str]:
     """The file of weights and its sha256, from `weights`, the store or the row's link."""
     from repro.checkpoints import store
-    from repro.published.weights import hash_in_name
 
     if weights is not None:
-        return weights, checked(weights, sha256)
-    url, name = row.links["model"], f"released/{row.id}"
-    path = store.path_of(name)
-    note = path.with_name(path.name + ".sha256")
-    wanted = sha256 or (note.read_text().strip() if note.is_file() else hash_in_name(url))
-    if not path.is_file():
+        return weights, store.checked(weights, sha256)
+    url = row.links["model"]
+    if not store.path_of(store.RELEASED + row.id).is_file():
         console(stderr=True).print(f"fetching {url}", markup=False)
-        note.write_text(downloaded(url, path, wanted, name) + "\n")
-    return path, checked(path, wanted)
-
-
-def checked(file: Path, wanted: str | None) -> str:
-    """The sha256 of `file`, which must begin with `wanted`; the file is left alone."""
-    from repro.checkpoints.foreign import sha256_of
-    from repro.errors import CheckpointError, DownloadError
-
-    if not file.is_file():
-        raise CheckpointError("no such file", where=file)
-    found = sha256_of(file)
-    if wanted is not None and not (len(wanted) >= 8 and found.startswith(wanted.lower())):
-        raise DownloadError(f"the file has another sha256: {found}", where=file, allowed=wanted)
-    return found
-
-
-def downloaded(url: str, path: Path, wanted: str | None, name: str) -> str:
-    """Fetch a row's weights to `path` in the store; the sha256. A web page instead of a file is an error."""
-    from repro.checkpoints.download import download
-    from repro.errors import DownloadError
-    from repro.published.weights import direct
-
-    by_hand = f"fetch it in a browser, then `repro weights add FILE --name {name}`"
-    try:
-        found = download(direct(url), path, sha256=wanted)
-    except DownloadError as error:
-        hint = f"{error.hint}; or {by_hand}" if error.hint else by_hand
-        raise DownloadError(error.what, where=url, allowed=error.allowed, hint=hint) from None
-    with path.open("rb") as file:
-        if file.read(64).lstrip().startswith(b"<"):
-            path.unlink()
-            raise DownloadError("the server sent a web page, not the file", where=url, hint=by_hand)
-    return found
+    return store.get_released(row.id, url, sha256=sha256)
 
 
 def kept_or_measured(

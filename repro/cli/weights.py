@@ -12,7 +12,7 @@ import typer
 from repro.cli.common import Json, answer, console, emit_json
 
 if TYPE_CHECKING:
-    from repro.checkpoints.download import Progress
+    from repro.download import Progress
 
 app = typer.Typer(help="Weights that networks start from: list, fetch, add.", no_args_is_help=True)
 

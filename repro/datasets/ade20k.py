@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repro.datasets.images import read_raw_label, to_train_ids, value_table
+from repro.datasets.images import value_table
 from repro.datasets.lists import official
-from repro.datasets.pairing import by_stem, matched
+from repro.datasets.pairing import by_stem, matched, read_values
 from repro.datasets.palettes import voc_colours
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Download, Pair, Pixels
@@ -43,6 +43,4 @@ def pairs(source: Source, split: str) -> list[Pair]:
 
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW: 0 is ignored, 1-150 become 0-149."""
-    assert pair.label is not None
-    where = source.place(pair.label)
-    return to_train_ids(read_raw_label(source.read(pair.label), where), _VALUES, where)
+    return read_values(source, pair, _VALUES)

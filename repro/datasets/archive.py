@@ -149,10 +149,6 @@ class Split:
         with self.path.open("rb") as handle:
             return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """A worker process opens its own memory map."""
-        return {key: value for key, value in vars(self).items() if key != "_map"}
-
 
 def _sample(row: dict[str, str]) -> Sample:
     return Sample(

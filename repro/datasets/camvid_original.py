@@ -12,9 +12,8 @@ from repro.datasets.camvid import CLASSES as CLASSES
 from repro.datasets.camvid import LICENCE as LICENCE
 from repro.datasets.camvid import PAGE as PAGE
 from repro.datasets.camvid import PALETTE as PALETTE
-from repro.datasets.images import read_colour_label
 from repro.datasets.lists import official
-from repro.datasets.pairing import by_stem
+from repro.datasets.pairing import by_stem, read_colours
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Colour, Download, Pair, Pixels
 from repro.errors import DataError
@@ -71,6 +70,4 @@ def _pair(source: Source, images: dict[str, str], labels: dict[str, str], name: 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW of train ids 0-10; the void colour is ignored."""
-    assert pair.label is not None
-    where = source.place(pair.label)
-    return read_colour_label(source.read(pair.label), _COLOURS, where)[0]
+    return read_colours(source, pair, _COLOURS)

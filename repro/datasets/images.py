@@ -25,7 +25,7 @@ ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 # (PIL, TensorFlow) read the images.
 _COLOUR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 Image.MAX_IMAGE_PIXELS = 1 << 28  # aerial images of 13,000 px a side are real; beyond this it is an attack
-_WIDE = ("I;16", "I;16B", "I", "F")
+WIDE = ("I;16", "I;16B", "I", "F")  # modes of more than 8 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +39,11 @@ class ImageInfo:
 
 def check_image(data: bytes, where: str) -> ImageInfo:
     """Decode far enough to know that the file is whole (a JPEG at 1/8 size); DataError names the file."""
-    with _opened(data, where) as image:
+    with opened(data, where) as image:
         width, height = image.size
         if image.mode in ("CMYK", "YCCK"):
             raise DataError("CMYK image", where=where, allowed="RGB or gray", hint="convert the file to RGB")
-        if image.mode in _WIDE:
+        if image.mode in WIDE:
             raise DataError(f"image with more than 8 bits ({image.mode})", where=where, allowed="8 bits")
         gray = image.mode in ("L", "1", "LA")
         turned = 1 if _plain_and_whole(data) else _decoded_orientation(image, where)
@@ -67,7 +67,7 @@ _TURNING = (
 def _decoded_orientation(image: Image.Image, where: str) -> int:
     """The EXIF orientation, after decoding (a JPEG at 1/8 size)."""
     image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
-    _load(image, where)
+    load(image, where)
     return int(image.getexif().get(ORIENTATION, 1))
 
 
@@ -98,8 +98,8 @@ def read_rgb(data: bytes | memoryview, where: str, *, rows: int | None = None) -
 
 def read_raw_label(data: bytes, where: str) -> Pixels:
     """label_HW as stored: gray values or palette indices (not colours), 8 bits."""
-    with _opened(data, where) as image:
-        if image.mode in _WIDE:
+    with opened(data, where) as image:
+        if image.mode in WIDE:
             raise DataError(f"label with more than 8 bits ({image.mode})", where=where, allowed="8-bit gray")
         if image.mode not in ("L", "P"):
             raise DataError(
@@ -108,7 +108,7 @@ def read_raw_label(data: bytes, where: str) -> Pixels:
                 allowed="8-bit gray or palette PNG",
                 hint="are image and label swapped?",
             )
-        _load(image, where)
+        load(image, where)
         return np.asarray(image, dtype=np.uint8)
 
 
@@ -146,59 +146,6 @@ def to_train_ids(raw_HW: Pixels, table: NDArray[np.int16], where: str) -> Pixels
     return np.asarray(cv2.LUT(np.ascontiguousarray(raw_HW), table.astype(np.uint8)))
 
 
-def read_colour_label(
-    data: bytes, table: dict[tuple[int, int, int], int], where: str, *, tolerated: float = 0.0
-) -> tuple[Pixels, int]:
-    """label_HW of the train ids that the colours stand for, and how many pixels had no colour of the table.
-
-    Such pixels are ignored (255) while they are at most the share `tolerated` of the image; more are an
-    error that says where the first one is. Works in strips, for a 6000x6000 label is 108 MB of colours.
-    """
-    with _opened(data, where) as image:
-        if image.mode in _WIDE or image.mode == "L":
-            raise DataError(f"expected a colour label, found {image.mode}", where=where, allowed="RGB PNG")
-        _load(image, where)
-        width, height = image.size
-        label_HW = np.empty((height, width), dtype=np.uint8)
-        for top in range(0, height, STRIP):
-            strip = image.crop((0, top, width, min(top + STRIP, height))).convert("RGB")
-            label_HW[top : top + STRIP] = _strip_to_ids(np.asarray(strip, dtype=np.uint8), table)
-        unknown_HW = label_HW == UNKNOWN
-        count = int(np.count_nonzero(unknown_HW))
-        if count > tolerated * label_HW.size:
-            y, x = (int(v) for v in np.unravel_index(int(unknown_HW.argmax()), label_HW.shape))
-            colour = image.convert("RGB").getpixel((x, y))
-            raise _not_in_palette(colour, y, x, count, table, where)
-    label_HW[unknown_HW] = 255
-    return label_HW, count
-
-
-STRIP = 128  # rows; looking colours up takes 30 bytes a pixel
-UNKNOWN = 254  # in a strip: a colour that is not in the table
-
-
-def _not_in_palette(
-    colour: object, y: int, x: int, count: int, table: dict[tuple[int, int, int], int], where: str
-) -> DataError:
-    return DataError(
-        f"colour {colour} at row {y}, column {x} is not in the palette ({count} such pixels)",
-        where=where,
-        allowed=", ".join(str(known) for known in table),
-        hint="labels must be lossless; was the file saved as JPEG or resized?",
-    )
-
-
-def _strip_to_ids(colours_HWC: Pixels, table: dict[tuple[int, int, int], int]) -> Pixels:
-    """Binary search in the sorted colours of the table."""
-    colours = sorted(table)
-    keys = np.array([r << 16 | g << 8 | b for r, g, b in colours], dtype=np.uint32)
-    ids = np.array([table[colour] for colour in colours], dtype=np.uint8)
-    wide_HWC = colours_HWC.astype(np.uint32)
-    packed_HW = wide_HWC[..., 0] << 16 | wide_HWC[..., 1] << 8 | wide_HWC[..., 2]
-    at_HW = np.minimum(np.searchsorted(keys, packed_HW), len(keys) - 1)
-    return np.where(keys[at_HW] == packed_HW, ids[at_HW], np.uint8(UNKNOWN))
-
-
 def value_table(mapping: dict[int, int]) -> NDArray[np.int16]:
     """256 entries: stored value -> train id, -1 where the value is not allowed."""
     table = np.full(256, -1, dtype=np.int16)
@@ -207,14 +154,16 @@ def value_table(mapping: dict[int, int]) -> NDArray[np.int16]:
     return table
 
 
-def _opened(data: bytes, where: str) -> Image.Image:
+def opened(data: bytes, where: str) -> Image.Image:
+    """The image, its pixels not read yet; DataError names the file."""
     try:
         return Image.open(io.BytesIO(data))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError("not a readable image", where=where, hint="copy or download it again") from error
 
 
-def _load(image: Image.Image, where: str) -> None:
+def load(image: Image.Image, where: str) -> None:
+    """Read the pixels; DataError names the file."""
     try:
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError) as error:

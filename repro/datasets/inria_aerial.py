@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repro.datasets.images import read_raw_label, to_train_ids, value_table
-from repro.datasets.pairing import by_stem, matched, unlabelled
+from repro.datasets.images import value_table
+from repro.datasets.pairing import by_stem, matched, read_values, unlabelled
 from repro.datasets.source import Source
 from repro.datasets.spec import Colour, Download, Pair, Pixels, Window
 from repro.datasets.tiling import grid
@@ -51,9 +51,7 @@ def pairs(source: Source, split: str) -> list[Pair]:
 
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW: 255 (building) becomes 1."""
-    assert pair.label is not None
-    where = source.place(pair.label)
-    return to_train_ids(read_raw_label(source.read(pair.label), where), _VALUES, where)
+    return read_values(source, pair, _VALUES)
 
 
 def windows(height: int, width: int, split: str) -> list[Window]:

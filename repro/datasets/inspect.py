@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.datasets.download import digest
 from repro.datasets.images import check_image, count_values
-from repro.datasets.prepare import Progress, checked_label, cores, find_pairs
+from repro.datasets.prepare import Progress
+from repro.datasets.samples import checked_label, find_pairs
 from repro.datasets.source import Source
 from repro.datasets.spec import DatasetModule, Pair, SplitAbsent
+from repro.download import digest
 from repro.errors import DataError
+from repro.threads import cores
 
 QUICK = 16  # pairs of a split that are decoded unless everything is asked for
 LARGE = 2  # images that will be cut are looked at so many at once: 6000x6000 with its label takes 0.35 GB
@@ -66,43 +68,38 @@ def inspect(
 
     module = dataset_module(name)
     with Source.open(raw) as whole:
-        return _inspect(name, module, raw, whole.under(*module.MARKERS), deep, progress, workers or cores())
+        source = whole.under(*module.MARKERS)
+        if deep:
+            _check_archives(module, source)
+        found, absent = _present(module, source)
+        if not found:
+            raise DataError(f"none of the splits of {name} is here", where=raw, allowed=module.LAYOUT)
+        look = partial(_look, module, source, deep=deep, progress=progress, workers=workers or cores())
+        findings = tuple(look(split, pairs) for split, pairs in found.items())
+    return Findings(name=name, where=raw, splits=findings, absent=absent, shared=_shared(found, findings))
 
 
-def _inspect(
-    name: str,
-    module: DatasetModule,
-    raw: Path,
-    source: Source,
-    deep: bool,
-    progress: Progress | None,
-    workers: int,
-) -> Findings:
-    if deep:
-        _check_archives(module, source)
-    found: dict[str, list[Pair]] = {}
-    absent: dict[str, str] = {}
+def _present(module: DatasetModule, source: Source) -> tuple[dict[str, list[Pair]], dict[str, str]]:
+    """The pairs of every split that is here, and why the others are not."""
+    found, absent = {}, {}
     for split in module.SPLITS:
         try:
             found[split] = find_pairs(module, source, split)
         except SplitAbsent as error:
             absent[split] = f"{error.what} ({error.where})"
-    if not found:
-        raise DataError(f"none of the splits of {name} is here", where=raw, allowed=module.LAYOUT)
-    look = partial(_look, module, source, deep=deep, progress=progress, workers=workers)
-    findings = tuple(look(split, pairs) for split, pairs in found.items())
-    return Findings(name=name, where=raw, splits=findings, absent=absent, shared=_shared(found, findings))
+    return found, absent
 
 
 def _check_archives(module: DatasetModule, source: Source) -> None:
     published = {download.name: download.checksum for download in module.DOWNLOADS}
     for path in source.archives():
-        expected = published.get(path.name)
-        found = digest(path, expected)
-        if found != expected:
-            raise DataError(
-                f"not the owner's file: {found}", where=path, allowed=expected, hint="download it again"
-            )
+        if expected := published.get(path.name):
+            kind = expected.partition(":")[0]
+            found = f"{kind}:{digest(path, kind)}"
+            if found != expected:
+                raise DataError(
+                    f"not the owner's file: {found}", where=path, allowed=expected, hint="download it again"
+                )
 
 
 def _look(

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repro.datasets.images import read_colour_label
-from repro.datasets.pairing import by_stem, matched
+from repro.datasets.pairing import by_stem, matched, read_colours
 from repro.datasets.source import Source
 from repro.datasets.spec import Colour, Download, Pair, Pixels, Window
 from repro.datasets.tiling import grid
@@ -61,9 +60,7 @@ def pairs(source: Source, split: str) -> list[Pair]:
 
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW of train ids 0-15."""
-    assert pair.label is not None
-    where = source.place(pair.label)
-    return read_colour_label(source.read(pair.label), _COLOURS, where)[0]
+    return read_colours(source, pair, _COLOURS)
 
 
 def windows(height: int, width: int, split: str) -> list[Window]:

@@ -6,7 +6,7 @@ it); the converter of page 004 ignored them, and so does this one, up to one per
 
 from __future__ import annotations
 
-from repro.datasets.images import read_colour_label
+from repro.datasets.pairing import read_colours
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Colour, Pair, Pixels, Window
 from repro.datasets.tiling import grid
@@ -28,13 +28,7 @@ _TOLERATED = 0.01
 
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW of train ids 0-5; black is ignored."""
-    assert pair.label is not None
-    where = source.place(pair.label)
-    data = source.read(pair.label)
-    label_HW, unknown = read_colour_label(data, _COLOURS, where, tolerated=_TOLERATED)
-    if unknown:
-        source.note(pair.id, f"{where}: {unknown} pixels of colours outside the palette are ignored")
-    return label_HW
+    return read_colours(source, pair, _COLOURS, tolerated=_TOLERATED)
 
 
 def windows(height: int, width: int, split: str) -> list[Window]:

@@ -7,11 +7,11 @@ copied between processes, and an error arrives as itself.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from repro.datasets.images import Pixels
 from repro.datasets.pipelines import steps
 from repro.errors import DataError
 from repro.params import Augmentation
+from repro.threads import in_order
 
 AHEAD = 2  # batches that are being made while one is used
 _ORDER, _SAMPLE = 0, 1  # the first seed number: orders and samples never share a stream
@@ -45,19 +46,10 @@ def batches_per_epoch(n_images: int, batch: int) -> int:
     return n_images // batch
 
 
+@lru_cache(maxsize=4)
 def epoch_order(n_images: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order of the images in one epoch."""
-    return _order(n_images, seed, epoch)
-
-
-@lru_cache(maxsize=4)
-def _order(n_images: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return Draw(_ORDER, seed, epoch).permutation(n_images)
-
-
-def shard(n_images: int, *, rank: int, world: int) -> range:
-    """The images that one of `world` processes evaluates: every image exactly once, none padded."""
-    return range(rank, n_images, world)
 
 
 def batches(
@@ -88,22 +80,23 @@ def batches(
         chosen = order[position * batch : (position + 1) * batch]
         return [(epoch, int(i)) for i in chosen[rank::world]]
 
-    planned = (wanted(iteration) for iteration in range(start, stop))
-    return (
-        _threaded(planned, make, workers) if workers else (_collate([make(*w) for w in p]) for p in planned)
-    )
+    share = batch // world
+    work = (want for iteration in range(start, stop) for want in wanted(iteration))
+    samples = in_order(make, work, workers=workers, ahead=AHEAD * share, name="samples")
+    return _collated(samples, share)
 
 
 Made = tuple[Pixels, Pixels, str]
 
 
-def _maker(split: Split, augmentation: Augmentation, seed: int) -> Callable[[int, int], Made]:
-    """A function (epoch, index) -> finished sample."""
+def _maker(split: Split, augmentation: Augmentation, seed: int) -> Callable[[tuple[int, int]], Made]:
+    """A function of (epoch, index) that makes a finished sample."""
     crop, rest = steps(augmentation, classes=len(split.classes))
     pixels = open_cache(split) if augmentation.cache else split
     ids = split.ids
 
-    def make(epoch: int, i: int) -> Made:
+    def make(wanted: tuple[int, int]) -> Made:
+        epoch, i = wanted
         draw = Draw(_SAMPLE, seed, epoch, i)
         image_HWC, label_HW = crop(pixels.picture(i), pixels.label(i), draw)
         for step in rest:
@@ -113,23 +106,10 @@ def _maker(split: Split, augmentation: Augmentation, seed: int) -> Callable[[int
     return make
 
 
-def _threaded(
-    planned: Iterator[list[tuple[int, int]]], make: Callable[[int, int], Made], workers: int
-) -> Iterator[Batch]:
-    """AHEAD batches are in work at any time; they come out in order."""
-    with ThreadPoolExecutor(workers, thread_name_prefix="samples") as pool:
-        waiting: deque[list[Future[Made]]] = deque()
-        try:
-            for plan in planned:
-                waiting.append([pool.submit(make, *want) for want in plan])
-                if len(waiting) > AHEAD:
-                    yield _collate([future.result() for future in waiting.popleft()])
-            while waiting:
-                yield _collate([future.result() for future in waiting.popleft()])
-        finally:
-            for futures in waiting:
-                for future in futures:
-                    future.cancel()
+def _collated(samples: Generator[Made], batch: int) -> Iterator[Batch]:
+    with closing(samples):
+        while made := list(islice(samples, batch)):
+            yield _collate(made)
 
 
 def _collate(made: list[Made]) -> Batch:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repro.datasets.images import read_raw_label, to_train_ids, value_table
-from repro.datasets.pairing import by_stem, matched, unlabelled
+from repro.datasets.images import value_table
+from repro.datasets.pairing import by_stem, matched, read_values, unlabelled
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Colour, Download, Pair, Pixels
 
@@ -83,6 +83,4 @@ def scene_pairs(source: Source, part: str, scene: str) -> list[Pair]:
 
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW: 0 is ignored, 1-7 become 0-6."""
-    assert pair.label is not None
-    where = source.place(pair.label)
-    return to_train_ids(read_raw_label(source.read(pair.label), where), _VALUES, where)
+    return read_values(source, pair, _VALUES)

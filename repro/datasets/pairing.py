@@ -1,12 +1,17 @@
-"""Finding images and labels by their names; what is missing is told by its full name."""
+"""Finding images and labels by their names, and reading labels; what is wrong is told by its full name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.datasets.colour_labels import read_colour_label
+from repro.datasets.images import read_raw_label, to_train_ids
 from repro.datasets.source import Source
-from repro.datasets.spec import Pair
+from repro.datasets.spec import Colour, Pair, Pixels
 from repro.errors import DataError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -55,3 +60,22 @@ def listed(source: Source, ids: Iterable[str], image: str, label: str | None) ->
 def unlabelled(images: dict[str, str], *, prefix: str = "") -> list[Pair]:
     """Pairs without labels, sorted."""
     return [Pair(id=prefix + stem, image=images[stem], label=None) for stem in sorted(images)]
+
+
+def read_values(source: Source, pair: Pair, table: NDArray[np.int16]) -> Pixels:
+    """label_HW of a one-channel label, its values looked up in `table` (see `value_table`)."""
+    assert pair.label is not None
+    where = source.place(pair.label)
+    return to_train_ids(read_raw_label(source.read(pair.label), where), table, where)
+
+
+def read_colours(
+    source: Source, pair: Pair, table: Mapping[Colour, int], *, tolerated: float = 0.0
+) -> Pixels:
+    """label_HW of a colour label; other colours, up to the share `tolerated`, are ignored and noted."""
+    assert pair.label is not None
+    where = source.place(pair.label)
+    label_HW, unknown = read_colour_label(source.read(pair.label), table, where, tolerated=tolerated)
+    if unknown:
+        source.note(pair.id, f"{where}: {unknown} pixels of colours outside the palette are ignored")
+    return label_HW

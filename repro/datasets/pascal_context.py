@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from repro.datasets.images import read_raw_label, to_train_ids, value_table
-from repro.datasets.pairing import listed
+from repro.datasets.images import value_table
+from repro.datasets.pairing import listed, read_values
 from repro.datasets.palettes import voc_colours
 from repro.datasets.rle import decode_rle
 from repro.datasets.source import Source
@@ -138,8 +138,7 @@ def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW of train ids 0-59, 0 = background."""
     assert pair.label is not None
     if pair.label.endswith(".png"):
-        where = source.place(pair.label)
-        return to_train_ids(read_raw_label(source.read(pair.label), where), _KEEP, where)
+        return read_values(source, pair, _KEEP)
     if pair.label == _DETAIL:
         return _read_detail(source, pair)
     mats = _mats(source)

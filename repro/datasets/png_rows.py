@@ -14,11 +14,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from isal import isal_zlib
-from numpy.typing import NDArray
 
-from repro.datasets.png import SIGNATURE, stored_png
+from repro.datasets.png import SIGNATURE, Bytes, stored_png
 
-Bytes = NDArray[np.uint8]
 _CHUNK = struct.Struct(">I4s")
 _Damaged: type[Exception] = isal_zlib.error  # type: ignore[assignment] # its stub: an instance
 _PLAIN, _UP, _LAST_FILTER = 0, 2, 4

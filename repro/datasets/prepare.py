@@ -11,24 +11,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from repro.datasets.archive import Sample, index_csv
-from repro.datasets.images import Pixels, check_image, read_rgb
+from repro.datasets.archive import index_csv
 from repro.datasets.journal import Journal, Made
-from repro.datasets.png import encode_png
+from repro.datasets.samples import convert, find_pairs
 from repro.datasets.source import Source
-from repro.datasets.spec import IGNORE, DatasetModule, Pair, SplitAbsent, Window
+from repro.datasets.spec import IGNORE, DatasetModule, Pair
 from repro.errors import DataError, ParamsError, StorageError
 from repro.params import DatasetFacts
+from repro.threads import cores, in_order
 
 Progress = Callable[[str, int, int], None]  # split, pairs done, pairs in all
 
@@ -61,31 +57,47 @@ def prepare_dataset(
     module = dataset_module(name)
     _check_facts(name, module, facts)
     with Source.open(raw) as whole:
-        return _prepare(name, module, whole.under(*module.MARKERS), out, facts, progress, workers or cores())
+        job = _Job(
+            name=name,
+            module=module,
+            source=whole.under(*module.MARKERS),
+            facts=facts,
+            part=out.parent / f".{out.name}.part",
+            progress=progress,
+            workers=workers or cores(),
+        )
+        return _prepare(job, out)
 
 
-def _prepare(
-    name: str,
-    module: DatasetModule,
-    source: Source,
-    out: Path,
-    facts: DatasetFacts,
-    progress: Progress | None,
-    workers: int,
-) -> Report:
-    splits = {split: find_pairs(module, source, split) for split in facts.splits}
-    if not hasattr(module, "windows"):  # how many an image is cut into is known once it is opened
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One data set on its way into the folder `part`."""
+
+    name: str
+    module: DatasetModule
+    source: Source
+    facts: DatasetFacts
+    part: Path
+    progress: Progress | None
+    workers: int
+
+    @property
+    def cut(self) -> bool:
+        """Whether images are cut into tiles: how many is known once they are opened."""
+        return hasattr(self.module, "windows")
+
+
+def _prepare(job: _Job, out: Path) -> Report:
+    splits = {split: find_pairs(job.module, job.source, split) for split in job.facts.splits}
+    if not job.cut:
         for split, found in splits.items():
-            _check_count(module, source, split, len(found), facts)
-    part = out.parent / f".{out.name}.part"
+            _check_count(job, split, len(found))
     try:
-        _start(part, _key(name, source, facts))
-        notes = []
-        for split, found in splits.items():
-            notes += _write_split(part, name, module, source, split, found, facts, progress, workers)
-        return _promote(part, out, list(splits), tuple(notes))
+        _start(job)
+        notes = [note for split, found in splits.items() for note in _write_split(job, split, found)]
+        return _promote(job.part, out, list(splits), tuple(notes))
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(job.part, ignore_errors=True)
         raise StorageError(
             f"cannot write the prepared data: {error.strerror}",
             where=error.filename or out,
@@ -103,140 +115,45 @@ def _check_facts(name: str, module: DatasetModule, facts: DatasetFacts) -> None:
             raise ParamsError(f"unknown split '{split}'", where=where, allowed=", ".join(module.SPLITS))
 
 
-def find_pairs(module: DatasetModule, source: Source, split: str) -> list[Pair]:
-    """The pairs of a split; SplitAbsent when there are none, DataError when two have the same id."""
-    pairs = module.pairs(source, split)
-    seen: set[str] = set()
-    for pair in pairs:
-        if pair.id in seen:
-            raise DataError(f"duplicate id '{pair.id}' in split {split}", where=source.place(pair.image))
-        seen.add(pair.id)
-    if not pairs:
-        raise SplitAbsent(f"no images for split {split}", where=source.where, allowed=module.LAYOUT)
-    return pairs
-
-
-def convert(module: DatasetModule, source: Source, pair: Pair, split: str, *, workers: int = 1) -> list[Made]:
-    """One pair, read, checked and encoded: one sample, or one a tile (`workers` encode them).
-
-    The file of an image that will be cut, its label and its pixels are never in memory together: the file
-    is read again after the label (108 MB each for 6000x6000).
-    """
-    cut = getattr(module, "windows", None)
-    data = source.read(pair.image)
-    info = check_image(data, source.place(pair.image))
-    if cut:
-        del data
-    size_HW = (info.height, info.width)
-    label_HW = None if pair.label is None else checked_label(module, source, pair, *size_HW)
-    notes = [*([info.note] if info.note else []), *source.notes(pair.id)]
-    windows: list[Window] = cut(*size_HW, split) if cut else []
-    if not windows:
-        whole = source.read(pair.image) if cut else data
-        return [_made(pair.id, whole, PurePosixPath(pair.image).suffix.lower(), label_HW, size_HW, notes)]
-    image_HWC = read_rgb(source.read(pair.image), source.place(pair.image))
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda window: _tile(pair, image_HWC, label_HW, window, notes), windows))
-
-
-def _tile(pair: Pair, image_HWC: Pixels, label_HW: Pixels | None, window: Window, notes: list[str]) -> Made:
-    """One window; what lies beyond the image is black and ignored."""
-    box = (slice(window.top, window.bottom), slice(window.left, window.right))
-    size_HW = (window.bottom - window.top, window.right - window.left)
-    image = encode_png(_filled(image_HWC[box], size_HW, 0))
-    label = None if label_HW is None else _filled(label_HW[box], size_HW, IGNORE)
-    return _made(f"{pair.id}_{window.name}", image, ".png", label, size_HW, notes)
-
-
-def _filled(part: Pixels, size_HW: tuple[int, int], value: int) -> Pixels:
-    if part.shape[:2] == size_HW:
-        return np.ascontiguousarray(part)
-    whole = np.full((*size_HW, *part.shape[2:]), value, dtype=np.uint8)
-    whole[: part.shape[0], : part.shape[1]] = part
-    return whole
-
-
-def checked_label(module: DatasetModule, source: Source, pair: Pair, height: int, width: int) -> Pixels:
-    """The label of a pair; DataError when its size is not that of the image."""
-    label_HW = module.read_label(source, pair)
-    if label_HW.shape != (height, width):
-        raise DataError(
-            f"label is {label_HW.shape[1]}x{label_HW.shape[0]}, image is {width}x{height}",
-            where=source.place(pair.label or pair.image),
-            allowed="equal sizes",
-            hint=f"the image is {source.place(pair.image)}",
-        )
-    return label_HW
-
-
-def _made(
-    name: str,
-    image: bytes,
-    suffix: str,
-    label_HW: Pixels | None,
-    size_HW: tuple[int, int],
-    notes: list[str],
-) -> Made:
-    """The digest covers id, image bytes and label pixels: not the PNG bytes, which an encoder may change."""
-    digest = hashlib.sha256(f"{name} {size_HW}\n".encode() + hashlib.sha256(image).digest())
-    if label_HW is not None:
-        digest.update(label_HW.tobytes())
-    sample = Sample(
-        id=name,
-        image=f"images/{name}{suffix}",
-        label=None if label_HW is None else f"labels/{name}.png",
-        height=size_HW[0],
-        width=size_HW[1],
-    )
-    label = None if label_HW is None else encode_png(label_HW)
-    return Made(sample=sample, image=image, label=label, digest=digest.hexdigest(), notes=notes)
-
-
-def _write_split(
-    part: Path,
-    name: str,
-    module: DatasetModule,
-    source: Source,
-    split: str,
-    found: list[Pair],
-    facts: DatasetFacts,
-    progress: Progress | None,
-    workers: int,
-) -> list[str]:
-    """Write one split into the part folder, going on after what its journal says is there."""
-    done = part / f"{split}.json"
+def _write_split(job: _Job, split: str, found: list[Pair]) -> list[str]:
+    """Write one split into the part folder, going on after what its journal says is there; its notes."""
+    done = job.part / f"{split}.json"
     if not done.exists():
-        with Journal(part / f"{split}.zip", part / f"{split}.jsonl") as journal:
-            rest = found[journal.pairs :]
-            # Images that are cut are large: one at a time, its tiles in parallel, stays below 1 GB.
-            inside, outside = (workers, 1) if hasattr(module, "windows") else (1, workers)
-            work = partial(convert, module, source, split=split, workers=inside)
-            made = _in_order(work, rest, outside)
+        with Journal(job.part / f"{split}.zip", job.part / f"{split}.jsonl") as journal:
+            made = _converted(job, split, found[journal.pairs :])
             for i in range(journal.pairs + 1, len(found) + 1):
                 journal.add(next(made))
-                if progress:
-                    progress(split, i, len(found))
-            summary = _finish(journal, name, module, split, source, facts)
+                if job.progress:
+                    job.progress(split, i, len(found))
+            summary = _finish(job, journal, split)
         done.write_text(json.dumps(summary))
     notes: list[str] = json.loads(done.read_text())["notes"]
     return notes
 
 
-def _finish(
-    journal: Journal, name: str, module: DatasetModule, split: str, source: Source, facts: DatasetFacts
-) -> dict[str, Any]:
+def _converted(job: _Job, split: str, pairs: list[Pair]) -> Iterator[list[Made]]:
+    """The samples of every pair, in order; at most one finished pair a worker waits in memory.
+
+    Images that are cut are large: one at a time, its tiles in parallel, stays below 1 GB.
+    """
+    inside, outside = (job.workers, 0) if job.cut else (1, job.workers)
+    work = partial(convert, job.module, job.source, split=split, workers=inside)
+    return in_order(work, pairs, workers=outside if outside > 1 else 0, ahead=outside)
+
+
+def _finish(job: _Job, journal: Journal, split: str) -> dict[str, Any]:
     """Check the count, then add index.csv and fingerprint.json."""
-    samples = journal.samples
-    _check_count(module, source, split, len(samples), facts)
-    fingerprint = hashlib.sha256("\n".join([*module.CLASSES, *journal.digests]).encode()).hexdigest()
+    samples, classes = journal.samples, job.module.CLASSES
+    _check_count(job, split, len(samples))
+    fingerprint = hashlib.sha256("\n".join([*classes, *journal.digests]).encode()).hexdigest()
     summary = {
-        "dataset": name,
+        "dataset": job.name,
         "split": split,
         "images": len(samples),
         "labelled": samples[0].label is not None,
-        "ignore": 255,
-        "classes": list(module.CLASSES),
-        "palette": [list(colour) for colour in module.PALETTE],
+        "ignore": IGNORE,
+        "classes": list(classes),
+        "palette": [list(colour) for colour in job.module.PALETTE],
         "fingerprint": fingerprint,
     }
     journal.store("index.csv", index_csv(samples))
@@ -244,46 +161,25 @@ def _finish(
     return summary | {"notes": journal.notes}
 
 
-def _check_count(module: DatasetModule, source: Source, split: str, found: int, facts: DatasetFacts) -> None:
-    if found != facts.splits[split]:
+def _check_count(job: _Job, split: str, found: int) -> None:
+    if found != job.facts.splits[split]:
         raise DataError(
-            f"split {split} has {found} images, params say {facts.splits[split]}",
-            where=source.where,
-            allowed=f"officially {module.SPLITS[split]}",
+            f"split {split} has {found} images, params say {job.facts.splits[split]}",
+            where=job.source.where,
+            allowed=f"officially {job.module.SPLITS[split]}",
             hint="complete the data, or write the number that you have under datasets: in params.yaml",
         )
 
 
-def _in_order(work: Callable[[Pair], list[Made]], pairs: list[Pair], workers: int) -> Iterator[list[Made]]:
-    """Results in the order of `pairs`; at most one finished pair a worker waits in memory."""
-    if workers <= 1:
-        yield from map(work, pairs)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[list[Made]]] = deque()
-        try:
-            for pair in pairs:
-                waiting.append(pool.submit(work, pair))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _key(name: str, source: Source, facts: DatasetFacts) -> str:
-    text = json.dumps([name, source.stamp(), facts.classes, dict(facts.splits)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _start(part: Path, key: str) -> None:
+def _start(job: _Job) -> None:
     """Keep the part folder when it was begun for the same input, else begin anew."""
-    stamp = part / "key"
+    text = json.dumps(
+        [job.name, job.source.stamp(), job.facts.classes, dict(job.facts.splits)], sort_keys=True
+    )
+    key, stamp = hashlib.sha256(text.encode()).hexdigest(), job.part / "key"
     if not (stamp.exists() and stamp.read_text() == key):
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        shutil.rmtree(job.part, ignore_errors=True)
+        job.part.mkdir(parents=True)
         stamp.write_text(key)
 
 
@@ -298,8 +194,3 @@ def _promote(part: Path, out: Path, splits: list[str], notes: tuple[str, ...]) -
         fingerprints={split: summary["fingerprint"] for split, summary in done.items()},
         notes=notes,
     )
-
-
-def cores() -> int:
-    """Threads to use where nobody said how many."""
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

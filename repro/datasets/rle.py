@@ -18,14 +18,6 @@ def decode_rle(counts: str, size_HW: tuple[int, int]) -> NDArray[np.bool_]:
     return np.asarray(flat.reshape(size_HW, order="F"))
 
 
-def encode_rle(mask_HW: NDArray[np.bool_]) -> str:
-    """The inverse of `decode_rle`; used to draw test data."""
-    flat = mask_HW.reshape(-1, order="F")
-    change = np.flatnonzero(np.diff(np.concatenate(([False], flat)).astype(np.int8)))
-    runs = np.diff(np.concatenate(([0], change, [flat.size]))).tolist()
-    return "".join(_digits(run - (runs[i - 2] if i > 2 else 0)) for i, run in enumerate(runs))
-
-
 def _runs(counts: str) -> list[int]:
     """Base-32 digits from '0' on, lowest first, 32 = more to come; from the fourth run on differences."""
     runs: list[int] = []
@@ -41,13 +33,3 @@ def _runs(counts: str) -> list[int]:
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value = shift = 0
     return runs
-
-
-def _digits(value: int) -> str:
-    text = ""
-    while True:
-        digit, value = value & 31, value >> 5
-        more = value != (-1 if digit & 16 else 0)
-        text += chr(48 + (digit | 32 if more else digit))
-        if not more:
-            return text

@@ -1,44 +1,25 @@
 """The owner's files, wherever they lie: a folder, a zip, a tar, or a folder with the owner's archives in it.
 
-Nothing is unpacked. Every name is checked before it is used: an archive whose members climb out of it
-(`../x`, `/x`, `C:x`, links) is refused as a whole.
+Nothing is unpacked; `raw_files` finds what there is.
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import hashlib
-import lzma
-import os
-import shutil
-import tarfile
-import tempfile
-import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
-from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import IO, Any, Protocol
+from pathlib import Path
+from typing import Any
 
+from repro.datasets.raw_files import ARCHIVES, Index, explained, scan
 from repro.errors import DataError
-
-Read = Callable[[], bytes]
-_ZIP = (".zip",)
-_TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-
-
-class Closable(Protocol):
-    """An open archive."""
-
-    def close(self) -> object: ...
 
 
 class Source:
     """Files by their name relative to `prefix`, from a folder or from archives; a context manager."""
 
-    def __init__(self, where: Path, index: _Index, prefix: str = "") -> None:
+    def __init__(self, where: Path, index: Index, prefix: str = "") -> None:
         self.where = where
         self._index = index
         self._files = index.files
@@ -47,16 +28,16 @@ class Source:
     @classmethod
     def open(cls, path: Path) -> Source:
         """Index a folder, a zip or a tar; DataError when it is missing, unreadable or unsafe."""
-        index = _Index()
+        index = Index()
         try:
-            _scan(path.resolve(strict=True), index)
+            scan(path.resolve(strict=True), index)
             return cls(path, index)
         except BaseException as error:
             index.close()
-            told = _told(error, path)
-            if told is None:
+            reason = explained(error, path)
+            if reason is None:
                 raise
-            raise told from error
+            raise reason from error
 
     def __enter__(self) -> Source:
         return self
@@ -108,7 +89,7 @@ class Source:
 
     def archives(self) -> list[Path]:
         """The zip and tar files in this source."""
-        return [path for path in self._index.paths if path.name.lower().endswith(_ZIP + _TAR)]
+        return [path for path in self._index.paths if path.name.lower().endswith(ARCHIVES)]
 
     def whole(self) -> Source:
         """The view from the very top."""
@@ -171,151 +152,6 @@ class Source:
         for name in (*self._files, *self._folders()):
             if name == marker or name.endswith("/" + marker):
                 yield name[: -len(marker)]
-
-
-def _told(error: BaseException, path: Path) -> DataError | None:
-    """What went wrong while a source was opened, in words that help; None: nothing of ours."""
-    if isinstance(error, FileNotFoundError):
-        hint = "`repro data list` says where it comes from, then `repro data link NAME PATH`"
-        return DataError("the data set is not there", where=path, hint=hint)
-    if isinstance(error, PermissionError):
-        return DataError("no permission to read the data", where=error.filename or path)
-    if isinstance(error, (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)):
-        return DataError(f"damaged archive: {error}", where=path, hint="download it again")
-    return None
-
-
-class _Index:
-    """Name -> reader of everything in a source, and the files on the disk behind it."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, Read] = {}
-        self.paths: list[Path] = []
-        self.notes: dict[str, list[str]] = {}
-        self.found: dict[str, str | None] = {}
-        self.parsed: dict[str, dict[str, Any]] = {}
-        self.lock = threading.Lock()
-        self.handles: list[Closable] = []
-
-    def close(self) -> None:
-        """Close the archives; folders need nothing."""
-        for handle in self.handles:
-            handle.close()
-
-    @cached_property
-    def folders(self) -> set[str]:
-        parents = {name.rpartition("/")[0] for name in self.files} - {""}
-        return {
-            "/".join(parent.split("/")[: i + 1]) for parent in parents for i in range(parent.count("/") + 1)
-        }
-
-
-def _scan(path: Path, index: _Index, inside: str = "") -> None:
-    """Add a folder or an archive; its names begin with `inside`."""
-    lower = path.name.lower()
-    if path.is_dir():
-        _scan_folder(path, index)
-    elif lower.endswith(_ZIP + _TAR):
-        index.paths.append(path)
-        members = _zip(path, index) if lower.endswith(_ZIP) else _tar(path, index)
-        index.files |= {inside + name: read for name, read in members.items()}
-    else:
-        raise DataError("neither a folder nor a zip or tar", where=path, allowed=", ".join(_ZIP + _TAR))
-
-
-def _scan_folder(root: Path, index: _Index) -> None:
-    """Files of a folder (links to folders are followed, once each); archives in it are looked into."""
-    seen: set[str] = set()
-    for here, folders, names in os.walk(root, followlinks=True, onerror=_raise):
-        real = os.path.realpath(here)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        inside = "" if Path(here) == root else Path(here).relative_to(root).as_posix() + "/"
-        for name in names:
-            path = Path(here, name)
-            if name.lower().endswith(_ZIP + _TAR):
-                _scan(path, index, inside)
-            else:
-                index.files[inside + name] = path.read_bytes
-                index.paths.append(path)
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _zip(path: Path, index: _Index) -> dict[str, Read]:
-    archive = zipfile.ZipFile(path)
-    index.handles.append(archive)
-    files: dict[str, Read] = {}
-    for info in archive.infolist():
-        if info.is_dir():
-            continue
-        if (info.external_attr >> 16) & 0o170000 == 0o120000:
-            raise _unsafe(path, info.filename, "is a symbolic link")
-        files[_safe(path, info.filename)] = lambda info=info: archive.read(info)  # type: ignore[misc]
-    return files
-
-
-def _tar(path: Path, index: _Index) -> dict[str, Read]:
-    """Members of a tar by their offset; a compressed tar is expanded once into an unnamed temporary file."""
-    handle = path.open("rb") if path.name.lower().endswith(".tar") else _expanded(path)
-    index.handles.append(handle)
-    lock = threading.Lock()
-
-    def reader(offset: int, size: int) -> Read:
-        def read() -> bytes:
-            with lock:
-                handle.seek(offset)
-                data = handle.read(size)
-            if len(data) != size:
-                raise EOFError("the archive ends in the middle of this member")
-            return data
-
-        return read
-
-    files: dict[str, Read] = {}
-    with tarfile.open(fileobj=handle, mode="r:") as archive:
-        for member in archive:
-            if member.isdir():
-                continue
-            if not member.isreg():
-                raise _unsafe(path, member.name, "is a link or a special file")
-            files[_safe(path, member.name)] = reader(member.offset_data, member.size)
-    return files
-
-
-def _expanded(path: Path) -> IO[bytes]:
-    kind = path.name.lower()
-    opener: Any = gzip.open if kind.endswith("gz") else bz2.open if kind.endswith("bz2") else lzma.open
-    target = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the readers of its members
-    try:
-        with opener(path, "rb") as packed:
-            shutil.copyfileobj(packed, target, 1 << 20)
-    except BaseException:
-        target.close()
-        raise
-    target.seek(0)
-    return target
-
-
-def _safe(archive: Path, name: str) -> str:
-    """The member's name without `./`; absolute names and names that climb out are refused."""
-    parts = PurePosixPath(name).parts
-    if "\\" in name or name.startswith("/") or ".." in parts or (parts and parts[0].endswith(":")):
-        raise _unsafe(archive, name, "leaves the archive")
-    return str(PurePosixPath(name))
-
-
-def _unsafe(archive: Path, name: str, why: str) -> DataError:
-    return DataError(
-        f"unsafe archive: member '{name}' {why}",
-        where=archive,
-        allowed="plain files and folders inside the archive",
-        hint="download it from the owner's page",
-    )
 
 
 def _some(names: list[str]) -> str:

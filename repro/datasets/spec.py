@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from repro.datasets.images import Pixels as Pixels
+from repro.datasets.palettes import Colour as Colour
 from repro.datasets.source import Source
 from repro.errors import DataError
 
 IGNORE = 255  # void, unlabelled, eroded borders: never trained, never counted
-Pixels = NDArray[np.uint8]
-Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +58,11 @@ class SplitAbsent(DataError):
 
 
 class DatasetModule(Protocol):
-    """The contract of every module in `DATASETS`; plain constants and functions, no base class."""
+    """The contract of every module in `DATASETS`; plain constants and functions, no base class.
+
+    A module whose large images are cut has besides `windows(height, width, split)`, the tiles of an image in
+    order (none: keep it whole), and `IMAGES`, the official numbers before cutting; its SPLITS count windows.
+    """
 
     TITLE: str
     CLASSES: tuple[str, ...]
@@ -79,14 +80,4 @@ class DatasetModule(Protocol):
 
     def read_label(self, source: Source, pair: Pair) -> Pixels:
         """label_HW uint8: train ids from 0, 255 = ignore."""
-        ...
-
-
-class TiledModule(DatasetModule, Protocol):
-    """A module whose large images are cut; its SPLITS count windows."""
-
-    IMAGES: Mapping[str, int]  # official numbers of images before cutting
-
-    def windows(self, height: int, width: int, split: str) -> list[Window]:
-        """The tiles of an image, in order; empty: keep it whole."""
         ...

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from repro.datasets.archive import Split
 from repro.datasets.images import count_values
-from repro.datasets.prepare import Progress, cores
+from repro.datasets.prepare import Progress
 from repro.datasets.spec import IGNORE
+from repro.threads import cores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from repro.datasets.images import read_raw_label, to_train_ids, value_table
+from repro.datasets.images import to_train_ids, value_table
 from repro.datasets.lists import official
-from repro.datasets.pairing import listed
+from repro.datasets.pairing import listed, read_values
 from repro.datasets.palettes import voc_colours
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Download, Pair, Pixels, SplitAbsent
@@ -89,8 +89,7 @@ def read_label(source: Source, pair: Pair) -> Pixels:
         assert sbd is not None
         where = sbd.place(pair.label)
         return to_train_ids(_read_mat(sbd.read(pair.label), where), _VALUES, where)
-    where = source.place(pair.label)
-    return to_train_ids(read_raw_label(source.read(pair.label), where), _VALUES, where)
+    return read_values(source, pair, _VALUES)
 
 
 def _ids(source: Source, split: str) -> list[str]:

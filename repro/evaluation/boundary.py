@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from repro.datasets.images import count_values
+from repro.datasets.spec import IGNORE
 from repro.evaluation.confusion import Counts, LabelMap
-
-IGNORE = 255
 
 
 def band_width(size: tuple[int, int], ratio: float) -> int:
@@ -41,7 +41,7 @@ def count(truth_HW: LabelMap, prediction_HW: LabelMap, *, classes: int, width: i
     in_truth, in_prediction = outline(truth_HW, width), outline(prediction_HW, width)
     both = in_truth & in_prediction & (truth_HW == prediction_HW)
     inter, true, given = (
-        np.bincount(chosen, minlength=256)[:classes]
+        count_values(chosen)[:classes]
         for chosen in (truth_HW[both], truth_HW[in_truth], prediction_HW[in_prediction])
     )
     return inter, true + given - inter

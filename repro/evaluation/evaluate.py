@@ -10,7 +10,6 @@ Shapes: N images, C classes, H and W pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import groupby
 from typing import Any
@@ -20,6 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from repro.datasets.images import count_values
+from repro.datasets.spec import IGNORE
 from repro.errors import DataError
 from repro.evaluation import boundary
 from repro.evaluation.confusion import LabelMap, count, squeeze
@@ -39,8 +40,8 @@ from repro.models import normalise
 from repro.models.tf32 import tf32
 from repro.params.model import ModelParams
 from repro.params.protocol import Protocol
+from repro.threads import in_order
 
-IGNORE = 255
 Predictions = dict[str, LabelMap]  # suffix of the metrics -> prediction
 Predict = Callable[[Sequence[Image]], list[Predictions]]
 Progress = Callable[[int, int], None]  # images done, images in all
@@ -166,14 +167,7 @@ def preloaded(
     def load(start: int) -> list[tuple[Image, LabelMap]]:
         return [(split.image(i), split.label(i)) for i in range(start, min(start + batch, number))]
 
-    with ThreadPoolExecutor(1) as thread:
-        waiting: list[Future[list[tuple[Image, LabelMap]]]] = []
-        for start in starts:
-            waiting.append(thread.submit(load, start))
-            if len(waiting) == 2:
-                yield waiting.pop(0).result()
-        for last in waiting:
-            yield last.result()
+    return in_order(load, starts, workers=1, ahead=1, name="images")
 
 
 def true_label(label_HW: LabelMap, classes: int, protocol: Protocol, *, where: object) -> LabelMap:
@@ -183,8 +177,8 @@ def true_label(label_HW: LabelMap, classes: int, protocol: Protocol, *, where: o
         label_HW[label_HW == np.uint8(IGNORE - 1)] = IGNORE
     if protocol.ignore_index != IGNORE:
         label_HW = np.where(label_HW == protocol.ignore_index, np.uint8(IGNORE), label_HW)
-    values = np.bincount(label_HW.ravel(), minlength=256)
-    wrong = [value for value in values.nonzero()[0].tolist() if classes <= value != IGNORE]
+    values = count_values(label_HW).nonzero()[0].tolist()
+    wrong = [value for value in values if classes <= value != IGNORE]
     if wrong:
         raise DataError(
             f"label values of no class: {wrong[:5]}", where=where, allowed=f"0..{classes - 1}, 255"

@@ -16,6 +16,9 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
+from repro.datasets.colour_labels import colour_table, packed
+from repro.datasets.images import count_values
+from repro.datasets.spec import IGNORE
 from repro.errors import DataError
 from repro.evaluation.confusion import LabelMap
 from repro.evaluation.evaluate import Progress, compared, evaluated_classes, true_label
@@ -23,7 +26,6 @@ from repro.evaluation.overlays import OVERLAY, Palette, file_name
 from repro.evaluation.summary import EvaluationResult, Images, Seen, summarise
 from repro.params.protocol import Protocol
 
-IGNORE = 255
 SHOWN = 5  # names listed in an error
 
 
@@ -39,7 +41,7 @@ def score(
     classes = evaluated_classes(split.classes, protocol)
     number = min(len(split), protocol.first or len(split))
     files = match(predictions, split.ids[:number])
-    table = colour_table(palette[1:] if protocol.reduce_zero_label else palette)
+    table = class_table(palette[1:] if protocol.reduce_zero_label else palette)
     seen: list[Seen] = []
     wrong: list[str] = []
     for i, file in enumerate(files):
@@ -93,7 +95,7 @@ def read_map(file: Path, table: npt.NDArray[np.uint8]) -> LabelMap:
         raise DataError(f"not a readable picture ({error})") from error
     if pixels.ndim == 2:
         return pixels.astype(np.uint8)
-    code = (pixels.astype(np.uint32) * np.array([1 << 16, 1 << 8, 1], np.uint32)).sum(2)
+    code = packed(pixels)
     label_HW: LabelMap = table[code]
     strange = np.unique(code[(label_HW == IGNORE) & (code != 0)])
     if strange.size:
@@ -102,19 +104,17 @@ def read_map(file: Path, table: npt.NDArray[np.uint8]) -> LabelMap:
     return label_HW
 
 
-def colour_table(palette: Palette) -> npt.NDArray[np.uint8]:
-    """Class of every 24-bit colour, 255 for none: 16 MB, made once."""
-    table = np.full(1 << 24, IGNORE, np.uint8)
-    for number, (red, green, blue) in reversed(list(enumerate(palette))):
-        table[red << 16 | green << 8 | blue] = number
-    return table
+def class_table(palette: Palette) -> npt.NDArray[np.uint8]:
+    """Class of every 24-bit colour, 255 for none; of classes with one colour the first."""
+    first = {colour: number for number, colour in reversed(list(enumerate(palette)))}
+    return colour_table(first, unknown=IGNORE)
 
 
 def checked(prediction: LabelMap, truth: LabelMap, classes: Sequence[str]) -> LabelMap:
     """`prediction`, if it has the size of `truth` and no values of no class."""
     if prediction.shape != truth.shape:
         raise DataError(f"{size_of(prediction)} pixels, the image has {size_of(truth)}")
-    values = np.bincount(prediction.ravel(), minlength=256).nonzero()[0].tolist()
+    values = count_values(prediction).nonzero()[0].tolist()
     wrong = [value for value in values if len(classes) <= value != IGNORE]
     if wrong:
         raise DataError(f"values of no class: {some([str(value) for value in wrong])}")

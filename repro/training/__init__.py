@@ -1,5 +1,5 @@
 """Training: schedules, losses, the loop, exact resume. Nothing here knows MLflow, DVC or tables.
 
-Import the module that is needed (`repro.training.loop`, `repro.training.schedule`, ...); the schedule, the
-plan and the run key work without torch.
+Import the module that is needed (`repro.training.loop`, `repro.training.schedule`, ...); the schedule works
+without torch.
 """

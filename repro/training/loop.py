@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +19,7 @@ from repro.training import parameters, precision
 from repro.training.prefetch import ahead
 from repro.training.schedule import Length, better
 from repro.training.state import Best, restore, save
-from repro.training.step import Run, Task, check_compiled, memory_format, start, update
+from repro.training.step import Batch, Run, Task, check_compiled, memory_format, start, update
 from repro.training.watch import Interrupted, Speed, Status, Stop, signals
 
 SYSTEM_SECONDS = 30.0  # between journal lines about speed and memory
@@ -46,7 +48,8 @@ def fit(task: Task) -> Outcome:
         resumed_from = restore(run)
         check_compiled(run)
         parameters.training_mode(run.model, task.params)
-        _iterate(run, stop)
+        with closing(batches_of(run)) as batches:  # an error ends the threads, too
+            _iterate(run, batches, stop)
         save(run)
         if task.journal is not None:
             task.journal.event("nondeterministic", operations=nondeterministic)
@@ -59,11 +62,16 @@ def fit(task: Task) -> Outcome:
         )
 
 
-def _iterate(run: Run, stop: Stop) -> None:
+def batches_of(run: Run) -> Generator[tuple[Batch, float]]:
+    """The batches of the iterations that are left, and how long each was waited for."""
+    task = run.task
+    return ahead(task.feed(run.iteration, task.of.iterations), pin=task.ranks.device.type == "cuda")
+
+
+def _iterate(run: Run, batches: Iterable[tuple[Batch, float]], stop: Stop) -> None:
     task, speed = run.task, Speed()
     saved = reported = time.monotonic()
-    batches = task.feed(run.iteration, task.of.iterations)
-    for batch, waited in ahead(batches, pin=task.ranks.device.type == "cuda"):
+    for batch, waited in batches:
         run.losses.add(update(run, batch))
         run.iteration += 1
         speed.add(images=task.params.batch, waited=waited)

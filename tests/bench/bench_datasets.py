@@ -67,8 +67,8 @@ def _samples(folder: Path) -> Iterator[Row]:
         )
 
 
-def _sample(make: Callable[[int, int], object], i: int) -> object:
-    return make(i, i % 4)
+def _sample(make: Callable[[tuple[int, int]], object], i: int) -> object:
+    return make((i, i % 4))
 
 
 def _in_turn(ways: list[Callable[[int], object]]) -> list[float]:
