@@ -286,6 +286,20 @@ def test_download_cells_are_made(tmp_path: Path) -> None:
     }
 
 
+def test_the_note_of_a_measured_experiment_stands_below_its_number(tmp_path: Path) -> None:
+    """Such as how it differs from the row; of one that is not measured it says nothing about a number."""
+    project = a_project(tmp_path, a_record())
+    for name in ("camvid_x", "camvid_y"):
+        path = project.experiments / name / "params.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(
+            (path.read_text() if path.is_file() else "dataset: camvid\n") + f"note: {name}'s own\n"
+        )
+    text = FORMATS["md"](tables.dataset_tables(load_results(project), "camvid"))
+    assert "- camvid_x: camvid_x's own" in text
+    assert "camvid_y's own" not in text
+
+
 def test_weights_that_nobody_can_open_are_no_link(tmp_path: Path) -> None:
     """Git does not hold them: a link into the checkout is dead for every reader but one."""
     project = a_project(tmp_path, a_record())

@@ -28,18 +28,19 @@ from repro.evaluation.fields import argmax
 from repro.evaluation.summary import EvaluationResult, Images, Seen, summarise
 from repro.evaluation.views import (
     Forward,
-    Glimpses,
     Image,
+    Views,
     image_size,
     is_zero_tile,
     logits_rule,
-    look,
     merge,
+    views_of,
 )
 from repro.models import normalise
 from repro.models.tf32 import tf32
 from repro.params.model import ModelParams
 from repro.params.protocol import Protocol
+from repro.published.metrics import QUIRK
 from repro.threads import in_order
 
 Predictions = dict[str, LabelMap]  # suffix of the metrics -> prediction
@@ -92,13 +93,15 @@ def predictor(
     @torch.inference_mode()
     @tf32(False)  # merging multiplies matrices too
     def predict(images: Sequence[Image]) -> list[Predictions]:
-        size, seen, results = image_size(images[0]), Glimpses(), [Predictions() for _ in images]
+        size, seen, results = image_size(images[0]), Views(), [Predictions() for _ in images]
         for suffix, variant in protocol.variants().items():
-            for result, glimpses in zip(results, look(forward, images, variant, protocol, seen), strict=True):
-                result[suffix] = argmax(merge(glimpses, size, protocol, rule)).numpy()
+            for result, views in zip(
+                results, views_of(forward, images, variant, protocol, seen), strict=True
+            ):
+                result[suffix] = argmax(merge(views, size, protocol, rule)).numpy()
                 if protocol.zero_tile == "nan":  # the page's 0/0: argmax of NaN is class 0 everywhere
                     zero = is_zero_tile(size, variant, protocol)
-                    result[suffix + "_page"] = np.zeros_like(result[suffix]) if zero else result[suffix]
+                    result[suffix + QUIRK] = np.zeros_like(result[suffix]) if zero else result[suffix]
         return results
 
     return predict

@@ -1,6 +1,6 @@
 """From an image to a field of class scores, as a protocol says: scales, flips, tiles, merging.
 
-`look` runs the network and keeps its small logits; `merge` makes one field of them. Nothing as large as
+`views_of` runs the network and keeps its small logits; `merge` makes one field of them. Nothing as large as
 image x classes exists until the field is asked for its rows.
 
 Shapes: N images or tiles, C channels of the network's output, H and W pixels, h and w logits.
@@ -40,7 +40,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class View:
     """One image at one scale, plain or mirrored: one tile of mode `whole`, several of mode `slide`."""
 
     size: Size
@@ -48,13 +48,13 @@ class Glimpse:
     tiles: tuple[Tile, ...]
 
 
-Glimpses = dict[tuple[float, bool], list[Glimpse]]  # (scale, mirrored) -> one glimpse an image
+Views = dict[tuple[float, bool], list[View]]  # (scale, mirrored) -> one view an image
 
 
-def look(
-    forward: Forward, images: Sequence[Image], variant: Variant, protocol: Protocol, seen: Glimpses
-) -> list[list[Glimpse]]:
-    """The glimpses of every image (all of one size) that `variant` asks for.
+def views_of(
+    forward: Forward, images: Sequence[Image], variant: Variant, protocol: Protocol, seen: Views
+) -> list[list[View]]:
+    """The views of every image (all of one size) that `variant` asks for.
 
     `seen` keeps them between variants: single scale costs nothing beside multi-scale.
     """
@@ -64,20 +64,20 @@ def look(
             size = scaled_size(image_size(images[0]), scale, protocol)
             scaled = [resize_image(image, size) for image in images]
             turned = [np.ascontiguousarray(image[:, ::-1]) for image in scaled] if mirrored else scaled
-            seen[scale, mirrored] = glimpse(forward, turned, protocol, mirrored=mirrored)
+            seen[scale, mirrored] = view(forward, turned, protocol, mirrored=mirrored)
     return [list(of_image) for of_image in zip(*(seen[key] for key in keys), strict=True)]
 
 
-def merge(glimpses: Sequence[Glimpse], target: Size, protocol: Protocol, rule: ResizeRule) -> Field:
+def merge(views: Sequence[View], target: Size, protocol: Protocol, rule: ResizeRule) -> Field:
     """One field of size `target` whose argmax is the prediction. `rule` enlarges the network's logits."""
     if protocol.mode == "slide":
-        fields = [tiled(one, target, protocol, rule) for one in glimpses]
+        fields = [tiled(one, target, protocol, rule) for one in views]
     else:
-        fields = [whole(one, target, protocol, rule, alone=len(glimpses) == 1) for one in glimpses]
+        fields = [whole(one, target, protocol, rule, alone=len(views) == 1) for one in views]
     return fields[0] if len(fields) == 1 else Sum(tuple(fields))
 
 
-def whole(one: Glimpse, target: Size, protocol: Protocol, rule: ResizeRule, *, alone: bool) -> Field:
+def whole(one: View, target: Size, protocol: Protocol, rule: ResizeRule, *, alone: bool) -> Field:
     """An image that went through the network in one piece."""
     tile = one.tiles[0]
     inner: Field = Plain(tile.logits_CHW)
@@ -93,7 +93,7 @@ def whole(one: Glimpse, target: Size, protocol: Protocol, rule: ResizeRule, *, a
     return Mirrored(field) if turned else field
 
 
-def tiled(one: Glimpse, target: Size, protocol: Protocol, rule: ResizeRule) -> Field:
+def tiled(one: View, target: Size, protocol: Protocol, rule: ResizeRule) -> Field:
     """An image that went through the network tile by tile."""
     field: Field = Mosaic(one.size, tuple((t.top, t.left, _tile(t, protocol, rule)) for t in one.tiles))
     if one.size != target:
@@ -106,17 +106,15 @@ def _tile(tile: Tile, protocol: Protocol, rule: ResizeRule) -> Field:
     return Softmax(field, tile.safe) if protocol.average == "probability" else field
 
 
-def glimpse(
-    forward: Forward, images: Sequence[Image], protocol: Protocol, *, mirrored: bool
-) -> list[Glimpse]:
+def view(forward: Forward, images: Sequence[Image], protocol: Protocol, *, mirrored: bool) -> list[View]:
     """Run the network on images of one size, whole or in tiles."""
     size = image_size(images[0])
     if protocol.mode == "whole":
         tiles = run(forward, images, [(0, 0)] * len(images), protocol)
-        return [Glimpse(size, mirrored, (tile,)) for tile in tiles]
+        return [View(size, mirrored, (tile,)) for tile in tiles]
     corners = tile_corners(size, protocol)
     return [
-        Glimpse(size, mirrored, tuple(run(forward, cut(image, corners, protocol), corners, protocol)))
+        View(size, mirrored, tuple(run(forward, cut(image, corners, protocol), corners, protocol)))
         for image in images
     ]
 

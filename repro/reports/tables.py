@@ -102,9 +102,16 @@ def _table(results: Results, title: str, rows: Iterable[Row], own: Iterable[str]
     grid = Grid(title=title, columns=COLUMNS, rows=tuple(_cells(line) for line in lines)).used()
     notes = [MACS_NOTE] if "GMACs" in grid.columns else []
     notes += [*devices.notes("device"), *protocols.notes("protocol")]
+    notes += own_notes(results, dict.fromkeys(line["experiment"] for line in lines))
     if any("[log]" in line["links"] and "[model]" not in line["links"] for line in lines):
         notes.append(WEIGHTS_NOTE)
     return Grid(title=title, columns=grid.columns, rows=grid.rows, notes=tuple(notes))
+
+
+def own_notes(results: Results, names: Iterable[str]) -> list[str]:
+    """What the params.yaml of measured experiments says of them: a reader of the number must see it too."""
+    declared = {name: results.experiments[name].note for name in names if name in results.experiments}
+    return [f"{name}: {note}" for name, note in declared.items() if note and name in results.records]
 
 
 def _cells(line: Mapping[str, str]) -> tuple[str, ...]:
