@@ -10,10 +10,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import scipy.stats
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +39,7 @@ from repro.records import (
     write_json,
     write_record,
 )
+from repro.records.device import gpu_driver
 from repro.records.provenance import ENVIRONMENT
 from repro.records.secrets import scrub
 from repro.records.verdict import _T
@@ -180,6 +183,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     code = f"""
 import resource, signal, sys
 from pathlib import Path
+from types import SimpleNamespace
 from repro.records import Journal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
@@ -448,6 +452,27 @@ def test_device_identity_names_processor_and_threads() -> None:
     assert identity["threads"] >= 1
     assert identity["cores"] >= 1
     assert identity["memory_GiB"] > 0
+
+
+def test_an_nvidia_gpu_is_told_with_driver_and_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its properties and nvidia-smi stand in for a card; the rest is torch's own."""
+    card = SimpleNamespace(name="H100", total_memory=80 * 2**30, major=9, minor=0)
+    asked: list[int] = []
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: asked.append(number) or card)
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 580.65.06\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    gpu_driver.cache_clear()
+    identity = device_identity("cuda:1")
+    gpu_driver.cache_clear()
+    assert asked == [1]
+    assert (identity["type"], identity["gpu"], identity["gpu_memory_GiB"]) == ("cuda", "H100", 80.0)
+    assert (identity["capability"], identity["driver"]) == ("9.0", "580.65.06")
+    assert identity["cuda"] == torch.version.cuda
+    assert identity["cudnn"] == torch.backends.cudnn.version()
 
 
 def test_an_apple_gpu_is_not_its_processor() -> None:
