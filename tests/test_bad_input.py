@@ -142,6 +142,17 @@ def test_bad_params(project: Project, old: str, new: str, words: list[str]) -> N
     assert all(word in said for word in words), said
 
 
+def test_a_plan_names_the_first_step(project: Project) -> None:
+    """An empty folder only keeps the place of a data set that was never linked."""
+    (project.prepared / "camvid/trainval.zip").unlink()
+    command = [sys.executable, "-c", REPRO, "plan", NAME]
+    asked = lambda: subprocess.run(command, cwd=project.root, capture_output=True, text=True).stdout  # noqa: E731
+    assert "missing: prepared data: repro prepare camvid" in asked()
+    unlink_data(project)
+    (project.data / "camvid").mkdir()
+    assert "missing: data: repro data link camvid PATH" in asked()
+
+
 def test_an_unknown_experiment(project: Project) -> None:
     said = done(start(project, "train", NAME.replace("16", "61")), 2)
     assert f"did you mean '{NAME}'?" in said

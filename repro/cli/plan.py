@@ -47,6 +47,7 @@ def plan(
 def missing(project: Project, experiment: Experiment, made: Plan, devices: int) -> list[str]:
     """What is not here yet: data, weights, disk space."""
     from repro.checkpoints import store
+    from repro.cli.data_check import here
     from repro.errors import ParamsError
     from repro.training.parameters import require_statistics
 
@@ -56,10 +57,9 @@ def missing(project: Project, experiment: Experiment, made: Plan, devices: int) 
     except ParamsError as error:
         lacks.append(error.what)
     if not (project.prepared / experiment.dataset / f"{experiment.training.split}.zip").is_file():
-        raw = (project.data / experiment.dataset).exists()
         lacks.append(
             f"prepared data: repro prepare {experiment.dataset}"
-            if raw
+            if here(project.data / experiment.dataset)
             else f"data: repro data link {experiment.dataset} PATH"
         )
     start = experiment.start_from
