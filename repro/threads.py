@@ -37,6 +37,7 @@ def in_order(
                 future.cancel()
 
 
-def cores() -> int:
-    """Threads to use where nobody said how many."""
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+def cores(processes: int = 1) -> int:
+    """Threads to use where nobody said how many, in each of so many equal processes on this machine."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(8, usable // processes))

@@ -76,7 +76,7 @@ def test_a_gpu_gets_its_share_of_the_cores(
     monkeypatch: pytest.MonkeyPatch, kind: str, world: int, gpus: int, threads: int
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setattr("repro.training.train.cpu_identity", lambda: {"usable_cores": 16})
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(16)), raising=False)
     assert loader_threads(Ranks(device=torch.device(kind), world=world)) == threads
 
 

@@ -165,20 +165,22 @@ def _number_hint(text: object) -> str | None:
 
 
 def _length_at(cls: Any, loc: Loc) -> str | None:
-    """How many values a tuple of fixed length takes."""
-    hint: Any = None
-    for part in loc[:-1]:
-        hint = typing.get_type_hints(cls).get(str(part)) if dataclasses.is_dataclass(cls) else None
-        inner = [p for p in _flatten(hint) if dataclasses.is_dataclass(p)] if hint else []
-        cls = inner[0] if inner else cls
-    lengths = [len(typing.get_args(p)) for p in _flatten(hint) if typing.get_origin(p) is tuple]
+    """How many values the tuple takes in which `loc` ends."""
+    _, hint = _walked(cls, loc[:-1])
+    lengths = [len(typing.get_args(part)) for part in _flatten(hint) if typing.get_origin(part) is tuple]
     return f"{lengths[0]} of them" if lengths else None
 
 
 def _keys_at(cls: Any, loc: Loc) -> list[str]:
     """Field names of the dataclass found by walking `loc` down from `cls`."""
+    return [field.name for field in dataclasses.fields(_walked(cls, loc)[0])]
+
+
+def _walked(cls: Any, loc: Loc) -> tuple[Any, Any]:
+    """(the innermost dataclass on the way `loc` down from `cls`, the type of its last step or None)."""
+    hint: Any = None
     for part in loc:
         hint = typing.get_type_hints(cls).get(str(part)) if dataclasses.is_dataclass(cls) else None
         inner = [p for p in _flatten(hint) if dataclasses.is_dataclass(p)] if hint else []
         cls = inner[0] if inner else cls
-    return [field.name for field in dataclasses.fields(cls)]
+    return cls, hint

@@ -14,7 +14,8 @@ from repro.datasets.loader import batches
 from repro.errors import CheckpointError
 from repro.models import build, normalise, resize_logits
 from repro.params import Experiment
-from repro.records import Journal, cpu_identity
+from repro.records import Journal
+from repro.threads import cores
 from repro.training.loop import Outcome, fit
 from repro.training.losses import Resize
 from repro.training.parameters import require_statistics
@@ -73,9 +74,7 @@ def loader_threads(ranks: Ranks) -> int:
     """
     if ranks.device.type == "cpu":
         return 0
-    neighbours = max(1, min(ranks.world, torch.cuda.device_count()))
-    cores: int = cpu_identity()["usable_cores"]
-    return max(1, min(8, cores // neighbours))
+    return cores(processes=max(1, min(ranks.world, torch.cuda.device_count())))
 
 
 def network(experiment: Experiment, *, initial: Mapping[str, Tensor] | None = None) -> nn.Module:
