@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ import pytest
 import torch
 
 from repro.records import read_journal
-from repro.training import resume
+from repro.training import loop, resume
 from repro.training.state import forget, rewind
-from repro.training.watch import Interrupted
+from repro.training.watch import Interrupted, Status
 from tests.training_kit import Cut, batches, numbers, run_tiny, same, some_params
 
 
@@ -90,6 +91,57 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path: Path, damage: str)
         e for e in read_journal(tmp_path / "cut" / "journal.jsonl") if e["kind"] == "damaged_checkpoint"
     ]
     assert [event["file"] for event in events] == [newest.name]
+
+
+def test_the_best_weights_of_the_older_checkpoint_are_there_too(tmp_path: Path) -> None:
+    p = some_params(checkpoint_minutes=0, keep="best", validate_every=2)
+    values = iter(range(100))
+    with pytest.raises(PowerCut):
+        run_tiny(tmp_path, p, feed=cut_at(8), validate=lambda model: {"mIoU": float(next(values))})
+    older, newest = (torch.load(path)["best"] for path in resume.checkpoints(tmp_path))
+    assert (older["iteration"], newest["iteration"]) == (6, 8)
+    assert [path.name for path in sorted(tmp_path.glob("best-*.pt"))] == [
+        "best-000000006.pt", "best-000000008.pt"
+    ]  # fmt: skip
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk takes three updates' time; what it holds then is the run as it was when it was saved."""
+    whole = run_tiny(tmp_path / "whole")
+    later, real = threading.Event(), resume.save_state
+
+    def slow(*args: Any, **kwargs: Any) -> Path:
+        assert later.wait(60), "the training waits for the disk"
+        return real(*args, **kwargs)
+
+    def progress(status: Status) -> None:
+        if status.iteration == 7:
+            later.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "save_state", slow)
+        patch.setattr(loop, "checkpoint_is_due", lambda run, stop, minutes: run.iteration == 4)
+        with pytest.raises(PowerCut):
+            run_tiny(tmp_path / "cut", feed=cut_at(9), progress=progress)
+    outcome = run_tiny(tmp_path / "cut")
+    assert outcome.resumed_from == 4
+    assert same(outcome.state_dict, whole.state_dict)
+    assert numbers(tmp_path / "cut") == numbers(tmp_path / "whole")
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*args: Any, **kwargs: Any) -> Path:
+        raise OSError("the disk went away")
+
+    monkeypatch.setattr(resume, "save_state", failing)
+    with pytest.raises(OSError, match="the disk went away"):
+        run_tiny(tmp_path, some_params(checkpoint_minutes=0, iterations=1000))
+    kinds = [entry["kind"] for entry in read_journal(tmp_path / "journal.jsonl")]
+    assert "checkpoint" not in kinds
 
 
 def test_with_all_checkpoints_damaged_the_run_starts_again(tmp_path: Path) -> None:
@@ -183,4 +235,5 @@ def test_validation_does_not_depend_on_when_a_checkpoint_was_written(tmp_path: P
     )
     assert seldom.chosen == often.chosen
     assert same(seldom.state_dict, often.state_dict)
-    assert len(list((tmp_path / "b").glob("best-*.pt"))) == 1
+    referred = {torch.load(path)["best"]["iteration"] for path in resume.checkpoints(tmp_path / "b")}
+    assert {int(path.stem[5:]) for path in (tmp_path / "b").glob("best-*.pt")} == referred

@@ -18,7 +18,7 @@ from repro.records import peak_memory, reset_peak_memory
 from repro.training import parameters, precision
 from repro.training.prefetch import ahead
 from repro.training.schedule import Length, better
-from repro.training.state import Best, restore, save
+from repro.training.state import Best, restore, save, settle
 from repro.training.step import Batch, Run, Task, check_compiled, memory_format, start, update
 from repro.training.watch import Interrupted, Speed, Status, Stop, signals
 
@@ -48,9 +48,10 @@ def fit(task: Task) -> Outcome:
         resumed_from = restore(run)
         check_compiled(run)
         parameters.training_mode(run.model, task.params)
-        with closing(batches_of(run)) as batches:  # an error ends the threads, too
+        with closing(run.writer), closing(batches_of(run)) as batches:  # an error ends the threads, too
             _iterate(run, batches, stop)
-        save(run)
+            save(run)
+            settle(run, wait=True)
         if task.journal is not None:
             task.journal.event("nondeterministic", operations=nondeterministic)
         return Outcome(
@@ -83,10 +84,12 @@ def _iterate(run: Run, batches: Iterable[tuple[Batch, float]], stop: Stop) -> No
         report_progress(run, speed)
         if validation_is_due(task.params, task.of, run.iteration):
             validate(run)
+        settle(run)
         if checkpoint_is_due(run, stop, minutes=(time.monotonic() - saved) / 60):
             save(run)
             saved = time.monotonic()
             if stop.signal is not None or stop.elsewhere:
+                settle(run, wait=True)
                 raise Interrupted(
                     f"training stopped after {run.iteration} of {task.of.iterations} iterations",
                     hint="it is saved: the same command goes on from there",

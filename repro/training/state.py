@@ -53,15 +53,17 @@ class Best:
         weights: dict[str, Tensor] = torch.load(self.path(work), map_location="cpu", weights_only=True)
         return weights
 
-    def forget_others(self, work: Path) -> None:
-        for path in work.glob("best-*.pt"):
-            if path != self.path(work):
-                path.unlink()
+    def forget_older(self, work: Path) -> None:
+        """Remove those found before, and what killed writers left."""
+        older = [path for path in work.glob("best-*.pt") if path.name < self.path(work).name]
+        for path in [*older, *work.glob(".best.*.part")]:
+            path.unlink()
 
 
 def save(run: Run) -> None:
-    """Write a checkpoint; refuses weights that are not finite, so that the last good one stays."""
+    """Begin to write a checkpoint; refuses weights that are not finite, so that the last good one stays."""
     task = run.task
+    settle(run, wait=True)
     if not all_finite(run.model):
         raise diverged(f"a weight is not finite after {run.iteration} iterations")
     random = task.ranks.gather(random_state(task.ranks.device))
@@ -78,10 +80,21 @@ def save(run: Run) -> None:
         "best": asdict(run.best),
         "journal": task.journal.offset if task.journal is not None else 0,
     }
-    resume.save_state(task.work, state, iteration=run.iteration)
-    run.best.forget_others(task.work)
-    if task.journal is not None:
-        task.journal.event("checkpoint", step=run.iteration)
+    run.writer.begin(state, iteration=run.iteration)
+    run.saved_bests.append(run.best)
+
+
+def settle(run: Run, *, wait: bool = False) -> None:
+    """Note a checkpoint that has come to the disk; raises the OSError of one that has not.
+
+    The best weights that the checkpoints on the disk refer to stay, and those found since.
+    """
+    iteration = run.writer.written(wait=wait)
+    if iteration is None:
+        return
+    run.saved_bests[0].forget_older(run.task.work)
+    if run.task.journal is not None:
+        run.task.journal.event("checkpoint", step=iteration)
 
 
 def restore(run: Run) -> int:
@@ -103,6 +116,7 @@ def restore(run: Run) -> int:
     run.iteration = int(state["iteration"])
     run.losses, run.plateau = Losses(**state["losses"]), Plateau(**state["plateau"])
     run.best = Best(**state["best"])
+    run.saved_bests.append(run.best)
     if task.ranks.rank < len(state["random"]):
         set_random_state(state["random"][task.ranks.rank], task.ranks.device)
     if task.journal is not None:

@@ -6,6 +6,7 @@ Nothing here knows of experiments, files of weights or trackers: `repro.training
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from repro.records import Journal
 from repro.training import parameters, precision
 from repro.training.losses import Resize, counted_pixels, only_classes, total_loss
 from repro.training.ranks import Ranks
+from repro.training.resume import KEEP, Writer
 from repro.training.schedule import Length, Plateau
 from repro.training.state import Best
 from repro.training.watch import Losses, Progress
@@ -64,6 +66,8 @@ class Run:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     multiplied: list[tuple[Tensor, float]]
+    writer: Writer
+    saved_bests: deque[Best] = field(default_factory=lambda: deque(maxlen=KEEP))  # of the checkpoints kept
     iteration: int = 0
     lr: float = 0.0
     losses: Losses = field(default_factory=Losses)
@@ -83,6 +87,7 @@ def start(task: Task) -> Run:
         optimizer=parameters.optimizer_for(model, task.params),
         scaler=precision.scaler_for(task.params, device),
         multiplied=parameters.gradient_multipliers(model, task.params),
+        writer=Writer(task.work),
     )
 
 
