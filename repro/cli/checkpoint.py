@@ -81,7 +81,7 @@ def _write_ours(
 ) -> None:
     from repro import checkpoints
     from repro.records import sha256_file
-    from repro.stages.start import first_weights
+    from repro.stages.network import first_weights
 
     state = checkpoints.read_checkpoint(file)
     name = _format(source) if source else checkpoints.guess_format(state, file)

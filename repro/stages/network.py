@@ -1,4 +1,4 @@
-"""What the stages that run a network share: its weights, its classes, its device."""
+"""An experiment's network: the weights it starts from and those it has, its classes, its device."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
-from repro.checkpoints import load_model
+from repro.checkpoints import load_model, pretrained_backbone, store
 from repro.errors import CheckpointError, ParamsError
 from repro.models import build
-from repro.params import Experiment
+from repro.params import Experiment, Project
 from repro.params.protocol import Protocol
+from repro.records import sha256_file
 from repro.training.ranks import pick_device, slurm_place
 
 
@@ -34,6 +35,33 @@ def trained_model(path: Path, experiment: Experiment, device: str) -> nn.Module:
 def num_classes(experiment: Experiment, protocol: Protocol) -> int:
     """What the network tells apart: without the data set's class 0 where the protocol leaves it out."""
     return experiment.facts.classes - int(protocol.reduce_zero_label)
+
+
+def initial_weights(project: Project, experiment: Experiment) -> tuple[dict[str, Tensor] | None, str]:
+    """(weights that training starts from or None, the sha256 that stands for them in the run key)."""
+    if experiment.start_from is not None:
+        path = project.experiments / experiment.start_from / "model.safetensors"
+        weights, _ = load_model(path)
+        return weights, sha256_file(path)
+    if experiment.model.pretrained is not None:
+        return pretrained_backbone(experiment.model, first_weights(experiment))
+    return None, ""
+
+
+def initial_sha256(project: Project, experiment: Experiment) -> str:
+    """The second half of `initial_weights`, without reading any weights; "" for a start from scratch."""
+    if experiment.start_from is not None:
+        return sha256_file(project.experiments / experiment.start_from / "model.safetensors")
+    if experiment.model.pretrained is not None:
+        return sha256_file(store.find(experiment.model.pretrained))
+    return ""
+
+
+def first_weights(experiment: Experiment) -> dict[str, Tensor]:
+    """The new network's values, drawn from the seed: what a file of a near relative lacks keeps them."""
+    torch.manual_seed(experiment.seed)
+    classes = num_classes(experiment, experiment.protocol)
+    return dict(build(experiment.model, num_classes=classes).state_dict())
 
 
 def chosen_device(device: str) -> str:

@@ -18,7 +18,7 @@ from repro.records import (
 from repro.records.make import ALSO
 from repro.records.verdict import Kind
 from repro.stages.inputs import open_split, training_split
-from repro.stages.start import initial_sha256
+from repro.stages.network import initial_sha256
 
 
 def record_experiment(project: Project, experiment: Experiment, *, kind: Kind = "trained") -> Record:

@@ -18,7 +18,7 @@ from repro.evaluation.evaluate import evaluate
 from repro.params import Experiment, Project, to_plain
 from repro.records import Journal, training_key, write_bytes
 from repro.stages.inputs import open_split, training_split
-from repro.stages.start import initial_weights
+from repro.stages.network import initial_weights
 from repro.stages.voice import SILENT, Say, Voice
 from repro.tracking import Mirror, Run
 from repro.training import resume, state
