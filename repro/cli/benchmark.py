@@ -26,13 +26,11 @@ def benchmark(
     """
     from repro.params import find_project, load_experiment
     from repro.stages.benchmark import benchmark_experiment
-    from repro.stages.network import chosen_device
 
     project = find_project()
     experiment = load_experiment(project, name)
     folder = out or project.root / experiment.folder
-    place = chosen_device(device)
-    cost = benchmark_experiment(project, experiment, folder, device=place, seconds=seconds)
+    cost = benchmark_experiment(project, experiment, folder, device=device, seconds=seconds)
     emit_json(cost) if json else console().print(cost_line(cost))
 
 

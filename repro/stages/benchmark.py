@@ -11,7 +11,7 @@ from repro.models import build
 from repro.params import Experiment, Project
 from repro.records import write_json
 from repro.stages.inputs import open_split
-from repro.stages.network import num_classes
+from repro.stages.network import chosen_device, num_classes
 
 
 def benchmark_experiment(
@@ -19,7 +19,8 @@ def benchmark_experiment(
 ) -> dict[str, Any]:
     """Measure for `seconds` on `device`, write folder/cost.json, return what is in it.
 
-    Raises DataError where the size of an image is needed and nothing is prepared.
+    Raises DataError where the size of an image is needed and nothing is prepared, ParamsError for a device that
+    is not there.
     """
     classes = num_classes(experiment, experiment.protocol)
     cost = benchmark(
@@ -28,7 +29,7 @@ def benchmark_experiment(
         num_classes=classes,
         protocol=experiment.protocol,
         input_size=input_size(project, experiment),
-        device=device,
+        device=chosen_device(device),
         seconds=seconds,
     )
     write_json(folder / "cost.json", cost)
