@@ -617,13 +617,13 @@ def test_verify_measures_once_and_passes(project: Path, run: Run, monkeypatch: p
     row = dataclasses.replace(
         row, metrics={"mIoU": round(expected["mIoU"], 1), "aAcc": expected["aAcc"] + 0.04}
     )
-    monkeypatch.setattr(published, "rows", lambda: {"000-01": row})
+    monkeypatch.setattr("repro.stages.verify.rows", lambda: {"000-01": row})
     code, out, _ = run("verify", "camvid_a", "--weights", file, "--json")
     assert code == 0
     found = json.loads(out)
     assert found["verdict"] == "reproduced"
     assert found["metrics"] == expected
-    monkeypatch.setattr("repro.evaluation.evaluate.evaluate", None)  # a second evaluation would fail
+    monkeypatch.setattr("repro.stages.verify.evaluate", None)  # a second evaluation would fail
     assert run("verify", "camvid_a", "--weights", file)[0] == 0
 
 

@@ -19,8 +19,8 @@ def benchmark_experiment(
 ) -> dict[str, Any]:
     """Measure for `seconds` on `device`, write folder/cost.json, return what is in it.
 
-    Raises DataError where the size of an image is needed and nothing is prepared, ParamsError for a device that
-    is not there.
+    Raises DataError where the size of an image is needed and nothing is prepared, ParamsError for a device
+    that is not there.
     """
     classes = num_classes(experiment, experiment.protocol)
     cost = benchmark(
