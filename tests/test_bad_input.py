@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import yaml
 
-from repro.cli.smoke import smoke_project
 from repro.params import Project, load_experiment
 from repro.records import read_journal
+from repro.stages.smoke_project import smoke_project
 
 NAME = "camvid_mobilenetv2_os16"
 UPDATES = 4

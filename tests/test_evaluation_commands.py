@@ -22,11 +22,11 @@ from PIL import Image
 from repro.checkpoints import convert_back, load_model, save_model
 from repro.cli.app import app
 from repro.cli.common import guarded
-from repro.cli.measure import ranks
 from repro.datasets.archive import Split
 from repro.evaluation.overlays import evenly
 from repro.models import build
 from repro.params import find_project, load_experiment
+from repro.stages.network import ranks
 from tests import datasets_kit
 
 SIZE = (40, 56)
@@ -213,7 +213,7 @@ def test_a_device_that_is_not_there_is_said(project: Path, run: Run, command: st
 def test_processes_that_see_one_gpu_each_take_it(
     shown: int, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("repro.cli.measure.chosen_device", lambda device: device)
+    monkeypatch.setattr("repro.stages.network.chosen_device", lambda device: device)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: shown)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     for name in ("init_process_group", "destroy_process_group"):
@@ -617,13 +617,13 @@ def test_verify_measures_once_and_passes(project: Path, run: Run, monkeypatch: p
     row = dataclasses.replace(
         row, metrics={"mIoU": round(expected["mIoU"], 1), "aAcc": expected["aAcc"] + 0.04}
     )
-    monkeypatch.setattr(published, "rows", lambda: {"000-01": row})
+    monkeypatch.setattr("repro.stages.verify.rows", lambda: {"000-01": row})
     code, out, _ = run("verify", "camvid_a", "--weights", file, "--json")
     assert code == 0
     found = json.loads(out)
     assert found["verdict"] == "reproduced"
     assert found["metrics"] == expected
-    monkeypatch.setattr("repro.evaluation.evaluate.evaluate", None)  # a second evaluation would fail
+    monkeypatch.setattr("repro.stages.verify.evaluate", None)  # a second evaluation would fail
     assert run("verify", "camvid_a", "--weights", file)[0] == 0
 
 

@@ -538,7 +538,7 @@ def test_the_record_of_the_first_is_made_again_after_its_seeds(
     asked: list[list[str]], project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again: list[str] = []
-    monkeypatch.setattr("repro.cli.seeds.record_again", lambda project, one: again.append(one.name))
+    monkeypatch.setattr("repro.stages.seeds.record_again", lambda project, one, note: again.append(one.name))
     write_record(project.rows / f"{MOBILE}.json", read_record(ROOT / "reports/rows" / f"{MOBILE}.json"))
     found = repro("run", MOBILE, "--seeds", "2", "--jobs", "2", "--json")
     assert [one["experiment"] for one in json.loads(found.stdout)] == [f"{MOBILE}_seed1"]

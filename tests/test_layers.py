@@ -1,4 +1,4 @@
-"""Imports go down only, heavy libraries enter through one door, and the CLI starts light."""
+"""Imports go down only, foreign libraries enter through one door, and what needs no torch starts without."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ LAYERS = [
     {"training", "evaluation"},
     {"scaffold", "reports", "tracking"},
     {"fleet"},
+    {"stages"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-DOORS = {"mlflow": {"tracking"}, "dvc": set()}
+DOORS = {"mlflow": {"tracking"}, "dvc": set(), "typer": {"cli"}, "rich": {"cli"}}
+WITHOUT_TORCH = ("chain", "ready", "seeds", "shown", "voice")  # of repro.stages
 NAMES = {"opencv_python_headless": "cv2", "pillow": "PIL", "pyyaml": "yaml"}  # where not the package's own
 RUN_AS_PROGRAMS = {"dvc"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in LEVEL)
@@ -62,6 +64,18 @@ def test_foreign_libraries_enter_through_one_package(path: Path) -> None:
     assert not {library for library in used & set(DOORS) if part(path) not in DOORS[library]}
 
 
+def test_commands_share_no_code_but_through_helpers() -> None:
+    """What one command does and another needs too stands in repro/stages, or in a helper of the CLI."""
+    prefix = "repro.cli."
+    table = {name for name in imports(PACKAGE / "cli" / "app.py") if name.startswith(prefix)}
+    commands = {name.removeprefix(prefix) for name in table}
+    assert {"train", "run", "show"} <= commands
+    for path in (PACKAGE / "cli").glob("*.py"):
+        used = {name.split(".")[2] for name in imports(path) if name.startswith(prefix)}
+        wrong = used & commands - {path.stem} if path.stem != "app" else set()
+        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
 def test_what_is_depended_on_is_used() -> None:
     """Every dependency of pyproject.toml is imported, or run as a program."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
@@ -73,5 +87,13 @@ def test_what_is_depended_on_is_used() -> None:
 def test_help_imports_nothing_heavy() -> None:
     heavy = ("torch", "mlflow", "pandas", "numpy", "yaml", "pydantic", "cv2", "requests")
     code = f"import sys, repro.cli.app; print(*(set({heavy}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_stages_that_need_no_torch_import_none() -> None:
+    """`repro show`, a fleet's process, `repro run` under DVC: seconds, and memory for days."""
+    wanted = ", ".join(f"repro.stages.{name}" for name in WITHOUT_TORCH)
+    code = f"import sys, {wanted}; print(*({{'torch', 'mlflow', 'cv2'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

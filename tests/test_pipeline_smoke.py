@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from repro.cli.smoke import _slowness, smoke_project
 from repro.params import Project, experiment_names, load_experiment
 from repro.scaffold import sync
+from repro.stages.smoke import _slowness
+from repro.stages.smoke_project import smoke_project
 
 pytestmark = pytest.mark.dvc
 

@@ -11,13 +11,14 @@ import yaml
 from typer.testing import CliRunner
 
 from repro.cli.app import app
-from repro.cli.seeds import with_seed
-from repro.cli.sync import renew_files
+from repro.cli.voice import note
 from repro.errors import CheckFailed, ParamsError, ReproError, UnknownNameError
 from repro.params import Project
 from repro.published import rows
 from repro.published.weights import BORROWED
 from repro.scaffold import drift, new_experiment, settings_text, sync
+from repro.stages.ready import renew_files
+from repro.stages.seeds import with_seed
 
 ROOT = Path(__file__).parents[1]
 BORROWED_REMARK = re.compile(r"links? (is the|are cop)|links are copies")
@@ -60,16 +61,16 @@ def test_record_stage_depends_on_its_rows_alone(project: Project) -> None:
 
 def test_a_run_renews_what_an_edit_made_stale(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """DVC itself would stop: "Parameters 'expect' are missing"."""
-    renew_files(project)
+    renew_files(project, note)
     assert not (project.root / "dvc.yaml").exists(), "a project without DVC stays so"
     sync(project)
     params = project.experiments / "tiny_r18_os16" / "params.yaml"
     params.write_text(params.read_text().replace("expect: {}\n", ""))
-    renew_files(project)
+    renew_files(project, note)
     assert capsys.readouterr().err == "wrote dvc.yaml: it was not what the params say\n"
     listed = root_stages(project)["experiments/tiny_r18_os16"]["params"]
     assert listed[0] == {"experiments/tiny_r18_os16/params.yaml": ["rows"]}  # type: ignore[index]
-    renew_files(project)
+    renew_files(project, note)
     assert capsys.readouterr().err == ""
 
 

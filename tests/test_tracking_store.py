@@ -97,12 +97,13 @@ def test_the_address_is_no_argument_of_the_web_interface(
 def test_a_record_that_mlflow_did_not_get_is_told_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from repro.cli.record import show_in_mlflow
+    from repro.cli.voice import note
+    from repro.stages.shown import show_in_mlflow
 
     def down(*_: object, **__: object) -> None:
         raise ConnectionError("no answer from postgresql://u:pa/secret@h/db [red]")
 
-    monkeypatch.setattr("repro.tracking.sync.sync_record", down)
-    monkeypatch.setattr("repro.tracking.mirror.is_wanted", lambda: True)
-    show_in_mlflow(a_project(tmp_path), a_record())
+    monkeypatch.setattr("repro.stages.shown.sync_record", down)
+    monkeypatch.setattr("repro.stages.shown.is_wanted", lambda: True)
+    show_in_mlflow(a_project(tmp_path), a_record(), note)
     assert "no answer from postgresql://***@h/db [red]" in capsys.readouterr().err

@@ -94,7 +94,7 @@ def test_a_damaged_record_is_told_and_the_others_are_sent(
     assert report.sent == ["camvid_b"]
     assert report.failed.keys() == {"camvid_a"}
     monkeypatch.chdir(project.root)
-    monkeypatch.setattr("repro.cli.sync.write_files", lambda project: [])
+    monkeypatch.setattr("repro.stages.ready.write_files", lambda project: [])
     for words in (["sync"], ["sync", "--json"]):
         done = CliRunner().invoke(app, words)
         assert getattr(done.exception, "exit_code", 0) == 1, words

@@ -81,10 +81,11 @@ def _write_ours(
 ) -> None:
     from repro import checkpoints
     from repro.records import sha256_file
+    from repro.stages.network import first_weights
 
     state = checkpoints.read_checkpoint(file)
     name = _format(source) if source else checkpoints.guess_format(state, file)
-    ours = _fresh(experiment) if checkpoints.FORMATS[name].scope == "backbone" else _shapes(experiment)
+    ours = first_weights(experiment) if checkpoints.FORMATS[name].scope == "backbone" else _shapes(experiment)
     converted = checkpoints.convert(
         state, ours, format_name=name, params=experiment.model, where=file, drop_aux=drop_aux
     )
@@ -121,9 +122,9 @@ def _fitting(file: Path, format_name: str, classes: int) -> list[str]:
     """Names of the experiments whose network the whole network in `file` fills; none outside a project."""
     from repro import checkpoints
     from repro.checkpoints.foreign import OURS
-    from repro.cli.measure import num_classes
     from repro.errors import CheckpointError, ReproError
     from repro.params import experiment_names, find_project, load_experiment
+    from repro.stages.network import num_classes
 
     try:
         project = find_project()
@@ -154,20 +155,8 @@ def _format(name: str) -> str:
 
 def _shapes(experiment: Experiment) -> dict[str, Tensor]:
     """The state dict of the experiment's network, without memory."""
-    from repro.cli.measure import num_classes
     from repro.models import build_on_meta
+    from repro.stages.network import num_classes
 
     classes = num_classes(experiment, experiment.protocol)
     return dict(build_on_meta(experiment.model, num_classes=classes).state_dict())
-
-
-def _fresh(experiment: Experiment) -> dict[str, Tensor]:
-    """The same with first values drawn from the experiment's seed."""
-    import torch
-
-    from repro.cli.measure import num_classes
-    from repro.models import build
-
-    torch.manual_seed(experiment.seed)
-    classes = num_classes(experiment, experiment.protocol)
-    return dict(build(experiment.model, num_classes=classes).state_dict())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from repro.cli.common import Json, console, emit_json
-from repro.cli.measure import Device, ProtocolName, protocol_named
+from repro.cli.options import Device, ProtocolName
 
 if TYPE_CHECKING:
     from repro.evaluation.compare import Comparison, Difference
@@ -63,9 +63,9 @@ def matrices(project: Project, side: str, protocol: str | None) -> Path:
         return path
     if protocol is None and (path / "confusion.npz").is_file():
         return path / "confusion.npz"
-    from repro.cli.evaluate import own_folder
     from repro.errors import DataError
     from repro.params import load_experiment
+    from repro.stages.evaluate import own_folder
 
     if path.exists() or path.is_absolute():
         raise DataError("no result", where=side, allowed="NAME, a folder with confusion.npz, or an .npz file")
@@ -78,6 +78,7 @@ def matrices(project: Project, side: str, protocol: str | None) -> Path:
 def require_measured(project: Project, experiment: Experiment, protocol: str) -> None:
     """An error for a protocol that there is not, or under which the experiment is not evaluated."""
     from repro.errors import ParamsError
+    from repro.stages.inputs import protocol_named
 
     protocol_named(project, protocol)
     measured = (experiment.evaluation.protocol, *experiment.also)
@@ -123,12 +124,13 @@ def draw(
     protocol: str | None,
 ) -> None:
     """Predict the most changed images again with both networks and write them side by side."""
-    from repro.cli.measure import chosen_device, open_split, trained_model
     from repro.errors import IncomparableError
     from repro.evaluation.evaluate import predictor
     from repro.evaluation.overlays import colours, file_name, png, side_by_side
     from repro.params import load_experiment
     from repro.records import write_bytes
+    from repro.stages.inputs import open_split, protocol_named
+    from repro.stages.network import chosen_device, trained_model
 
     experiments = [load_experiment(project, side) for side in sides]
     splits = [open_split(project, experiment) for experiment in experiments]

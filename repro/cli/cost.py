@@ -23,9 +23,9 @@ def cost(name: Name, size: Size = None, json: Json = False) -> None:
 
     Example: repro cost cityscapes_mobilenetv2_os16 --size 1024x2048
     """
-    from repro.cli.measure import num_classes
     from repro.models.cost import count
     from repro.params import find_project, load_experiment
+    from repro.stages.network import num_classes
 
     experiment = load_experiment(find_project(), name)
     height, width = parse_size(size) if size else default_size(experiment)

@@ -7,18 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from repro.cli.bars import split_bars
 from repro.cli.common import Json, answer, console, emit_json
-from repro.cli.data_check import (
-    Dataset,
-    Deep,
-    expected,
-    here,
-    plain,
-    progress,
-    stats,
-    tell_findings,
-    verify,
-)
+from repro.cli.data_check import expected, plain, stats, tell_findings, verify
+from repro.cli.options import Dataset, Deep
 
 if TYPE_CHECKING:
     from repro.params import Project
@@ -105,6 +97,8 @@ def _row(name: str, project: Project) -> dict[str, Any]:
 
 
 def _state(raw: Path) -> str:
+    from repro.stages.ready import here
+
     if raw.is_symlink() and not raw.exists():
         return "broken link"
     return "here" if here(raw) else "missing"
@@ -118,29 +112,12 @@ def synthetic(json_: Json = False) -> None:
     """
     from repro.datasets import synthetic as module
     from repro.params import find_project
+    from repro.stages.ready import draw_built_in
 
     data = find_project().data
     folder, count = data / "synthetic", draw_built_in(data)
     told = f"{folder}: {count} scenes of {module.WIDTH}x{module.HEIGHT}"
     answer({"folder": str(folder), "scenes": count}, told, json=json_)
-
-
-def draw_built_in(data: Path) -> int:
-    """The built-in data set, and an empty folder for each other; the number of scenes."""
-    from repro.datasets import DATASETS, synthetic
-
-    for name in DATASETS:
-        # DVC stops at a missing input with "No such file"; at an empty folder `repro prepare` can say more.
-        # Empty folders are no part of what data.dvc pins.
-        if not (data / name).is_symlink():
-            (data / name).mkdir(parents=True, exist_ok=True)
-    return synthetic.write(data / "synthetic")
-
-
-def keep_pin(project: Project) -> None:
-    """Draw the built-in data set where it is missing: `dvc repro` would have data.dvc pin an empty folder."""
-    if (project.root / "data.dvc").is_file() and not here(project.data / "synthetic"):
-        draw_built_in(project.data)
 
 
 @app.command("link")
@@ -157,11 +134,12 @@ def link(
     from repro.datasets import dataset_module
     from repro.datasets.inspect import inspect
     from repro.params import find_project
+    from repro.stages.ready import keep_pin
 
     project = find_project()
     dataset_module(name)
     require_elsewhere(project, name, path)
-    with progress() as tell:
+    with split_bars() as tell:
         findings = inspect(name, path.resolve(), deep=deep, progress=tell)
     if not json_:
         tell_findings(findings, expected(project, findings))
@@ -185,6 +163,7 @@ def require_elsewhere(project: Project, name: str, path: Path) -> None:
 
 def _set_link(link: Path, target: Path) -> Path:
     from repro.errors import DataError
+    from repro.stages.ready import here
 
     if here(link) and not link.is_symlink():
         if link.resolve() == target:
@@ -219,7 +198,7 @@ def get(name: Dataset, json_: Json = False) -> None:
         hint = f"then `repro data link {name} FOLDER`" if rest else "`repro data synthetic` makes it"
         raise DownloadError(f"{name} has no anonymous download", where=by_hand or None, hint=hint)
     folder = project.root / ".repro" / "downloads" / name
-    with progress() as tell:
+    with split_bars() as tell:
         for download in free:
             fetch(download, folder, progress=tell)
     _set_link(project.data / name, folder)

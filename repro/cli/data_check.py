@@ -1,23 +1,19 @@
-"""`repro data verify` and `stats`: what raw and prepared data hold, and what other data commands share."""
+"""`repro data verify` and `stats`: what raw and prepared data hold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from repro.cli.bars import split_bars
 from repro.cli.common import Json, console, emit_json
+from repro.cli.options import Dataset, Deep, Workers
 
 if TYPE_CHECKING:
     from repro.datasets.inspect import Findings
     from repro.params import Project
-
-Dataset = Annotated[str, typer.Argument(help="Data set, e.g. camvid.")]
-Deep = Annotated[bool, typer.Option("--deep", help="Decode every file instead of a sample.")]
-Workers = Annotated[int | None, typer.Option(help="Threads; default: all cores, at most 8.", min=1)]
 
 
 def verify(
@@ -38,7 +34,7 @@ def verify(
 
     project = find_project()
     chosen = names or _present(project)
-    with progress() as tell:
+    with split_bars() as tell:
         found = [inspect(n, project.data / n, deep=deep, progress=tell, workers=workers) for n in chosen]
     wanted = {findings.name: expected(project, findings) for findings in found}
     if json_:
@@ -104,7 +100,7 @@ def stats(
     if not paths:
         raise DataError(f"{name} is not prepared", hint=f"`repro prepare {name}`")
     splits = [Split.open(path) for path in paths]
-    with progress() as tell:
+    with split_bars() as tell:
         found = [module.stats(split, progress=tell) for split in splits]
     if picture:
         module.picture(splits[0].classes, found, picture)
@@ -127,6 +123,7 @@ def require_png(picture: Path) -> None:
 
 def _present(project: Project) -> list[str]:
     from repro.datasets import DATASETS
+    from repro.stages.ready import here
 
     return [name for name in DATASETS if here(project.data / name)]
 
@@ -166,26 +163,3 @@ def plain(findings: Findings) -> dict[str, Any]:
         "splits": splits,
         "absent": findings.absent,
     }
-
-
-def here(raw: Path) -> bool:
-    """Whether something lies at data/NAME: an empty folder only keeps the place."""
-    return raw.is_file() or (raw.is_dir() and any(raw.iterdir()))
-
-
-@contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar a split on a terminal; nothing when piped."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    out = console(stderr=True)
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def tell(split: str, done: int, total: int) -> None:
-            if split not in tasks:
-                tasks[split] = bars.add_task(split, total=total)
-            bars.update(tasks[split], completed=done)
-
-        yield tell

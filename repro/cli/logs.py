@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from repro.cli.common import Json, Name
-from repro.cli.show import runs
+from repro.cli.journals import runs
 
 
 def logs(

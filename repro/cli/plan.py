@@ -47,8 +47,8 @@ def plan(
 def missing(project: Project, experiment: Experiment, made: Plan, devices: int) -> list[str]:
     """What is not here yet: data, weights, disk space."""
     from repro.checkpoints import store
-    from repro.cli.data_check import here
     from repro.errors import ParamsError
+    from repro.stages.ready import here
     from repro.training.parameters import require_statistics
 
     lacks = []

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from repro.cli.common import Json, Name, console, emit_json
-from repro.cli.measure import Device, ProtocolName, chosen_device, protocol_named, trained_model
+from repro.cli.options import Device, ProtocolName
 
 
 def predict(
@@ -29,6 +29,8 @@ def predict(
     from repro.evaluation.evaluate import evaluated_classes, predictor
     from repro.evaluation.pictures import predict_pictures
     from repro.params import find_project, load_experiment
+    from repro.stages.inputs import protocol_named
+    from repro.stages.network import chosen_device, trained_model
 
     project = find_project()
     experiment = load_experiment(project, name)

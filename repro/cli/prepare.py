@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from repro.cli.bars import split_bars
 from repro.cli.common import Json, answer, console
-from repro.cli.data_check import Dataset, Workers, here, progress
+from repro.cli.options import Dataset, Workers
 
 if TYPE_CHECKING:
     from repro.datasets.prepare import Report
@@ -21,25 +22,12 @@ def prepare(
 
     Example: repro prepare camvid
     """
-    from repro.datasets import dataset_module, prepare_dataset
-    from repro.errors import DataError
-    from repro.params import DatasetFacts, find_project, parse, read_yaml
+    from repro.params import find_project
+    from repro.stages.prepare import prepare_named
 
-    dataset_module(name)
     project = find_project()
-    blocks = read_yaml(project.params).get("datasets", {})
-    facts = parse(DatasetFacts, blocks.get(name) or _missing(name, blocks), f"params.yaml: datasets.{name}")
-    if not here(project.data / name):
-        raise DataError(
-            f"the data set {name} is not here",
-            where=project.data / name,
-            allowed=dataset_module(name).LAYOUT,
-            hint=f"`repro data list` says where it comes from, then `repro data link {name} PATH`",
-        )
-    with progress() as tell:
-        report = prepare_dataset(
-            name, project.data / name, project.prepared / name, facts, progress=tell, workers=workers
-        )
+    with split_bars() as tell:
+        report = prepare_named(project, name, progress=tell, workers=workers)
     for note in report.notes:
         console(stderr=True).print(f"note: {note}")
     splits = {split: _split(project, name, split, report) for split in report.images}
@@ -59,11 +47,3 @@ def _split(project: Project, name: str, split: str, report: Report) -> dict[str,
         "bytes": path.stat().st_size,
         "fingerprint": report.fingerprints[split],
     }
-
-
-def _missing(name: str, blocks: dict[str, Any]) -> dict[str, Any]:
-    from repro.errors import UnknownNameError
-
-    raise UnknownNameError(
-        "data set in params.yaml", name, blocks, hint=f"add datasets.{name} to params.yaml"
-    )

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from repro.cli.bars import bar
 from repro.cli.common import Json
-from repro.cli.evaluate import elsewhere, report
-from repro.cli.measure import Out, ProtocolName, bar, protocol_named
+from repro.cli.options import Out, ProtocolName
+from repro.cli.result_view import report
 
 if TYPE_CHECKING:
-    from repro.datasets.archive import Split
     from repro.params import Project, Protocol
 
 
@@ -34,6 +34,8 @@ def score(
     from repro.evaluation.files import write_result
     from repro.evaluation.score import score as run
     from repro.params import find_project
+    from repro.stages.evaluate import elsewhere
+    from repro.stages.inputs import prepared_split
 
     project = find_project()
     opened = prepared_split(project, dataset, split)
@@ -51,22 +53,9 @@ def score(
     report(result, split, as_json=json)
 
 
-def prepared_split(project: Project, dataset: str, split: str) -> Split:
-    """The prepared split; a name that params.yaml does not know is an error with the nearest one."""
-    from repro.datasets.archive import Split
-    from repro.errors import UnknownNameError
-    from repro.params import read_yaml
-
-    known = read_yaml(project.params).get("datasets", {})
-    if dataset not in known:
-        raise UnknownNameError("dataset", dataset, known)
-    if split not in known[dataset]["splits"]:
-        raise UnknownNameError(f"split of {dataset}", split, known[dataset]["splits"])
-    return Split.open(project.prepared / dataset / f"{split}.zip")
-
-
 def counting(project: Project, name: str | None) -> Protocol:
     """The protocol whose counting rules hold; what concerns the network has been done elsewhere."""
     from repro.params import Protocol
+    from repro.stages.inputs import protocol_named
 
     return Protocol(mode="whole") if name is None else protocol_named(project, name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from repro.cli.common import Json, Name, console, emit_json
+from repro.cli.journals import runs, thin
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
@@ -135,7 +136,7 @@ def others(found: Record | None) -> dict[str, dict[str, str]]:
 
 
 def result(found: Record | None) -> dict[str, str]:
-    from repro.cli.seeds import text_of
+    from repro.stages.seeds import text_of
 
     if found is None:
         return {}
@@ -163,25 +164,11 @@ def training(project: Project, experiment: Experiment) -> dict[str, str]:
     return facts
 
 
-def runs(project: Project, experiment: Experiment) -> list[dict[str, Any]]:
-    """Journals of this experiment in .repro/work."""
-    from repro.tracking import read_state
-
-    found = []
-    for path in sorted(project.work.glob("*/journal.jsonl")):
-        state = read_state(path)
-        if state is not None and state.run.name == experiment.name:
-            losses = [value for (metric, _), (value, _) in state.points.items() if metric == "train/loss"]
-            one = {"run_key": state.run.run_key, "status": state.status, "iteration": state.steps}
-            found.append(one | {"losses": _thin(losses, 48), "journal": str(path)})
-    return found
-
-
 def curve_losses(path: Path) -> list[float]:
     import csv
 
     with path.open(newline="") as file:
-        return _thin([float(row["loss"]) for row in csv.DictReader(file) if row.get("loss")], 48)
+        return thin([float(row["loss"]) for row in csv.DictReader(file) if row.get("loss")], 48)
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -191,11 +178,6 @@ def sparkline(values: Sequence[float]) -> str:
     low, high = min(values), max(values)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(BARS[round((value - low) * scale)] for value in values)
-
-
-def _thin(values: Sequence[float], most: int) -> list[float]:
-    step = -(-len(values) // most) or 1
-    return list(values[::step])
 
 
 def _short(value: object) -> str:

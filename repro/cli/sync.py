@@ -29,6 +29,7 @@ def sync(
     """
     from repro.errors import CheckFailed
     from repro.params import find_project
+    from repro.stages.ready import write_files
 
     project = find_project()
     if check:
@@ -63,23 +64,6 @@ def check_files(project: Project, *, as_json: bool = False) -> None:
         console().print(f"stale {name}", markup=False)
     if stale:
         raise CheckFailed(f"{len(stale)} generated files are stale", hint="run `repro sync` and commit")
-
-
-def write_files(project: Project) -> list[str]:
-    """Template copies and root stages; returns what was written."""
-    from repro.scaffold import sync as write
-
-    return [str(path.relative_to(project.root)) for path in write(project)]
-
-
-def renew_files(project: Project) -> None:
-    """What an edit of a params.yaml made stale, before DVC stops at it with words about itself."""
-    from repro.cli.data import keep_pin
-
-    keep_pin(project)
-    has_pipelines = (project.root / "dvc.yaml").is_file()
-    for name in write_files(project) if has_pipelines else ():
-        console(stderr=True).print(f"wrote {name}: it was not what the params say", markup=False)
 
 
 def tell(project: Project, report: Report) -> None:

@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING, Any
 from repro.cli.common import console
 
 if TYPE_CHECKING:
-    from repro.training.ranks import Ranks
     from repro.training.watch import Progress
 
 
 @contextmanager
-def training_bar(ranks: Ranks) -> Iterator[Progress | None]:
+def training_bar() -> Iterator[Progress]:
     """A bar with loss, learning rate, images/s, share of waiting for data and time left, in 80 columns.
 
     Nothing where nobody looks: the journal has it all.
     """
-    if not ranks.first:
-        yield None
-        return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from repro.training.watch import Status

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.common import Json, Name, console, emit_json
+from repro.cli.voice import note
 
 if TYPE_CHECKING:
     from repro.params import Project
@@ -46,11 +47,12 @@ def import_run(
     """
     from repro.fleet.bundle import import_run as bring_in
     from repro.params import find_project
+    from repro.stages.shown import show_in_mlflow
 
     project = find_project()
     record = bring_in(project, file)
     committed = commit_to_dvc(project, record)
-    show(project, record)
+    show_in_mlflow(project, record, note)
     if as_json:
         return emit_json({"experiment": record.experiment, "verdict": record.verdict, "dvc": committed})
     state = "up to date for dvc" if committed else "not yet known to dvc"
@@ -68,16 +70,10 @@ def commit_to_dvc(project: Project, record: Record) -> bool:
     try:
         check_data(project, record)
     except ReproError as error:
-        console(stderr=True).print(f"dvc was not told: {error}", markup=False)
+        note(f"dvc was not told: {error}")
         return False
     target = f"experiments/{record.experiment}"
     return run_dvc(project, "commit", "--force", "--quiet", "--with-deps", target) == 0
-
-
-def show(project: Project, record: Record) -> None:
-    from repro.cli.record import show_in_mlflow
-
-    show_in_mlflow(project, record)
 
 
 def replay(name: Name, as_json: Json = False) -> None:
@@ -91,7 +87,7 @@ def replay(name: Name, as_json: Json = False) -> None:
 
     project = find_project()
     name = load_experiment(project, name).name
-    found = make_again(project, name, say=lambda text: console(stderr=True).print(text, markup=False))
+    found = make_again(project, name, say=note)
     if as_json:
         emit_json([vars(one) for one in found])
     else:

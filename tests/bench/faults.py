@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from repro.cli.train import train_experiment
 from repro.params import Experiment, Project, load_experiment
 from repro.records import read_journal
+from repro.stages.train import train_experiment
 from repro.tracking.mirror import _FOLLOWERS
 from repro.tracking.state import points_of
 from repro.training.ranks import join

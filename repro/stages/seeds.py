@@ -1,17 +1,21 @@
-"""`repro run NAME --seeds N`: the same experiment with other seeds, and what their spread says."""
+"""The same experiment with other seeds: its copies, their runs, and what their spread says."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-from repro.cli.common import console
-
-if TYPE_CHECKING:
-    from repro.cli.how import How
-    from repro.params import Experiment, Project
-    from repro.records.record import Seeds
+from repro.errors import CheckFailed, ParamsError
+from repro.fleet.check_bundle import difference
+from repro.fleet.dvc import has_dvc, run_dvc
+from repro.params import Experiment, Project, experiment_name, load_experiment, to_plain
+from repro.params.names import SEED_COPY
+from repro.records import read_record, write_text
+from repro.records.record import Seeds
+from repro.scaffold import sync
+from repro.stages.chain import each, run_chain
+from repro.stages.shown import show_in_mlflow
+from repro.stages.voice import SILENT, Say, Voice
 
 OWN = ("name", "seed", "note", "expect", "rows", "also")  # in what seeds of one experiment may differ
 SEED, DATASET = (
@@ -19,64 +23,37 @@ SEED, DATASET = (
 )  # lines of params.yaml
 
 
-def run_seeds(project: Project, experiment: Experiment, seeds: int, device: str) -> None:
+def run_seeds(
+    project: Project, experiment: Experiment, seeds: int, device: str, voice: Voice = SILENT
+) -> None:
     """Run NAME and NAME_seed1...; then NAME's record and MLflow's parent run are made from all of them."""
-    from repro.cli.run import each, run_chain
-
     family = seed_family(project, experiment, seeds)
     try:
-        each(family, lambda seed: run_chain(project, seed, device))
+        each(family, lambda seed: run_chain(project, seed, device, voice), voice.note)
     finally:  # what was measured is told, also when a seed failed
-        tell(project, [experiment])
-
-
-def run_seed_fleet(project: Project, names: Sequence[str], how: How, seeds: int) -> None:
-    """NAME... and their other seeds as one fleet; then the records of NAME... are made from all of them."""
-    from repro.cli.fleet import run_names
-    from repro.errors import CheckFailed, ParamsError
-    from repro.params import load_experiment
-
-    if how.dry_run:
-        raise ParamsError(
-            "--dry-run makes no copies for --seeds", hint="without --seeds it shows one of them"
-        )
-    bases = [load_experiment(project, name) for name in without_copies(names)]
-    families = [seed_family(project, base, seeds) for base in bases]
-    try:
-        run_names(project, [seed.name for family in families for seed in family], how)
-    except CheckFailed:
-        tell(project, bases, stderr=how.as_json)
-        raise
-    tell(project, bases, stderr=how.as_json)
+        tell(project, [experiment], voice.say, voice.note)
 
 
 def without_copies(names: Iterable[str]) -> list[str]:
     """Without the copies of others among them: --all and patterns mean the experiments, not their seeds."""
-    from repro.params.names import SEED_COPY
-
     chosen = list(names)
     return [name for name in chosen if not SEED_COPY.search(name) or SEED_COPY.sub("", name) not in chosen]
 
 
-def tell(project: Project, experiments: Iterable[Experiment], *, stderr: bool = False) -> None:
+def tell(project: Project, experiments: Iterable[Experiment], say: Say, note: Say) -> None:
     """Each measured experiment's record once more, and the spread of its seeds."""
     for experiment in experiments:
         if (project.rows / f"{experiment.name}.json").is_file():
-            record_again(project, experiment)
-            text = f"{experiment.name}: {seeds_text(project, experiment) or 'one seed'}"
-            console(stderr=stderr).print(text, markup=False)
+            record_again(project, experiment, note)
+            say(f"{experiment.name}: {seeds_text(project, experiment) or 'one seed'}")
 
 
-def record_again(project: Project, experiment: Experiment) -> None:
+def record_again(project: Project, experiment: Experiment, note: Say) -> None:
     """NAME's record once more, now that its other seeds are measured; through DVC where it made the first."""
-    from repro.cli import record
-    from repro.errors import CheckFailed
-    from repro.fleet.dvc import has_dvc, run_dvc
-    from repro.records import write_record
-
     if not has_dvc(project):
-        path = project.rows / f"{experiment.name}.json"
-        return record.show_in_mlflow(project, write_record(path, record.build(project, experiment)))
+        from repro.stages.record import record_experiment  # torch
+
+        return show_in_mlflow(project, record_experiment(project, experiment), note)
     # Our own standard output may be JSON.
     code = run_dvc(project, "repro", "--force", "--single-item", experiment.folder, stdout=2)
     if code:
@@ -85,8 +62,6 @@ def record_again(project: Project, experiment: Experiment) -> None:
 
 def seeds_text(project: Project, experiment: Experiment) -> str:
     """'mIoU of 3 seeds: mean 50.12, sd 0.31, 95 % t-interval of one more run 48.58 to 51.66', or ''."""
-    from repro.records import read_record
-
     found = read_record(project.rows / f"{experiment.name}.json").seeds
     return text_of(found) if found else ""
 
@@ -106,12 +81,10 @@ def seed_family(project: Project, experiment: Experiment, seeds: int) -> list[Ex
 
 
 def seed_copy(project: Project, base: Experiment, number: int) -> Experiment:
-    """NAME_seedK; made anew where it is not NAME with that seed (any more) and has no results yet."""
-    from repro.errors import ParamsError
-    from repro.params import experiment_name, load_experiment
-    from repro.records import write_text
-    from repro.scaffold import sync
+    """NAME_seedK; made anew where it is not NAME with that seed (any more) and has no results yet.
 
+    ParamsError where it has, and where the seed cannot be replaced in NAME's params.yaml.
+    """
     name, seed = experiment_name(f"{base.name}_seed{number}"), base.seed + number
     source, path = (project.experiments / one / "params.yaml" for one in (base.name, name))
     wrong = unlike(load_experiment(project, name), base, seed) if path.exists() else ["not there yet"]
@@ -130,14 +103,12 @@ def seed_copy(project: Project, base: Experiment, number: int) -> Experiment:
 
 def unlike(copy: Experiment, base: Experiment, seed: int) -> list[str]:
     """Every parameter in which `copy` is not `base` with another seed."""
-    from repro.fleet.check_bundle import difference
-    from repro.params import to_plain
-
     plain = [{k: v for k, v in to_plain(one).items() if k not in OWN} for one in (copy, base)]
     return list(difference(plain[0] | {"seed": copy.seed}, plain[1] | {"seed": seed}))
 
 
 def has_results(project: Project, name: str) -> bool:
+    """Whether anything of the experiment was trained, measured or recorded."""
     folder = project.experiments / name
     results = (folder / "model.safetensors", folder / "metrics.json", project.rows / f"{name}.json")
     return any(path.is_file() for path in results)

@@ -1,4 +1,4 @@
-"""Smoke mode: every stage of an experiment in seconds, on a stand-in data set, far away from results.
+"""The project of a smoke run: every stage of an experiment in seconds, on stand-in data, far from results.
 
 Network, losses, optimiser, schedule, augmentation steps, protocols and quirks are the experiment's own, and
 where it starts from another experiment's weights that one is trained first. Sizes are not: four tiny images,
@@ -9,105 +9,25 @@ network with frozen normalisation cannot learn, and its learning rate is next to
 
 from __future__ import annotations
 
-import os
 import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from repro.cli.common import console
+import yaml
 
-if TYPE_CHECKING:
-    from repro.params import Experiment, Project
-    from repro.params.protocol import Protocol
+from repro.datasets.standin import write_standin
+from repro.params import Experiment, Project, load_experiment, to_plain
+from repro.params.protocol import Protocol
 
 NOTE = "SMOKE RUN on a stand-in data set: shows that every stage works; no number in here is a result."
 SIDE = 65  # pixels; odd, as DeepLab's crops are
 BASE = (96, 65)  # long and short side of an image before the network
 
 
-BACKBONES = ("mobilenetv2", "resnet18", "densenet", "resnet50", "vgg16", "resnet101")  # the fastest first
-
-
-def run_smokes(project: Project, names: Sequence[str], device: str) -> None:
-    """The named experiments, or without names one of each page and family."""
-    from repro.cli.run import each
-    from repro.params import experiment_names, load_experiment
-
-    wanted = [load_experiment(project, name) for name in names or experiment_names(project)]
-    chosen = wanted if names else representatives(wanted)
-    keep, began = len(chosen) == 1, time.monotonic()  # the weights of one network are 20 to 500 MB
-    each(chosen, lambda experiment: run_smoke(project, experiment, device, keep=keep))
-    if not keep:
-        console().print(f"smoke runs of {len(chosen)} experiments: {time.monotonic() - began:.0f} s")
-
-
-def run_smoke(project: Project, experiment: Experiment, device: str, *, keep: bool = True) -> None:
-    """Every stage on a stand-in in .repro/smoke/NAME/; it stays there where `keep`, and when it failed."""
-    from repro.cli.run import run_stages
-    from repro.reports import regions
-    from repro.reports.results import load_results
-
-    began = time.monotonic()
-    small, shrunk = smoke_project(project, experiment)
-    with _untracked():
-        run_stages(small, shrunk, device, bench_seconds=0.1, kind="smoke")
-    regions.write(regions.generated_files(load_results(small)))
-    if not keep:
-        shutil.rmtree(small.root)
-    seconds = time.monotonic() - began
-    console().print(f"smoke run of {experiment.name}: every stage works, nothing measured ({seconds:.0f} s)")
-
-
-@contextmanager
-def _untracked() -> Iterator[None]:
-    """MLflow is left alone."""
-    before = os.environ.get("REPRO_TRACKING")
-    os.environ["REPRO_TRACKING"] = "off"
-    try:
-        yield
-    finally:
-        os.environ.pop("REPRO_TRACKING")
-        if before is not None:
-            os.environ["REPRO_TRACKING"] = before
-
-
-def representatives(experiments: Sequence[Experiment]) -> list[Experiment]:
-    """As few experiments as show every page with each of its families, and every data set; the fast ones.
-
-    Greedy: the one that shows most of what is not shown yet, until nothing is missing.
-    """
-    ordered = sorted(experiments, key=_slowness)
-    missing, chosen = {trait for e in ordered for trait in traits(e)}, []
-    while missing:
-        chosen.append(max(ordered, key=lambda e: len(missing & traits(e))))  # the first of equals
-        missing -= traits(chosen[-1])
-    return sorted(chosen, key=lambda e: e.name)
-
-
-def traits(experiment: Experiment) -> set[tuple[str, ...]]:
-    """What a smoke run of `experiment` shows: page, family and backbone; data set; a start from another."""
-    model, pages = experiment.model, {row.split("-")[0] for row in experiment.rows} or {""}
-    backbone = model.backbone.rstrip("0123456789") if model.backbone.startswith("resnet") else model.backbone
-    network = (model.family, f"{backbone} {model.resnet.version}" if backbone == "resnet" else backbone)
-    found: set[tuple[str, ...]] = {(page, *network) for page in pages}
-    start = {("starts from another",)} if experiment.start_from is not None else set()
-    return found | {("data", experiment.dataset)} | start
-
-
-def _slowness(experiment: Experiment) -> tuple[int, int, str]:
-    model = experiment.model
-    return BACKBONES.index(model.backbone), -model.output_stride, experiment.name
-
-
 def smoke_project(project: Project, experiment: Experiment) -> tuple[Project, Experiment]:
     """Make .repro/smoke/<name>/ anew: stand-in raw data, params; the project there and its experiment."""
-    from repro.datasets.standin import write_standin
-    from repro.params import Project, load_experiment
-
     root = project.root / ".repro" / "smoke" / experiment.name
     shutil.rmtree(root, ignore_errors=True)
     small, line = Project(root), lineage(project, experiment)
@@ -121,8 +41,6 @@ def smoke_project(project: Project, experiment: Experiment) -> tuple[Project, Ex
 
 def lineage(project: Project, experiment: Experiment) -> list[Experiment]:
     """The experiment, the one whose weights it starts from, and so on."""
-    from repro.params import load_experiment
-
     line = [experiment]
     while line[-1].start_from is not None:
         line.append(load_experiment(project, line[-1].start_from))
@@ -130,16 +48,12 @@ def lineage(project: Project, experiment: Experiment) -> list[Experiment]:
 
 
 def _write(path: Path, params: Mapping[str, Any]) -> None:
-    import yaml
-
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"# {NOTE}\n" + yaml.safe_dump(dict(params), sort_keys=False))
 
 
 def shared_params(line: Sequence[Experiment], splits: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     """The root params.yaml of the smoke project; `splits`: data set -> split -> images of its stand-in."""
-    from repro.params import to_plain
-
     facts = {
         e.dataset: to_plain(e.facts) | {"splits": {name: splits[e.dataset][name] for name in e.facts.splits}}
         for e in line
@@ -161,8 +75,6 @@ def smoke_protocols(experiment: Experiment) -> dict[str, Protocol]:
 
 def own_params(experiment: Experiment) -> dict[str, Any]:
     """The experiment's params with small sizes, no foreign weights and no published row."""
-    from repro.params import to_plain
-
     plain, (protocol, *also) = to_plain(experiment), smoke_protocols(experiment)
     crop = [min(side, SIDE) for side in experiment.augmentation.crop]
     base = experiment.augmentation.base and list(BASE)
@@ -192,8 +104,6 @@ def small_training(experiment: Experiment) -> dict[str, Any]:
 
 def small_protocol(protocol: Protocol) -> dict[str, Any]:
     """The protocol with small images and tiles, on two images."""
-    from repro.params import to_plain
-
     small = replace(
         protocol,
         first=2,

@@ -12,15 +12,15 @@ from statistics import fmean, stdev
 import pytest
 import yaml
 
-from repro.cli import run as run_command
-from repro.cli.seeds import run_seeds
 from repro.cli.show import result
-from repro.cli.smoke import smoke_project
 from repro.params import Project, load_experiment
 from repro.records import Record, read_record
 from repro.records.make import among_seeds
 from repro.reports.results import load_results
 from repro.reports.tables import dataset_tables
+from repro.stages import in_process
+from repro.stages.seeds import run_seeds
+from repro.stages.smoke_project import smoke_project
 from repro.tracking.store import open_client
 from tests.reports_kit import a_record
 
@@ -48,7 +48,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"expect": expect}, sort_keys=False))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("repro.tracking.mirror.Mirror._start", lambda mirror: None)  # the record brings it
-        patch.setattr(run_command, "run_stages", partial(run_command.run_stages, bench_seconds=0.1))
+        patch.setattr(in_process, "run_stages", partial(in_process.run_stages, bench_seconds=0.1))
         run_seeds(project, load_experiment(project, NAME), 3, "cpu")
     return project
 

@@ -1,0 +1,17 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Dataset = Annotated[str, typer.Argument(help="Data set, e.g. camvid.")]
+Deep = Annotated[bool, typer.Option("--deep", help="Decode every file instead of a sample.")]
+Workers = Annotated[int | None, typer.Option(help="Threads; default: all cores, at most 8.", min=1)]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+ProtocolName = Annotated[
+    str | None, typer.Option("--protocol", help="Another block of `protocols:` in params.yaml.")
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to; not the experiment's.")]

@@ -1,0 +1,29 @@
+"""How stages speak on a terminal: results on standard output, remarks and bars on standard error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from repro.cli.common import console
+
+if TYPE_CHECKING:
+    from repro.stages.voice import Voice
+
+
+def say(text: str) -> None:
+    """A line of results on standard output."""
+    console().print(text, markup=False)
+
+
+def note(text: str) -> None:
+    """A remark on standard error, where it is in the way of no JSON."""
+    console(stderr=True).print(text, markup=False)
+
+
+def aloud() -> Voice:
+    """Everything a stage has to say, on this terminal."""
+    from repro.cli.bars import bar
+    from repro.cli.train_bar import training_bar
+    from repro.stages.voice import Voice
+
+    return Voice(say=say, note=note, bar=bar, training_bar=training_bar)

@@ -1,0 +1,44 @@
+"""The stage `benchmark`: how fast an experiment's network is, whatever its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from repro.evaluation.benchmark import benchmark
+from repro.evaluation.views import scaled_size
+from repro.models import build
+from repro.params import Experiment, Project
+from repro.records import write_json
+from repro.stages.inputs import open_split
+from repro.stages.network import chosen_device, num_classes
+
+
+def benchmark_experiment(
+    project: Project, experiment: Experiment, folder: Path, *, device: str, seconds: float
+) -> dict[str, Any]:
+    """Measure for `seconds` on `device`, write folder/cost.json, return what is in it.
+
+    Raises DataError where the size of an image is needed and nothing is prepared, ParamsError for a device
+    that is not there.
+    """
+    classes = num_classes(experiment, experiment.protocol)
+    cost = benchmark(
+        build(experiment.model, num_classes=classes),
+        model_params=experiment.model,
+        num_classes=classes,
+        protocol=experiment.protocol,
+        input_size=input_size(project, experiment),
+        device=chosen_device(device),
+        seconds=seconds,
+    )
+    write_json(folder / "cost.json", cost)
+    return cost
+
+
+def input_size(project: Project, experiment: Experiment) -> tuple[int, int]:
+    """What the network is fed at scale 1: a tile, or the split's first image after the base resize."""
+    if experiment.protocol.crop is not None:
+        return experiment.protocol.crop
+    sample = open_split(project, experiment).samples[0]
+    return scaled_size((sample.height, sample.width), 1.0, experiment.protocol)

@@ -1,0 +1,55 @@
+"""The stage `prepare`: raw data to prepared splits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from repro.datasets import Report, dataset_module, prepare_dataset
+from repro.errors import DataError, UnknownNameError
+from repro.params import DatasetFacts, Experiment, Project, parse, read_yaml
+from repro.stages.ready import here
+
+
+def prepare_named(
+    project: Project,
+    name: str,
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+    workers: int | None = None,
+) -> Report:
+    """Prepare data/NAME.
+
+    Raises UnknownNameError, and DataError where the raw data is not here or not as it should be.
+    """
+    dataset_module(name)
+    facts = facts_of(project, name)
+    require_here(project, name)
+    raw, prepared = project.data / name, project.prepared / name
+    return prepare_dataset(name, raw, prepared, facts, progress=progress, workers=workers)
+
+
+def facts_of(project: Project, name: str) -> DatasetFacts:
+    """The block of NAME under `datasets:` in params.yaml; UnknownNameError where there is none."""
+    blocks = read_yaml(project.params).get("datasets", {})
+    if not blocks.get(name):
+        hint = f"add datasets.{name} to params.yaml"
+        raise UnknownNameError("data set in params.yaml", name, blocks, hint=hint)
+    return parse(DatasetFacts, blocks[name], f"params.yaml: datasets.{name}")
+
+
+def require_here(project: Project, name: str) -> None:
+    """DataError, with where to get it, unless something lies at data/NAME."""
+    if not here(project.data / name):
+        raise DataError(
+            f"the data set {name} is not here",
+            where=project.data / name,
+            allowed=dataset_module(name).LAYOUT,
+            hint=f"`repro data list` says where it comes from, then `repro data link {name} PATH`",
+        )
+
+
+def prepare_missing(project: Project, experiment: Experiment) -> None:
+    """Prepare the experiment's data set where nothing of it is prepared yet."""
+    prepared = project.prepared / experiment.dataset
+    if not prepared.is_dir():
+        prepare_dataset(experiment.dataset, project.data / experiment.dataset, prepared, experiment.facts)

@@ -1,0 +1,34 @@
+"""A finished record, told in one line and shown in MLflow."""
+
+from __future__ import annotations
+
+import os
+
+from repro.params import Project
+from repro.records import Record
+from repro.records.secrets import without_secrets
+from repro.stages.voice import Say
+from repro.tracking.mirror import is_wanted
+from repro.tracking.sync import sync_record
+
+
+def summary(made: Record) -> str:
+    """One line: measured, published, verdict."""
+    value = made.metrics.get(made.primary)
+    measured = "not measured" if value is None else f"{made.primary} {value:.2f}"
+    low_high = made.intervals.get(made.primary)
+    interval = f" ({low_high[0]:.2f} to {low_high[1]:.2f})" if low_high else ""
+    wanted = made.expectation
+    against = f", expected {wanted.value:.2f} ± {wanted.band:g}" if wanted else ", nothing to compare with"
+    return f"{made.experiment}: {measured}{interval}{against}: {made.verdict}"
+
+
+def show_in_mlflow(project: Project, made: Record, note: Say) -> None:
+    """Mirror one record; whatever MLflow says, the record stands."""
+    if not is_wanted():
+        return
+    try:
+        sync_record(project, made, uri=os.environ.get("MLFLOW_TRACKING_URI"))
+    except Exception as error:  # the record is written: a tracker must not turn that into a failure
+        text = without_secrets(f"{type(error).__name__}: {error}").splitlines()[0][:200]
+        note(f"MLflow was not reached ({text}); `repro sync` fills it later")

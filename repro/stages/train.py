@@ -1,0 +1,157 @@
+"""The stage `train`: from an experiment's newest checkpoint on, until its weights are in place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
+
+from repro.checkpoints import save_model
+from repro.datasets.archive import Split
+from repro.errors import StorageError
+from repro.evaluation.evaluate import evaluate
+from repro.params import Experiment, Project, to_plain
+from repro.records import Journal, training_key, write_bytes
+from repro.stages.inputs import open_split, training_split
+from repro.stages.network import initial_weights
+from repro.stages.voice import SILENT, Say, Voice
+from repro.tracking import Mirror, Run
+from repro.training import resume, state
+from repro.training.curve import curve_csv
+from repro.training.loop import Outcome
+from repro.training.ranks import Ranks
+from repro.training.train import train
+from repro.training.validation import validation_loss
+
+
+def train_experiment(
+    project: Project,
+    experiment: Experiment,
+    *,
+    ranks: Ranks,
+    workers: int | None = None,
+    fresh: bool = False,
+    voice: Voice = SILENT,
+) -> Outcome:
+    """Everything that `repro train` does, for one process of the job.
+
+    Raises StorageError while another job trains the same, DataError where nothing is prepared, and what
+    `training.train.train` raises.
+    """
+    split = training_split(project, experiment)
+    initial, initial_sha256 = initial_weights(project, experiment)
+    key = training_key(experiment, split.fingerprint, initial_sha256=initial_sha256)
+    work = project.work / key
+    with _alone(work, ranks):
+        if ranks.first:
+            _rewind(work, fresh, voice.note)
+        ranks.wait()
+        journal = Journal(work / "journal.jsonl") if ranks.first else None
+        with (
+            journal or nullcontext(),
+            _mirror(project, experiment, split, key, ranks),
+            voice.training_bar() if ranks.first else nullcontext() as progress,
+        ):
+            outcome = train(
+                experiment,
+                split=split,
+                work=work,
+                device=ranks,
+                journal=journal,
+                validate=validation(project, experiment, ranks),
+                progress=progress,
+                initial=initial,
+                workers=workers,
+            )
+        if ranks.first:
+            promote(project, experiment, outcome.state_dict, work, key, voice.note)
+            state.forget(work)
+    return outcome
+
+
+def promote(
+    project: Project, experiment: Experiment, weights: Mapping[str, Tensor], work: Path, key: str, note: Say
+) -> None:
+    """Put curve.csv and model.safetensors into the experiment's folder, each by one rename."""
+    folder = project.root / experiment.folder
+    write_bytes(folder / "curve.csv", curve_csv(work / "journal.jsonl").encode())
+    save_model(folder / "model.safetensors", weights, {"experiment": experiment.name, "run_key": key})
+    note(f"wrote {os.path.relpath(folder)}/model.safetensors and curve.csv")
+
+
+def validation(
+    project: Project, experiment: Experiment, ranks: Ranks
+) -> Callable[[nn.Module], Mapping[str, float]] | None:
+    """How the loop measures the network while training: the experiment's own protocol at one scale."""
+    if experiment.training.validate_every is None:
+        return None
+    split = open_split(project, experiment)
+    protocol = replace(experiment.protocol, ms_flip=None, scales=(1.0,), flip=False)
+
+    def validate(model: nn.Module) -> Mapping[str, float]:
+        result = evaluate(
+            model,
+            split,
+            protocol=protocol,
+            model_params=experiment.model,
+            num_classes=experiment.facts.classes,
+            device=str(ranks.device),
+        )
+        values = {"mIoU": result.metrics["mIoU"]}
+        if experiment.training.monitor == "loss":
+            values["loss"] = validation_loss(model, split, experiment, device=ranks.device)
+        return values
+
+    return validate
+
+
+def _rewind(work: Path, fresh: bool, note: Say) -> None:
+    """Bring the work folder to its newest whole checkpoint, or with `fresh` to nothing."""
+    work.mkdir(parents=True, exist_ok=True)
+    if fresh:
+        state.forget(work)
+
+    def damaged(paths: list[Path]) -> None:
+        note(f"damaged, passed over: {', '.join(path.name for path in paths)}")
+
+    done = state.rewind(work, work / "journal.jsonl", on_damaged=damaged)
+    if done or resume.checkpoints(work):
+        note(f"going on after iteration {done}" if done else "no checkpoint can be read: beginning anew")
+
+
+def _mirror(
+    project: Project, experiment: Experiment, split: Split, key: str, ranks: Ranks
+) -> AbstractContextManager[object]:
+    """MLflow follows the journal of rank 0."""
+    if not ranks.first:
+        return nullcontext()
+    run = Run(
+        name=experiment.name,
+        dataset=experiment.dataset,
+        run_key=key,
+        split=experiment.training.split,
+        dataset_fingerprint=split.fingerprint,
+        params=to_plain(experiment),
+    )
+    return Mirror(project, project.work / key / "journal.jsonl", run=run, device=str(ranks.device))
+
+
+@contextmanager
+def _alone(work: Path, ranks: Ranks) -> Iterator[None]:
+    """No second job trains in the same folder."""
+    if not ranks.first:
+        yield
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise StorageError(
+            "this training is running already", where=work, hint="wait for it or stop it"
+        ) from None

@@ -1,0 +1,178 @@
+"""The released weights of a published row, evaluated without training and compared with the row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from repro import checkpoints
+from repro.checkpoints import store
+from repro.datasets.archive import Split
+from repro.errors import ParamsError
+from repro.evaluation import released
+from repro.evaluation.evaluate import evaluate
+from repro.evaluation.files import write_result
+from repro.models import build, build_on_meta
+from repro.params import Experiment, Project, to_plain
+from repro.params.protocol import protocol_hash
+from repro.published import Row, rows
+from repro.records import device_identity, run_key
+from repro.stages.inputs import open_split
+from repro.stages.network import chosen_device, num_classes
+from repro.stages.voice import SILENT, Say, Voice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What came out beside what the row says; `reasons` are what may differ, told when it is not the same."""
+
+    experiment: str
+    row: str
+    weights_sha256: str
+    metrics: dict[str, Any]
+    checked: tuple[released.Checked, ...]
+    verdict: str
+    reasons: list[str]
+
+
+def verify_released(
+    project: Project,
+    experiment: Experiment,
+    *,
+    weights: Path | None = None,
+    sha256: str | None = None,
+    device: str = "auto",
+    fresh: bool = False,
+    voice: Voice = SILENT,
+) -> Verified:
+    """Everything that `repro verify` does.
+
+    Raises ParamsError without a row to compare with, DataError where nothing is prepared, CheckpointError for
+    a file that is another one or of another network, DownloadError where the link gives nothing.
+    """
+    row = row_of(experiment, weights)
+    split = open_split(project, experiment)
+    file, digest = find(row, weights, sha256, voice.note)
+    place = chosen_device(device)
+    metrics = kept_or_measured(project, experiment, split, file, digest, place, fresh=fresh, voice=voice)
+    found = released.check(metrics, row.metrics)
+    return Verified(
+        experiment=experiment.name,
+        row=row.id,
+        weights_sha256=digest,
+        metrics=metrics,
+        checked=found,
+        verdict=released.verdict(found),
+        reasons=explain(experiment, row, split, metrics, place),
+    )
+
+
+def row_of(experiment: Experiment, weights: Path | None) -> Row:
+    """The row to compare with: one that links weights, or with a file of one's own the first."""
+    known = rows()
+    mine = [known[name] for name in experiment.rows if name in known]
+    if not mine:
+        what = f"'{experiment.name}' has no published row to compare with, and so no published weights"
+        hint = "`repro checkpoint convert` and then `repro evaluate` measure weights without a row"
+        raise ParamsError(what, where=f"{experiment.folder}/params.yaml", allowed="rows: [ROW]", hint=hint)
+    return mine[0] if weights is not None else released.released_row(experiment, known)
+
+
+def find(row: Row, weights: Path | None, sha256: str | None, note: Say) -> tuple[Path, str]:
+    """The file of weights and its sha256, from `weights`, the store or the row's link."""
+    if weights is not None:
+        return weights, store.checked(weights, sha256)
+    url = row.links["model"]
+    if not store.path_of(store.RELEASED + row.id).is_file():
+        note(f"fetching {url}")
+    return store.get_released(row.id, url, sha256=sha256)
+
+
+def kept_or_measured(
+    project: Project,
+    experiment: Experiment,
+    split: Split,
+    file: Path,
+    digest: str,
+    device: str,
+    *,
+    fresh: bool,
+    voice: Voice,
+) -> dict[str, Any]:
+    """metrics.json of these weights under this protocol on this data, measured unless it is kept already."""
+    made_from = {
+        "weights": digest,
+        "model": to_plain(experiment.model),
+        "protocol": protocol_hash(experiment.protocol, classes=split.classes),
+        "fingerprint": split.fingerprint,
+        "engine": experiment.engine.evaluation,
+    }
+    folder = project.root / ".repro" / "released" / run_key(made_from)
+    if fresh or not (folder / "metrics.json").is_file():
+        with voice.bar("verify") as progress:
+            result = evaluate(
+                converted(file, experiment).to(device),
+                split,
+                protocol=experiment.protocol,
+                model_params=experiment.model,
+                num_classes=num_classes(experiment, experiment.protocol),
+                device=device,
+                progress=progress,
+            )
+        write_result(result, folder, split=experiment.evaluation.split)
+    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    return metrics
+
+
+def converted(file: Path, experiment: Experiment) -> nn.Module:
+    """The experiment's network with the foreign weights; CheckpointError when they are of another one."""
+    classes = num_classes(experiment, experiment.protocol)
+    state = checkpoints.read_checkpoint(file)
+    ours = build_on_meta(experiment.model, num_classes=classes).state_dict()
+    model = build(experiment.model, num_classes=classes)
+    model.load_state_dict(
+        checkpoints.convert(
+            state,
+            ours,
+            format_name=checkpoints.guess_format(state, file),
+            params=experiment.model,
+            where=file,
+            drop_aux=experiment.model.aux is None,
+        )
+    )
+    return model
+
+
+def explain(
+    experiment: Experiment, row: Row, split: Split, metrics: dict[str, Any], device: str
+) -> list[str]:
+    """What may differ from how the row was measured: quirks, versions, the device."""
+    identity = device_identity(device)
+    names = ("torch", "numpy", "opencv-python-headless")
+    return released.why_different(
+        experiment,
+        row,
+        protocol_hash=metrics["protocol"],
+        fingerprint=split.fingerprint,
+        n_images=metrics["n_images"],
+        packages={name: version(name) for name in names},
+        device=str(identity.get("gpu") or f"{identity['cpu']}, {identity['threads']} threads"),
+    )
+
+
+def document(found: Verified) -> dict[str, Any]:
+    """What `--json` and `--out` give."""
+    return {
+        "experiment": found.experiment,
+        "row": found.row,
+        "weights_sha256": found.weights_sha256,
+        "verdict": found.verdict,
+        "checked": [asdict(one) for one in found.checked],
+        "metrics": found.metrics,
+        "may_differ": [] if found.verdict == "reproduced" else found.reasons,
+    }
