@@ -102,7 +102,7 @@ def add(project: Project, record: Record) -> Path:
     params = folder / "params.yaml"
     listed, seed = ", ".join(record.rows), record.params.get("seed", 0)
     params.write_text(f"# test\ndataset: {record.dataset}\nrows: [{listed}]\nseed: {seed}\n{SHAPE}")
-    path = project.rows / f"{record.experiment}.json"
+    path = project.record(record.experiment)
     now = resolve(record.experiment, read_yaml(params), read_yaml(project.params), params)
     write_record(path, replace(record, params=to_plain(now)))
     return path

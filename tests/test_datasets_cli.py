@@ -299,10 +299,10 @@ def file(server: ThreadingHTTPServer) -> Download:
 
 
 def test_a_download_is_checked_and_kept(file: Download, tmp_path: Path, server: ThreadingHTTPServer) -> None:
-    seen: list[tuple[str, int, int]] = []
+    seen: list[tuple[int, int | None]] = []
     path = fetch(file, tmp_path, progress=lambda *step: seen.append(step))
     assert path.read_bytes() == CONTENT
-    assert seen[-1] == ("a.zip", len(CONTENT), len(CONTENT))
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
     assert fetch(file, tmp_path) == path
     assert server.asked == [None], "asked once only"  # type: ignore[attr-defined]
     assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]

@@ -685,7 +685,7 @@ def test_verify_does_not_take_a_web_page_for_weights(
     monkeypatch.setenv("REPRO_HOME", str(project / "home"))
     released(project, "000-01")
 
-    def fetch(url: str, path: Path, *, checksum: str | None) -> str:
+    def fetch(url: str, path: Path, *, checksum: str | None, progress: Any) -> str:
         assert url.endswith("?dl=1")
         path.parent.mkdir(parents=True)
         path.write_text("\n<!DOCTYPE html>")

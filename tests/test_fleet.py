@@ -384,7 +384,7 @@ def test_the_estimate_of_row_003_028_is_its_arithmetic() -> None:
 def training_of(project: Project, experiment: Experiment, *, iterations: int, seconds: float) -> None:
     """A journal of an experiment, ended by a signal."""
     run = replace(a_run(), name=experiment.name, params=to_plain(experiment))
-    path = project.work / experiment.name / "journal.jsonl"
+    path = project.journal(experiment.name)
     with Journal(path) as journal:
         journal.event("run", **start_fields(run))
         journal.event("provenance", found={"device": {"type": "cpu"}})
@@ -426,7 +426,7 @@ def test_a_journal_of_another_version_or_a_damaged_one_is_left_out(
 ) -> None:
     mobile = load_experiment(REAL, MOBILE)
     training_of(project, mobile, iterations=100, seconds=50.0)
-    path = project.work / MOBILE / "journal.jsonl"
+    path = project.journal(MOBILE)
     lines = [json.loads(text) for text in path.read_text().splitlines()]
     lines[line] |= changes
     path.write_text("".join(json.dumps(one) + "\n" for one in lines))
@@ -539,7 +539,7 @@ def test_the_record_of_the_first_is_made_again_after_its_seeds(
 ) -> None:
     again: list[str] = []
     monkeypatch.setattr("repro.stages.seeds.record_again", lambda project, one, note: again.append(one.name))
-    write_record(project.rows / f"{MOBILE}.json", read_record(ROOT / "reports/rows" / f"{MOBILE}.json"))
+    write_record(project.record(MOBILE), read_record(ROOT / "reports/rows" / f"{MOBILE}.json"))
     found = repro("run", MOBILE, "--seeds", "2", "--jobs", "2", "--json")
     assert [one["experiment"] for one in json.loads(found.stdout)] == [f"{MOBILE}_seed1"]
     assert again == [MOBILE]
@@ -548,7 +548,7 @@ def test_the_record_of_the_first_is_made_again_after_its_seeds(
 
 def test_a_record_of_other_params_is_no_reason_to_leave_it_out(project: Project) -> None:
     """`repro run NAME` would train it anew; --dry-run said that there was nothing to do."""
-    write_record(project.rows / f"{MOBILE}.json", read_record(ROOT / "reports/rows" / f"{MOBILE}.json"))
+    write_record(project.record(MOBILE), read_record(ROOT / "reports/rows" / f"{MOBILE}.json"))
     path = project.experiments / MOBILE / "params.yaml"
     path.parent.mkdir(parents=True)
     shutil.copy(ROOT / "experiments" / MOBILE / "params.yaml", path)

@@ -57,7 +57,7 @@ def finish(project: Project, losses: Sequence[float] = (3.0, 2.0, 1.0)) -> None:
         (folder / name).write_bytes(f"content of {name}".encode())
     (folder / "overlays").mkdir(exist_ok=True)
     (folder / "overlays" / "0.png").write_bytes(b"picture")
-    path = project.work / KEY / "journal.jsonl"
+    path = project.journal(KEY)
     run = Run(name=NAME, dataset="synthetic", run_key=KEY)
     with Journal(path) as journal, Mirror(project, path, run=run, live=False):
         for step, loss in enumerate(losses):
@@ -66,7 +66,7 @@ def finish(project: Project, losses: Sequence[float] = (3.0, 2.0, 1.0)) -> None:
     (folder / "metrics.json").write_text(json.dumps(metrics_of(record)))
     params = to_plain(load_experiment(project, NAME))
     sha256 = sha256_file(folder / "model.safetensors")
-    write_record(project.rows / f"{NAME}.json", replace(record, params=params, model_sha256=sha256))
+    write_record(project.record(NAME), replace(record, params=params, model_sha256=sha256))
 
 
 def metrics_of(measured: Record | Measured) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def test_a_run_arrives_as_it_left(project: Project, tmp_path: Path) -> None:
     bundle = export_run(project, NAME, tmp_path / "run.zip")
     home = checkout(tmp_path / "home")
     record = import_run(home, bundle.path)
-    assert record == read_record(project.rows / f"{NAME}.json")
+    assert record == read_record(project.record(NAME))
     assert outputs(home) == outputs(project)
     assert not (home.root / ".repro" / "import" / NAME).exists()
 
@@ -113,7 +113,7 @@ def test_results_under_further_protocols_travel_too(project: Project, tmp_path: 
     (folder / "overlays").mkdir(parents=True)
     for name in ("confusion.npz", "overlays/0.png"):
         (folder / name).write_bytes(name.encode())
-    path = project.rows / f"{NAME}.json"
+    path = project.record(NAME)
     record = read_record(path)
     under = Measured(
         n_images=1, metrics={"mIoU": 1.0}, intervals={}, per_class={}, protocol={}, protocol_hash="ab"
@@ -253,7 +253,7 @@ def test_a_file_without_a_result_is_refused(project: Project, tmp_path: Path, na
 @pytest.mark.parametrize("key", ["{tmp}/evil", "../evil", "0011223344556677/..", "ABCDEF0123456789"])
 def test_a_run_key_names_no_other_folder(project: Project, tmp_path: Path, key: str) -> None:
     path = export_run(project, NAME, tmp_path / "run.zip").path
-    record = replace(read_record(project.rows / f"{NAME}.json"), run_key=key.format(tmp=tmp_path))
+    record = replace(read_record(project.record(NAME)), run_key=key.format(tmp=tmp_path))
     forge(path, {"record.json": json.dumps(to_json(record)).encode()})
     home = checkout(tmp_path / "home")
     before = sorted(tmp_path.rglob("*"))
@@ -376,11 +376,11 @@ def committed(project: Project) -> Project:
     _git(project.root, "commit", "-qm", "first")
     (project.root / "code.txt").write_text("second\n")
     finish(project)
-    record = read_record(project.rows / f"{NAME}.json")
-    entries = [json.loads(line) for line in (project.work / KEY / "journal.jsonl").read_text().splitlines()]
+    record = read_record(project.record(NAME))
+    entries = [json.loads(line) for line in project.journal(KEY).read_text().splitlines()]
     training = [entry["found"] for entry in entries if entry["kind"] == "provenance"][-1]
     record = replace(record, provenance={"git": training["git"], "training": training})
-    write_record(project.rows / f"{NAME}.json", record)
+    write_record(project.record(NAME), record)
     return project
 
 
@@ -413,7 +413,7 @@ def test_a_replay_runs_the_recorded_code_on_the_same_data(committed: Project) ->
 
 
 def finish_journal(project: Project, losses: Sequence[float]) -> None:
-    with Journal(project.work / KEY / "journal.jsonl") as journal:
+    with Journal(project.journal(KEY)) as journal:
         for step, loss in enumerate(losses):
             journal.metrics({"train/loss": loss}, step=step)
 
@@ -457,7 +457,7 @@ def test_uncommitted_code_without_its_difference_is_refused(committed: Project) 
 
 
 def test_metrics_outside_the_band_are_different(project: Project, tmp_path: Path) -> None:
-    record = read_record(project.rows / f"{NAME}.json")
+    record = read_record(project.record(NAME))
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps({"mIoU": 52.0, "aAcc": 81.25}))
     assert compare_metrics(record, path).outcome == "different"
@@ -565,7 +565,7 @@ def test_gc_shows_first_and_keeps_what_is_needed(project: Project, monkeypatch: 
 
 def test_gc_tells_a_repetition_that_can_be_resumed(project: Project) -> None:
     """Parameters that are recorded, trained again and stopped: not what the record came from."""
-    path = project.work / KEY / "journal.jsonl"
+    path = project.journal(KEY)
     with Journal(path) as journal:
         journal.event(
             "run", run=vars(Run(name=NAME, dataset="synthetic", run_key=KEY)), pid=1, host=platform.node()

@@ -46,7 +46,7 @@ def test_dvc_repro_from_raw_data_to_the_record(tmp_path: Path, name: str) -> Non
     stage = f"experiments/{name}"
     said = dvc(small, "repro", stage)
     assert said.count("Running stage") == 5  # prepare, train, evaluate, benchmark, record
-    record = json.loads((small.rows / f"{name}.json").read_text())
+    record = json.loads(small.record(name).read_text())
     metrics = json.loads((small.root / stage / "metrics.json").read_text())
     assert record["metrics"]["mIoU"] == pytest.approx(metrics["mIoU"])
     assert 0 <= metrics["mIoU"] <= 100

@@ -415,7 +415,7 @@ def test_every_record_of_a_revision_is_found(tmp_path: Path, folder: str, name: 
     git(tmp_path, "commit", "-q", "-m", "before")
     (found,) = against.compare(load_results(project), "HEAD", [name])
     assert found.verdict == "reproduced"
-    (project.rows / f"{name}.json").unlink()
+    project.record(name).unlink()
     (found,) = against.compare(load_results(project), "HEAD", [])
     assert (found.experiment, found.verdict) == (name, "incomparable")
 

@@ -54,7 +54,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def records(project: Project) -> list[Record]:
-    return [read_record(project.rows / f"{name}.json") for name in FAMILY]
+    return [read_record(project.record(name)) for name in FAMILY]
 
 
 def test_every_seed_is_an_experiment_with_weights_of_its_own(trained: Project) -> None:

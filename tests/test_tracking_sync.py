@@ -193,7 +193,7 @@ def test_a_seed_that_was_measured_otherwise_is_not_in_the_mean(
     for seed, measured in enumerate((50.0, 52.0, 10.0)):
         name = f"camvid_x_seed{seed}"
         record = add_record(project, name, key=str(seed), seed=seed, mIoU=measured)
-    write_record(project.rows / f"{name}.json", replace(record, **other))
+    write_record(project.record(name), replace(record, **other))
     sync(project)
     (parent,) = parents_of(open_client(project))
     history = open_client(project).get_metric_history(parent.info.run_id, "mIoU")

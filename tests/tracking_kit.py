@@ -64,7 +64,7 @@ def a_run(key: str = KEY) -> Run:
 
 
 def journal_of(project: Project, key: str = KEY) -> Path:
-    return project.work / key / "journal.jsonl"
+    return project.journal(key)
 
 
 def loss(step: int) -> float:
@@ -145,7 +145,7 @@ def add_record(
         params={"seed": seed, "model": {"family": "deeplabv2", "backbone": "densenet", "output_stride": 16}},
         run_key=key,
     )
-    return write_record(project.rows / f"{name}.json", record)
+    return write_record(project.record(name), record)
 
 
 @contextmanager

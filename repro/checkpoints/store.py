@@ -138,7 +138,9 @@ def get(name: str, *, progress: download.Progress | None = None) -> Path:
     return path
 
 
-def get_released(row: str, url: str, *, sha256: str | None = None) -> tuple[Path, str]:
+def get_released(
+    row: str, url: str, *, sha256: str | None = None, progress: download.Progress | None = None
+) -> tuple[Path, str]:
     """The released weights of a published row and their sha256, fetched from `url` if they are not here.
 
     Without a `sha256` the file must have the one that was noted when it came, or that the link's name tells.
@@ -150,7 +152,8 @@ def get_released(row: str, url: str, *, sha256: str | None = None) -> tuple[Path
         with download.or_by_hand(
             f"fetch {url} in a browser, then `repro weights add FILE --name {RELEASED}{row}`"
         ):
-            found = download.fetch(direct(url), path, checksum=wanted and f"sha256:{wanted}")
+            checksum = wanted and f"sha256:{wanted}"
+            found = download.fetch(direct(url), path, checksum=checksum, progress=progress)
             _refuse_page(path, url)
         note.write_text(found + "\n")
     return path, checked(path, wanted)

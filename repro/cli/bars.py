@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from repro.cli.common import console
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 @contextmanager
@@ -35,7 +38,7 @@ def split_bars() -> Iterator[Callable[[str, int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     out = console(stderr=True)
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
+        tasks: dict[str, TaskID] = {}
 
         def tell(split: str, done: int, total: int) -> None:
             if split not in tasks:
@@ -43,3 +46,16 @@ def split_bars() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[split], completed=done)
 
         yield tell
+
+
+@contextmanager
+def file_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar of a file that is fetched, as a function of (bytes done, all or None): size, speed, time left."""
+    from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    out = console(stderr=True)
+    shown = (*Progress.get_default_columns()[:2], *columns)
+    with Progress(*shown, console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repro.cli.bars import split_bars
+from repro.cli.bars import file_bar, split_bars
 from repro.cli.common import Json, answer, console, emit_json
 from repro.cli.data_check import expected, plain, stats, tell_findings, verify
 from repro.cli.options import Dataset, Deep
@@ -198,8 +198,8 @@ def get(name: Dataset, json_: Json = False) -> None:
         hint = f"then `repro data link {name} FOLDER`" if rest else "`repro data synthetic` makes it"
         raise DownloadError(f"{name} has no anonymous download", where=by_hand or None, hint=hint)
     folder = project.root / ".repro" / "downloads" / name
-    with split_bars() as tell:
-        for download in free:
+    for download in free:
+        with file_bar(download.name) as tell:
             fetch(download, folder, progress=tell)
     _set_link(project.data / name, folder)
     told = f"linked {project.data / name} -> {folder}"

@@ -56,7 +56,7 @@ def missing(project: Project, experiment: Experiment, made: Plan, devices: int) 
         require_statistics(experiment.model, experiment.training, world=devices)
     except ParamsError as error:
         lacks.append(error.what)
-    if not (project.prepared / experiment.dataset / f"{experiment.training.split}.zip").is_file():
+    if not project.prepared_split(experiment.dataset, experiment.training.split).is_file():
         lacks.append(
             f"prepared data: repro prepare {experiment.dataset}"
             if here(project.data / experiment.dataset)

@@ -40,7 +40,7 @@ def prepare(
 
 
 def _split(project: Project, name: str, split: str, report: Report) -> dict[str, Any]:
-    path = project.prepared / name / f"{split}.zip"
+    path = project.prepared_split(name, split)
     return {
         "file": str(path),
         "images": report.images[split],

@@ -29,7 +29,7 @@ def promote(
     from repro.tracking.promote import promote as give
 
     project = find_project()
-    record = read_row(project.rows / f"{load_experiment(project, name).name}.json")
+    record = read_row(project.record(load_experiment(project, name).name))
     if not force:
         require_pass(project, record.experiment)
     version = give(project, record, alias=alias)

@@ -30,7 +30,7 @@ def record(
     if as_json:
         emit_json(to_json(made))
     else:
-        path = (project.rows / f"{experiment.name}.json").relative_to(project.root)
+        path = project.record(experiment.name).relative_to(project.root)
         say(f"{summary(made)}\nwrote {path}")
     if mirror:
         show_in_mlflow(project, made, note)

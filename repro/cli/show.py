@@ -40,7 +40,7 @@ def show(
     experiment = load_experiment(project, name)
     if schedule:
         return show_schedule(experiment, as_json)
-    path = project.rows / f"{experiment.name}.json"
+    path = project.record(experiment.name)
     found = read_record(path) if path.is_file() else None
     if as_json:
         plain = to_json(found) if found else None

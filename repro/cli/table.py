@@ -203,7 +203,7 @@ def explain(
     from repro.reports.results import declared_experiments, load_results
 
     project, name = find_project(), experiment_name(name)
-    path: Path = project.rows / f"{name}.json"
+    path: Path = project.record(name)
     declared = declared_experiments(project)
     if name not in declared and not path.is_file():
         raise UnknownNameError("experiment", name, declared, hint="`repro list` shows all")

@@ -22,8 +22,8 @@ def note(text: str) -> None:
 
 def aloud() -> Voice:
     """Everything a stage has to say, on this terminal."""
-    from repro.cli.bars import bar
+    from repro.cli.bars import bar, file_bar
     from repro.cli.train_bar import training_bar
     from repro.stages.voice import Voice
 
-    return Voice(say=say, note=note, bar=bar, training_bar=training_bar)
+    return Voice(say=say, note=note, bar=bar, file_bar=file_bar, training_bar=training_bar)

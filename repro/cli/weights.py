@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from repro.cli.bars import file_bar
 from repro.cli.common import Json, answer, console, emit_json
-
-if TYPE_CHECKING:
-    from repro.download import Progress
 
 app = typer.Typer(help="Weights that networks start from: list, fetch, add.", no_args_is_help=True)
 
@@ -58,7 +54,7 @@ def get(
 
     paths = {}
     for name in names:
-        with _bar(name) as progress:
+        with file_bar(name) as progress:
             paths[name] = str(store.get(name, progress=progress))
     answer(paths, "\n".join(paths.values()), json=json)
 
@@ -81,16 +77,3 @@ def add(
     entry = store.add(file, name=name, sha256=sha256)
     facts = {"name": name, "path": str(entry.path), "sha256": entry.sha256}
     answer(facts, f"{entry.path}\nsha256 {entry.sha256}", json=json)
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[Progress]:
-    """A bar on standard error: bytes, speed, time left."""
-    from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    out = console(stderr=True)
-    shown = (*Progress.get_default_columns()[:2], *columns)
-    with Progress(*shown, console=out, disable=not out.is_terminal) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -39,7 +39,7 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
     """Write the finished run of `name` to `out`; RecordError when that is not what is recorded."""
     if not out.parent.is_dir():
         raise StorageError("no such folder", where=out.parent, hint=f"`mkdir -p {out.parent}`")
-    record, folder = read_record(project.rows / f"{name}.json"), project.experiments / name
+    record, folder = read_record(project.record(name)), project.experiments / name
     sources = dict(_sources(project, record))
     check_complete(record, sources, where=folder, hint=f"`repro run {name}`")
     hashes = {member: sha256_file(path) for member, path in sources.items()}
@@ -51,7 +51,7 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
 
 def _sources(project: Project, record: Record) -> Iterator[tuple[str, Path]]:
     folder = project.experiments / record.experiment
-    yield RECORD, project.rows / f"{record.experiment}.json"
+    yield RECORD, project.record(record.experiment)
     yield from ((name, folder / name) for name in OUTPUTS if (folder / name).is_file())
     yield from ((f"overlays/{path.name}", path) for path in sorted((folder / "overlays").glob("*.png")))
     further = (path for protocol in record.also for path in sorted((folder / ALSO / protocol).rglob("*")))
@@ -112,7 +112,7 @@ def _place(project: Project, record: Record, unpacked: Path) -> None:
         _move(unpacked / name, folder / name)
     for name in OF_WORK:
         _move(unpacked / name, work / name)
-    write_bytes(project.rows / f"{record.experiment}.json", (unpacked / RECORD).read_bytes())
+    write_bytes(project.record(record.experiment), (unpacked / RECORD).read_bytes())
 
 
 def _move(source: Path, target: Path) -> None:

@@ -167,4 +167,4 @@ def check_data(project: Project, record: Record) -> None:
 
 def measured_on(project: Project, record: Record) -> Path:
     """The prepared split of a record, where this project has or would have it."""
-    return project.prepared / record.dataset / f"{record.split}.zip"
+    return project.prepared_split(record.dataset, record.split)

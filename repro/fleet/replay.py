@@ -41,7 +41,7 @@ def replay(
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Compared]:
     """Make the result of `name` again and compare. `run(folder, arguments)` runs a command of repro there."""
-    record = read_record(project.rows / f"{name}.json")
+    record = read_record(project.record(name))
     tree = worktree(project, record)
     try:
         for stage in stages(record, tree):

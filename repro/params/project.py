@@ -29,18 +29,27 @@ class Project:
 
     @property
     def prepared(self) -> Path:
-        """prepared/<dataset>/<split>.zip"""
+        """What stages make of raw data: one folder a data set."""
         return self.root / "prepared"
+
+    def prepared_split(self, dataset: str, split: str) -> Path:
+        return self.prepared / dataset / f"{split}.zip"
 
     @property
     def rows(self) -> Path:
-        """reports/rows/<experiment>.json"""
+        """All records."""
         return self.root / "reports" / "rows"
+
+    def record(self, experiment: str) -> Path:
+        return self.rows / f"{experiment}.json"
 
     @property
     def work(self) -> Path:
         """.repro/work/<run key>/: journals and checkpoints of unfinished runs, outside DVC's outs."""
         return self.root / ".repro" / "work"
+
+    def journal(self, run_key: str) -> Path:
+        return self.work / run_key / "journal.jsonl"
 
 
 def find_project(start: Path | None = None) -> Project:

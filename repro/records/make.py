@@ -56,7 +56,7 @@ def make_record(
     folder = project.root / experiment.folder
     found = read_metrics(folder / "metrics.json")
     weights = folder / "model.safetensors"
-    journal = read_journal(project.work / key / "journal.jsonl")
+    journal = read_journal(project.journal(key))
     provenance = collect(project.root)
     provenance |= {
         "locks": lock_hashes(project.root, experiment.name),

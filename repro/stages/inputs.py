@@ -9,12 +9,12 @@ from repro.params import Experiment, Project, Protocol, parse, read_yaml
 
 def training_split(project: Project, experiment: Experiment) -> Split:
     """What the experiment is trained on; DataError where it is not prepared."""
-    return Split.open(project.prepared / experiment.dataset / f"{experiment.training.split}.zip")
+    return Split.open(project.prepared_split(experiment.dataset, experiment.training.split))
 
 
 def open_split(project: Project, experiment: Experiment) -> Split:
     """What the experiment is measured on; DataError where it is not prepared."""
-    return Split.open(project.prepared / experiment.dataset / f"{experiment.evaluation.split}.zip")
+    return Split.open(project.prepared_split(experiment.dataset, experiment.evaluation.split))
 
 
 def prepared_split(project: Project, dataset: str, split: str) -> Split:
@@ -24,7 +24,7 @@ def prepared_split(project: Project, dataset: str, split: str) -> Split:
         raise UnknownNameError("dataset", dataset, known)
     if split not in known[dataset]["splits"]:
         raise UnknownNameError(f"split of {dataset}", split, known[dataset]["splits"])
-    return Split.open(project.prepared / dataset / f"{split}.zip")
+    return Split.open(project.prepared_split(dataset, split))
 
 
 def protocol_named(project: Project, name: str) -> Protocol:

@@ -23,7 +23,7 @@ from repro.stages.network import initial_sha256
 
 def record_experiment(project: Project, experiment: Experiment, *, kind: Kind = "trained") -> Record:
     """Build the record, write it to reports/rows/NAME.json and return it. Raises as `build` does."""
-    path = project.rows / f"{experiment.name}.json"
+    path = project.record(experiment.name)
     return write_record(path, build(project, experiment, kind=kind))
 
 

@@ -43,7 +43,7 @@ def without_copies(names: Iterable[str]) -> list[str]:
 def tell(project: Project, experiments: Iterable[Experiment], say: Say, note: Say) -> None:
     """Each measured experiment's record once more, and the spread of its seeds."""
     for experiment in experiments:
-        if (project.rows / f"{experiment.name}.json").is_file():
+        if project.record(experiment.name).is_file():
             record_again(project, experiment, note)
             say(f"{experiment.name}: {seeds_text(project, experiment) or 'one seed'}")
 
@@ -62,7 +62,7 @@ def record_again(project: Project, experiment: Experiment, note: Say) -> None:
 
 def seeds_text(project: Project, experiment: Experiment) -> str:
     """'mIoU of 3 seeds: mean 50.12, sd 0.31, 95 % t-interval of one more run 48.58 to 51.66', or ''."""
-    found = read_record(project.rows / f"{experiment.name}.json").seeds
+    found = read_record(project.record(experiment.name)).seeds
     return text_of(found) if found else ""
 
 
@@ -110,7 +110,7 @@ def unlike(copy: Experiment, base: Experiment, seed: int) -> list[str]:
 def has_results(project: Project, name: str) -> bool:
     """Whether anything of the experiment was trained, measured or recorded."""
     folder = project.experiments / name
-    results = (folder / "model.safetensors", folder / "metrics.json", project.rows / f"{name}.json")
+    results = (folder / "model.safetensors", folder / "metrics.json", project.record(name))
     return any(path.is_file() for path in results)
 
 

@@ -138,7 +138,7 @@ def _mirror(
         dataset_fingerprint=split.fingerprint,
         params=to_plain(experiment),
     )
-    return Mirror(project, project.work / key / "journal.jsonl", run=run, device=str(ranks.device))
+    return Mirror(project, project.journal(key), run=run, device=str(ranks.device))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from repro.published import Row, rows
 from repro.records import device_identity, run_key
 from repro.stages.inputs import open_split
 from repro.stages.network import chosen_device, num_classes
-from repro.stages.voice import SILENT, Say, Voice
+from repro.stages.voice import SILENT, Voice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def verify_released(
     """
     row = row_of(experiment, weights)
     split = open_split(project, experiment)
-    file, digest = find(row, weights, sha256, voice.note)
+    file, digest = find(row, weights, sha256, voice)
     place = chosen_device(device)
     metrics = kept_or_measured(project, experiment, split, file, digest, place, fresh=fresh, voice=voice)
     found = released.check(metrics, row.metrics)
@@ -83,14 +83,16 @@ def row_of(experiment: Experiment, weights: Path | None) -> Row:
     return mine[0] if weights is not None else released.released_row(experiment, known)
 
 
-def find(row: Row, weights: Path | None, sha256: str | None, note: Say) -> tuple[Path, str]:
+def find(row: Row, weights: Path | None, sha256: str | None, voice: Voice) -> tuple[Path, str]:
     """The file of weights and its sha256, from `weights`, the store or the row's link."""
     if weights is not None:
         return weights, store.checked(weights, sha256)
     url = row.links["model"]
-    if not store.path_of(store.RELEASED + row.id).is_file():
-        note(f"fetching {url}")
-    return store.get_released(row.id, url, sha256=sha256)
+    if store.path_of(store.RELEASED + row.id).is_file():
+        return store.get_released(row.id, url, sha256=sha256)
+    voice.note(f"fetching {url}")
+    with voice.file_bar(row.id) as progress:
+        return store.get_released(row.id, url, sha256=sha256, progress=progress)
 
 
 def kept_or_measured(

@@ -63,33 +63,43 @@ def sync(project: Project, *, rebuild: bool = False) -> Report:
 
 
 def _sync_into(project: Project, uri: str) -> Report:
-    client = open_client(project, uri)
-    known, report = known_runs(client), Report()
-    records = _believed(project, report)
-    recorded, states = {(one.run_key, one.experiment) for one in records}, journals(project)
+    client, report = open_client(project, uri), Report()
+    known, records, states = known_runs(client), _believed(project, report), journals(project)
+    recorded = {(one.run_key, one.experiment) for one in records}
     for state in states:
         if state.status in INTERRUPTED and (state.run.run_key, state.run.name) in recorded:
             continue  # a repetition that came to nothing: the record speaks for the run
-        send = partial(sync_journal, client, project, uri, state, known)
-        _guard(report, state.run.name, send)
+        _guard(report, state.run.name, partial(sync_journal, client, project, uri, state, known))
     told = finished(states)
     live = {(state.run.run_key, state.run.name) for state in states if state.status == "RUNNING"}
     for record in records:
         if (record.run_key, record.experiment) in live:
             continue  # its follower feeds the run now
-        send = partial(_sync, client, project, uri, record, known, told)
-        _guard(report, record.experiment, send)
+        _guard(report, record.experiment, partial(_sync, client, project, uri, record, known, told))
+    _sync_families(client, project, uri, records, known, report)
+    _sync_aliases(client, project, uri, records, report)
+    return report
+
+
+def _sync_families(
+    client: Any, project: Project, uri: str, records: list[Record], known: Known, report: Report
+) -> None:
+    """Parent runs of repeated seeds; `known` are the runs from before this sync."""
     changed = report.sent or report.failed
     runs = list(own_runs(client) if changed else known.values())
     for members in families(records).values():
         with _reported(report, f"seeds of {stem(members[0].experiment)}"):
             join_family(client, project, uri, members, runs)
+
+
+def _sync_aliases(client: Any, project: Project, uri: str, records: list[Record], report: Report) -> None:
+    """The registry's aliases as reports/champions.yaml notes them."""
     with _reported(report, "champions.yaml"):
-        drop_aliases(client, noted_aliases(project))
-        for noted in noted_aliases(project):
-            send = partial(follow_alias, client, project, uri, noted, records)
-            _guard(report, f"{noted.alias} of {noted.dataset}", send)
-    return report
+        noted = noted_aliases(project)
+        drop_aliases(client, noted)
+        for one in noted:
+            send = partial(follow_alias, client, project, uri, one, records)
+            _guard(report, f"{one.alias} of {one.dataset}", send)
 
 
 def _believed(project: Project, report: Report) -> list[Record]:

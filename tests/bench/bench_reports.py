@@ -48,7 +48,7 @@ def _thousand_records(folder: Path) -> Row:
         row = numbered[i % len(numbered)]
         name = f"{row.dataset}_{i:04}"
         record = replace(a_record(name, row=row.id), per_class={f"class {k}": 50.0 + k for k in range(30)})
-        write_json(project.rows / f"{name}.json", to_json(record))
+        write_json(project.record(name), to_json(record))
     seconds = cpu("-m", "repro", "table", cwd=folder) + cpu("-m", "repro", "check", cwd=folder)
     return Row(
         name="table + check of 1,000 records", peer_name="3 s of CPU", ours=seconds, peer=3.0, bound=1.0

@@ -96,7 +96,7 @@ def _records(project: Project) -> list[Record]:
         )
         params = {**first.params, "number": number}
         record = replace(first, experiment=name, run_key=f"k{number}", params=params)
-        found.append(write_record(project.rows / f"{name}.json", record))
+        found.append(write_record(project.record(name), record))
     return found
 
 
