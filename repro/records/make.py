@@ -55,13 +55,8 @@ def make_record(
     """The record of `experiment` from what its stages wrote; RecordError when evaluation has not run."""
     folder = project.root / experiment.folder
     found = read_metrics(folder / "metrics.json")
-    weights = folder / "model.safetensors"
-    journal = read_journal(project.journal(key))
-    provenance = collect(project.root)
-    provenance |= {
-        "locks": lock_hashes(project.root, experiment.name),
-        "training": training_provenance(journal),
-    }
+    weights, journal = folder / "model.safetensors", read_journal(project.journal(key))
+    locks, training = lock_hashes(project.root, experiment.name), training_provenance(journal)
     published, notes = published_metrics(experiment)
     expectation = expected(experiment, kind, published)
     measured = measured_value(found, expectation)
@@ -88,7 +83,7 @@ def make_record(
         model_sha256=sha256_file(weights) if weights.is_file() else None,
         params=to_plain(experiment),
         run_key=key,
-        provenance=provenance,
+        provenance=collect(project.root) | {"locks": locks, "training": training},
     )
 
 

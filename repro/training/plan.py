@@ -127,32 +127,38 @@ class _Pixels:
 
 def probe_seconds(experiment: Experiment, device: str) -> float:
     """Seconds an update takes here: the mean of 20 after 3, on random pixels; loading is not in it."""
+    require_statistics(experiment.model, experiment.training, world=1)
+    task, batch = _probe_task(experiment, device), _random_batch(experiment)
+    with machine(experiment.training, experiment.seed):
+        run = start(task)
+        for _ in range(3):
+            update(run, batch)
+        synchronize(device)
+        began = time.monotonic()
+        for _ in range(PROBE_STEPS):
+            update(run, batch)
+        synchronize(device)
+    return (time.monotonic() - began) / PROBE_STEPS
+
+
+def _probe_task(experiment: Experiment, device: str) -> Task:
     params = experiment.training
-    require_statistics(experiment.model, params, world=1)
-    (height, width), classes = experiment.augmentation.crop, experiment.facts.classes
-    task = Task(
+    return Task(
         params=params,
         model=network(experiment),
         feed=lambda start, stop: iter(()),
         of=length(params, images=experiment.facts.splits[params.split]),
-        classes=classes,
+        classes=experiment.facts.classes,
         work=Path(),
         journal=None,
         ranks=Ranks(device=torch.device(device)),
         normalise=network_input(experiment),
         resize=logits_resize(experiment),
     )
-    batch = _Pixels(
-        torch.randint(0, 256, (params.batch, 3, height, width), dtype=torch.uint8),
-        torch.randint(0, classes, (params.batch, height, width), dtype=torch.uint8),
-    )
-    with machine(params, experiment.seed):
-        run = start(task)
-        began = time.monotonic()
-        for number in range(3 + PROBE_STEPS):
-            if number == 3:
-                synchronize(device)
-                began = time.monotonic()
-            update(run, batch)
-        synchronize(device)
-    return (time.monotonic() - began) / PROBE_STEPS
+
+
+def _random_batch(experiment: Experiment) -> _Pixels:
+    shape = (experiment.training.batch, *experiment.augmentation.crop)
+    image_NHWC = torch.randint(0, 256, (*shape, 3), dtype=torch.uint8)
+    label_NHW = torch.randint(0, experiment.facts.classes, shape, dtype=torch.uint8)
+    return _Pixels(image_NHWC.permute(0, 3, 1, 2).contiguous(), label_NHW)

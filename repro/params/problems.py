@@ -1,0 +1,135 @@
+"""What pydantic finds wrong with params, in our words: key, value, what is allowed, the nearest key."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from repro.errors import nearest
+
+Loc = tuple[int | str, ...]  # the way to a key: ("training", "steps", 0)
+Found = Mapping[str, Any]  # one of ValidationError.errors()
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """The parts of a ParamsError but for its place."""
+
+    what: str
+    allowed: str | None = None
+    hint: str | None = None
+
+
+def problem(cls: Any, error: ValidationError) -> tuple[Loc, Problem]:
+    """Where the first problem is, and how it is told.
+
+    An unknown key goes first: misspelt, it is also what a missing one is missing for.
+    """
+    first = min(error.errors(include_url=False), key=lambda e: e["type"] != "unexpected_keyword_argument")
+    key = ".".join(str(part) for part in first["loc"]) or "(top level)"
+    told = _TOLD.get(first["type"], _wrong_value)(cls, first, key)
+    if error.error_count() > 1:
+        told = dataclasses.replace(told, what=f"{told.what} (and {error.error_count() - 1} more)")
+    return first["loc"], told
+
+
+def _unknown_key(cls: Any, found: Found, key: str) -> Problem:
+    known = _keys_at(cls, found["loc"][:-1])
+    return Problem(f"unknown key '{key}'", ", ".join(known), _did_you_mean(found["loc"][-1], known))
+
+
+def _unfitting(cls: Any, found: Found, key: str) -> Problem:
+    return Problem(f"keys of '{key}' that do not fit each other", found["msg"].partition(", ")[2])
+
+
+def _missing(cls: Any, found: Found, key: str) -> Problem:
+    if isinstance(found["loc"][-1], int):
+        return Problem(f"key '{key.rpartition('.')[0]}' has too few values", _length_at(cls, found["loc"]))
+    return Problem(f"missing key '{key}'", hint="add it, or choose a recipe that has it")
+
+
+def _wrong_value(cls: Any, found: Found, key: str) -> Problem:
+    allowed = str(found["msg"]).removeprefix("Input should be ").strip()
+    allowed = "keys with values" if allowed == "an object" else allowed
+    return Problem(f"key '{key}': got {found['input']!r}", allowed)
+
+
+def _not_among(cls: Any, found: Found, key: str) -> Problem:
+    told = _wrong_value(cls, found, key)
+    choices = [choice.strip("' ") for choice in str(told.allowed).replace(" or ", ",").split(",")]
+    return dataclasses.replace(told, hint=_did_you_mean(found["input"], choices))
+
+
+def _no_number(cls: Any, found: Found, key: str) -> Problem:
+    return dataclasses.replace(_wrong_value(cls, found, key), hint=_number_hint(found["input"]))
+
+
+def _no_list(cls: Any, found: Found, key: str) -> Problem:
+    told, value = _wrong_value(cls, found, key), found["input"]
+    if not isinstance(value, str | int | float):
+        return told
+    return dataclasses.replace(told, allowed="a list", hint=f"in brackets: `{key}: [{value}]`")
+
+
+_TOLD: dict[str, Callable[[Any, Found, str], Problem]] = {
+    "unexpected_keyword_argument": _unknown_key,
+    "value_error": _unfitting,
+    "missing": _missing,
+    "missing_argument": _missing,
+    "missing_keyword_only_argument": _missing,
+    "literal_error": _not_among,
+    "float_type": _no_number,
+    "tuple_type": _no_list,
+}
+
+
+def _did_you_mean(name: object, known: list[str]) -> str | None:
+    near = nearest(str(name), known)
+    return f"did you mean '{near}'?" if near else None
+
+
+def _number_hint(text: object) -> str | None:
+    """For '5e-2', which YAML 1.1 reads as text (a number has a dot and a signed exponent), and for '0.1'."""
+    try:
+        finite = math.isfinite(float(str(text)))
+    except ValueError:
+        return None
+    if not finite:
+        return None
+    digits, e, power = str(text).lower().partition("e")
+    if not e:
+        return "a number stands without quotes"
+    sign = "" if power[0] in "+-" else "+"
+    return f"YAML reads {text} as text: write {digits}{'' if '.' in digits else '.0'}e{sign}{power}"
+
+
+def types_in(hint: Any) -> list[Any]:
+    """A type and all that it is made of."""
+    return [hint, *(part for arg in typing.get_args(hint) for part in types_in(arg))]
+
+
+def _length_at(cls: Any, loc: Loc) -> str | None:
+    """How many values the tuple takes in which `loc` ends."""
+    _, hint = _walked(cls, loc[:-1])
+    lengths = [len(typing.get_args(part)) for part in types_in(hint) if typing.get_origin(part) is tuple]
+    return f"{lengths[0]} of them" if lengths else None
+
+
+def _keys_at(cls: Any, loc: Loc) -> list[str]:
+    """Field names of the dataclass found by walking `loc` down from `cls`."""
+    return [field.name for field in dataclasses.fields(_walked(cls, loc)[0])]
+
+
+def _walked(cls: Any, loc: Loc) -> tuple[Any, Any]:
+    """(the innermost dataclass on the way `loc` down from `cls`, the type of its last step or None)."""
+    hint: Any = None
+    for part in loc:
+        hint = typing.get_type_hints(cls).get(str(part)) if dataclasses.is_dataclass(cls) else None
+        inner = [p for p in types_in(hint) if dataclasses.is_dataclass(p)] if hint else []
+        cls = inner[0] if inner else cls
+    return cls, hint
