@@ -153,6 +153,35 @@ def test_a_plan_names_the_first_step(project: Project) -> None:
     assert "missing: data: repro data link camvid PATH" in asked()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("split: trainval", "split: tranval", "key 'training.split': got 'tranval'"),
+        ("batch: 2", "batch: 64", "training.batch is larger than the data: 64 images a batch"),
+    ],
+    ids=["split", "batch"],
+)
+def test_one_that_cannot_run_keeps_no_other_from_being_planned(
+    project: Project, old: str, new: str, words: str
+) -> None:
+    """So it is where a person has a part of a data set, and says so in params.yaml."""
+    own = (project.experiments / NAME / "params.yaml").read_text()
+    assert own.count(old) == 1
+    other = project.experiments / f"{NAME}_other" / "params.yaml"
+    other.parent.mkdir()
+    other.write_text(own.replace(old, new))
+    for asked in (["plan", "--json"], ["fleet", "*", "--dry-run", "--json", "--again"]):
+        command = [sys.executable, "-c", REPRO, *asked]
+        answer = subprocess.run(command, cwd=project.root, capture_output=True, text=True)
+        assert answer.returncode == 0, answer.stderr
+        assert f"left out {NAME}_other: {words}" in answer.stderr
+        assert NAME in answer.stdout
+        assert f"{NAME}_other" not in answer.stdout
+    told = done(start(project, "plan", f"{NAME}_other"), 2)
+    assert words in told
+    assert f"{NAME}_other/params.yaml" in told
+
+
 def test_an_unknown_experiment(project: Project) -> None:
     said = done(start(project, "train", NAME.replace("16", "61")), 2)
     assert f"did you mean '{NAME}'?" in said

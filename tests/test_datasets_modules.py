@@ -31,10 +31,10 @@ def values(split: Split) -> set[int]:
 
 
 def test_all_data_sets_are_there() -> None:
-    assert set(DATASETS) == TEN
+    assert set(DATASETS) >= TEN
 
 
-@pytest.mark.parametrize("name", sorted(TEN))
+@pytest.mark.parametrize("name", sorted(DATASETS))
 def test_facts_of_a_module_agree(name: str) -> None:
     module: DatasetModule = DATASETS[name]
     assert len(module.PALETTE) == len(module.CLASSES) == len(set(module.CLASSES)) == len(set(module.PALETTE))

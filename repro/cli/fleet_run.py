@@ -12,6 +12,7 @@ from repro.cli.how import How, parse_duration, visible_gpus
 from repro.cli.voice import note
 
 if TYPE_CHECKING:
+    from repro.errors import ParamsError
     from repro.fleet import Estimate, Job, Launcher
     from repro.params import Project
 
@@ -28,7 +29,9 @@ def run_names(project: Project, names: Sequence[str], how: How) -> None:
     places = visible_gpus(how.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
     slots, seconds = how.jobs or len(places) or 1, parse_duration(how.budget)
     speed = speeds(project, "cuda" if places or _has_gpu() else "cpu")
-    fitting, left_out = plan(project, names, speed=speed, budget=seconds, jobs=slots, again=how.again)
+    fitting, left_out = plan(
+        project, names, speed=speed, refused=refuse, budget=seconds, jobs=slots, again=how.again
+    )
     if how.dry_run:
         return show_plan(fitting, left_out, how.as_json)
     if not fitting:
@@ -51,6 +54,11 @@ def run_names(project: Project, names: Sequence[str], how: How) -> None:
     if failed:
         logs = ", ".join(str(job.log.relative_to(project.root)) for job in failed[:5])
         raise CheckFailed(f"{len(failed)} of {len(done)} experiments failed", where=logs)
+
+
+def refuse(name: str, error: ParamsError) -> None:
+    """Say why an experiment is left out."""
+    note(f"left out {name}: {error.what}")
 
 
 def launcher_of(how: How) -> Launcher:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from repro.cli.common import Json, Names, console, emit_json
+from repro.cli.voice import note
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
@@ -27,16 +28,23 @@ def plan(
 
     Example: repro plan ade20k_r50_os16 --devices 4
     """
+    from repro.errors import ParamsError
     from repro.params import experiment_names, find_project, load_experiment, matching
     from repro.training.plan import plan as make
     from repro.training.ranks import pick_device
 
     project = find_project()
     where = str(pick_device(device)) if probe else None
-    plans = []
-    for name in matching(names or (), experiment_names(project)):
-        experiment = load_experiment(project, name)
-        made = make(experiment, devices=devices, probe=where)
+    plans, chosen = [], matching(names or (), experiment_names(project))
+    for name in chosen:
+        try:
+            experiment = load_experiment(project, name)
+            made = make(experiment, devices=devices, probe=where)
+        except ParamsError as error:  # of a part of a data set: the others can be planned
+            if len(chosen) == 1:
+                raise
+            note(f"left out {name}: {error.what}")
+            continue
         plans.append((made, missing(project, experiment, made, devices)))
     if as_json:
         return emit_json([as_dict(made) | {"missing": lacks} for made, lacks in plans])

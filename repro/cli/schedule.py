@@ -33,11 +33,11 @@ def schedule_text(experiment: Experiment) -> str:
 
 def points(experiment: Experiment, *, count: int) -> list[dict[str, Any]]:
     """Evenly spaced iterations with the values of each."""
-    from repro.training.schedule import curve, learning_rate, length
+    from repro.training.schedule import curve, learning_rate, length_of
 
     params = experiment.training
     images = experiment.facts.splits[params.split]
-    of = length(params, images=images)
+    of = length_of(experiment)
     return [
         {
             "iteration": i,

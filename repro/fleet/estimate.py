@@ -20,7 +20,7 @@ from repro.errors import ParamsError
 from repro.params import Experiment, ModelParams, Project, parse, to_plain
 from repro.records import read_journal
 from repro.tracking.state import UNREADABLE, read_state
-from repro.training.schedule import length
+from repro.training.schedule import length_of
 
 # GFLOP/s of a whole training step in fp32. CPU: 95 a core, from a DenseNet of page 003 at 321x321 (10 GFLOP
 # forward) that took 0.16 s a sample on two cores, and 0.078 s in bf16. GPU: a guess, until one was measured.
@@ -45,7 +45,7 @@ class Estimate:
 def estimate(experiment: Experiment, *, speed: float, done_iterations: int = 0) -> Estimate:
     """The cost of training `experiment`; `speed` is GFLOP/s in fp32."""
     params = experiment.training
-    iterations = length(params, images=experiment.facts.splits[params.split]).iterations
+    iterations = length_of(experiment).iterations
     samples = iterations * params.batch
     macs = _gmacs(experiment.model, experiment.facts.classes, experiment.augmentation.crop)
     gflop = 2 * macs * FORWARD_PASSES * samples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from repro.errors import ParamsError
 from repro.fleet.estimate import Estimate, estimate, progress
 from repro.params import Experiment, Project, load_experiment
 from repro.reports.drift import drift
@@ -15,21 +16,28 @@ def plan(
     names: Sequence[str],
     *,
     speed: Callable[[Experiment], float],
+    refused: Callable[[str, ParamsError], None] | None = None,
     budget: float | None = None,
     jobs: int = 1,
     again: bool = False,
 ) -> tuple[list[Estimate], list[Estimate]]:
     """(what to run in this order, what does not fit). `budget` is seconds of wall time for `jobs` at a time.
 
-    Experiments with a record of what their params are now are left out unless `again`.
+    Experiments with a record of what their params are now are left out unless `again`, and so are those that
+    cannot run (a split is not in params.yaml): `refused` is told; a single one is a ParamsError.
     """
     measured = frozenset() if again else up_to_date(project)
     left = [name for name in names if name not in measured]
-    done, experiments = progress(project), [load_experiment(project, name) for name in left]
-    costs = sorted(
-        (estimate(one, speed=speed(one), done_iterations=done(one)) for one in experiments),
-        key=lambda one: (one.seconds, one.name),
-    )
+    done, costs = progress(project), list[Estimate]()
+    for name in left:
+        try:
+            experiment = load_experiment(project, name)
+            costs.append(estimate(experiment, speed=speed(experiment), done_iterations=done(experiment)))
+        except ParamsError as error:
+            if refused is None or len(names) == 1:
+                raise
+            refused(name, error)
+    costs.sort(key=lambda one: (one.seconds, one.name))
     if budget is None:
         return costs, []
     free, fitting = [0.0] * jobs, []

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from repro.datasets import DATASETS
 from repro.datasets.spec import DatasetModule
-from repro.errors import ReproError
+from repro.errors import ParamsError, ReproError
 from repro.params import Experiment, load_experiment, read_yaml
 from repro.reports.grid import Grid, markdown
 from repro.reports.results import Results
 from repro.reports.tables import dataset_tables
-from repro.training.schedule import length
+from repro.training.schedule import length_of
 
 BASE = "../../"
 
@@ -111,14 +111,21 @@ def _resolve(results: Results, name: str) -> Experiment | None:
         return None  # a record without its experiment, or one that another check reports
 
 
+def _length(it: Experiment) -> tuple[str, str, str]:
+    """Iterations, batch, images seen; with a part of the data set alone there may be none."""
+    batch = it.training.batch
+    try:
+        iterations = length_of(it).iterations
+    except ParamsError:
+        return "fewer images than a batch", str(batch), ""
+    return f"{iterations:,}", str(batch), f"{iterations * batch:,}"
+
+
 def _cost(it: Experiment) -> tuple[str, ...]:
-    iterations = length(it.training, images=it.facts.splits[it.training.split]).iterations
     height, width = it.augmentation.crop
     return (
         f"[{it.name}]({BASE}experiments/{it.name}/params.yaml)",
-        f"{iterations:,}",
-        str(it.training.batch),
-        f"{iterations * it.training.batch:,}",
+        *_length(it),
         f"{height}x{width}",
         f"{it.evaluation.split}, {it.evaluation.protocol}",
     )

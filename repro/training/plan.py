@@ -16,7 +16,7 @@ from repro.records import synchronize
 from repro.training.parameters import require_statistics
 from repro.training.precision import machine
 from repro.training.ranks import Ranks
-from repro.training.schedule import length
+from repro.training.schedule import length_of
 from repro.training.step import Task, start, update
 from repro.training.train import logits_resize, network, network_input
 
@@ -62,7 +62,7 @@ def plan(experiment: Experiment, *, devices: int = 1, probe: str | None = None) 
     `probe` names a device ("cpu", "cuda") on which 20 updates on random pixels are timed.
     """
     params, crop = experiment.training, experiment.augmentation.crop
-    of = length(params, images=experiment.facts.splits[params.split])
+    of = length_of(experiment)
     cost = count(experiment.model, experiment.facts.classes, crop)
     images = of.iterations * params.batch
     memory_GiB = memory_bytes(experiment, cost, devices=devices) / 2**30
@@ -147,7 +147,7 @@ def _probe_task(experiment: Experiment, device: str) -> Task:
         params=params,
         model=network(experiment),
         feed=lambda start, stop: iter(()),
-        of=length(params, images=experiment.facts.splits[params.split]),
+        of=length_of(experiment),
         classes=experiment.facts.classes,
         work=Path(),
         journal=None,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repro.errors import ParamsError
+from repro.params import Experiment
 from repro.params.training import TrainingParams
 
 PLATEAU_DELTA = 1e-4  # Keras' min_delta: smaller progress is none
@@ -43,6 +44,16 @@ def length(params: TrainingParams, *, images: int) -> Length:
         )
     steps = batches * params.epoch_scale
     return Length(steps_per_epoch=steps, iterations=params.iterations or (params.epochs or 0) * steps)
+
+
+def length_of(experiment: Experiment) -> Length:
+    """Length of an experiment's training on its whole split; ParamsError names the experiment."""
+    params, where = experiment.training, f"{experiment.folder}/params.yaml"
+    try:
+        return length(params, images=experiment.facts.splits[params.split])
+    except ParamsError as error:
+        hint = f"lower it, or complete the data and datasets.{experiment.dataset} in the root params.yaml"
+        raise ParamsError(error.what, where=where, allowed=error.allowed, hint=hint) from None
 
 
 def learning_rate(
