@@ -374,6 +374,17 @@ def test_a_broken_region_is_an_error_and_not_a_silence(tmp_path: Path, text: str
         regions.generated_files(load_results(project))
 
 
+def test_a_part_of_a_data_set_has_pages_too(tmp_path: Path) -> None:
+    project = a_project(tmp_path, a_record())
+    text, whole = project.params.read_text(), "{train: 367, val: 101, trainval: 468"
+    assert whole in text
+    project.params.write_text(text.replace(whole, "{train: 1, val: 1, trainval: 1"))
+    (tmp_path / "docs" / "datasets").mkdir(parents=True)
+    pages = regions.generated_files(load_results(project))
+    (page,) = (text for path, text in pages.items() if path.as_posix().endswith("datasets/camvid.md"))
+    assert "fewer images than a batch" in page
+
+
 def test_tables_need_neither_torch_nor_mlflow_nor_pandas() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from repro.cli.app import app;"
