@@ -199,6 +199,20 @@ def test_how_a_training_ended_is_in_its_journal(project: Project, error: BaseExc
     assert ("loss is nan" in run.data.tags.get("repro.error", "")) == (status == "FAILED")
 
 
+def test_the_error_of_an_earlier_try_does_not_stay(project: Project) -> None:
+    path, client = journal_of(project), open_client(project)
+    with pytest.raises(RuntimeError), Mirror(project, path, run=a_run(), live=False):
+        raise RuntimeError("the disk is full")
+    send_journal(client, project, tracking_uri(project), _state(project))
+    assert "the disk is full" in the_run(client).data.tags["repro.error"]
+    with Mirror(project, path, run=a_run(), live=False):
+        send_journal(client, project, tracking_uri(project), _state(project))
+        assert "repro.error" not in the_run(client).data.tags
+    send_journal(client, project, tracking_uri(project), _state(project))
+    assert the_run(client).info.status == "FINISHED"
+    assert "repro.error" not in the_run(client).data.tags
+
+
 def test_a_resumed_run_that_came_out_otherwise_is_made_anew(project: Project) -> None:
     train(project, steps=10, live=False)
     client, uri = open_client(project), tracking_uri(project)

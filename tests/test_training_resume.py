@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from repro.errors import CheckpointError
 from repro.records import read_journal
 from repro.training import loop, resume
 from repro.training.state import forget, rewind
@@ -100,9 +101,52 @@ def test_the_best_weights_of_the_older_checkpoint_are_there_too(tmp_path: Path) 
         run_tiny(tmp_path, p, feed=cut_at(8), validate=lambda model: {"mIoU": float(next(values))})
     older, newest = (torch.load(path)["best"] for path in resume.checkpoints(tmp_path))
     assert (older["iteration"], newest["iteration"]) == (6, 8)
-    assert [path.name for path in sorted(tmp_path.glob("best-*.pt"))] == [
-        "best-000000006.pt", "best-000000008.pt"
-    ]  # fmt: skip
+    assert [path.name for path in sorted(tmp_path.glob("best-*.pt"))] == [older["name"], newest["name"]]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_damaged_best_weights_are_no_result(tmp_path: Path, damage: str) -> None:
+    """A checkpoint that refers to them is passed over, and what comes out is what came out before."""
+    p = some_params(checkpoint_minutes=0, keep="best", validate_every=2)
+    size = lambda model: {"mIoU": -float(sum(q.detach().abs().sum() for q in model.parameters()))}  # noqa: E731
+    whole = run_tiny(tmp_path / "whole", p, validate=size)
+    with pytest.raises(PowerCut):
+        run_tiny(tmp_path / "cut", p, feed=cut_at(8), validate=size)
+    newest = torch.load(resume.checkpoints(tmp_path / "cut")[-1])["best"]
+    path = tmp_path / "cut" / newest["name"]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data[:-100] if damage == "cut" else data))
+    if damage == "gone":
+        path.unlink()
+    outcome = run_tiny(tmp_path / "cut", p, validate=size)
+    assert outcome.resumed_from < 8
+    assert outcome.chosen == whole.chosen
+    assert same(outcome.state_dict, whole.state_dict)
+
+
+def test_best_weights_damaged_while_training_end_it_clearly(tmp_path: Path) -> None:
+    p = some_params(keep="best", validate_every=2)
+
+    def progress(status: Status) -> None:
+        if status.iteration == 11:
+            (path,) = tmp_path.glob("best-*.pt")
+            path.write_bytes(b"")
+
+    falling = iter([1.0, *[0.0] * 10])
+    with pytest.raises(CheckpointError, match="the best weights are damaged"):
+        run_tiny(tmp_path, p, validate=lambda model: {"mIoU": next(falling)}, progress=progress)
+
+
+def test_a_damaged_checkpoint_takes_no_good_ones_place(tmp_path: Path) -> None:
+    p = some_params(checkpoint_minutes=0)
+    with pytest.raises(PowerCut):
+        run_tiny(tmp_path, p, feed=cut_at(5))
+    newest = resume.checkpoints(tmp_path)[-1]
+    newest.rename(newest.with_name("step-000000055-0123456789abcdef.ckpt"))
+    with pytest.raises(PowerCut):
+        run_tiny(tmp_path, p, feed=cut_at(6))
+    assert [path.name[:14] for path in resume.checkpoints(tmp_path)] == ["step-000000005", "step-000000006"]
 
 
 def test_training_goes_on_while_a_checkpoint_is_written(
@@ -173,7 +217,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
         run_tiny(tmp_path / "a", p)
     monkeypatch.undo()
     assert not list((tmp_path / "a").glob(".*.part"))
-    assert resume.load_state(tmp_path / "a")[0] is not None
+    assert resume.load_state(tmp_path / "a").state is not None
     assert same(run_tiny(tmp_path / "a", p).state_dict, run_tiny(tmp_path / "b", p).state_dict)
 
 
@@ -235,5 +279,5 @@ def test_validation_does_not_depend_on_when_a_checkpoint_was_written(tmp_path: P
     )
     assert seldom.chosen == often.chosen
     assert same(seldom.state_dict, often.state_dict)
-    referred = {torch.load(path)["best"]["iteration"] for path in resume.checkpoints(tmp_path / "b")}
-    assert {int(path.stem[5:]) for path in (tmp_path / "b").glob("best-*.pt")} == referred
+    referred = {torch.load(path)["best"]["name"] for path in resume.checkpoints(tmp_path / "b")}
+    assert {path.name for path in (tmp_path / "b").glob("best-*.pt")} == referred

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from repro.params import Experiment, Project, TrainingParams, load_experiment
 from repro.records import read_journal
 from repro.stages.smoke_project import own_params, smoke_project
 from repro.stages.train import train_experiment
+from repro.tracking import read_state
 from repro.training.ranks import Ranks
 from repro.training.train import loader_threads, network
 from repro.training.validation import validation_loss
@@ -119,6 +121,28 @@ def test_kill_9_and_repeat_gives_the_same_file(small: Small) -> None:
     assert resumed
     assert resumed[0] >= 1
     assert experiment.training.iterations == 6
+
+
+def test_weights_that_cannot_be_written_are_no_finished_run(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was trained stays: with space again the same command only writes."""
+    project, experiment = small
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("repro.stages.train.save_model", full)
+        with pytest.raises(OSError, match="No space left"):
+            trained(small)
+    (journal,) = project.work.glob("*/journal.jsonl")
+    assert [e["status"] for e in read_journal(journal) if e["kind"] == "end"] == ["FAILED"]
+    trained(small)
+    state = read_state(journal)
+    assert state is not None
+    assert (state.status, state.error) == ("FINISHED", "")
+    assert (project.root / experiment.folder / "model.safetensors").is_file()
 
 
 def train_for_ever(root: str) -> None:

@@ -35,6 +35,7 @@ WATCHED = some_params(
     log_every=1,
     validate_every=1,
     monitor="loss",
+    keep="best",
     schedule="plateau",
     plateau_patience=1,
 )

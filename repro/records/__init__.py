@@ -10,6 +10,7 @@ from repro.records.device import (
 from repro.records.family import disagreement, families, seeds_of
 from repro.records.files import (
     canonical,
+    disk_errors,
     run_key,
     sha256_file,
     sha256_text,
@@ -49,6 +50,7 @@ __all__ = [
     "default_band",
     "device_identity",
     "disagreement",
+    "disk_errors",
     "families",
     "follow_journal",
     "from_json",

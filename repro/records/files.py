@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,25 @@ def write_bytes(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with half.open("wb") as file:
+        with disk_errors(half), half.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(half, path)
     finally:
         half.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """The OSError of a failed write, with its file: of a write() it has none, and torch.save hides it."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        told = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(told, OSError):
+            raise
+        raise OSError(told.errno, told.strerror, str(path)) from None
 
 
 def write_text(path: Path, text: str) -> None:

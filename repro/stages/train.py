@@ -52,24 +52,22 @@ def train_experiment(
             _rewind(work, fresh, voice.note)
         ranks.wait()
         journal = Journal(work / "journal.jsonl") if ranks.first else None
-        with (
-            journal or nullcontext(),
-            _mirror(project, experiment, split, key, ranks),
-            voice.training_bar() if ranks.first else nullcontext() as progress,
-        ):
-            outcome = train(
-                experiment,
-                split=split,
-                work=work,
-                device=ranks,
-                journal=journal,
-                validate=validation(project, experiment, ranks),
-                progress=progress,
-                initial=initial,
-                workers=workers,
-            )
+        with journal or nullcontext(), _mirror(project, experiment, split, key, ranks):
+            with voice.training_bar() if ranks.first else nullcontext() as progress:
+                outcome = train(
+                    experiment,
+                    split=split,
+                    work=work,
+                    device=ranks,
+                    journal=journal,
+                    validate=validation(project, experiment, ranks),
+                    progress=progress,
+                    initial=initial,
+                    workers=workers,
+                )
+            if ranks.first:  # inside: weights that could not be written are no finished run
+                promote(project, experiment, outcome.state_dict, work, key, voice.note)
         if ranks.first:
-            promote(project, experiment, outcome.state_dict, work, key, voice.note)
             state.forget(work)
     return outcome
 

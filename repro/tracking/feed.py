@@ -24,6 +24,7 @@ T = TypeVar("T")
 NAME = "repro.experiment"
 RECORD = "repro.record"  # content hash of the record that is in
 JOURNAL = "repro.journal"  # what of the journal is in: "<points>:<status>:<digest>"
+ERROR = "repro.error"  # why the run ended, where it did not end well
 TRAINING = "custom_model_development"  # else MLflow 3 opens its views for language models
 BATCH = 1000  # metrics a request
 SMALL_BATCH = 100  # params or tags a request
@@ -152,12 +153,13 @@ def drop_run(client: Any, run_id: str) -> None:
 
 def set_status(client: Any, run_id: str, state: RunState) -> None:
     """RUNNING, FINISHED, FAILED or KILLED, with the end time and the error text."""
+    if not state.error and ERROR in client.get_run(run_id).data.tags:
+        client.delete_tag(run_id, ERROR)  # of an earlier try
     if state.status == "RUNNING":
         client.update_run(run_id, status="RUNNING")
         return
     client.set_terminated(run_id, status=state.status, end_time=state.ended)
-    tags = {JOURNAL: mark(state)} | ({"repro.error": state.error} if state.error else {})
-    set_tags(client, run_id, tags)
+    set_tags(client, run_id, {JOURNAL: mark(state)} | ({ERROR: state.error} if state.error else {}))
 
 
 def mark(state: RunState) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from repro.params import Project
 from repro.records.secrets import without_secrets
-from repro.tracking.feed import RemoteRun, attach, send_journal, send_missing
+from repro.tracking.feed import RemoteRun, attach, send_journal, send_missing, set_status
 from repro.tracking.state import RunState, read_state
 from repro.tracking.store import open_client, tracking_uri
 
@@ -81,7 +81,7 @@ class Follower:
             send_journal(client, self.project, uri, ended)
         elif self.remote is None:
             remote = attach(open_client(self.project), self.project, uri, state)
-            remote.client.update_run(remote.run_id, status="RUNNING")
+            set_status(remote.client, remote.run_id, state)
             self.remote = remote if send_missing(remote, state) else None
         elif not send_missing(self.remote, state):
             self.remote = None  # a resumed run came out otherwise: the end puts it right

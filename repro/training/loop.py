@@ -134,7 +134,8 @@ def validate(run: Run) -> None:
     run.plateau.update(watched, task.params)
     if task.params.keep == "best" and better(watched, run.best.value, task.params):
         weights = clean_state(run.model)
-        run.best = Best.write(task.work, weights, watched, run.iteration, write=task.ranks.first)
+        best = Best.write(task.work, weights, watched, run.iteration, write=task.ranks.first)
+        run.best = task.ranks.gather(best)[0]  # all know the name of the file
 
 
 def validation_is_due(params: TrainingParams, of: Length, iteration: int) -> bool:

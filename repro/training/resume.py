@@ -11,23 +11,29 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import torch
 from torch import Tensor
 
-KEEP = 2
+from repro.records import disk_errors
+
 _NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.ckpt")
 
 
 class Writer:
-    """Writes the checkpoints of `folder` from a thread, one at a time, while the training goes on."""
+    """Writes the checkpoints of `folder` from a thread, one at a time, while the training goes on.
+
+    `good` is the newest checkpoint that is known to be whole: the one to keep beside the next.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.good: Path | None = None
         self._folder = folder
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: tuple[int, Future[Path]] | None = None
@@ -35,8 +41,8 @@ class Writer:
     def begin(self, state: Mapping[str, Any], *, iteration: int) -> None:
         """Copy `state` and begin to write the copy. Ask `written` of the checkpoint before first."""
         assert self._writing is None
-        copy = host_copy(state)
-        self._writing = iteration, self._thread.submit(save_state, self._folder, copy, iteration=iteration)
+        job = partial(save_state, self._folder, host_copy(state), iteration=iteration, keep=self.good)
+        self._writing = iteration, self._thread.submit(job)
 
     def written(self, *, wait: bool = False) -> int | None:
         """The iteration of the checkpoint that has come to the disk since the last call, if one has.
@@ -46,7 +52,7 @@ class Writer:
         if self._writing is None or not (wait or self._writing[1].done()):
             return None
         (iteration, future), self._writing = self._writing, None
-        future.result()
+        self.good = future.result()
         return iteration
 
     def close(self) -> None:
@@ -65,45 +71,63 @@ def host_copy(value: Any) -> Any:
     return value
 
 
-def save_state(folder: Path, state: Mapping[str, Any], *, iteration: int) -> Path:
-    """Write `state` (tensors, numbers, strings, dicts, lists) as the newest checkpoint of `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    half = folder / f".step.{os.getpid()}.part"
-    try:
-        with disk_errors(half), half.open("wb") as file:
-            hashing = _Hashing(file)
-            torch.save(dict(state), cast(BinaryIO, hashing))
-            file.flush()
-            os.fsync(file.fileno())
-        path = folder / f"step-{iteration:09d}-{hashing.digest()}.ckpt"
-        os.replace(half, path)
-    finally:
-        half.unlink(missing_ok=True)
-    _forget_old(folder)
+def save_state(folder: Path, state: Mapping[str, Any], *, iteration: int, keep: Path | None = None) -> Path:
+    """Write `state` (tensors, numbers, strings, dicts, lists) as the newest checkpoint of `folder`.
+
+    All others but `keep` go: damaged ones must not take the place of a good one.
+    """
+    path = write_checked(folder, state, name=f"step-{iteration:09d}", suffix=".ckpt")
+    for other in checkpoints(folder):
+        if other not in (path, keep):
+            other.unlink(missing_ok=True)
     return path
 
 
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """The OSError of a failed write, with its file: torch.save lays a RuntimeError of its own over it."""
+def write_checked(folder: Path, value: Mapping[str, Any], *, name: str, suffix: str) -> Path:
+    """Write `value` as `<name>-<digest><suffix>`; what killed writers of such a file left goes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    half = folder / f".{name}.{os.getpid()}.part"
     try:
-        yield
-    except (OSError, RuntimeError) as error:
-        told = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(told, OSError):
-            raise
-        raise OSError(told.errno, told.strerror, str(path)) from None
+        with disk_errors(half), half.open("wb") as file:
+            hashing = _Hashing(file)
+            torch.save(dict(value), cast(BinaryIO, hashing))
+            file.flush()
+            os.fsync(file.fileno())
+        path = folder / f"{name}-{hashing.digest()}{suffix}"
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
+    for left in folder.glob(f".{name.partition('-')[0]}-*.part"):
+        left.unlink(missing_ok=True)
+    return path
 
 
-def load_state(folder: Path) -> tuple[dict[str, Any] | None, list[Path]]:
-    """(the newest state that can be read or None, damaged files that were passed over)."""
+def is_whole(path: Path) -> bool:
+    """Whether the bytes of a checked file are those that were written."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16] == path.stem.rpartition("-")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """The newest state that can be used, its file, and damaged files that were passed over."""
+
+    state: dict[str, Any] | None = None
+    path: Path | None = None
+    damaged: list[Path]
+
+
+def load_state(folder: Path, usable: Callable[[dict[str, Any]], bool] = lambda state: True) -> Loaded:
+    """Look from the newest to the oldest; one that is not `usable` counts as damaged."""
     damaged: list[Path] = []
     for path in reversed(checkpoints(folder)):
         state = _read(path)
-        if state is not None:
-            return state, damaged
+        if state is not None and usable(state):
+            return Loaded(state=state, path=path, damaged=damaged)
         damaged.append(path)
-    return None, damaged
+    return Loaded(damaged=damaged)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -119,18 +143,10 @@ def forget(folder: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     """The state in `path`, or None when its bytes are not those that were written."""
-    match = _NAME.fullmatch(path.name)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    if match is None or digest != match[2]:
+    if not is_whole(path):
         return None
     state = torch.load(path, map_location="cpu", weights_only=True)
     return state if isinstance(state, dict) else None
-
-
-def _forget_old(folder: Path) -> None:
-    for path in [*checkpoints(folder)[:-KEEP], *folder.glob(".step.*.part")]:
-        path.unlink(missing_ok=True)
 
 
 class _Hashing:

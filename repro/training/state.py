@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from repro.errors import CheckpointError
 from repro.records import truncate_journal
 from repro.training import resume
 from repro.training.parameters import all_finite
@@ -23,41 +23,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The weights that validated best so far: a file in the work folder.
+    """The weights that validated best so far: a checked file in the work folder, `name`.
 
-    The file's name carries its iteration: a checkpoint refers to the file that was best when it was written,
+    Its name carries its iteration: a checkpoint refers to the file that was best when it was written,
     whatever came later and was lost.
     """
 
     value: float | None = None
     iteration: int = 0
+    name: str = ""
 
     @classmethod
     def write(
         cls, work: Path, weights: dict[str, Tensor], value: float, iteration: int, *, write: bool
     ) -> Best:
+        """It is on the disk when this returns, before any checkpoint that refers to it."""
         best = cls(value=value, iteration=iteration)
-        if write:
-            half = work / f".best.{os.getpid()}.part"
-            with resume.disk_errors(half), half.open("wb") as file:
-                torch.save(weights, file)
-                file.flush()
-                os.fsync(file.fileno())  # before the checkpoint that refers to it
-            os.replace(half, best.path(work))
-        return best
+        if not write:
+            return best
+        path = resume.write_checked(work, weights, name=f"best-{iteration:09d}", suffix=".pt")
+        return replace(best, name=path.name)
 
-    def path(self, work: Path) -> Path:
-        return work / f"best-{self.iteration:09d}.pt"
+    def is_whole(self, work: Path) -> bool:
+        return not self.name or resume.is_whole(work / self.name)
 
     def load(self, work: Path) -> dict[str, Tensor]:
-        weights: dict[str, Tensor] = torch.load(self.path(work), map_location="cpu", weights_only=True)
+        """The weights; CheckpointError when the file is not what was written."""
+        if not self.is_whole(work):
+            hint = "the same command goes on from a checkpoint before them; --fresh begins anew"
+            raise CheckpointError("the best weights are damaged", where=work / self.name, hint=hint)
+        weights: dict[str, Tensor] = torch.load(work / self.name, map_location="cpu", weights_only=True)
         return weights
 
     def forget_older(self, work: Path) -> None:
-        """Remove those found before, and what killed writers left."""
-        older = [path for path in work.glob("best-*.pt") if path.name < self.path(work).name]
-        for path in [*older, *work.glob(".best.*.part")]:
-            path.unlink()
+        for path in work.glob("best-*.pt"):
+            if path.name < self.name:
+                path.unlink()
 
 
 def save(run: Run) -> None:
@@ -104,12 +105,13 @@ def restore(run: Run) -> int:
     anew: the resumed run then equals the uninterrupted one up to dropout, not bit for bit.
     """
     task = run.task
-    state, damaged = resume.load_state(task.work)
+    loaded = _newest(task.work)
     if task.journal is not None:
-        for path in damaged:
+        for path in loaded.damaged:
             task.journal.event("damaged_checkpoint", file=path.name)
-    if state is None:
+    if (state := loaded.state) is None:
         return 0
+    run.writer.good = loaded.path
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.scaler.load_state_dict(state["scaler"])
@@ -131,11 +133,17 @@ def rewind(work: Path, journal: Path, *, on_damaged: Callable[[list[Path]], None
     the iteration that training will go on from; 0 empties the journal. `on_damaged` is told of checkpoints
     that cannot be read.
     """
-    state, damaged = resume.load_state(work)
-    if damaged and on_damaged is not None:
-        on_damaged(damaged)
+    loaded = _newest(work)
+    if loaded.damaged and on_damaged is not None:
+        on_damaged(loaded.damaged)
+    state = loaded.state
     truncate_journal(journal, int(state["journal"]) if state else 0)
     return int(state["iteration"]) if state else 0
+
+
+def _newest(work: Path) -> resume.Loaded:
+    """The newest checkpoint that can be read, with the best weights that it refers to."""
+    return resume.load_state(work, usable=lambda state: Best(**state["best"]).is_whole(work))
 
 
 def forget(work: Path) -> None:

@@ -20,7 +20,7 @@ from repro.records import Journal
 from repro.training import parameters, precision
 from repro.training.losses import Resize, counted_pixels, only_classes, total_loss
 from repro.training.ranks import Ranks
-from repro.training.resume import KEEP, Writer
+from repro.training.resume import Writer
 from repro.training.schedule import Length, Plateau
 from repro.training.state import Best
 from repro.training.watch import Losses, Progress
@@ -67,7 +67,7 @@ class Run:
     scaler: torch.amp.GradScaler
     multiplied: list[tuple[Tensor, float]]
     writer: Writer
-    saved_bests: deque[Best] = field(default_factory=lambda: deque(maxlen=KEEP))  # of the checkpoints kept
+    saved_bests: deque[Best] = field(default_factory=lambda: deque(maxlen=2))  # of the checkpoints kept
     iteration: int = 0
     lr: float = 0.0
     losses: Losses = field(default_factory=Losses)
