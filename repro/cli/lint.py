@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from repro.cli.common import Json, console, emit_json
+from repro.cli.common import Json, console, emit_json, emit_json_text
 
 Pages = Annotated[list[Path] | None, typer.Argument(help="Markdown pages; none means the published ones.")]
 
@@ -47,7 +47,7 @@ def import_(
     raw = take(read_page_text(page), source=source, origin=page.name)
     text = page_json(raw)
     if out is None:
-        sys.stdout.write(text)
+        emit_json_text(text)
         return
     out.write_text(text, encoding="utf-8")
     measured = sum(bool(row["metrics"]) for row in raw["rows"].values())

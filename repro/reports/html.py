@@ -150,7 +150,7 @@ def curve(path: Path) -> dict[str, list[list[float]]] | None:
     """Learning curve of curve.csv, thinned; None where there is none."""
     if not path.is_file():
         return None
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     series = {
         name: [[float(line["step"]), float(line[name])] for line in lines if line.get(name)]
@@ -170,7 +170,7 @@ def confusion(path: Path, classes: list[str]) -> dict[str, Any] | None:
 
 
 def _csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
