@@ -69,7 +69,7 @@ def test_every_text_names_its_encoding() -> None:
     [
         ("table", "--dataset", "camvid"),
         ("show", "camvid_mobilenetv2_os16"),
-        ("explain", "001-06"),
+        ("explain", "camvid_mobilenetv2_os16"),
         ("lint",),
         ("doctor",),
         ("table", "--check"),

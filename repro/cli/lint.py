@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -41,9 +43,12 @@ def import_(
 
     Example: repro import README.md --source mine -o page-mine.json
     """
+    from repro.cli.targets import require_target
     from repro.published.take import take
     from repro.published.write import page_json
 
+    if out is not None:
+        require_target(out, f"an imported page of the source '{source}'", is_page_of(source), stream=True)
     raw = take(read_page_text(page), source=source, origin=page.name)
     text = page_json(raw)
     if out is None:
@@ -54,6 +59,19 @@ def import_(
     console(stderr=True).print(
         f"{len(raw['tables'])} tables, {len(raw['rows'])} rows, {measured} with a metric: {out}"
     )
+
+
+def is_page_of(source: str) -> Callable[[Path], bool]:
+    """Whether a file is what `repro import --source SOURCE` wrote."""
+
+    def is_page(path: Path) -> bool:
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return bool(found["source"]["id"] == source and "tables" in found)
+        except (ValueError, LookupError, TypeError):
+            return False
+
+    return is_page
 
 
 def read_page_text(path: Path) -> str:
