@@ -237,6 +237,20 @@ def test_a_page_without_a_table_is_an_error(tmp_path: Path) -> None:
         assert RUN.invoke(app, ["import", str(tmp_path / name), "--source", "x"]).exit_code != 0
 
 
+@pytest.mark.parametrize("text", ["", '{"tables": []}\n', "# words\n\n| method | mIoU |\n| --- | --- |\n"])
+def test_a_page_in_which_nothing_can_be_wrong_does_not_pass(tmp_path: Path, text: str) -> None:
+    (tmp_path / "sound.md").write_text(SOUND)
+    (tmp_path / "mistyped.md").write_text(text)
+    error = RUN.invoke(app, ["lint", str(tmp_path / "sound.md"), str(tmp_path / "mistyped.md")]).exception
+    assert isinstance(error, DataError)
+    assert (error.what, error.where) == ("no table in this page", str(tmp_path / "mistyped.md"))
+
+
+def test_one_page_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / "sound.md").write_text(SOUND)
+    assert RUN.invoke(app, ["lint", str(tmp_path / "sound.md")]).stderr == "nothing wrong in 1 page\n"
+
+
 # --- links --------------------------------------------------------------------------------------------------
 
 

@@ -69,6 +69,11 @@ def emit_json_text(text: str) -> None:
     sys.stdout.write(text)
 
 
+def counted(number: int, noun: str) -> str:
+    """'1 page', '2 pages'."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def answer(facts: object, text: str, *, json: bool) -> None:
     """What a command did: one JSON document for machines, `text` for people."""
     if json:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from repro.cli.common import Json, console, emit_json, emit_json_text
+from repro.cli.common import Json, console, counted, emit_json, emit_json_text
 
 Pages = Annotated[list[Path] | None, typer.Argument(help="Markdown pages; none means the published ones.")]
 
@@ -23,15 +23,16 @@ def lint(pages: Pages = None, json: Json = False) -> None:
     from repro.errors import CheckFailed
     from repro.reports.lint import lint as lint_text
 
-    texts = {str(path): read_page_text(path) for path in pages} if pages else published_texts()
+    texts = {str(path): page_with_table(path) for path in pages} if pages else published_texts()
     found = [(name, problem) for name, text in texts.items() for problem in lint_text(text)]
     if json:
         emit_json([{"page": name, **vars(problem)} for name, problem in found])
     else:
         sys.stdout.writelines(f"{name}:{one.line}: {one.rule}: {one.text}\n" for name, one in found)
     if found:
-        raise CheckFailed(f"{len(found)} problems in {len({name for name, _ in found})} pages")
-    console(stderr=True).print(f"nothing wrong in {len(texts)} pages")
+        where = counted(len({name for name, _ in found}), "page")
+        raise CheckFailed(f"{counted(len(found), 'problem')} in {where}")
+    console(stderr=True).print(f"nothing wrong in {counted(len(texts), 'page')}")
 
 
 def import_(
@@ -84,6 +85,15 @@ def read_page_text(path: Path) -> str:
         raise DataError("no such page", where=path) from None
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise DataError(f"not a text page: {error}", where=path) from None
+
+
+def page_with_table(path: Path) -> str:
+    """The text of a page; DataError as well where it has no table, in which nothing could be wrong."""
+    from repro.published.take import filled_tables
+
+    text = read_page_text(path)
+    filled_tables(text, path)
+    return text
 
 
 def published_texts() -> dict[str, str]:

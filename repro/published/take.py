@@ -41,15 +41,21 @@ _NAMES = re.compile(r"(?i)mobilenet(?:_?v\d)?|xception|densenet\d*|vgg\d*")
 
 def take(text: str, *, source: str, origin: str = "") -> dict[str, Any]:
     """The content of a page file (`page_json` writes it) from a markdown page with at least one table."""
-    found = [table for table in tables(text) if table.rows]
-    if not found:
-        raise DataError(
-            "no table in this page", where=origin or None, allowed="markdown tables with a rule line"
-        )
+    found = filled_tables(text, origin)
     raw: dict[str, Any] = {"source": {"id": source, "origin": origin}, "tables": [], "rows": {}}
     for table in found:
         raw["tables"].append(_add_table(raw, table))
     return raw
+
+
+def filled_tables(text: str, where: object) -> list[MarkdownTable]:
+    """The tables of a page that have rows; DataError where there is none."""
+    found = [table for table in tables(text) if table.rows]
+    if not found:
+        raise DataError(
+            "no table in this page", where=where or None, allowed="markdown tables with a rule line"
+        )
+    return found
 
 
 def _add_table(raw: dict[str, Any], table: MarkdownTable) -> dict[str, Any]:
