@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from repro.cli.app import app
-from repro.errors import DataError
+from repro.errors import DataError, ParamsError
 from repro.published import load_page, page_ids, rows
 from repro.published.page import page_from, read_page
 from repro.published.take import take
@@ -221,6 +221,15 @@ def test_import_command_writes_a_page_that_reads_back(tmp_path: Path) -> None:
     assert dict(page.rows["mine-02"].cost) == {"params_M": 62.57}
     assert page.rows["mine-03"].dataset == "ade20k"
     assert page_json(json.loads(out.read_text())) == out.read_text()
+
+
+@pytest.mark.parametrize("name", ["", "a b/..", "x-1", "naïve", "003", "3"])
+def test_a_source_is_a_new_word(tmp_path: Path, name: str) -> None:
+    (tmp_path / "page.md").write_text(SOUND)
+    error = RUN.invoke(app, ["import", str(tmp_path / "page.md"), "--source", name]).exception
+    assert isinstance(error, ParamsError)
+    assert f"'{name}'" in error.what
+    assert error.allowed
 
 
 def test_built_in_pages_are_written_as_the_writer_writes() -> None:

@@ -45,9 +45,10 @@ def import_(
     Example: repro import README.md --source mine -o page-mine.json
     """
     from repro.cli.targets import require_target
-    from repro.published.take import take
+    from repro.published.take import new_source, take
     from repro.published.write import page_json
 
+    source = new_source(source)
     if out is not None:
         require_target(out, f"an imported page of the source '{source}'", is_page_of(source), stream=True)
     raw = take(read_page_text(page), source=source, origin=page.name)
