@@ -33,9 +33,9 @@ RESULTS = ("metrics.json", "cost.json", "confusion.npz")  # what a record is mad
 PLOTS = "plots:\n"  # what follows the template's stages
 CLAIMS = ("rows", "expect", "note")  # what an experiment says of itself, not how it is made
 HEADING = """\
-# Copied from {like}, without its published rows and its expected number.
-# Say here what this experiment is. `rows: [...]` names the published row it stands for, `expect:` a number
-# measured before, where there is one.
+# Copied from {like}, without its published rows and its expected number. Not a published row.
+# Say here what this experiment is. `rows: [...]` names the published row it stands for, whose number then
+# stands here instead; `expect:` names a number measured before, where there is one.
 """
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
