@@ -33,9 +33,9 @@ RESULTS = ("metrics.json", "cost.json", "confusion.npz")  # what a record is mad
 PLOTS = "plots:\n"  # what follows the template's stages
 CLAIMS = ("rows", "expect", "note")  # what an experiment says of itself, not how it is made
 HEADING = """\
-# Copied from {like}, without its published rows and its expected number.
-# Say here what this experiment is. `rows: [...]` names the published row it stands for, `expect:` a number
-# measured before, where there is one.
+# Copied from {like}, without its published rows and its expected number. Not a published row.
+# Say here what this experiment is. `rows: [...]` names the published row it stands for, whose number then
+# stands here instead; `expect:` names a number measured before, where there is one.
 """
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
@@ -52,7 +52,7 @@ def new_experiment(project: Project, name: str, like: str) -> Path:
         raise ParamsError(f"experiment '{name}' exists", where=target, hint="choose another name, or edit it")
     target.parent.mkdir(exist_ok=True)
     read_yaml(source)  # what is no params.yaml is not copied
-    write_text(target, HEADING.format(like=like) + settings_text(source.read_text()))
+    write_text(target, HEADING.format(like=like) + settings_text(source.read_text(encoding="utf-8")))
     sync(project)
     return target
 
@@ -89,14 +89,14 @@ def sync(project: Project) -> list[Path]:
 def drift(project: Project) -> Iterator[tuple[Path, str]]:
     """Each generated file whose content is not current, with the content it should have."""
     for path, text in _wanted(project):
-        if not path.is_file() or path.read_text() != text:
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
             yield path, text
 
 
 def _wanted(project: Project) -> Iterator[tuple[Path, str]]:
     own = {name: read_yaml(project.experiments / name / "params.yaml") for name in experiment_names(project)}
     _check_claims(project, own)
-    template = cache(lambda name: (project.experiments / f"{name}.yaml").read_text())
+    template = cache(lambda name: (project.experiments / f"{name}.yaml").read_text(encoding="utf-8"))
     for name, params in own.items():
         yield project.experiments / name / "dvc.yaml", _pipeline(template, params)
     yield project.root / "dvc.yaml", HEADER + _root_pipeline(read_yaml(project.params), own)

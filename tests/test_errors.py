@@ -10,6 +10,7 @@ import pytest
 
 from repro import errors
 from repro.cli.common import guarded
+from repro.cli.places import unusable
 from repro.errors import CheckFailed, DataError, ParamsError, ReproError, TrainingDiverged, UnknownNameError
 
 
@@ -106,3 +107,23 @@ def test_only_a_typed_path_is_the_persons_mistake(
     else:
         with pytest.raises(OSError, match="why"):
             guarded(fail)
+
+
+@pytest.mark.parametrize(
+    ("words", "failed", "where"),
+    [
+        (["report", "--out", ".."], "..", ".."),
+        (["metadata", "csv", "-o", ""], ".", "."),
+        (["check", "--junit="], ".", "."),
+        (["report", "--out", "report.html"], "report.html", "report.html"),
+    ],
+)
+def test_the_word_of_a_command_is_no_path(
+    words: list[str], failed: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would lie in the working folder, and so below every folder above that."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["repro", *words])
+    error = unusable(IsADirectoryError(errno.EISDIR, "why", failed))
+    assert error is not None
+    assert error.where == str((tmp_path / where).resolve())

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from repro.cli.app import app
-from repro.errors import DataError
+from repro.errors import DataError, ParamsError
 from repro.published import load_page, page_ids, rows
 from repro.published.page import page_from, read_page
 from repro.published.take import take
@@ -223,6 +223,15 @@ def test_import_command_writes_a_page_that_reads_back(tmp_path: Path) -> None:
     assert page_json(json.loads(out.read_text())) == out.read_text()
 
 
+@pytest.mark.parametrize("name", ["", "a b/..", "x-1", "naïve", "003", "3"])
+def test_a_source_is_a_new_word(tmp_path: Path, name: str) -> None:
+    (tmp_path / "page.md").write_text(SOUND)
+    error = RUN.invoke(app, ["import", str(tmp_path / "page.md"), "--source", name]).exception
+    assert isinstance(error, ParamsError)
+    assert f"'{name}'" in error.what
+    assert error.allowed
+
+
 def test_built_in_pages_are_written_as_the_writer_writes() -> None:
     for page_id in page_ids():
         text = (Path(__file__).parents[1] / f"repro/published/page-{page_id}.json").read_text()
@@ -235,6 +244,20 @@ def test_a_page_without_a_table_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "binary.md").write_bytes(b"\xff\xfe\x00")
     for name in ("missing.md", "binary.md"):
         assert RUN.invoke(app, ["import", str(tmp_path / name), "--source", "x"]).exit_code != 0
+
+
+@pytest.mark.parametrize("text", ["", '{"tables": []}\n', "# words\n\n| method | mIoU |\n| --- | --- |\n"])
+def test_a_page_in_which_nothing_can_be_wrong_does_not_pass(tmp_path: Path, text: str) -> None:
+    (tmp_path / "sound.md").write_text(SOUND)
+    (tmp_path / "mistyped.md").write_text(text)
+    error = RUN.invoke(app, ["lint", str(tmp_path / "sound.md"), str(tmp_path / "mistyped.md")]).exception
+    assert isinstance(error, DataError)
+    assert (error.what, error.where) == ("no table in this page", str(tmp_path / "mistyped.md"))
+
+
+def test_one_page_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / "sound.md").write_text(SOUND)
+    assert RUN.invoke(app, ["lint", str(tmp_path / "sound.md")]).stderr == "nothing wrong in 1 page\n"
 
 
 # --- links --------------------------------------------------------------------------------------------------

@@ -462,11 +462,39 @@ def test_none_is_a_condition_on_numbers_too(field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["colour=red", "published>much", "verdict>1", "published=much", "gap>0, rows=000*"]
+    "text",
+    [
+        "colour=red",
+        "published>much",
+        "verdict>1",
+        "published=much",
+        "gap>0, rows=000*",
+        "published>nan",
+        "gap<=-inf",
+    ],
 )
 def test_a_condition_that_cannot_be_read(text: str) -> None:
     with pytest.raises(ReproError, match=r"colour|no number|several conditions"):
         listing(results(a_record()), conditions=[text])
+
+
+def test_what_is_no_record_of_an_experiment_is_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = a_project(tmp_path, a_record(), a_record("camvid_y", row=None))
+    project.record("camvid_y").write_text("{")
+    project.record("zz").write_text("words")
+    project.record("dir").mkdir()
+    monkeypatch.chdir(tmp_path)
+    answer = CliRunner().invoke(app, ["list"])
+    assert [line.split()[0] for line in answer.stdout.splitlines()] == ["camvid_x", "camvid_y"]
+    assert answer.stdout.splitlines()[1].endswith("damaged record")
+    *told, counts = answer.stderr.splitlines()
+    assert counts == "2 experiments, 1 measured"
+    assert [line.partition(": ")[2].split()[0] for line in told] == [
+        "reports/rows/dir.json",
+        "reports/rows/zz.json",
+    ]
 
 
 def test_explain_names_every_origin() -> None:

@@ -124,10 +124,23 @@ def test_new_copies_with_comments_and_adds_the_stage(project: Project) -> None:
     source = project.experiments / "tiny_r18_os16" / "params.yaml"
     source.write_text(source.read_text() + "# about the batch\ntraining: {batch: 2}  # two\n")
     path = new_experiment(project, "tiny_r50_os16", "experiments/tiny_r18_os16/")
-    assert path.read_text().startswith("# Copied from tiny_r18_os16,")
+    heading = path.read_text().partition("dataset:")[0]
+    assert heading.startswith("# Copied from tiny_r18_os16,")
+    assert "Not a published row" in heading, "as tests/test_experiments.py wants it of one without `rows:`"
     assert path.read_text().endswith("dataset: tiny\n# about the batch\ntraining: {batch: 2}  # two\n")
     assert "experiments/tiny_r50_os16" in root_stages(project)
     assert list(drift(project)) == []
+
+
+@pytest.mark.parametrize(("name", "told"), [("tiny_r50_os16", False), ("other_r18_os16", True)])
+def test_new_says_that_the_data_set_is_still_that_of_the_other(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str, told: bool
+) -> None:
+    monkeypatch.chdir(project.root)
+    answer = CliRunner().invoke(app, ["new", name, "--like", "tiny_r18_os16", "--json"])
+    assert json.loads(answer.stdout)["experiment"] == name
+    assert ("`dataset: tiny`" in answer.stderr) == told
+    assert answer.exit_code == 0
 
 
 CLAIMING = """\

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from repro.errors import ReproError
+from repro.errors import ReproError, StorageError
 from repro.records.secrets import shown_uri, without_secrets
 from repro.tracking.follow import Follower
+from repro.tracking.read import read_runs
 from repro.tracking.store import store_state
 from tests.reports_kit import a_record
 from tests.tracking_kit import a_project
@@ -40,6 +41,15 @@ def test_an_address_is_shown_without_its_secrets(
     assert "secret" not in without_secrets(f"OperationalError: no such host: {uri} (is it on?)")
     if "127.0.0.1" not in uri:
         assert store_state(a_project(tmp_path))[0] == ADDRESSES[uri]
+
+
+@pytest.mark.parametrize("uri", ["file:///runs", "mlflow.db", "ftp://u:secret@h", "http://"])
+def test_an_address_that_can_be_no_store_is_told_with_those_that_can(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="not the address of an MLflow store") as caught:
+        read_runs(a_project(tmp_path), uri)
+    assert caught.value.where == shown_uri(uri)
+    assert "sqlite:///FILE" in str(caught.value.allowed)
+    assert "secret" not in str(caught.value)
 
 
 def test_an_error_that_quotes_a_part_of_an_address_tells_no_secret() -> None:

@@ -104,7 +104,8 @@ def stored() -> Iterator[Stored]:
         path = note.with_suffix("")
         if path.is_file():
             name = path.relative_to(root).as_posix()
-            yield Stored(name=name, path=path, sha256=note.read_text().strip(), bytes=path.stat().st_size)
+            sha256 = note.read_text(encoding="utf-8").strip()
+            yield Stored(name=name, path=path, sha256=sha256, bytes=path.stat().st_size)
 
 
 def find(name: str) -> Path:
@@ -134,7 +135,7 @@ def get(name: str, *, progress: download.Progress | None = None) -> Path:
     known, by_hand = KNOWN[name], f"fetch it elsewhere, bring it here, `repro weights add FILE --name {name}`"
     with download.or_by_hand(by_hand):
         found = download.fetch(known.url, path, checksum=f"sha256:{known.sha256}", progress=progress)
-    _note_of(path).write_text(found + "\n")
+    _note_of(path).write_text(found + "\n", encoding="utf-8")
     return path
 
 
@@ -147,7 +148,7 @@ def get_released(
     """
     path = path_of(RELEASED + row)
     note = _note_of(path)
-    wanted = sha256 or (note.read_text().strip() if note.is_file() else hash_in_name(url))
+    wanted = sha256 or (note.read_text(encoding="utf-8").strip() if note.is_file() else hash_in_name(url))
     if not path.is_file():
         with download.or_by_hand(
             f"fetch {url} in a browser, then `repro weights add FILE --name {RELEASED}{row}`"
@@ -155,7 +156,7 @@ def get_released(
             checksum = wanted and f"sha256:{wanted}"
             found = download.fetch(direct(url), path, checksum=checksum, progress=progress)
             _refuse_page(path, url)
-        note.write_text(found + "\n")
+        note.write_text(found + "\n", encoding="utf-8")
     return path, checked(path, wanted)
 
 
@@ -192,7 +193,7 @@ def add(file: Path, *, name: str, sha256: str | None = None) -> Stored:
     part = path.with_name(path.name + ".part")
     shutil.copyfile(file, part)
     part.replace(path)
-    _note_of(path).write_text(found + "\n")
+    _note_of(path).write_text(found + "\n", encoding="utf-8")
     return Stored(name=name, path=path, sha256=found, bytes=path.stat().st_size)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import glob
+import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -47,9 +49,29 @@ def console(*, stderr: bool = False) -> Any:
     return Console(stderr=stderr, soft_wrap=True, highlight=False)
 
 
+def show_any_character() -> None:
+    """A character that the terminal's encoding lacks becomes "?" on standard output, not a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
+        sys.stdout.reconfigure(errors="replace")
+
+
 def emit_json(value: object) -> None:
     """`value` as one JSON document on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    emit_json_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def emit_json_text(text: str) -> None:
+    """JSON text on standard output; what its encoding lacks is escaped, so that no "?" changes the data."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = re.sub("[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    sys.stdout.write(text)
+
+
+def counted(number: int, noun: str) -> str:
+    """'1 page', '2 pages'."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def answer(facts: object, text: str, *, json: bool) -> None:

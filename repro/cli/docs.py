@@ -29,7 +29,7 @@ def docs(
     from repro.records import write_text
 
     path, text = find_project().root / REFERENCE, reference()
-    if path.is_file() and path.read_text() == text:
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
     if check:
         raise CheckFailed(f"{REFERENCE} is not what the commands say", hint="run `repro docs` and commit")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from repro.cli.common import Json, console, emit_json
+from repro.cli.common import Json, console, counted, emit_json, emit_json_text
 
 Pages = Annotated[list[Path] | None, typer.Argument(help="Markdown pages; none means the published ones.")]
 
@@ -21,15 +23,16 @@ def lint(pages: Pages = None, json: Json = False) -> None:
     from repro.errors import CheckFailed
     from repro.reports.lint import lint as lint_text
 
-    texts = {str(path): read_page_text(path) for path in pages} if pages else published_texts()
+    texts = {str(path): page_with_table(path) for path in pages} if pages else published_texts()
     found = [(name, problem) for name, text in texts.items() for problem in lint_text(text)]
     if json:
         emit_json([{"page": name, **vars(problem)} for name, problem in found])
     else:
         sys.stdout.writelines(f"{name}:{one.line}: {one.rule}: {one.text}\n" for name, one in found)
     if found:
-        raise CheckFailed(f"{len(found)} problems in {len({name for name, _ in found})} pages")
-    console(stderr=True).print(f"nothing wrong in {len(texts)} pages")
+        where = counted(len({name for name, _ in found}), "page")
+        raise CheckFailed(f"{counted(len(found), 'problem')} in {where}")
+    console(stderr=True).print(f"nothing wrong in {counted(len(texts), 'page')}")
 
 
 def import_(
@@ -41,19 +44,36 @@ def import_(
 
     Example: repro import README.md --source mine -o page-mine.json
     """
-    from repro.published.take import take
+    from repro.cli.targets import require_target
+    from repro.published.take import new_source, take
     from repro.published.write import page_json
 
+    source = new_source(source)
+    if out is not None:
+        require_target(out, f"an imported page of the source '{source}'", is_page_of(source), stream=True)
     raw = take(read_page_text(page), source=source, origin=page.name)
     text = page_json(raw)
     if out is None:
-        sys.stdout.write(text)
+        emit_json_text(text)
         return
     out.write_text(text, encoding="utf-8")
     measured = sum(bool(row["metrics"]) for row in raw["rows"].values())
     console(stderr=True).print(
         f"{len(raw['tables'])} tables, {len(raw['rows'])} rows, {measured} with a metric: {out}"
     )
+
+
+def is_page_of(source: str) -> Callable[[Path], bool]:
+    """Whether a file is what `repro import --source SOURCE` wrote."""
+
+    def is_page(path: Path) -> bool:
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return bool(found["source"]["id"] == source and "tables" in found)
+        except (ValueError, LookupError, TypeError):
+            return False
+
+    return is_page
 
 
 def read_page_text(path: Path) -> str:
@@ -66,6 +86,15 @@ def read_page_text(path: Path) -> str:
         raise DataError("no such page", where=path) from None
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise DataError(f"not a text page: {error}", where=path) from None
+
+
+def page_with_table(path: Path) -> str:
+    """The text of a page; DataError as well where it has no table, in which nothing could be wrong."""
+    from repro.published.take import filled_tables
+
+    text = read_page_text(path)
+    filled_tables(text, path)
+    return text
 
 
 def published_texts() -> dict[str, str]:

@@ -23,6 +23,7 @@ def metadata(
 
     Example: repro metadata model-index camvid_mobilenetv2_os16
     """
+    from repro.cli.targets import require_target
     from repro.errors import UnknownNameError
     from repro.params.project import find_project
     from repro.reports.exports import EXPORTS
@@ -35,8 +36,15 @@ def metadata(
     if out is None:
         sys.stdout.write(text)
     else:
+        require_target(out, f"a {kind} of ours", lambda file: begins_alike(file, text), stream=True)
         out.write_text(text, encoding="utf-8")
         console(stderr=True).print(f"wrote {out}")
+
+
+def begins_alike(path: Path, text: str) -> bool:
+    """Whether a file's first line, which names the form or the columns, is that of `text`."""
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        return file.readline() == text.splitlines(keepends=True)[0]
 
 
 def chosen(results: Results, names: list[str], *, measured: bool) -> list[str]:

@@ -27,22 +27,29 @@ def unusable(error: OSError) -> StorageError | None:
         return None
     named = [os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes)]
     failed = [absolute(path) for path in named]
-    for typed in typed_paths():
+    for typed in sorted(typed_paths(), key=lambda typed: typed not in failed):  # the path itself goes first
         if any(is_about(path, typed) for path in failed):
-            what = f"cannot read or write there: {_WHY[error.errno]}"
-            return StorageError(what, where=typed, hint="name another place")
+            return no_place(typed, error.errno)
     return None
 
 
+def no_place(path: Path, number: int) -> StorageError:
+    """The error for a path at which nothing can be read or written; `number` says why, as errno does."""
+    what = f"cannot read or write there: {_WHY[number]}"
+    return StorageError(what, where=absolute(str(path)), hint="name another place")
+
+
 def typed_paths() -> list[Path]:
-    """Every word of the command line that may be a path: DIR, --out=DIR, -oDIR."""
-    words = [_value(word) for word in sys.argv[1:]]
-    return [absolute(word) for word in words if word]
+    """Every word of the command line that may be a path: DIR, --out=DIR, -oDIR; an empty one is here."""
+    words = [_value(word) for word in sys.argv[1:] if not word or _value(word) or word.endswith("=")]
+    return [absolute(word) for word in words]
 
 
 def is_about(path: Path, typed: Path) -> bool:
+    """A folder above counts where it is none: every word, the command's too, has this folder above it."""
     beside = path.parent == typed.parent and typed.name in path.name
-    return beside or path in typed.parents or (typed in path.parents and not typed.is_dir())
+    above = path in typed.parents and not path.is_dir()
+    return beside or above or (typed in path.parents and not typed.is_dir())
 
 
 def absolute(path: str) -> Path:

@@ -18,11 +18,14 @@ def report(
 
     Example: repro report
     """
+    from repro.cli.targets import require_target
     from repro.params import find_project
     from repro.records import write_bytes
-    from repro.reports.html import html_report
+    from repro.reports.html import html_report, is_report
 
     project = find_project()
+    if out is not None:
+        require_target(out, "a report", is_report)
     path = out or project.root / "reports" / "index.html"
     content = html_report(project).encode()
     write_bytes(path, content)

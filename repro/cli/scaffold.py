@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from repro.cli.common import Json, Name, answer
+from repro.cli.voice import note
 
 
 def new(
@@ -20,11 +21,15 @@ def new(
 
     Example: repro new camvid_resnet18_os16 --like camvid_mobilenetv2_os16
     """
-    from repro.params import find_project
+    from repro.params import find_project, read_yaml
     from repro.scaffold import new_experiment
 
     project = find_project()
     path = new_experiment(project, name, like)
+    dataset = str(read_yaml(path).get("dataset", ""))
+    if not path.parent.name.startswith(f"{dataset}_"):
+        copied = f"`dataset: {dataset}` is copied from {like}"
+        note(f"{copied}, and the name does not begin with {dataset}_: change whichever is wrong")
     made = path.relative_to(project.root)
     told = f"made {made}: edit it, then `dvc repro {made.parent}`"
     answer({"experiment": name, "made": str(made)}, told, json=json)

@@ -167,7 +167,7 @@ def training(project: Project, experiment: Experiment) -> dict[str, str]:
 def curve_losses(path: Path) -> list[float]:
     import csv
 
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return thin([float(row["loss"]) for row in csv.DictReader(file) if row.get("loss")], 48)
 
 

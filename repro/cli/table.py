@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro.cli.common import Json, Name, Names, console, emit_json
+from repro.cli.common import Json, Name, Names, console, counted, emit_json
+from repro.cli.voice import note
 from repro.reports.choices import Format, Origin, Values
 
 if TYPE_CHECKING:
@@ -175,11 +176,13 @@ def list_(
         measured=measured,
         conditions=tuple(conditions or ()),
     )
+    for name, error in results.stray.items():
+        note(f"left out: reports/rows/{name}.json is of no experiment: {error.what}")
     if json:
         return emit_json(lines)
     sys.stdout.writelines(one_line(line) + "\n" for line in lines)
-    counted = f"{len(lines)} experiments, {sum(line['measured'] is not None for line in lines)} measured"
-    console(stderr=True).print(counted)
+    ours = sum(line["measured"] is not None for line in lines)
+    console(stderr=True).print(f"{counted(len(lines), 'experiment')}, {ours} measured")
 
 
 def explain(

@@ -24,6 +24,7 @@ def export(
 
     Example: repro export camvid_mobilenetv2_os16
     """
+    from repro.cli.targets import require_target
     from repro.fleet.bundle import export_run
     from repro.params import find_project, load_experiment
 
@@ -31,11 +32,25 @@ def export(
     name = load_experiment(project, name).name
     path = out or Path.cwd()
     path = path / f"{name}.repro.zip" if path.is_dir() else path
+    require_target(path, "an exported run", is_bundle)
     bundle = export_run(project, name, path)
     size = path.stat().st_size
     if as_json:
         return emit_json({"file": str(path), "bytes": size, "members": bundle.members})
     console().print(f"wrote {path} ({size / 2**20:.1f} MiB, {len(bundle.members)} files)", markup=False)
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a file looks like one that `repro export` wrote; what it holds is not checked."""
+    import zipfile
+
+    from repro.fleet.check_bundle import MANIFEST
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return MANIFEST in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 def import_run(

@@ -59,7 +59,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; a missing, unreadable or non-mapping file is a ParamsError."""
     try:
-        raw = yaml.load(path.read_text(), Loader=_Loader)
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError as error:
         raise ParamsError(
             "params file is missing", where=path, hint="`repro list` shows what exists"

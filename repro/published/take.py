@@ -11,9 +11,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from repro.errors import DataError
+from repro.errors import DataError, ParamsError
 from repro.published.markdown import Line, MarkdownTable, common_layout, fill, layout, tables
 from repro.published.metrics import METRICS
+from repro.published.page import page_ids
 
 _FIELDS = (
     (r"(?i)^m?iou.*(ms|flip)", "mIoU_ms_flip"),
@@ -33,6 +34,7 @@ _FIELDS = (
     (r"(?i)download|^(model|weights|checkpoint|log)s?$(?<!^model$)", "links"),
 )
 COSTS = ("params_M", "gmacs", "fps", "time_ms", "mem_GB", "size_MB")
+_IDS = "letters, digits and underscores, e.g. mine"
 _SINGLE = re.compile(r"\**([-+]?\d+(?:\.\d+)?)\**\s*(%|[A-Za-z/]*)")
 _STRIDE = re.compile(r"(?i)(?:os\W?|-d|stride\W?)(8|16|32)\b")
 _DEPTH = re.compile(r"(?i)(?:resnet|r)-?(18|34|50|101|152)(?!\d)")
@@ -41,15 +43,32 @@ _NAMES = re.compile(r"(?i)mobilenet(?:_?v\d)?|xception|densenet\d*|vgg\d*")
 
 def take(text: str, *, source: str, origin: str = "") -> dict[str, Any]:
     """The content of a page file (`page_json` writes it) from a markdown page with at least one table."""
-    found = [table for table in tables(text) if table.rows]
-    if not found:
-        raise DataError(
-            "no table in this page", where=origin or None, allowed="markdown tables with a rule line"
-        )
+    found = filled_tables(text, origin)
     raw: dict[str, Any] = {"source": {"id": source, "origin": origin}, "tables": [], "rows": {}}
     for table in found:
         raw["tables"].append(_add_table(raw, table))
     return raw
+
+
+def new_source(source: str) -> str:
+    """`source` where it can be the id of a page; ParamsError for an odd one and for that of a page here."""
+    if not re.fullmatch(r"[A-Za-z0-9]\w*", source, re.ASCII):
+        hint = "rows become ID-01, ID-02, ..."
+        raise ParamsError(f"not an id: '{source}'", where="--source", allowed=_IDS, hint=hint)
+    if source.zfill(3) in page_ids():
+        taken = f"none of {', '.join(page_ids())}"
+        raise ParamsError(f"the source '{source}' is a published page", where="--source", allowed=taken)
+    return source
+
+
+def filled_tables(text: str, where: object) -> list[MarkdownTable]:
+    """The tables of a page that have rows; DataError where there is none."""
+    found = [table for table in tables(text) if table.rows]
+    if not found:
+        raise DataError(
+            "no table in this page", where=where or None, allowed="markdown tables with a rule line"
+        )
+    return found
 
 
 def _add_table(raw: dict[str, Any], table: MarkdownTable) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def _read(path: Path) -> dict[str, Any]:
     name = path.parent.name
     verb = "benchmark" if path.name == "cost.json" else "evaluate"
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecordError("nothing was measured yet", where=path, hint=f"`repro {verb} {name}`") from None
     except ValueError as error:

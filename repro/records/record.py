@@ -140,7 +140,7 @@ def write_record(path: Path, record: Record) -> Record:
 def read_record(path: Path) -> Record:
     """Read and check one record; RecordError when it is missing, damaged or edited."""
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = (p.stem for p in path.parent.glob("*.json"))
         raise UnknownNameError("record", path.stem, known, hint=f"`repro run {path.stem}` makes it") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -52,7 +53,10 @@ def _matches(value: object, pattern: str) -> bool:
 
 def _number(value: object, text: str) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
+        if not math.isfinite(number):  # nothing is above or below what is no number
+            raise ValueError(number)
+        return number
     except (TypeError, ValueError):
         hint = "published, measured, gap and output_stride are numbers"
         raise ParamsError(f"no number in '{text}'", where="--filter", hint=hint) from None

@@ -170,7 +170,7 @@ def exit_code(findings: Iterable[Finding], *, strict: bool) -> int:
 
 def row_line(path: Path) -> int:
     """1-based line of `rows:` (or of the first key) in a params.yaml: where an annotation points."""
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     starts = [i for i, text in enumerate(lines, 1) if text.startswith("rows:")]
     keys = [i for i, text in enumerate(lines, 1) if text and not text.startswith("#")]
     return (starts or keys or [1])[0]

@@ -27,6 +27,7 @@ POINTS = 200  # of a learning curve; more cannot be seen
 PICTURES = 6
 PICTURE_WIDTH = 720  # pixels; three views side by side
 CLASSES = 60  # a larger confusion matrix is a table nobody reads
+TITLE = b"<title>DeepLab results: published and measured</title>"
 COSTS = {"params_M": "params_M", "gmacs": "gmacs_conv", "latency": "latency_ms_p50"}
 
 
@@ -38,6 +39,12 @@ def html_report(project: Project) -> str:
     # "<" as an escape: no class name or note can end the script element
     data = json.dumps(report_data(results), ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return text.replace("/*DATA*/", data)
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a report, of whatever version: by its title, which stands at its beginning."""
+    with path.open("rb") as file:
+        return TITLE in file.read(1000)
 
 
 def _asset(name: str) -> str:
@@ -150,7 +157,7 @@ def curve(path: Path) -> dict[str, list[list[float]]] | None:
     """Learning curve of curve.csv, thinned; None where there is none."""
     if not path.is_file():
         return None
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     series = {
         name: [[float(line["step"]), float(line[name])] for line in lines if line.get(name)]
@@ -170,7 +177,7 @@ def confusion(path: Path, classes: list[str]) -> dict[str, Any] | None:
 
 
 def _csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

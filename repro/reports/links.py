@@ -42,7 +42,7 @@ def model_location(project: Project, name: str) -> str | None:
 
 def locked_md5(lock: Path, out: str) -> str | None:
     """md5 of an output in a dvc.lock file; None when the file or the output is not there."""
-    return locked_md5_text(lock.read_text(), out) if lock.is_file() else None
+    return locked_md5_text(lock.read_text(encoding="utf-8"), out) if lock.is_file() else None
 
 
 def locked_md5_text(text: str, out: str) -> str | None:

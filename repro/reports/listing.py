@@ -23,7 +23,8 @@ def listing(
     conditions: Sequence[str] = (),
 ) -> list[Line]:
     """A mapping with filters.FIELDS of each experiment that `names` match; numbers are percent."""
-    lines = chosen([_line(results, name) for name in matching(names, results.names())], conditions)
+    known = [name for name in results.names() if name not in results.stray]
+    lines = chosen([_line(results, name) for name in matching(names, known)], conditions)
     return [
         line
         for line in lines

@@ -76,6 +76,11 @@ class Results:
         """Every experiment that is declared or recorded."""
         return sorted({*self.experiments, *self.records, *self.damaged})
 
+    @property
+    def stray(self) -> dict[str, ReproError]:
+        """Those of `damaged` that belong to no experiment: nothing says what they were meant to be."""
+        return {name: error for name, error in self.damaged.items() if name not in self.experiments}
+
     def dataset(self, name: str) -> str:
         """The data set of an experiment."""
         record, declared = self.records.get(name), self.experiments.get(name)

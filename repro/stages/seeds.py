@@ -93,7 +93,7 @@ def seed_copy(project: Project, base: Experiment, number: int) -> Experiment:
     if has_results(project, name):
         hint = f"undo the edit of one of them, or delete {path.parent} and its record to run it again"
         raise ParamsError(f"'{name}' is not {base.name} with seed {seed}: {wrong[0]}", where=path, hint=hint)
-    write_text(path, with_seed(source.read_text(), seed))
+    write_text(path, with_seed(source.read_text(encoding="utf-8"), seed))
     sync(project)
     copy = load_experiment(project, name)
     if copy.seed != seed:

@@ -35,7 +35,7 @@ def smoke_project(project: Project, experiment: Experiment) -> tuple[Project, Ex
     _write(small.params, shared_params(line, splits))
     for e in line:
         _write(small.experiments / e.name / "params.yaml", own_params(e))
-    (root / "SMOKE.txt").write_text(NOTE + "\n")
+    (root / "SMOKE.txt").write_text(NOTE + "\n", encoding="utf-8")
     return small, load_experiment(small, experiment.name)
 
 
@@ -49,7 +49,7 @@ def lineage(project: Project, experiment: Experiment) -> list[Experiment]:
 
 def _write(path: Path, params: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"# {NOTE}\n" + yaml.safe_dump(dict(params), sort_keys=False))
+    path.write_text(f"# {NOTE}\n" + yaml.safe_dump(dict(params), sort_keys=False), encoding="utf-8")
 
 
 def shared_params(line: Sequence[Experiment], splits: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:

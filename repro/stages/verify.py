@@ -127,7 +127,7 @@ def kept_or_measured(
                 progress=progress,
             )
         write_result(result, folder, split=experiment.evaluation.split)
-    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return metrics
 
 

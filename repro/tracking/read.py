@@ -7,6 +7,7 @@ SELECTs through sqlite3, a server by the REST calls that its client makes; neith
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 
 from repro.errors import StorageError
 from repro.params import Project
+from repro.records.secrets import shown_uri
 from repro.tracking.store import is_database, sqlite_path, tracking_uri
 
 
@@ -33,6 +35,7 @@ class StoredRun:
 
 
 PAGE = 1000
+ADDRESSES = "sqlite:///FILE, postgresql://, mysql://, mssql:// or a server's http://, https://"
 LONG = ("mlflow.note.content", "mlflow.user")  # nothing for a table
 TABLES = {
     "metrics": "select run_uuid, key, value from latest_metrics where not is_nan",
@@ -48,9 +51,10 @@ RUNS = """
 
 
 def read_runs(project: Project, uri: str | None = None) -> list[StoredRun]:
-    """All active runs, newest first, with the last value of every metric."""
+    """All active runs, newest first, with the last value of every metric; StorageError without a store."""
     uri = uri or tracking_uri(project)
     if not is_database(uri):
+        _require_server(uri)
         return _from_server(uri)
     with _query(uri) as query:
         columns = ("id", "name", "experiment", "status", "started")
@@ -79,6 +83,15 @@ def _query(uri: str) -> Iterator[Any]:
         raise StorageError("no MLflow store yet", where=path, hint="`repro sync` makes it from the records")
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
         yield connection.execute
+
+
+def _require_server(uri: str) -> None:
+    if not re.match(r"(?i)https?://.", uri):
+        what, hint = (
+            "not the address of an MLflow store",
+            "for a database in a file: sqlite:///PATH/mlflow.db",
+        )
+        raise StorageError(what, where=shown_uri(uri), allowed=ADDRESSES, hint=hint)
 
 
 def _from_server(uri: str) -> list[StoredRun]:

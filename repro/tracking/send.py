@@ -124,7 +124,7 @@ def send_files(client: Any, project: Project, record: Record, run_id: str) -> No
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file, text in texts_of(record).items():
-            (folder / file).write_text(text)
+            (folder / file).write_text(text, encoding="utf-8")
         for path, under in files_of(project, record):
             (folder / under).mkdir(exist_ok=True)
             (folder / under / path.name).symlink_to(path)

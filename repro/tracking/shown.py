@@ -101,7 +101,7 @@ def curve_of(project: Project, record: Record) -> list[tuple[str, int, float]]:
     if not path.is_file():
         return []
     names = {"loss": "train/loss", "lr": "train/lr", "val_mIoU": "val/mIoU"}
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return [
             (names.get(column, column), int(row["step"]), float(text))
             for row in csv.DictReader(file)
@@ -140,7 +140,7 @@ def confusion_figure(path: Path, classes: Mapping[str, Any]) -> Any:
     names = list(classes)
     place = {name: index for index, name in enumerate(names)}
     counts = np.zeros((len(names), len(names)))
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["actual"] in place and row["predicted"] in place:
                 counts[place[row["actual"]], place[row["predicted"]]] += float(row["count"])
