@@ -148,6 +148,59 @@ def test_killed_by_the_kernel_and_repeated(tmp_path: Path) -> None:
     assert prepare(raw, tmp_path / "out", per_split=6) == whole
 
 
+# Two at once
+
+
+def _held(raw: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start a second preparation in the middle of the first."""
+    real = engine.convert
+
+    def convert(*given, **named):  # type: ignore[no-untyped-def]
+        monkeypatch.setattr(engine, "convert", real)
+        with pytest.raises(StorageError, match="the data set camvid is being prepared already"):
+            prepare(raw, out)
+        return real(*given, **named)
+
+    monkeypatch.setattr(engine, "convert", convert)
+
+
+def test_a_second_preparation_at_the_same_time_is_refused(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = prepare(raw, tmp_path / "whole")
+    _held(raw, tmp_path / "out", monkeypatch)
+    assert prepare(raw, tmp_path / "out") == whole, "the first one has lost nothing"
+    assert not list(tmp_path.glob(".out*")), "no lock is left"
+
+
+@pytest.mark.parametrize("damage", ["twice", "overlap", "gap", "content", "not a line"])
+def test_a_journal_that_is_not_true_is_cut_back(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    """What two writers at once, or a crash of the machine, can leave."""
+    whole = prepare(raw, tmp_path / "whole")
+    monkeypatch.setattr(engine, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw, tmp_path / "out")
+    monkeypatch.undo()
+    _damage(tmp_path / ".out.part", damage)
+    assert prepare(raw, tmp_path / "out") == whole
+
+
+def _damage(part: Path, kind: str) -> None:
+    path = part / "train.jsonl"
+    first, second = path.read_text().splitlines(keepends=True)
+    offset = json.loads(second)["members"][0][1]
+    if kind == "content":
+        data = bytearray((part / "train.zip").read_bytes())
+        data[offset + 60 : offset + 80] = bytes(20)
+        (part / "train.zip").write_bytes(data)
+        return
+    moved = {"overlap": offset - 10, "gap": offset + 1}.get(kind, offset)
+    other = second.replace(f", {offset},", f", {moved},")
+    path.write_text(first + {"twice": first, "not a line": "12\n"}.get(kind, other))
+
+
 def test_changed_input_is_not_mixed_with_an_earlier_try(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

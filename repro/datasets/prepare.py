@@ -2,7 +2,8 @@
 
 Work in progress lies in `.<dataset>.part/` beside the output folder (not inside: DVC empties outputs before
 a stage runs). A journal there has one line per finished sample, so an interrupted run goes on after the
-last one. All splits move into place together, by renames, when everything is done.
+last one. All splits move into place together, by renames, when everything is done; what params.yaml does not
+list any more goes then. A lock beside the folder keeps a second preparation of the same data set out.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from repro.datasets.archive import index_csv
 from repro.datasets.journal import Journal, Made
@@ -50,7 +54,8 @@ def prepare_dataset(
     """Write `out/<split>.zip` for every split of `facts` from the owner's data in `raw`.
 
     `raw` is a folder, a zip or a tar; `out` is prepared/<dataset>. Raises DataError (which names the
-    file) for data that is not as it should be, StorageError when the disk is full or read-only.
+    file) for data that is not as it should be, StorageError when the disk is full or read-only and when
+    the same data set is being prepared already.
     """
     from repro.datasets import dataset_module
 
@@ -62,24 +67,29 @@ def prepare_dataset(
             module=module,
             source=whole.under(*module.MARKERS),
             facts=facts,
-            part=out.parent / f".{out.name}.part",
+            out=out,
             progress=progress,
             workers=workers or cores(),
         )
-        return _prepare(job, out)
+        return _prepare(job)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """One data set on its way into the folder `part`."""
+    """One data set on its way into the folder `part`, then `out`."""
 
     name: str
     module: DatasetModule
     source: Source
     facts: DatasetFacts
-    part: Path
+    out: Path
     progress: Progress | None
     workers: int
+
+    @property
+    def part(self) -> Path:
+        """Where work in progress lies."""
+        return self.out.parent / f".{self.out.name}.part"
 
     @property
     def cut(self) -> bool:
@@ -87,20 +97,39 @@ class _Job:
         return hasattr(self.module, "windows")
 
 
-def _prepare(job: _Job, out: Path) -> Report:
+def _prepare(job: _Job) -> Report:
     splits = {split: find_pairs(job.module, job.source, split) for split in job.facts.splits}
     if not job.cut:
         for split, found in splits.items():
             _check_count(job, split, len(found))
+    with _alone(job):
+        try:
+            _start(job)
+            notes = [note for split, found in splits.items() for note in _write_split(job, split, found)]
+            return _promote(job, tuple(notes))
+        except OSError:
+            shutil.rmtree(job.part, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _alone(job: _Job) -> Iterator[None]:
+    """No second preparation writes into the same folder; what cannot be written is a StorageError."""
+    path = job.out.parent / f".{job.out.name}.lock"
     try:
-        _start(job)
-        notes = [note for split, found in splits.items() for note in _write_split(job, split, found)]
-        return _promote(job.part, out, list(splits), tuple(notes))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)  # while it is ours: a lock on a removed file counts for nobody
+    except Timeout:
+        what, hint = f"the data set {job.name} is being prepared already", "wait for it or stop it"
+        raise StorageError(what, where=job.part, hint=hint) from None
     except OSError as error:
-        shutil.rmtree(job.part, ignore_errors=True)
         raise StorageError(
             f"cannot write the prepared data: {error.strerror}",
-            where=error.filename or out,
+            where=error.filename or job.out,
             hint="free some space or fix the permission; nothing half-written was left",
         ) from error
 
@@ -183,12 +212,12 @@ def _start(job: _Job) -> None:
         stamp.write_text(key)
 
 
-def _promote(part: Path, out: Path, splits: list[str], notes: tuple[str, ...]) -> Report:
-    out.mkdir(parents=True, exist_ok=True)
-    done = {split: json.loads((part / f"{split}.json").read_text()) for split in splits}
-    for split in splits:
-        os.replace(part / f"{split}.zip", out / f"{split}.zip")
-    shutil.rmtree(part)
+def _promote(job: _Job, notes: tuple[str, ...]) -> Report:
+    job.out.mkdir(parents=True, exist_ok=True)
+    done = {split: json.loads((job.part / f"{split}.json").read_text()) for split in job.facts.splits}
+    for split in done:
+        os.replace(job.part / f"{split}.zip", job.out / f"{split}.zip")
+    shutil.rmtree(job.part)
     return Report(
         images={split: summary["images"] for split, summary in done.items()},
         fingerprints={split: summary["fingerprint"] for split, summary in done.items()},
