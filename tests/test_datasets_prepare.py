@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -199,6 +200,50 @@ def _damage(part: Path, kind: str) -> None:
     moved = {"overlap": offset - 10, "gap": offset + 1}.get(kind, offset)
     other = second.replace(f", {offset},", f", {moved},")
     path.write_text(first + {"twice": first, "not a line": "12\n"}.get(kind, other))
+
+
+@pytest.mark.parametrize("moved", range(5))
+@pytest.mark.parametrize("emptied", [False, True])
+def test_stopped_while_the_splits_move_into_place(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int, emptied: bool
+) -> None:
+    """What lies there already is not made again, unless it was taken away since (DVC empties its outputs)."""
+    whole, out, converted = prepare(raw, tmp_path / "whole"), tmp_path / "out", []
+    real, convert, remove, left = os.replace, engine.convert, shutil.rmtree, [moved]
+
+    def replace(source: Path, target: Path) -> None:
+        if Path(target).parent == out:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+        real(source, target)
+
+    def rmtree(path: Path, **how: bool) -> None:
+        if out.exists():
+            raise KeyboardInterrupt
+        remove(path, **how)
+
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw, out)
+    monkeypatch.undo()
+    if emptied:
+        for path in out.iterdir():
+            path.unlink()
+    monkeypatch.setattr(engine, "convert", lambda *a, **n: converted.append(a) or convert(*a, **n))
+    assert prepare(raw, out) == whole
+    assert len(converted) == (sum((2, 2, 4, 2)[:moved]) if emptied else 0)
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_split_that_params_do_not_list_any_more_goes(raw: Path, tmp_path: Path) -> None:
+    prepare(raw, tmp_path / "out")
+    (tmp_path / "out/notes.txt").write_text("mine")
+    kit.prepared("camvid", raw, tmp_path / "out", train=2, val=2)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("notes.txt", "train.zip", "val.zip")
+    ]
 
 
 def test_changed_input_is_not_mixed_with_an_earlier_try(

@@ -21,13 +21,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from repro.datasets.archive import index_csv
+from repro.datasets.archive import Split, index_csv
 from repro.datasets.journal import Journal, Made
 from repro.datasets.samples import convert, find_pairs
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, DatasetModule, Pair
 from repro.errors import DataError, ParamsError, StorageError
 from repro.params import DatasetFacts
+from repro.records.files import write_json
 from repro.threads import cores, in_order
 
 Progress = Callable[[str, int, int], None]  # split, pairs done, pairs in all
@@ -146,8 +147,7 @@ def _check_facts(name: str, module: DatasetModule, facts: DatasetFacts) -> None:
 
 def _write_split(job: _Job, split: str, found: list[Pair]) -> list[str]:
     """Write one split into the part folder, going on after what its journal says is there; its notes."""
-    done = job.part / f"{split}.json"
-    if not done.exists():
+    if not _finished(job, split):
         with Journal(job.part / f"{split}.zip", job.part / f"{split}.jsonl") as journal:
             made = _converted(job, split, found[journal.pairs :])
             for i in range(journal.pairs + 1, len(found) + 1):
@@ -155,9 +155,27 @@ def _write_split(job: _Job, split: str, found: list[Pair]) -> list[str]:
                 if job.progress:
                     job.progress(split, i, len(found))
             summary = _finish(job, journal, split)
-        done.write_text(json.dumps(summary))
-    notes: list[str] = json.loads(done.read_text())["notes"]
+        write_json(job.part / f"{split}.json", summary)
+    notes: list[str] = _summary(job, split)["notes"]
     return notes
+
+
+def _finished(job: _Job, split: str) -> bool:
+    """Whether a split is whole: here, or in place where an earlier run stopped while it moved them."""
+    if not (job.part / f"{split}.json").exists():
+        return False
+    if (job.part / f"{split}.zip").exists():
+        return True
+    try:
+        moved = Split.open(job.out / f"{split}.zip")
+    except DataError:
+        return False
+    return bool(moved.fingerprint == _summary(job, split)["fingerprint"])
+
+
+def _summary(job: _Job, split: str) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((job.part / f"{split}.json").read_text())
+    return summary
 
 
 def _converted(job: _Job, split: str, pairs: list[Pair]) -> Iterator[list[Made]]:
@@ -213,10 +231,14 @@ def _start(job: _Job) -> None:
 
 
 def _promote(job: _Job, notes: tuple[str, ...]) -> Report:
+    """Move what is not in place yet, and take away the splits that params.yaml does not list any more."""
     job.out.mkdir(parents=True, exist_ok=True)
-    done = {split: json.loads((job.part / f"{split}.json").read_text()) for split in job.facts.splits}
+    done = {split: _summary(job, split) for split in job.facts.splits}
     for split in done:
-        os.replace(job.part / f"{split}.zip", job.out / f"{split}.zip")
+        if (job.part / f"{split}.zip").exists():
+            os.replace(job.part / f"{split}.zip", job.out / f"{split}.zip")
+    for split in job.module.SPLITS.keys() - done.keys():
+        (job.out / f"{split}.zip").unlink(missing_ok=True)
     shutil.rmtree(job.part)
     return Report(
         images={split: summary["images"] for split, summary in done.items()},
