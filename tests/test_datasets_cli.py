@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from repro.cli.common import guarded
-from repro.datasets import DATASETS, camvid, synthetic
+from repro.datasets import DATASETS, camvid, inspect, synthetic
 from repro.datasets.archive import Split
 from repro.datasets.download import fetch
 from repro.datasets.draw import Draw
@@ -173,6 +173,29 @@ def test_verify(project: Path, tmp_path: Path) -> None:
     (tmp_path / "mine/test/test0.png").write_bytes((tmp_path / "mine/train/train0.png").read_bytes())
     out = repro("data", "verify", "camvid", "--deep", code=1)
     assert "the same image lies in two splits" in out
+
+
+def test_an_image_in_two_splits_is_told_without_a_deep_look(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy is under another name, and not among the images that a quick look decodes."""
+    monkeypatch.setattr(inspect, "QUICK", 2)
+    kit.camvid(tmp_path / "mine", per_split=10)
+    (tmp_path / "mine/test/test7.png").write_bytes((tmp_path / "mine/train/train1.png").read_bytes())
+    linked = json.loads(repro("data", "link", "camvid", str(tmp_path / "mine"), "--json"))
+    assert linked["shared"] == {"train & test": 1, "trainval & test": 1}
+    assert "train & test: 1 image in both" in repro("data", "link", "camvid", str(tmp_path / "mine"))
+    out = repro("data", "verify", "camvid", code=1)
+    assert "the same image lies in two splits: {'camvid': {'train & test': 1, 'trainval & test': 1}}" in out
+
+
+def test_verify_tells_machines_of_shared_images_and_notes(project: Path, tmp_path: Path) -> None:
+    kit.save(tmp_path / "mine/val/val0.png", kit.photo(0)[..., 0])
+    repro("data", "link", "camvid", str(tmp_path / "mine"))
+    (found,) = json.loads(repro("data", "verify", "--json"))
+    assert found["shared"] == {}
+    assert found["notes"].keys() == {"val", "trainval"}
+    assert found["notes"]["val"][0].endswith("val0.png: gray image, read as RGB")
 
 
 def test_verify_fails_where_a_split_is_not_whole_and_link_says_what_to_do(

@@ -442,6 +442,24 @@ def test_the_same_image_in_two_splits_is_found(raw: Path) -> None:
     assert found.shared == {"train & test": 1, "val & test": 1, "trainval & test": 2}
 
 
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tgz"])
+def test_images_of_one_size_are_compared_as_far_as_they_differ(tmp_path: Path, kind: str) -> None:
+    """Equal beginnings and equal sizes are no copies; a copy is one in a folder and in every archive."""
+    raw = kit.camvid(tmp_path / "raw", size_HW=(180, 160))
+    for name, row in (("train/train0", 0), ("test/test0", 179), ("val/val0", 0)):
+        pixels = np.zeros((180, 160, 3), np.uint8)
+        pixels[row] = 9
+        pixels[100] = 1
+        kit.save(raw / f"{name}.png", pixels, compress_level=0)
+    whole = raw if kind == "folder" else kit.packed(raw, tmp_path / f"all.{kind}")
+    assert inspect("camvid", whole).shared == {"train & val": 1}
+
+
+def test_splits_to_train_on_may_overlap(tmp_path: Path) -> None:
+    """VOC's trainaug and trainval share VOC's train, and neither holds the other."""
+    assert inspect("voc2012", kit.voc2012(tmp_path / "raw")).shared == {}
+
+
 def test_an_unreadable_folder(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As root nothing is unreadable, so the operating system's answer is played back."""
     real = os.scandir

@@ -44,7 +44,10 @@ def verify(
             tell_findings(findings, wanted[findings.name])
     shared = {f.name: f.shared for f in found if f.shared}
     if shared:
-        raise CheckFailed(f"the same image lies in two splits: {shared}", allowed="disjoint splits")
+        hint = "take the images out of one of the two, or the data from the owner's page again"
+        raise CheckFailed(
+            f"the same image lies in two splits: {shared}", allowed="disjoint splits", hint=hint
+        )
     parts = {f.name: wrong for f in found if (wrong := _differing(f, wanted[f.name]))}
     if parts:
         raise CheckFailed(
@@ -142,6 +145,8 @@ def tell_findings(findings: Findings, wanted: dict[str, int]) -> None:
             out.print(f"    note: {note}")
     for split, why in findings.absent.items():
         out.print(f"  {split}: [yellow]not here[/yellow] - {why}")
+    for splits, both in findings.shared.items():
+        out.print(f"  {splits}: [yellow]{plural(both, 'image')} in both[/yellow]")
     if _differing(findings, wanted):
         out.print(f"  a part of the data: write your numbers under datasets.{findings.name} in params.yaml")
 
@@ -152,7 +157,13 @@ def _values(histogram: Any) -> str:
     return f"{len(present)} classes seen, {void:.1f} % ignored" if present else "no labels"
 
 
+def plural(count: int, noun: str) -> str:
+    """ "1 image", "2 images"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def plain(findings: Findings) -> dict[str, Any]:
+    """What was found, for --json."""
     splits = [
         {"split": f.split, "images": f.images, "official": f.official, "decoded": f.decoded}
         for f in findings.splits
@@ -162,4 +173,6 @@ def plain(findings: Findings) -> dict[str, Any]:
         "where": str(findings.where),
         "splits": splits,
         "absent": findings.absent,
+        "shared": findings.shared,
+        "notes": {f.split: f.notes for f in findings.splits if f.notes},
     }

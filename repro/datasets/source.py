@@ -10,10 +10,12 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from repro.datasets.raw_files import ARCHIVES, Index, explained, scan
 from repro.errors import DataError
+
+T = TypeVar("T")
 
 
 class Source:
@@ -118,18 +120,25 @@ class Source:
         """The first parts of all names: what a person sees when opening the source."""
         return sorted({name[len(self._prefix) :].split("/")[0] for name in self._files})
 
-    def read(self, name: str) -> bytes:
-        """The bytes of one file; missing, empty, damaged or unreadable is a DataError that names it."""
-        read = self._files.get(self._prefix + name)
-        if read is None:
+    def read(self, name: str, count: int = -1) -> bytes:
+        """All or the first `count` bytes of a file; missing, empty, unreadable: a DataError that names it."""
+        file = self._files.get(self._prefix + name)
+        if file is None:
             raise DataError("missing file", where=self.place(name))
-        try:
-            data = read()
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error) as error:
-            raise DataError(f"cannot be read: {error}", where=self.place(name)) from error
+        data = self._told(name, lambda: file.read(count))
         if not data:
             raise DataError("empty file (0 bytes)", where=self.place(name), hint="copy or download it again")
         return data
+
+    def size(self, name: str) -> int:
+        """How many bytes a file has; DataError where it cannot be told."""
+        return self._told(name, self._files[self._prefix + name].size)
+
+    def _told(self, name: str, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error) as error:
+            raise DataError(f"cannot be read: {error}", where=self.place(name)) from error
 
     def lines(self, name: str) -> list[str]:
         """The non-blank lines of a text file, stripped."""
