@@ -427,6 +427,25 @@ def test_duplicate_ids(tmp_path: Path) -> None:
         kit.prepared("voc2012", raw, tmp_path / "out", val=3)
 
 
+@pytest.mark.parametrize("text", [b"v1\nv2\n2007_0000\xe4\n", "v1\nv2\n".encode("utf-16"), b"v\x001\x00\n"])
+def test_a_list_that_is_not_utf8_names_the_file_and_the_line(tmp_path: Path, text: bytes) -> None:
+    raw = kit.voc2012(tmp_path / "raw")
+    path = raw / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt"
+    path.write_bytes(text)
+    line = 3 if b"\xe4" in text else 1
+    for run in (partial(inspect, "voc2012", raw), partial(kit.prepared, "voc2012", raw, tmp_path, val=2)):
+        with pytest.raises(DataError, match=f"line {line} is not UTF-8 text") as caught:
+            run()
+        assert caught.value.where == str(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path: Path) -> None:
+    raw = kit.voc2012(tmp_path / "raw")
+    path = raw / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert kit.prepared("voc2012", raw, tmp_path / "out", val=2)["val"].ids == ["v1", "v2"]
+
+
 def test_the_same_stem_twice(tmp_path: Path) -> None:
     raw = kit.ade20k(tmp_path / "raw")
     folder = raw / "ADEChallengeData2016/images/validation"

@@ -141,8 +141,20 @@ class Source:
             raise DataError(f"cannot be read: {error}", where=self.place(name)) from error
 
     def lines(self, name: str) -> list[str]:
-        """The non-blank lines of a text file, stripped."""
-        return [line.strip() for line in self.read(name).decode("utf-8").splitlines() if line.strip()]
+        """The non-blank lines of a text file, stripped; DataError, with the line, where it is not UTF-8."""
+        data = self.read(name)
+        try:
+            text = data.decode("utf-8-sig")  # editors of Windows begin a file with a byte order mark
+        except UnicodeDecodeError as error:
+            raise self._no_text(name, data[: error.start]) from error
+        if "\0" in text:  # UTF-16 without its mark
+            raise self._no_text(name, data[: data.index(0)])
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
+    def _no_text(self, name: str, before: bytes) -> DataError:
+        line = before.count(b"\n") + 1
+        hint = "save the list as UTF-8, or take the owner's again"
+        return DataError(f"line {line} is not UTF-8 text", where=self.place(name), allowed="UTF-8", hint=hint)
 
     def stamp(self) -> str:
         """A hash of size and time of every file on the disk: equal stamps mean nothing was touched."""
