@@ -479,6 +479,26 @@ def test_splits_to_train_on_may_overlap(tmp_path: Path) -> None:
     assert inspect("voc2012", kit.voc2012(tmp_path / "raw")).shared == {}
 
 
+def test_a_link_that_leads_nowhere_is_no_full_disk(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A drive that is not there for a while: told as such, and what was done before stays."""
+    image, drive = raw / "train/train1.png", tmp_path / "drive.png"
+    image.rename(drive)
+    image.symlink_to(drive)
+    monkeypatch.setattr(engine, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw, tmp_path / "out")
+    monkeypatch.undo()
+    drive.rename(tmp_path / "away.png")
+    for run in (partial(inspect, "camvid", raw), partial(prepare, raw, tmp_path / "out")):
+        with pytest.raises(DataError, match="cannot be read: the link leads to no file") as caught:
+            run()
+        assert caught.value.where == str(image)
+        assert f"bring back {drive}" in str(caught.value.hint)
+    assert len((tmp_path / ".out.part/train.jsonl").read_text().splitlines()) == 2
+
+
 def test_an_unreadable_folder(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As root nothing is unreadable, so the operating system's answer is played back."""
     real = os.scandir

@@ -188,6 +188,18 @@ def _unsafe(archive: Path, name: str, why: str) -> DataError:
     )
 
 
+def unreadable(error: Exception, where: str) -> DataError:
+    """A file that was there when the source was opened and cannot be read."""
+    hint = "copy or download it again"
+    if isinstance(error, FileNotFoundError):
+        broken = os.path.islink(where)
+        why = "the link leads to no file" if broken else "the file is not there any more"
+        hint = f"bring back {os.path.realpath(where)}, or remove the link" if broken else hint
+    else:
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+    return DataError(f"cannot be read: {why}", where=where, hint=hint)
+
+
 def explained(error: BaseException, path: Path) -> DataError | None:
     """What went wrong while a source was opened, in words that help; None: nothing of ours."""
     if isinstance(error, FileNotFoundError):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from repro.datasets.raw_files import ARCHIVES, Index, explained, scan
+from repro.datasets.raw_files import ARCHIVES, Index, explained, scan, unreadable
 from repro.errors import DataError
 
 T = TypeVar("T")
@@ -138,7 +138,7 @@ class Source:
         try:
             return ask()
         except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error) as error:
-            raise DataError(f"cannot be read: {error}", where=self.place(name)) from error
+            raise unreadable(error, self.place(name)) from error
 
     def lines(self, name: str) -> list[str]:
         """The non-blank lines of a text file, stripped; DataError, with the line, where it is not UTF-8."""
@@ -157,8 +157,14 @@ class Source:
         return DataError(f"line {line} is not UTF-8 text", where=self.place(name), allowed="UTF-8", hint=hint)
 
     def stamp(self) -> str:
-        """A hash of size and time of every file on the disk: equal stamps mean nothing was touched."""
-        stats = ((str(path), path.stat()) for path in sorted(self._index.paths))
+        """A hash of size and time of every file on the disk: equal stamps mean nothing was touched.
+
+        Raises DataError for a file that is not there any more, and for a link that leads nowhere.
+        """
+        try:
+            stats = [(str(path), path.stat()) for path in sorted(self._index.paths)]
+        except OSError as error:
+            raise unreadable(error, str(error.filename)) from error
         text = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
         return hashlib.sha256(text.encode()).hexdigest()
 
