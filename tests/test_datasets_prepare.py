@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -310,6 +311,12 @@ def _value(raw: Path) -> None:
     kit.save(raw / "trainannot/train0.png", label)
 
 
+def _wide_rgb(path: Path) -> None:
+    """PIL writes no such file."""
+    wide_HWC = kit.photo(0).astype(np.uint16) * 257
+    path.write_bytes(cv2.imencode(".png", wide_HWC)[1].tobytes())
+
+
 def _truncate(name: str) -> Callable[[Path], None]:
     def change(raw: Path) -> None:
         data = (raw / name).read_bytes()
@@ -344,6 +351,11 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "16-bit image": (
         lambda raw: kit.save(raw / "train/train0.png", np.full((12, 16), 300, np.uint16)),
         "more than 8 bits",
+        "train/train0.png",
+    ),
+    "16-bit RGB image": (
+        lambda raw: _wide_rgb(raw / "train/train0.png"),
+        r"image with more than 8 bits \(16-bit RGB\)",
         "train/train0.png",
     ),
     "zero bytes": (lambda raw: (raw / "train/train0.png").write_bytes(b""), "empty file", "train/train0.png"),
@@ -386,6 +398,18 @@ def test_a_colour_outside_the_palette(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"colour \(1, 2, 3\) at row 3, column 7") as caught:
         kit.prepared("isaid", tmp_path / "raw", tmp_path / "out", train=1)
     assert str(caught.value.where).endswith("P1_instance_color_RGB.png")
+
+
+def test_a_colour_label_of_16_bits(tmp_path: Path) -> None:
+    from repro.datasets.isaid import PALETTE
+
+    raw = tmp_path / "raw/train"
+    kit.save(raw / "images/P1.png", kit.photo(0))
+    label = kit.save(raw / "Semantic_masks/images/P1_instance_color_RGB.png", kit.photo(0))
+    label.write_bytes(cv2.imencode(".png", np.full((12, 16, 3), PALETTE[0], np.uint16))[1].tobytes())
+    kit.save(tmp_path / "raw/val/images/P2.png", kit.photo(1))
+    with pytest.raises(DataError, match=r"label with more than 8 bits \(16-bit RGB\)"):
+        kit.prepared("isaid", tmp_path / "raw", tmp_path / "out", train=1)
 
 
 def test_gray_and_turned_photographs_are_read_and_told(tmp_path: Path) -> None:
