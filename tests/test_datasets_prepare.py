@@ -474,8 +474,21 @@ def test_the_same_stem_twice(tmp_path: Path) -> None:
     raw = kit.ade20k(tmp_path / "raw")
     folder = raw / "ADEChallengeData2016/images/validation"
     kit.save(folder / "ADE_val_00000001.png", kit.photo(1, (20, 20)))
-    with pytest.raises(DataError, match="duplicate id 'ADE_val_00000001'"):
+    with pytest.raises(DataError, match="duplicate id 'ADE_val_00000001'") as caught:
         kit.prepared("ade20k", raw, tmp_path / "out", val=2)
+    assert "take one of the two away; the other one is " in str(caught.value.hint)
+    assert "/" not in str(caught.value.allowed), "what is allowed is no path"
+
+
+def test_extensions_in_capitals_count(raw: Path, tmp_path: Path) -> None:
+    for name in ("train/train0", "trainannot/train1"):
+        (raw / f"{name}.png").rename(raw / f"{name}.PNG")
+    found = kit.prepared("camvid", raw, tmp_path / "out", train=2)["train"]
+    assert [sample.image for sample in found.samples] == ["images/train0.png", "images/train1.png"]
+    kit.save(raw / "val/val0.png", kit.photo(3)).rename(raw / "val/val0.PNG")
+    kit.save(raw / "val/val0.png", kit.photo(4))
+    with pytest.raises(DataError, match="duplicate id 'val0'"):
+        inspect("camvid", raw)
 
 
 def test_the_same_image_in_two_splits_is_found(raw: Path) -> None:
