@@ -565,6 +565,12 @@ def test_params_that_cannot_be(raw: Path, tmp_path: Path) -> None:
         prepare_dataset("camvid", raw, tmp_path / "o", DatasetFacts(classes=11, splits={"tset": 2}))
 
 
+def test_no_splits_at_all(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="no splits") as caught:
+        prepare_dataset("camvid", raw, tmp_path / "o", DatasetFacts(classes=11, splits={}))
+    assert caught.value.allowed == "train, val, trainval, test"
+
+
 def test_missing_and_wrong_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the data set is not there") as caught:
         Source.open(tmp_path / "camvid")

@@ -140,6 +140,9 @@ def _check_facts(name: str, module: DatasetModule, facts: DatasetFacts) -> None:
     where = f"params.yaml: datasets.{name}"
     if facts.classes != len(module.CLASSES):
         raise ParamsError(f"{facts.classes} classes", where=where, allowed=str(len(module.CLASSES)))
+    if not facts.splits:
+        hint = f"write the splits to prepare, with their numbers of images, under datasets.{name}.splits"
+        raise ParamsError("no splits", where=where, allowed=", ".join(module.SPLITS), hint=hint)
     for split in facts.splits:
         if split not in module.SPLITS:
             raise ParamsError(f"unknown split '{split}'", where=where, allowed=", ".join(module.SPLITS))
