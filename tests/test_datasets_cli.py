@@ -212,6 +212,20 @@ def test_verify_fails_where_a_split_is_not_whole_and_link_says_what_to_do(
     assert "test: 1 of 233 images" in repro("data", "verify")
 
 
+def test_only_the_splits_of_params_are_compared_with_it(project: Path, tmp_path: Path) -> None:
+    """LoveDA's train is train_rural and train_urban too; nobody has to list them."""
+    for i, path in enumerate(sorted(kit.loveda(tmp_path / "loveda").rglob("images_png/*.png"))):
+        kit.save(path, kit.photo(i))
+    repro("data", "link", "loveda", str(tmp_path / "loveda"))
+    with (project / "params.yaml").open("a") as params:
+        params.write("  loveda: {classes: 7, splits: {train: 3, val: 2}}\n")
+    assert "train_rural: 2 of 1366 images" in repro("data", "verify", "loveda")
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("{train: 3, val: 2}", "{train: 3, val: 9}"))
+    out = repro("data", "verify", "loveda", code=1)
+    assert "not the numbers of images in params.yaml: {'loveda': {'val': '2 in place of 9'}}" in out
+
+
 def test_of_cut_images_the_official_number_is_checked_unless_the_tiles_are_ones_own(
     project: Path, tmp_path: Path
 ) -> None:

@@ -52,32 +52,35 @@ def verify(
     if parts:
         raise CheckFailed(
             f"not the numbers of images in params.yaml: {parts}",
+            allowed="a data set that is not in params.yaml has its official numbers",
             hint="complete the data, or write the numbers that you have under datasets: in params.yaml",
         )
 
 
 def expected(project: Project, findings: Findings) -> dict[str, int]:
-    """Images of each split that is here, as params.yaml has them.
+    """Images of each split that is here and in params.yaml, as params.yaml has them.
 
-    Where images are cut params.yaml counts tiles: the official number of images, unless the tiles are a
-    person's own number, which only `repro prepare` can check.
+    Of a data set that is not in params.yaml the official numbers count. Where images are cut params.yaml
+    counts tiles: the official number of images, unless the tiles are a person's own number, which only
+    `repro prepare` can check.
     """
     from repro.datasets import dataset_module
     from repro.params import read_yaml
 
     module = dataset_module(findings.name)
-    own = read_yaml(project.params).get("datasets", {}).get(findings.name, {}).get("splits", {})
+    block = (read_yaml(project.params).get("datasets") or {}).get(findings.name) or {}
+    own = block.get("splits", module.SPLITS)
+    found = [f for f in findings.splits if f.split in own]
     if not hasattr(module, "IMAGES"):
-        return {f.split: own.get(f.split, f.official) for f in findings.splits}
-    official = {split: own.get(split) in (None, tiles) for split, tiles in module.SPLITS.items()}
-    return {f.split: f.official if official[f.split] else f.images for f in findings.splits}
+        return {f.split: own[f.split] for f in found}
+    return {f.split: f.official if own[f.split] == module.SPLITS[f.split] else f.images for f in found}
 
 
 def _differing(findings: Findings, wanted: dict[str, int]) -> dict[str, str]:
     return {
         f.split: f"{f.images} in place of {wanted[f.split]}"
         for f in findings.splits
-        if f.images != wanted[f.split]
+        if f.images != wanted.get(f.split, f.images)
     }
 
 
