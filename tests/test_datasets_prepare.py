@@ -384,6 +384,7 @@ def test_bad_input_names_the_file(raw: Path, tmp_path: Path, kind: str, command:
     with pytest.raises(DataError, match=message) as caught:
         prepare(raw, tmp_path / "out", workers=2) if command == "prepare" else run()
     assert str(caught.value.where).endswith(file), caught.value
+    assert caught.value.hint, "every message says what to do"
     assert not (tmp_path / "out").exists()
 
 

@@ -153,7 +153,8 @@ def to_train_ids(raw_HW: Pixels, table: NDArray[np.int16], where: str) -> Pixels
     wrong = [int(value) for value in present if table[value] < 0]
     if wrong:
         allowed = ", ".join(str(v) for v in range(256) if table[v] >= 0) if (table < 0).any() else None
-        raise DataError(f"label values {wrong[:8]}", where=where, allowed=allowed)
+        hint = "is it a label of this data set, not resized and never a JPEG? take the owner's file again"
+        raise DataError(f"label values {wrong[:8]} are of no class", where=where, allowed=allowed, hint=hint)
     return np.asarray(cv2.LUT(np.ascontiguousarray(raw_HW), table.astype(np.uint8)))
 
 

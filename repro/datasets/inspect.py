@@ -71,7 +71,10 @@ def inspect(
             _check_archives(module, source)
         found, absent = _present(module, source)
         if not found:
-            raise DataError(f"none of the splits of {name} is here", where=raw, allowed=module.LAYOUT)
+            hint = "name the folder or archive that holds these files"
+            raise DataError(
+                f"none of the splits of {name} is here", where=raw, allowed=module.LAYOUT, hint=hint
+            )
         look = partial(_look, module, source, deep=deep, progress=progress, workers=workers or cores())
         findings = tuple(look(split, pairs) for split, pairs in found.items())
         shared = shared_images(source, found)
