@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,7 @@ from repro.datasets.download import fetch
 from repro.datasets.draw import Draw
 from repro.datasets.spec import Download
 from repro.datasets.standin import write_standin
+from repro.datasets.stats import Stats, markdown
 from repro.errors import DownloadError
 from tests import datasets_kit as kit
 
@@ -249,6 +251,12 @@ def test_stats(project: Path, tmp_path: Path) -> None:
     row = next(line for line in out.splitlines() if line.startswith("| road"))
     assert f"{share:.3f} | 2" in row
     assert "| train | 2 |" in out
+
+
+def test_a_bar_in_the_name_of_a_class_does_not_break_the_table() -> None:
+    nothing = np.zeros(2, np.int64)
+    found = Stats(split="val", images=1, pixels_C=nothing, images_C=nothing, ignored=0, sizes=Counter())
+    assert "| a\\|b | 0.000 | 0 |" in markdown(("a|b", "c"), [found])
 
 
 # The synthetic scenes

@@ -303,7 +303,10 @@ def test_a_few_wrong_colours_of_isprs_are_ignored_and_told(
     facts = DatasetFacts(classes=6, splits={"val": 14})
     report = prepare_dataset("potsdam", tmp_path / "raw", tmp_path / "out", facts)
     assert len(report.notes) == 14
-    assert "top_potsdam_2_13_label_noBoundary.tif: 1 pixels of colours outside the palette" in report.notes[0]
+    assert (
+        "top_potsdam_2_13_label_noBoundary.tif: ignored 1 pixel of colours outside the palette"
+        in report.notes[0]
+    )
     split = Split.open(tmp_path / "out/val.zip")
     assert split.label(0)[3, 5] == 255
     assert split.label(0).shape == (64, 64)

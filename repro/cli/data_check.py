@@ -141,9 +141,10 @@ def tell_findings(findings: Findings, wanted: dict[str, int]) -> None:
     for f in findings.splits:
         (width, height), _ = f.sizes.most_common(1)[0]
         others = f" and {len(f.sizes) - 1} other size{'s' * (len(f.sizes) > 2)}" if len(f.sizes) > 1 else ""
-        count = f"{f.images}" if f.complete else f"[yellow]{f.images} of {f.official}[/yellow]"
+        part = f"[yellow]{f.images} of {plural(f.official, 'image')}[/yellow]"
+        count = plural(f.images, "image") if f.complete else part
         looked_at = f"{f.decoded} decoded, {_values(f.histogram)}"
-        out.print(f"  {f.split}: {count} images, {width}x{height}{others}, {looked_at}")
+        out.print(f"  {f.split}: {count}, {width}x{height}{others}, {looked_at}")
         for note in f.notes[:3]:
             out.print(f"    note: {note}")
     for split, why in findings.absent.items():

@@ -88,5 +88,6 @@ def read_colours(
     where = source.place(pair.label)
     label_HW, unknown = read_colour_label(source.read(pair.label), table, where, tolerated=tolerated)
     if unknown:
-        source.note(pair.id, f"{where}: {unknown} pixels of colours outside the palette are ignored")
+        pixels = "1 pixel" if unknown == 1 else f"{unknown} pixels"
+        source.note(pair.id, f"{where}: ignored {pixels} of colours outside the palette")
     return label_HW
