@@ -50,7 +50,7 @@ _COLOURS: dict[Colour, int] = {
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """The ids of SegNet's split; trainval is train, then val. Where nothing of it is here there are no pairs."""
+    """The ids of SegNet's split; trainval is train, then val. No pairs where none of the files is here."""
     labels = by_stem(source, "", "_L.png", cut="_L")
     names = {name for name in source.names("", ".png") if not name.endswith("_L.png")}
     images = {name.rpartition("/")[2].removesuffix(".png"): name for name in sorted(names)}
