@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,12 +17,13 @@ import pytest
 from typer.testing import CliRunner
 
 from repro.cli.common import guarded
-from repro.datasets import DATASETS, camvid, synthetic
+from repro.datasets import DATASETS, camvid, inspect, synthetic
 from repro.datasets.archive import Split
 from repro.datasets.download import fetch
 from repro.datasets.draw import Draw
 from repro.datasets.spec import Download
 from repro.datasets.standin import write_standin
+from repro.datasets.stats import Stats, markdown
 from repro.errors import DownloadError
 from tests import datasets_kit as kit
 
@@ -175,6 +177,29 @@ def test_verify(project: Path, tmp_path: Path) -> None:
     assert "the same image lies in two splits" in out
 
 
+def test_an_image_in_two_splits_is_told_without_a_deep_look(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy is under another name, and not among the images that a quick look decodes."""
+    monkeypatch.setattr(inspect, "QUICK", 2)
+    kit.camvid(tmp_path / "mine", per_split=10)
+    (tmp_path / "mine/test/test7.png").write_bytes((tmp_path / "mine/train/train1.png").read_bytes())
+    linked = json.loads(repro("data", "link", "camvid", str(tmp_path / "mine"), "--json"))
+    assert linked["shared"] == {"train & test": 1, "trainval & test": 1}
+    assert "train & test: 1 image in both" in repro("data", "link", "camvid", str(tmp_path / "mine"))
+    out = repro("data", "verify", "camvid", code=1)
+    assert "the same image lies in two splits: {'camvid': {'train & test': 1, 'trainval & test': 1}}" in out
+
+
+def test_verify_tells_machines_of_shared_images_and_notes(project: Path, tmp_path: Path) -> None:
+    kit.save(tmp_path / "mine/val/val0.png", kit.photo(0)[..., 0])
+    repro("data", "link", "camvid", str(tmp_path / "mine"))
+    (found,) = json.loads(repro("data", "verify", "--json"))
+    assert found["shared"] == {}
+    assert found["notes"].keys() == {"val", "trainval"}
+    assert found["notes"]["val"][0].endswith("val0.png: gray image, read as RGB")
+
+
 def test_verify_fails_where_a_split_is_not_whole_and_link_says_what_to_do(
     project: Path, tmp_path: Path
 ) -> None:
@@ -187,6 +212,20 @@ def test_verify_fails_where_a_split_is_not_whole_and_link_says_what_to_do(
     params = project / "params.yaml"
     params.write_text(params.read_text().replace("test: 2}", "test: 1}"))
     assert "test: 1 of 233 images" in repro("data", "verify")
+
+
+def test_only_the_splits_of_params_are_compared_with_it(project: Path, tmp_path: Path) -> None:
+    """LoveDA's train is train_rural and train_urban too; nobody has to list them."""
+    for i, path in enumerate(sorted(kit.loveda(tmp_path / "loveda").rglob("images_png/*.png"))):
+        kit.save(path, kit.photo(i))
+    repro("data", "link", "loveda", str(tmp_path / "loveda"))
+    with (project / "params.yaml").open("a") as params:
+        params.write("  loveda: {classes: 7, splits: {train: 3, val: 2}}\n")
+    assert "train_rural: 2 of 1366 images" in repro("data", "verify", "loveda")
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("{train: 3, val: 2}", "{train: 3, val: 9}"))
+    out = repro("data", "verify", "loveda", code=1)
+    assert "not the numbers of images in params.yaml: {'loveda': {'val': '2 in place of 9'}}" in out
 
 
 def test_of_cut_images_the_official_number_is_checked_unless_the_tiles_are_ones_own(
@@ -212,6 +251,12 @@ def test_stats(project: Path, tmp_path: Path) -> None:
     row = next(line for line in out.splitlines() if line.startswith("| road"))
     assert f"{share:.3f} | 2" in row
     assert "| train | 2 |" in out
+
+
+def test_a_bar_in_the_name_of_a_class_does_not_break_the_table() -> None:
+    nothing = np.zeros(2, np.int64)
+    found = Stats(split="val", images=1, pixels_C=nothing, images_C=nothing, ignored=0, sizes=Counter())
+    assert "| a\\|b | 0.000 | 0 |" in markdown(("a|b", "c"), [found])
 
 
 # The synthetic scenes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from repro.datasets import DATASETS, dataset_module, prepare_dataset
 from repro.datasets import camvid_original as original
 from repro.datasets.archive import Split
 from repro.datasets.inria_aerial import VAL
+from repro.datasets.inspect import inspect
 from repro.datasets.isaid import windows as isaid_windows
 from repro.datasets.isprs import windows as isprs_windows
 from repro.datasets.lists import official
@@ -278,6 +280,17 @@ def test_isprs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> No
     assert np.array_equal(splits["train"].image(5), kit.photo(3, (30, 40))[14:30, 24:40])
 
 
+@pytest.mark.parametrize("name", ["potsdam", "vaihingen", "camvid_original"])
+def test_a_wrong_folder_is_told_with_the_layout(tmp_path: Path, name: str) -> None:
+    """Not with the first of the files that are missing; these three have no folders to be known by."""
+    raw = kit.camvid(tmp_path / "raw")
+    for run in (partial(inspect, name, raw), partial(kit.prepared, name, raw, tmp_path / "out", val=1)):
+        with pytest.raises(DataError, match=r"none of the splits|no images for split val") as caught:
+            run()
+        assert caught.value.allowed == DATASETS[name].LAYOUT
+        assert caught.value.hint
+
+
 def test_a_few_wrong_colours_of_isprs_are_ignored_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,7 +303,10 @@ def test_a_few_wrong_colours_of_isprs_are_ignored_and_told(
     facts = DatasetFacts(classes=6, splits={"val": 14})
     report = prepare_dataset("potsdam", tmp_path / "raw", tmp_path / "out", facts)
     assert len(report.notes) == 14
-    assert "top_potsdam_2_13_label_noBoundary.tif: 1 pixels of colours outside the palette" in report.notes[0]
+    assert (
+        "top_potsdam_2_13_label_noBoundary.tif: ignored 1 pixel of colours outside the palette"
+        in report.notes[0]
+    )
     split = Split.open(tmp_path / "out/val.zip")
     assert split.label(0)[3, 5] == 255
     assert split.label(0).shape == (64, 64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -148,6 +150,103 @@ def test_killed_by_the_kernel_and_repeated(tmp_path: Path) -> None:
     assert prepare(raw, tmp_path / "out", per_split=6) == whole
 
 
+# Two at once
+
+
+def _held(raw: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start a second preparation in the middle of the first."""
+    real = engine.convert
+
+    def convert(*given, **named):  # type: ignore[no-untyped-def]
+        monkeypatch.setattr(engine, "convert", real)
+        with pytest.raises(StorageError, match="the data set camvid is being prepared already"):
+            prepare(raw, out)
+        return real(*given, **named)
+
+    monkeypatch.setattr(engine, "convert", convert)
+
+
+def test_a_second_preparation_at_the_same_time_is_refused(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = prepare(raw, tmp_path / "whole")
+    _held(raw, tmp_path / "out", monkeypatch)
+    assert prepare(raw, tmp_path / "out") == whole, "the first one has lost nothing"
+    assert not list(tmp_path.glob(".out*")), "no lock is left"
+
+
+@pytest.mark.parametrize("damage", ["twice", "overlap", "gap", "content", "not a line"])
+def test_a_journal_that_is_not_true_is_cut_back(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    """What two writers at once, or a crash of the machine, can leave."""
+    whole = prepare(raw, tmp_path / "whole")
+    monkeypatch.setattr(engine, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw, tmp_path / "out")
+    monkeypatch.undo()
+    _damage(tmp_path / ".out.part", damage)
+    assert prepare(raw, tmp_path / "out") == whole
+
+
+def _damage(part: Path, kind: str) -> None:
+    path = part / "train.jsonl"
+    first, second = path.read_text().splitlines(keepends=True)
+    offset = json.loads(second)["members"][0][1]
+    if kind == "content":
+        data = bytearray((part / "train.zip").read_bytes())
+        data[offset + 60 : offset + 80] = bytes(20)
+        (part / "train.zip").write_bytes(data)
+        return
+    moved = {"overlap": offset - 10, "gap": offset + 1}.get(kind, offset)
+    other = second.replace(f", {offset},", f", {moved},")
+    path.write_text(first + {"twice": first, "not a line": "12\n"}.get(kind, other))
+
+
+@pytest.mark.parametrize("moved", range(5))
+@pytest.mark.parametrize("emptied", [False, True])
+def test_stopped_while_the_splits_move_into_place(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int, emptied: bool
+) -> None:
+    """What lies there already is not made again, unless it was taken away since (DVC empties its outputs)."""
+    whole, out, converted = prepare(raw, tmp_path / "whole"), tmp_path / "out", []
+    real, convert, remove, left = os.replace, engine.convert, shutil.rmtree, [moved]
+
+    def replace(source: Path, target: Path) -> None:
+        if Path(target).parent == out:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+        real(source, target)
+
+    def rmtree(path: Path, **how: bool) -> None:
+        if out.exists():
+            raise KeyboardInterrupt
+        remove(path, **how)
+
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw, out)
+    monkeypatch.undo()
+    if emptied:
+        for path in out.iterdir():
+            path.unlink()
+    monkeypatch.setattr(engine, "convert", lambda *a, **n: converted.append(a) or convert(*a, **n))
+    assert prepare(raw, out) == whole
+    assert len(converted) == (sum((2, 2, 4, 2)[:moved]) if emptied else 0)
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_split_that_params_do_not_list_any_more_goes(raw: Path, tmp_path: Path) -> None:
+    prepare(raw, tmp_path / "out")
+    (tmp_path / "out/notes.txt").write_text("mine")
+    kit.prepared("camvid", raw, tmp_path / "out", train=2, val=2)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("notes.txt", "train.zip", "val.zip")
+    ]
+
+
 def test_changed_input_is_not_mixed_with_an_earlier_try(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +311,12 @@ def _value(raw: Path) -> None:
     kit.save(raw / "trainannot/train0.png", label)
 
 
+def _wide_rgb(path: Path) -> None:
+    """PIL writes no such file."""
+    wide_HWC = kit.photo(0).astype(np.uint16) * 257
+    path.write_bytes(cv2.imencode(".png", wide_HWC)[1].tobytes())
+
+
 def _truncate(name: str) -> Callable[[Path], None]:
     def change(raw: Path) -> None:
         data = (raw / name).read_bytes()
@@ -248,6 +353,11 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "more than 8 bits",
         "train/train0.png",
     ),
+    "16-bit RGB image": (
+        lambda raw: _wide_rgb(raw / "train/train0.png"),
+        r"image with more than 8 bits \(16-bit RGB\)",
+        "train/train0.png",
+    ),
     "zero bytes": (lambda raw: (raw / "train/train0.png").write_bytes(b""), "empty file", "train/train0.png"),
     "zero-byte label": (
         lambda raw: (raw / "trainannot/train0.png").write_bytes(b""),
@@ -274,6 +384,7 @@ def test_bad_input_names_the_file(raw: Path, tmp_path: Path, kind: str, command:
     with pytest.raises(DataError, match=message) as caught:
         prepare(raw, tmp_path / "out", workers=2) if command == "prepare" else run()
     assert str(caught.value.where).endswith(file), caught.value
+    assert caught.value.hint, "every message says what to do"
     assert not (tmp_path / "out").exists()
 
 
@@ -288,6 +399,18 @@ def test_a_colour_outside_the_palette(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"colour \(1, 2, 3\) at row 3, column 7") as caught:
         kit.prepared("isaid", tmp_path / "raw", tmp_path / "out", train=1)
     assert str(caught.value.where).endswith("P1_instance_color_RGB.png")
+
+
+def test_a_colour_label_of_16_bits(tmp_path: Path) -> None:
+    from repro.datasets.isaid import PALETTE
+
+    raw = tmp_path / "raw/train"
+    kit.save(raw / "images/P1.png", kit.photo(0))
+    label = kit.save(raw / "Semantic_masks/images/P1_instance_color_RGB.png", kit.photo(0))
+    label.write_bytes(cv2.imencode(".png", np.full((12, 16, 3), PALETTE[0], np.uint16))[1].tobytes())
+    kit.save(tmp_path / "raw/val/images/P2.png", kit.photo(1))
+    with pytest.raises(DataError, match=r"label with more than 8 bits \(16-bit RGB\)"):
+        kit.prepared("isaid", tmp_path / "raw", tmp_path / "out", train=1)
 
 
 def test_gray_and_turned_photographs_are_read_and_told(tmp_path: Path) -> None:
@@ -329,12 +452,44 @@ def test_duplicate_ids(tmp_path: Path) -> None:
         kit.prepared("voc2012", raw, tmp_path / "out", val=3)
 
 
+@pytest.mark.parametrize("text", [b"v1\nv2\n2007_0000\xe4\n", "v1\nv2\n".encode("utf-16"), b"v\x001\x00\n"])
+def test_a_list_that_is_not_utf8_names_the_file_and_the_line(tmp_path: Path, text: bytes) -> None:
+    raw = kit.voc2012(tmp_path / "raw")
+    path = raw / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt"
+    path.write_bytes(text)
+    line = 3 if b"\xe4" in text else 1
+    for run in (partial(inspect, "voc2012", raw), partial(kit.prepared, "voc2012", raw, tmp_path, val=2)):
+        with pytest.raises(DataError, match=f"line {line} is not UTF-8 text") as caught:
+            run()
+        assert caught.value.where == str(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path: Path) -> None:
+    raw = kit.voc2012(tmp_path / "raw")
+    path = raw / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert kit.prepared("voc2012", raw, tmp_path / "out", val=2)["val"].ids == ["v1", "v2"]
+
+
 def test_the_same_stem_twice(tmp_path: Path) -> None:
     raw = kit.ade20k(tmp_path / "raw")
     folder = raw / "ADEChallengeData2016/images/validation"
     kit.save(folder / "ADE_val_00000001.png", kit.photo(1, (20, 20)))
-    with pytest.raises(DataError, match="duplicate id 'ADE_val_00000001'"):
+    with pytest.raises(DataError, match="duplicate id 'ADE_val_00000001'") as caught:
         kit.prepared("ade20k", raw, tmp_path / "out", val=2)
+    assert "take one of the two away; the other one is " in str(caught.value.hint)
+    assert "/" not in str(caught.value.allowed), "what is allowed is no path"
+
+
+def test_extensions_in_capitals_count(raw: Path, tmp_path: Path) -> None:
+    for name in ("train/train0", "trainannot/train1"):
+        (raw / f"{name}.png").rename(raw / f"{name}.PNG")
+    found = kit.prepared("camvid", raw, tmp_path / "out", train=2)["train"]
+    assert [sample.image for sample in found.samples] == ["images/train0.png", "images/train1.png"]
+    kit.save(raw / "val/val0.png", kit.photo(3)).rename(raw / "val/val0.PNG")
+    kit.save(raw / "val/val0.png", kit.photo(4))
+    with pytest.raises(DataError, match="duplicate id 'val0'"):
+        inspect("camvid", raw)
 
 
 def test_the_same_image_in_two_splits_is_found(raw: Path) -> None:
@@ -342,6 +497,44 @@ def test_the_same_image_in_two_splits_is_found(raw: Path) -> None:
     (raw / "test/test1.png").write_bytes((raw / "val/val0.png").read_bytes())
     found = inspect("camvid", raw, deep=True)
     assert found.shared == {"train & test": 1, "val & test": 1, "trainval & test": 2}
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tgz"])
+def test_images_of_one_size_are_compared_as_far_as_they_differ(tmp_path: Path, kind: str) -> None:
+    """Equal beginnings and equal sizes are no copies; a copy is one in a folder and in every archive."""
+    raw = kit.camvid(tmp_path / "raw", size_HW=(180, 160))
+    for name, row in (("train/train0", 0), ("test/test0", 179), ("val/val0", 0)):
+        pixels = np.zeros((180, 160, 3), np.uint8)
+        pixels[row] = 9
+        pixels[100] = 1
+        kit.save(raw / f"{name}.png", pixels, compress_level=0)
+    whole = raw if kind == "folder" else kit.packed(raw, tmp_path / f"all.{kind}")
+    assert inspect("camvid", whole).shared == {"train & val": 1}
+
+
+def test_splits_to_train_on_may_overlap(tmp_path: Path) -> None:
+    """VOC's trainaug and trainval share VOC's train, and neither holds the other."""
+    assert inspect("voc2012", kit.voc2012(tmp_path / "raw")).shared == {}
+
+
+def test_a_link_that_leads_nowhere_is_no_full_disk(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A drive that is not there for a while: told as such, and what was done before stays."""
+    image, drive = raw / "train/train1.png", tmp_path / "drive.png"
+    image.rename(drive)
+    image.symlink_to(drive)
+    monkeypatch.setattr(engine, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw, tmp_path / "out")
+    monkeypatch.undo()
+    drive.rename(tmp_path / "away.png")
+    for run in (partial(inspect, "camvid", raw), partial(prepare, raw, tmp_path / "out")):
+        with pytest.raises(DataError, match="cannot be read: the link leads to no file") as caught:
+            run()
+        assert caught.value.where == str(image)
+        assert f"bring back {drive}" in str(caught.value.hint)
+    assert len((tmp_path / ".out.part/train.jsonl").read_text().splitlines()) == 2
 
 
 def test_an_unreadable_folder(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,6 +564,12 @@ def test_params_that_cannot_be(raw: Path, tmp_path: Path) -> None:
         prepare_dataset("camvid", raw, tmp_path / "o", DatasetFacts(classes=12, splits={"train": 2}))
     with pytest.raises(ParamsError, match="unknown split 'tset'"):
         prepare_dataset("camvid", raw, tmp_path / "o", DatasetFacts(classes=11, splits={"tset": 2}))
+
+
+def test_no_splits_at_all(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="no splits") as caught:
+        prepare_dataset("camvid", raw, tmp_path / "o", DatasetFacts(classes=11, splits={}))
+    assert caught.value.allowed == "train, val, trainval, test"
 
 
 def test_missing_and_wrong_folders(tmp_path: Path) -> None:

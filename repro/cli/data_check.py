@@ -44,37 +44,43 @@ def verify(
             tell_findings(findings, wanted[findings.name])
     shared = {f.name: f.shared for f in found if f.shared}
     if shared:
-        raise CheckFailed(f"the same image lies in two splits: {shared}", allowed="disjoint splits")
+        hint = "take the images out of one of the two, or the data from the owner's page again"
+        raise CheckFailed(
+            f"the same image lies in two splits: {shared}", allowed="disjoint splits", hint=hint
+        )
     parts = {f.name: wrong for f in found if (wrong := _differing(f, wanted[f.name]))}
     if parts:
         raise CheckFailed(
             f"not the numbers of images in params.yaml: {parts}",
+            allowed="a data set that is not in params.yaml has its official numbers",
             hint="complete the data, or write the numbers that you have under datasets: in params.yaml",
         )
 
 
 def expected(project: Project, findings: Findings) -> dict[str, int]:
-    """Images of each split that is here, as params.yaml has them.
+    """Images of each split that is here and in params.yaml, as params.yaml has them.
 
-    Where images are cut params.yaml counts tiles: the official number of images, unless the tiles are a
-    person's own number, which only `repro prepare` can check.
+    Of a data set that is not in params.yaml the official numbers count. Where images are cut params.yaml
+    counts tiles: the official number of images, unless the tiles are a person's own number, which only
+    `repro prepare` can check.
     """
     from repro.datasets import dataset_module
     from repro.params import read_yaml
 
     module = dataset_module(findings.name)
-    own = read_yaml(project.params).get("datasets", {}).get(findings.name, {}).get("splits", {})
+    block = (read_yaml(project.params).get("datasets") or {}).get(findings.name) or {}
+    own = block.get("splits", module.SPLITS)
+    found = [f for f in findings.splits if f.split in own]
     if not hasattr(module, "IMAGES"):
-        return {f.split: own.get(f.split, f.official) for f in findings.splits}
-    official = {split: own.get(split) in (None, tiles) for split, tiles in module.SPLITS.items()}
-    return {f.split: f.official if official[f.split] else f.images for f in findings.splits}
+        return {f.split: own[f.split] for f in found}
+    return {f.split: f.official if own[f.split] == module.SPLITS[f.split] else f.images for f in found}
 
 
 def _differing(findings: Findings, wanted: dict[str, int]) -> dict[str, str]:
     return {
         f.split: f"{f.images} in place of {wanted[f.split]}"
         for f in findings.splits
-        if f.images != wanted[f.split]
+        if f.images != wanted.get(f.split, f.images)
     }
 
 
@@ -135,13 +141,16 @@ def tell_findings(findings: Findings, wanted: dict[str, int]) -> None:
     for f in findings.splits:
         (width, height), _ = f.sizes.most_common(1)[0]
         others = f" and {len(f.sizes) - 1} other size{'s' * (len(f.sizes) > 2)}" if len(f.sizes) > 1 else ""
-        count = f"{f.images}" if f.complete else f"[yellow]{f.images} of {f.official}[/yellow]"
+        part = f"[yellow]{f.images} of {plural(f.official, 'image')}[/yellow]"
+        count = plural(f.images, "image") if f.complete else part
         looked_at = f"{f.decoded} decoded, {_values(f.histogram)}"
-        out.print(f"  {f.split}: {count} images, {width}x{height}{others}, {looked_at}")
+        out.print(f"  {f.split}: {count}, {width}x{height}{others}, {looked_at}")
         for note in f.notes[:3]:
             out.print(f"    note: {note}")
     for split, why in findings.absent.items():
         out.print(f"  {split}: [yellow]not here[/yellow] - {why}")
+    for splits, both in findings.shared.items():
+        out.print(f"  {splits}: [yellow]{plural(both, 'image')} in both[/yellow]")
     if _differing(findings, wanted):
         out.print(f"  a part of the data: write your numbers under datasets.{findings.name} in params.yaml")
 
@@ -152,7 +161,13 @@ def _values(histogram: Any) -> str:
     return f"{len(present)} classes seen, {void:.1f} % ignored" if present else "no labels"
 
 
+def plural(count: int, noun: str) -> str:
+    """ "1 image", "2 images"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def plain(findings: Findings) -> dict[str, Any]:
+    """What was found, for --json."""
     splits = [
         {"split": f.split, "images": f.images, "official": f.official, "decoded": f.decoded}
         for f in findings.splits
@@ -162,4 +177,6 @@ def plain(findings: Findings) -> dict[str, Any]:
         "where": str(findings.where),
         "splits": splits,
         "absent": findings.absent,
+        "shared": findings.shared,
+        "notes": {f.split: f.notes for f in findings.splits if f.notes},
     }

@@ -13,7 +13,7 @@ from repro.datasets.camvid import LICENCE as LICENCE
 from repro.datasets.camvid import PAGE as PAGE
 from repro.datasets.camvid import PALETTE as PALETTE
 from repro.datasets.lists import official
-from repro.datasets.pairing import by_stem, read_colours
+from repro.datasets.pairing import AGAIN, by_stem, read_colours
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Colour, Download, Pair, Pixels
 from repro.errors import DataError
@@ -50,12 +50,14 @@ _COLOURS: dict[Colour, int] = {
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """The ids of SegNet's split; trainval is train, then val."""
+    """The ids of SegNet's split; trainval is train, then val. No pairs where none of the files is here."""
     labels = by_stem(source, "", "_L.png", cut="_L")
     names = {name for name in source.names("", ".png") if not name.endswith("_L.png")}
     images = {name.rpartition("/")[2].removesuffix(".png"): name for name in sorted(names)}
     parts = ("train", "val") if split == "trainval" else (split,)
-    return [_pair(source, images, labels, name) for part in parts for name in official(f"camvid_{part}")]
+    ids = [name for part in parts for name in official(f"camvid_{part}")]
+    here = images.keys() | labels.keys()
+    return [_pair(source, images, labels, name) for name in ids] if here & set(ids) else []
 
 
 def _pair(source: Source, images: dict[str, str], labels: dict[str, str], name: str) -> Pair:
@@ -64,7 +66,7 @@ def _pair(source: Source, images: dict[str, str], labels: dict[str, str], name: 
         (labels, f"LabeledApproved_full/{name}_L.png"),
     ):
         if name not in files:
-            raise DataError(f"missing file for '{name}'", where=source.place(expected))
+            raise DataError(f"missing file for '{name}'", where=source.place(expected), hint=AGAIN)
     return Pair(id=name, image=images[name], label=labels[name])
 
 

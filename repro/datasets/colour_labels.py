@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.datasets.images import WIDE, Pixels, load, opened
+from repro.datasets.images import Pixels, load, opened, refuse_wide
 from repro.datasets.palettes import Colour
 from repro.datasets.spec import IGNORE
 from repro.errors import DataError
@@ -30,7 +30,8 @@ def read_colour_label(
     """
     table = _kept_table(tuple(ids.items()))
     with opened(data, where) as image:
-        if image.mode in WIDE or image.mode == "L":
+        refuse_wide(data, image, where, "label")
+        if image.mode == "L":
             raise DataError(f"expected a colour label, found {image.mode}", where=where, allowed="RGB PNG")
         load(image, where)
         width, height = image.size

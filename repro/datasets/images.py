@@ -43,8 +43,7 @@ def check_image(data: bytes, where: str) -> ImageInfo:
         width, height = image.size
         if image.mode in ("CMYK", "YCCK"):
             raise DataError("CMYK image", where=where, allowed="RGB or gray", hint="convert the file to RGB")
-        if image.mode in WIDE:
-            raise DataError(f"image with more than 8 bits ({image.mode})", where=where, allowed="8 bits")
+        refuse_wide(data, image, where, "image")
         gray = image.mode in ("L", "1", "LA")
         turned = 1 if _plain_and_whole(data) else _decoded_orientation(image, where)
     notes = [f"EXIF orientation {turned} ignored"] if turned != 1 else []
@@ -99,8 +98,7 @@ def read_rgb(data: bytes | memoryview, where: str, *, rows: int | None = None) -
 def read_raw_label(data: bytes, where: str) -> Pixels:
     """label_HW as stored: gray values or palette indices (not colours), 8 bits."""
     with opened(data, where) as image:
-        if image.mode in WIDE:
-            raise DataError(f"label with more than 8 bits ({image.mode})", where=where, allowed="8-bit gray")
+        refuse_wide(data, image, where, "label")
         if image.mode not in ("L", "P"):
             raise DataError(
                 f"expected a one-channel label, found {image.mode} {image.format}",
@@ -110,6 +108,19 @@ def read_raw_label(data: bytes, where: str) -> Pixels:
             )
         load(image, where)
         return np.asarray(image, dtype=np.uint8)
+
+
+def refuse_wide(data: bytes, image: Image.Image, where: str, kind: str) -> None:
+    """DataError for more than 8 bits a channel; PIL reads a PNG of 16-bit colours as one of 8 bits."""
+    png = image.format == "PNG" and data[24] > 8  # the header has the bit depth there
+    if png or image.mode in WIDE:
+        bits = image.mode if image.mode in WIDE else f"16-bit {image.mode}"
+        raise DataError(
+            f"{kind} with more than 8 bits ({bits})",
+            where=where,
+            allowed="8 bits a channel",
+            hint="take the owner's file again, or convert all files of the data set to 8 bits",
+        )
 
 
 def read_prepared_label(data: bytes | memoryview, where: str) -> Pixels:
@@ -142,7 +153,8 @@ def to_train_ids(raw_HW: Pixels, table: NDArray[np.int16], where: str) -> Pixels
     wrong = [int(value) for value in present if table[value] < 0]
     if wrong:
         allowed = ", ".join(str(v) for v in range(256) if table[v] >= 0) if (table < 0).any() else None
-        raise DataError(f"label values {wrong[:8]}", where=where, allowed=allowed)
+        hint = "is it a label of this data set, not resized and never a JPEG? take the owner's file again"
+        raise DataError(f"label values {wrong[:8]} are of no class", where=where, allowed=allowed, hint=hint)
     return np.asarray(cv2.LUT(np.ascontiguousarray(raw_HW), table.astype(np.uint8)))
 
 

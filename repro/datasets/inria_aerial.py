@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from repro.datasets.images import value_table
-from repro.datasets.pairing import by_stem, matched, read_values, unlabelled
+from repro.datasets.pairing import AGAIN, by_stem, matched, read_values, unlabelled
 from repro.datasets.source import Source
 from repro.datasets.spec import Colour, Download, Pair, Pixels, Window
 from repro.datasets.tiling import grid
@@ -43,9 +43,8 @@ def pairs(source: Source, split: str) -> list[Pair]:
     images, labels = by_stem(source, "train/images"), by_stem(source, "train/gt")
     missing = sorted(VAL - images.keys())
     if split == "val" and missing:
-        raise DataError(
-            "missing image of the val split", where=source.place(f"train/images/{missing[0]}.tif")
-        )
+        where = source.place(f"train/images/{missing[0]}.tif")
+        raise DataError("missing image of the val split", where=where, hint=AGAIN)
     return [pair for pair in matched(source, images, labels) if (pair.id in VAL) == (split == "val")]
 
 

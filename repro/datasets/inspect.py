@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from repro.datasets.images import check_image, count_values
 from repro.datasets.prepare import Progress
 from repro.datasets.samples import checked_label, find_pairs
+from repro.datasets.shared import shared_images
 from repro.datasets.source import Source
 from repro.datasets.spec import DatasetModule, Pair, SplitAbsent
 from repro.download import digest
@@ -36,7 +35,6 @@ class SplitFinding:
     decoded: int
     sizes: Counter[tuple[int, int]]  # width, height
     histogram: NDArray[np.int64]
-    contents: frozenset[bytes]  # hashes of the decoded files
     notes: tuple[str, ...]
 
     @property
@@ -73,10 +71,14 @@ def inspect(
             _check_archives(module, source)
         found, absent = _present(module, source)
         if not found:
-            raise DataError(f"none of the splits of {name} is here", where=raw, allowed=module.LAYOUT)
+            hint = "name the folder or archive that holds these files"
+            raise DataError(
+                f"none of the splits of {name} is here", where=raw, allowed=module.LAYOUT, hint=hint
+            )
         look = partial(_look, module, source, deep=deep, progress=progress, workers=workers or cores())
         findings = tuple(look(split, pairs) for split, pairs in found.items())
-    return Findings(name=name, where=raw, splits=findings, absent=absent, shared=_shared(found, findings))
+        shared = shared_images(source, found)
+    return Findings(name=name, where=raw, splits=findings, absent=absent, shared=shared)
 
 
 def _present(module: DatasetModule, source: Source) -> tuple[dict[str, list[Pair]], dict[str, str]]:
@@ -115,12 +117,11 @@ def _look(
     chosen = pairs if deep else pairs[:: max(1, len(pairs) // QUICK)][:QUICK]
     sizes: Counter[tuple[int, int]] = Counter()
     histogram = np.zeros(256, dtype=np.int64)
-    contents, notes = set(), []
+    notes = []
     with ThreadPoolExecutor(min(workers, LARGE) if hasattr(module, "windows") else workers) as pool:
         for i, one in enumerate(pool.map(partial(_decode, module, source), chosen), start=1):
             sizes[one.size] += 1
             histogram += one.histogram
-            contents.add(one.content)
             notes += one.notes
             if progress:
                 progress(split, i, len(chosen))
@@ -131,7 +132,6 @@ def _look(
         decoded=len(chosen),
         sizes=sizes,
         histogram=histogram,
-        contents=frozenset(contents),
         notes=tuple(notes),
     )
 
@@ -140,13 +140,11 @@ def _look(
 class _Decoded:
     size: tuple[int, int]
     histogram: NDArray[np.int64]
-    content: bytes
     notes: list[str]
 
 
 def _decode(module: DatasetModule, source: Source, pair: Pair) -> _Decoded:
     data = source.read(pair.image)
-    content = hashlib.sha256(data).digest()
     info = check_image(data, source.place(pair.image))
     del data  # 108 MB, before the label takes as much
     histogram = np.zeros(256, dtype=np.int64)
@@ -156,20 +154,5 @@ def _decode(module: DatasetModule, source: Source, pair: Pair) -> _Decoded:
     return _Decoded(
         size=(info.width, info.height),
         histogram=histogram,
-        content=content,
         notes=[*([info.note] if info.note else []), *source.notes(pair.id)],
     )
-
-
-def _shared(found: dict[str, list[Pair]], findings: tuple[SplitFinding, ...]) -> dict[str, int]:
-    """Images, by name or by content, in two splits of which neither is meant to contain the other."""
-    names = {split: {pair.image for pair in pairs} for split, pairs in found.items()}
-    contents = {finding.split: finding.contents for finding in findings}
-    shared = {}
-    for left, right in combinations(found, 2):
-        if names[left] <= names[right] or names[right] <= names[left]:
-            continue
-        both = max(len(names[left] & names[right]), len(contents[left] & contents[right]))
-        if both:
-            shared[f"{left} & {right}"] = both
-    return shared

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from repro.datasets.archive import Sample, member
 
@@ -31,6 +32,7 @@ class Journal:
         self.digests: list[str] = []
         self.notes: list[str] = []
         self.pairs = 0
+        self._ids: set[str] = set()
         kept = self._replay(path, lines)
         self._file = path.open("r+b" if path.exists() else "w+b")
         self._file.truncate(kept[-1].header_offset + _length(kept[-1]) if kept else 0)
@@ -75,41 +77,62 @@ class Journal:
 
     def _note(self, line: dict[str, Any]) -> None:
         self.samples += [Sample(**sample) for sample in line["samples"]]
+        self._ids |= {sample["id"] for sample in line["samples"]}
         self.digests += line["digests"]
         self.notes += line["notes"]
         self.pairs += 1
 
     def _replay(self, path: Path, lines: Path) -> list[zipfile.ZipInfo]:
-        """Members that an interrupted run finished; a torn last line is cut off."""
+        """Members that an interrupted run finished; all is cut off from the first line that is not true."""
         kept: list[zipfile.ZipInfo] = []
         if not (path.exists() and lines.exists()):
             lines.unlink(missing_ok=True)
             return kept
-        size, good = path.stat().st_size, 0
-        for text in lines.read_bytes().splitlines(keepends=True):
-            line = _whole(text)
-            infos = [_restored(*entry) for entry in line["members"]] if line else []
-            if line is None or infos[-1].header_offset + _length(infos[-1]) > size:
-                break
-            self._note(line)
-            kept += infos
-            good += len(text)
+        good = 0
+        with path.open("rb") as stored:
+            for text in lines.read_bytes().splitlines(keepends=True):
+                line = _whole(text)
+                infos = self._next(line, stored) if line else []
+                if line is None or not infos:
+                    break
+                self._note(line)
+                kept += infos
+                good += len(text)
         os.truncate(lines, good)
         return kept
+
+    def _next(self, line: dict[str, Any], stored: BinaryIO) -> list[zipfile.ZipInfo]:
+        """The members of a line that goes on where the file stands; none where file or ids say otherwise."""
+        infos = [_restored(*entry) for entry in line["members"]]
+        ids = [sample["id"] for sample in line["samples"]]
+        fresh = len({*ids} - self._ids) == len(ids)
+        return infos if fresh and all(_follows(stored, info) for info in infos) else []
 
 
 def _whole(text: bytes) -> dict[str, Any] | None:
     try:
-        line: dict[str, Any] = json.loads(text)
+        line = json.loads(text)
     except ValueError:
         return None
-    return line if text.endswith(b"\n") else None
+    return line if text.endswith(b"\n") and isinstance(line, dict) and line.keys() >= _KEYS else None
+
+
+_KEYS = {"samples", "digests", "notes", "members"}
 
 
 def _restored(name: str, offset: int, size: int, crc: int) -> zipfile.ZipInfo:
     info = member(name)
     info.header_offset, info.file_size, info.compress_size, info.CRC = offset, size, size, crc
     return info
+
+
+def _follows(stored: BinaryIO, info: zipfile.ZipInfo) -> bool:
+    """Whether the next bytes of the file are this member, whole: a crash of the machine can lose some."""
+    name = info.filename.encode()
+    if stored.tell() != info.header_offset:
+        return False
+    data = memoryview(stored.read(_length(info)))
+    return bytes(data[30 : 30 + len(name)]) == name and zlib.crc32(data[30 + len(name) :]) == info.CRC
 
 
 def _length(info: zipfile.ZipInfo) -> int:

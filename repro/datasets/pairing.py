@@ -15,20 +15,31 @@ from repro.datasets.spec import Colour, Pair, Pixels
 from repro.errors import DataError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+ONE = "one file an id"
 AGAIN = "copy or download the data again; do images and labels come from the same release?"
 
 
 def by_stem(source: Source, folder: str, suffix: str = "", *, cut: str = "") -> dict[str, str]:
-    """Stem (without the ending `cut`) -> name, of the image files below a folder."""
+    """Stem (without the ending `cut`) -> name, of the image files below a folder.
+
+    Raises DataError where two have the same stem; a.png and a.PNG have.
+    """
     found: dict[str, str] = {}
-    for name in source.names(folder, suffix or IMAGES):
+    for name in source.names(folder):
+        if not _lower_extension(name).endswith(suffix or IMAGES):
+            continue
         stem = PurePosixPath(name).stem.removesuffix(cut)
         if stem in found:
-            raise DataError(
-                f"duplicate id '{stem}'", where=source.place(name), allowed=source.place(found[stem])
-            )
+            hint = f"take one of the two away; the other one is {source.place(found[stem])}"
+            raise DataError(f"duplicate id '{stem}'", where=source.place(name), allowed=ONE, hint=hint)
         found[stem] = name
     return found
+
+
+def _lower_extension(name: str) -> str:
+    """Cameras and Windows write x.JPG."""
+    stem, dot, extension = name.rpartition(".")
+    return stem + dot + extension.lower()
 
 
 def matched(
@@ -77,5 +88,6 @@ def read_colours(
     where = source.place(pair.label)
     label_HW, unknown = read_colour_label(source.read(pair.label), table, where, tolerated=tolerated)
     if unknown:
-        source.note(pair.id, f"{where}: {unknown} pixels of colours outside the palette are ignored")
+        pixels = "1 pixel" if unknown == 1 else f"{unknown} pixels"
+        source.note(pair.id, f"{where}: ignored {pixels} of colours outside the palette")
     return label_HW

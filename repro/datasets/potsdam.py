@@ -36,9 +36,11 @@ MARKERS: tuple[str, ...] = ()
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """Images and labels lie wherever the two archives were unpacked (or not unpacked) to."""
+    """Images and labels lie wherever the two archives were unpacked (or not unpacked) to; none: no pairs."""
     images = by_stem(source, "", "_RGB.tif", cut="_RGB")
     labels = by_stem(source, "", "_label_noBoundary.tif", cut="_label_noBoundary")
+    if not {f"top_potsdam_{area}" for area in AREAS[split]} & (images.keys() | labels.keys()):
+        return []
     found = []
     for area in AREAS[split]:
         stem = f"top_potsdam_{area}"

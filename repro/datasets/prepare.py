@@ -2,7 +2,8 @@
 
 Work in progress lies in `.<dataset>.part/` beside the output folder (not inside: DVC empties outputs before
 a stage runs). A journal there has one line per finished sample, so an interrupted run goes on after the
-last one. All splits move into place together, by renames, when everything is done.
+last one. All splits move into place together, by renames, when everything is done; what params.yaml does not
+list any more goes then. A lock beside the folder keeps a second preparation of the same data set out.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from repro.datasets.archive import index_csv
+from filelock import FileLock, Timeout
+
+from repro.datasets.archive import Split, index_csv
 from repro.datasets.journal import Journal, Made
 from repro.datasets.samples import convert, find_pairs
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, DatasetModule, Pair
 from repro.errors import DataError, ParamsError, StorageError
 from repro.params import DatasetFacts
+from repro.records.files import write_json
 from repro.threads import cores, in_order
 
 Progress = Callable[[str, int, int], None]  # split, pairs done, pairs in all
@@ -50,7 +55,8 @@ def prepare_dataset(
     """Write `out/<split>.zip` for every split of `facts` from the owner's data in `raw`.
 
     `raw` is a folder, a zip or a tar; `out` is prepared/<dataset>. Raises DataError (which names the
-    file) for data that is not as it should be, StorageError when the disk is full or read-only.
+    file) for data that is not as it should be, StorageError when the disk is full or read-only and when
+    the same data set is being prepared already.
     """
     from repro.datasets import dataset_module
 
@@ -62,24 +68,29 @@ def prepare_dataset(
             module=module,
             source=whole.under(*module.MARKERS),
             facts=facts,
-            part=out.parent / f".{out.name}.part",
+            out=out,
             progress=progress,
             workers=workers or cores(),
         )
-        return _prepare(job, out)
+        return _prepare(job)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """One data set on its way into the folder `part`."""
+    """One data set on its way into the folder `part`, then `out`."""
 
     name: str
     module: DatasetModule
     source: Source
     facts: DatasetFacts
-    part: Path
+    out: Path
     progress: Progress | None
     workers: int
+
+    @property
+    def part(self) -> Path:
+        """Where work in progress lies."""
+        return self.out.parent / f".{self.out.name}.part"
 
     @property
     def cut(self) -> bool:
@@ -87,20 +98,39 @@ class _Job:
         return hasattr(self.module, "windows")
 
 
-def _prepare(job: _Job, out: Path) -> Report:
+def _prepare(job: _Job) -> Report:
     splits = {split: find_pairs(job.module, job.source, split) for split in job.facts.splits}
     if not job.cut:
         for split, found in splits.items():
             _check_count(job, split, len(found))
+    with _alone(job):
+        try:
+            _start(job)
+            notes = [note for split, found in splits.items() for note in _write_split(job, split, found)]
+            return _promote(job, tuple(notes))
+        except OSError:
+            shutil.rmtree(job.part, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _alone(job: _Job) -> Iterator[None]:
+    """No second preparation writes into the same folder; what cannot be written is a StorageError."""
+    path = job.out.parent / f".{job.out.name}.lock"
     try:
-        _start(job)
-        notes = [note for split, found in splits.items() for note in _write_split(job, split, found)]
-        return _promote(job.part, out, list(splits), tuple(notes))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)  # while it is ours: a lock on a removed file counts for nobody
+    except Timeout:
+        what, hint = f"the data set {job.name} is being prepared already", "wait for it or stop it"
+        raise StorageError(what, where=job.part, hint=hint) from None
     except OSError as error:
-        shutil.rmtree(job.part, ignore_errors=True)
         raise StorageError(
             f"cannot write the prepared data: {error.strerror}",
-            where=error.filename or out,
+            where=error.filename or job.out,
             hint="free some space or fix the permission; nothing half-written was left",
         ) from error
 
@@ -110,6 +140,9 @@ def _check_facts(name: str, module: DatasetModule, facts: DatasetFacts) -> None:
     where = f"params.yaml: datasets.{name}"
     if facts.classes != len(module.CLASSES):
         raise ParamsError(f"{facts.classes} classes", where=where, allowed=str(len(module.CLASSES)))
+    if not facts.splits:
+        hint = f"write the splits to prepare, with their numbers of images, under datasets.{name}.splits"
+        raise ParamsError("no splits", where=where, allowed=", ".join(module.SPLITS), hint=hint)
     for split in facts.splits:
         if split not in module.SPLITS:
             raise ParamsError(f"unknown split '{split}'", where=where, allowed=", ".join(module.SPLITS))
@@ -117,8 +150,7 @@ def _check_facts(name: str, module: DatasetModule, facts: DatasetFacts) -> None:
 
 def _write_split(job: _Job, split: str, found: list[Pair]) -> list[str]:
     """Write one split into the part folder, going on after what its journal says is there; its notes."""
-    done = job.part / f"{split}.json"
-    if not done.exists():
+    if not _finished(job, split):
         with Journal(job.part / f"{split}.zip", job.part / f"{split}.jsonl") as journal:
             made = _converted(job, split, found[journal.pairs :])
             for i in range(journal.pairs + 1, len(found) + 1):
@@ -126,9 +158,27 @@ def _write_split(job: _Job, split: str, found: list[Pair]) -> list[str]:
                 if job.progress:
                     job.progress(split, i, len(found))
             summary = _finish(job, journal, split)
-        done.write_text(json.dumps(summary))
-    notes: list[str] = json.loads(done.read_text())["notes"]
+        write_json(job.part / f"{split}.json", summary)
+    notes: list[str] = _summary(job, split)["notes"]
     return notes
+
+
+def _finished(job: _Job, split: str) -> bool:
+    """Whether a split is whole: here, or in place where an earlier run stopped while it moved them."""
+    if not (job.part / f"{split}.json").exists():
+        return False
+    if (job.part / f"{split}.zip").exists():
+        return True
+    try:
+        moved = Split.open(job.out / f"{split}.zip")
+    except DataError:
+        return False
+    return bool(moved.fingerprint == _summary(job, split)["fingerprint"])
+
+
+def _summary(job: _Job, split: str) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((job.part / f"{split}.json").read_text())
+    return summary
 
 
 def _converted(job: _Job, split: str, pairs: list[Pair]) -> Iterator[list[Made]]:
@@ -183,12 +233,16 @@ def _start(job: _Job) -> None:
         stamp.write_text(key)
 
 
-def _promote(part: Path, out: Path, splits: list[str], notes: tuple[str, ...]) -> Report:
-    out.mkdir(parents=True, exist_ok=True)
-    done = {split: json.loads((part / f"{split}.json").read_text()) for split in splits}
-    for split in splits:
-        os.replace(part / f"{split}.zip", out / f"{split}.zip")
-    shutil.rmtree(part)
+def _promote(job: _Job, notes: tuple[str, ...]) -> Report:
+    """Move what is not in place yet, and take away the splits that params.yaml does not list any more."""
+    job.out.mkdir(parents=True, exist_ok=True)
+    done = {split: _summary(job, split) for split in job.facts.splits}
+    for split in done:
+        if (job.part / f"{split}.zip").exists():
+            os.replace(job.part / f"{split}.zip", job.out / f"{split}.zip")
+    for split in job.module.SPLITS.keys() - done.keys():
+        (job.out / f"{split}.zip").unlink(missing_ok=True)
+    shutil.rmtree(job.part)
     return Report(
         images={split: summary["images"] for split, summary in done.items()},
         fingerprints={split: summary["fingerprint"] for split, summary in done.items()},

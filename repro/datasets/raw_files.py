@@ -17,16 +17,24 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from repro.errors import DataError
 
-Read = Callable[[], bytes]
 _ZIP = (".zip",)
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 ARCHIVES = _ZIP + _TAR  # how their names end
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a source: its first bytes (-1: all of them), and how many it has."""
+
+    read: Callable[[int], bytes]
+    size: Callable[[], int]
 
 
 class Closable(Protocol):
@@ -39,7 +47,7 @@ class Index:
     """Name -> reader of everything in a source, the files on the disk behind it, what was learnt of them."""
 
     def __init__(self) -> None:
-        self.files: dict[str, Read] = {}
+        self.files: dict[str, File] = {}
         self.paths: list[Path] = []
         self.notes: dict[str, list[str]] = {}
         self.found: dict[str, str | None] = {}
@@ -68,7 +76,7 @@ def scan(path: Path, index: Index, inside: str = "") -> None:
     elif lower.endswith(ARCHIVES):
         index.paths.append(path)
         members = _zip(path, index) if lower.endswith(_ZIP) else _tar(path, index)
-        index.files |= {inside + name: read for name, read in members.items()}
+        index.files |= {inside + name: file for name, file in members.items()}
     else:
         raise DataError("neither a folder nor a zip or tar", where=path, allowed=", ".join(ARCHIVES))
 
@@ -88,45 +96,57 @@ def _scan_folder(root: Path, index: Index) -> None:
             if name.lower().endswith(ARCHIVES):
                 scan(path, index, inside)
             else:
-                index.files[inside + name] = path.read_bytes
+                index.files[inside + name] = File(partial(_first, path), partial(os.path.getsize, path))
                 index.paths.append(path)
+
+
+def _first(path: Path, count: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(count)
 
 
 def _raise(error: OSError) -> None:
     raise error
 
 
-def _zip(path: Path, index: Index) -> dict[str, Read]:
+def _zip(path: Path, index: Index) -> dict[str, File]:
     archive = zipfile.ZipFile(path)
     index.handles.append(archive)
-    files: dict[str, Read] = {}
+    files: dict[str, File] = {}
     for info in archive.infolist():
         if info.is_dir():
             continue
         if (info.external_attr >> 16) & 0o170000 == 0o120000:
             raise _unsafe(path, info.filename, "is a symbolic link")
-        files[_safe(path, info.filename)] = lambda info=info: archive.read(info)  # type: ignore[misc]
+        name = _safe(path, info.filename)
+        files[name] = File(partial(_first_inside, archive, info), partial(getattr, info, "file_size"))
     return files
 
 
-def _tar(path: Path, index: Index) -> dict[str, Read]:
+def _first_inside(archive: zipfile.ZipFile, info: zipfile.ZipInfo, count: int) -> bytes:
+    with archive.open(info) as file:
+        return file.read(count)
+
+
+def _tar(path: Path, index: Index) -> dict[str, File]:
     """Members of a tar by their offset; a compressed tar is expanded once into an unnamed temporary file."""
     handle = path.open("rb") if path.name.lower().endswith(".tar") else _expanded(path)
     index.handles.append(handle)
     lock = threading.Lock()
 
-    def reader(offset: int, size: int) -> Read:
-        def read() -> bytes:
+    def reader(offset: int, size: int) -> File:
+        def read(count: int) -> bytes:
+            wanted = size if count < 0 else min(count, size)
             with lock:
                 handle.seek(offset)
-                data = handle.read(size)
-            if len(data) != size:
+                data = handle.read(wanted)
+            if len(data) != wanted:
                 raise EOFError("the archive ends in the middle of this member")
             return data
 
-        return read
+        return File(read, lambda: size)
 
-    files: dict[str, Read] = {}
+    files: dict[str, File] = {}
     with tarfile.open(fileobj=handle, mode="r:") as archive:
         for member in archive:
             if member.isdir():
@@ -166,6 +186,18 @@ def _unsafe(archive: Path, name: str, why: str) -> DataError:
         allowed="plain files and folders inside the archive",
         hint="download it from the owner's page",
     )
+
+
+def unreadable(error: Exception, where: str) -> DataError:
+    """A file that was there when the source was opened and cannot be read."""
+    hint = "copy or download it again"
+    if isinstance(error, FileNotFoundError):
+        broken = os.path.islink(where)
+        why = "the link leads to no file" if broken else "the file is not there any more"
+        hint = f"bring back {os.path.realpath(where)}, or remove the link" if broken else hint
+    else:
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+    return DataError(f"cannot be read: {why}", where=where, hint=hint)
 
 
 def explained(error: BaseException, path: Path) -> DataError | None:

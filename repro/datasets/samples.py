@@ -23,7 +23,12 @@ def find_pairs(module: DatasetModule, source: Source, split: str) -> list[Pair]:
     seen: set[str] = set()
     for pair in pairs:
         if pair.id in seen:
-            raise DataError(f"duplicate id '{pair.id}' in split {split}", where=source.place(pair.image))
+            raise DataError(
+                f"duplicate id '{pair.id}' in split {split}",
+                where=source.place(pair.image),
+                allowed="every id once",
+                hint="take the second one out of the list of the split",
+            )
         seen.add(pair.id)
     if not pairs:
         raise SplitAbsent(f"no images for split {split}", where=source.where, allowed=module.LAYOUT)

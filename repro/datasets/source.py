@@ -10,10 +10,12 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from repro.datasets.raw_files import ARCHIVES, Index, explained, scan
+from repro.datasets.raw_files import ARCHIVES, Index, explained, scan, unreadable
 from repro.errors import DataError
+
+T = TypeVar("T")
 
 
 class Source:
@@ -118,26 +120,51 @@ class Source:
         """The first parts of all names: what a person sees when opening the source."""
         return sorted({name[len(self._prefix) :].split("/")[0] for name in self._files})
 
-    def read(self, name: str) -> bytes:
-        """The bytes of one file; missing, empty, damaged or unreadable is a DataError that names it."""
-        read = self._files.get(self._prefix + name)
-        if read is None:
+    def read(self, name: str, count: int = -1) -> bytes:
+        """All or the first `count` bytes of a file; missing, empty, unreadable: a DataError that names it."""
+        file = self._files.get(self._prefix + name)
+        if file is None:
             raise DataError("missing file", where=self.place(name))
-        try:
-            data = read()
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error) as error:
-            raise DataError(f"cannot be read: {error}", where=self.place(name)) from error
+        data = self._told(name, lambda: file.read(count))
         if not data:
             raise DataError("empty file (0 bytes)", where=self.place(name), hint="copy or download it again")
         return data
 
+    def size(self, name: str) -> int:
+        """How many bytes a file has; DataError where it cannot be told."""
+        return self._told(name, self._files[self._prefix + name].size)
+
+    def _told(self, name: str, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error) as error:
+            raise unreadable(error, self.place(name)) from error
+
     def lines(self, name: str) -> list[str]:
-        """The non-blank lines of a text file, stripped."""
-        return [line.strip() for line in self.read(name).decode("utf-8").splitlines() if line.strip()]
+        """The non-blank lines of a text file, stripped; DataError, with the line, where it is not UTF-8."""
+        data = self.read(name)
+        try:
+            text = data.decode("utf-8-sig")  # editors of Windows begin a file with a byte order mark
+        except UnicodeDecodeError as error:
+            raise self._no_text(name, data[: error.start]) from error
+        if "\0" in text:  # UTF-16 without its mark
+            raise self._no_text(name, data[: data.index(0)])
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
+    def _no_text(self, name: str, before: bytes) -> DataError:
+        line = before.count(b"\n") + 1
+        hint = "save the list as UTF-8, or take the owner's again"
+        return DataError(f"line {line} is not UTF-8 text", where=self.place(name), allowed="UTF-8", hint=hint)
 
     def stamp(self) -> str:
-        """A hash of size and time of every file on the disk: equal stamps mean nothing was touched."""
-        stats = ((str(path), path.stat()) for path in sorted(self._index.paths))
+        """A hash of size and time of every file on the disk: equal stamps mean nothing was touched.
+
+        Raises DataError for a file that is not there any more, and for a link that leads nowhere.
+        """
+        try:
+            stats = [(str(path), path.stat()) for path in sorted(self._index.paths)]
+        except OSError as error:
+            raise unreadable(error, str(error.filename)) from error
         text = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
         return hashlib.sha256(text.encode()).hexdigest()
 

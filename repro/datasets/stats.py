@@ -64,7 +64,7 @@ def markdown(classes: tuple[str, ...], found: list[Stats]) -> str:
     lines = ["| class | " + " | ".join(head) + " |", "|---|" + "---:|---:|" * len(found)]
     for c, name in enumerate(classes):
         cells = [f"{s.share[c]:.3f} | {s.images_C[c]}" for s in found]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name.replace('|', chr(92) + '|')} | " + " | ".join(cells) + " |")
     lines += ["", "| split | images | ignored % | sizes |", "|---|---:|---:|---|"]
     for s in found:
         void = 100 * s.ignored / max(1, s.ignored + int(s.pixels_C.sum()))

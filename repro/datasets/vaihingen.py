@@ -32,10 +32,15 @@ MARKERS: tuple[str, ...] = ()
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """Images from the folder `top` (the labels for participants have the same file names elsewhere)."""
+    """Images from the folder `top` (the labels for participants have the same file names elsewhere).
+
+    Where neither images nor labels are here there are no pairs.
+    """
     top = source.find("top/top_mosaic_09cm_area1.tif") or source.find("top/top_mosaic_09cm_area2.tif")
     labels = by_stem(source, "", "_noBoundary.tif", cut="_noBoundary")
     folder = "" if top is None else top.prefix
+    if top is None and not {f"top_mosaic_09cm_area{area}" for area in AREAS[split]} & labels.keys():
+        return []
     found = []
     for area in AREAS[split]:
         stem = f"top_mosaic_09cm_area{area}"
