@@ -40,7 +40,7 @@ class Journal:
         for info in kept:  # the central directory is written at the end; tell it what is there
             self._zip.filelist.append(info)
             self._zip.NameToInfo[info.filename] = info
-        self._lines = lines.open("a")
+        self._lines = lines.open("a", encoding="utf-8")
 
     def __enter__(self) -> Journal:
         return self

@@ -177,7 +177,7 @@ def _finished(job: _Job, split: str) -> bool:
 
 
 def _summary(job: _Job, split: str) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((job.part / f"{split}.json").read_text())
+    summary: dict[str, Any] = json.loads((job.part / f"{split}.json").read_text(encoding="utf-8"))
     return summary
 
 
@@ -223,14 +223,13 @@ def _check_count(job: _Job, split: str, found: int) -> None:
 
 def _start(job: _Job) -> None:
     """Keep the part folder when it was begun for the same input, else begin anew."""
-    text = json.dumps(
-        [job.name, job.source.stamp(), job.facts.classes, dict(job.facts.splits)], sort_keys=True
-    )
+    made_from = [job.name, job.source.stamp(), job.facts.classes, dict(job.facts.splits)]
+    text = json.dumps(made_from, sort_keys=True)
     key, stamp = hashlib.sha256(text.encode()).hexdigest(), job.part / "key"
-    if not (stamp.exists() and stamp.read_text() == key):
+    if not (stamp.exists() and stamp.read_text(encoding="utf-8") == key):
         shutil.rmtree(job.part, ignore_errors=True)
         job.part.mkdir(parents=True)
-        stamp.write_text(key)
+        stamp.write_text(key, encoding="utf-8")
 
 
 def _promote(job: _Job, notes: tuple[str, ...]) -> Report:

@@ -69,7 +69,7 @@ def _save(path: Path, pixels: Any8) -> None:
 
 def _lines(path: Path, names: Sequence[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(names) + "\n")
+    path.write_text("\n".join(names) + "\n", encoding="utf-8")
 
 
 def _camvid(root: Path) -> dict[str, int]:

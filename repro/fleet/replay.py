@@ -134,7 +134,7 @@ def compare_metrics(record: Record, path: Path) -> Compared:
     name = "metrics.json"
     if not path.is_file():
         return Compared(output=name, outcome="missing")
-    found: dict[str, Any] = json.loads(path.read_text())
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     gaps = {key: abs(float(found.get(key, float("inf"))) - value) for key, value in record.metrics.items()}
     worst = max(gaps, key=lambda key: gaps[key])
     if gaps[worst] == 0:

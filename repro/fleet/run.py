@@ -94,7 +94,7 @@ class Fleet:
             why = f"data set '{dataset}' could not be prepared: `repro data list {dataset}`, {log}"
             for job in (job for job in self.jobs if job.dataset == dataset):
                 job.state, job.code = "failed", code
-                job.log.write_text(f"{why}\n")
+                job.log.write_text(f"{why}\n", encoding="utf-8")
 
     def _step(self) -> bool:
         """Look at what runs, start what may start; False when nothing is left to do."""

@@ -86,7 +86,7 @@ class SlurmHandle:
         """SLURM's word for it, by squeue: sacct needs a database that small clusters have not got."""
         command = ["squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={self.job.job_id}"]
         try:
-            asked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            asked = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
         except FileNotFoundError:  # no cluster: submitit's local executor
             return "COMPLETED" if self.job.done() else "RUNNING"
         except subprocess.TimeoutExpired:
