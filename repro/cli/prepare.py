@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from repro.cli.bars import split_bars
-from repro.cli.common import Json, answer, console
+from repro.cli.common import Json, answer, console, counted
 from repro.cli.options import Dataset, Workers
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def prepare(
         console(stderr=True).print(f"note: {note}")
     splits = {split: _split(project, name, split, report) for split in report.images}
     told = "\n".join(
-        f"{one['file']}: {one['images']} images, {one['bytes'] / 1e6:.1f} MB, "
+        f"{one['file']}: {counted(one['images'], 'image')}, {one['bytes'] / 1e6:.1f} MB, "
         f"fingerprint {one['fingerprint'][:12]}"
         for one in splits.values()
     )
