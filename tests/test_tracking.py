@@ -621,4 +621,4 @@ def test_postgres_by_its_address_alone(tmp_path: Path, monkeypatch: pytest.Monke
         (found,) = read_runs(project)
         assert found.metrics["mIoU"] == 50.3
         assert sync(project, rebuild=True).failed == {}
-        assert [run.name for run in read_runs(project)] == ["camvid_r18_os16"]
+        assert [run.name for run in read_runs(project, address)] == ["camvid_r18_os16"]

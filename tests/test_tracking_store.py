@@ -11,7 +11,7 @@ import pytest
 from repro.errors import ReproError
 from repro.records.secrets import shown_uri, without_secrets
 from repro.tracking.follow import Follower
-from repro.tracking.store import store_state
+from repro.tracking.store import store_state, tracking_uri, with_driver
 from tests.reports_kit import a_record
 from tests.tracking_kit import a_project
 
@@ -40,6 +40,23 @@ def test_an_address_is_shown_without_its_secrets(
     assert "secret" not in without_secrets(f"OperationalError: no such host: {uri} (is it on?)")
     if "127.0.0.1" not in uri:
         assert store_state(a_project(tmp_path))[0] == ADDRESSES[uri]
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_a_bare_postgres_address_gets_the_driver_that_is_installed(
+    driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repro.tracking.store.find_spec", lambda name: True if name == driver else None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://u:se cret@h/db")
+    assert tracking_uri(a_project(tmp_path)) == f"postgresql+{driver}://u:se cret@h/db"
+    assert "cret" not in without_secrets(f"no answer: {tracking_uri(a_project(tmp_path))}")
+    for named in ("postgresql+pg8000://h/db", "mysql://h/db", "sqlite:////x/postgresql://h"):
+        assert with_driver(named) == named
+
+
+def test_without_a_driver_the_address_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("repro.tracking.store.find_spec", lambda name: None)
+    assert with_driver("postgresql://h/db") == "postgresql://h/db"
 
 
 def test_an_error_that_quotes_a_part_of_an_address_tells_no_secret() -> None:
@@ -91,7 +108,7 @@ def test_the_address_is_no_argument_of_the_web_interface(
     monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
     ui(port=free_port())
     assert "secret" not in " ".join(started[0])
-    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == "postgresql://u:secret@h/db"
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == with_driver("postgresql://u:secret@h/db")
 
 
 def test_a_record_that_mlflow_did_not_get_is_told_without_secrets(

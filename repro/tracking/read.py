@@ -15,7 +15,7 @@ from typing import Any
 
 from repro.errors import StorageError
 from repro.params import Project
-from repro.tracking.store import is_database, sqlite_path, tracking_uri
+from repro.tracking.store import is_database, sqlite_path, tracking_uri, with_driver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ RUNS = """
 
 def read_runs(project: Project, uri: str | None = None) -> list[StoredRun]:
     """All active runs, newest first, with the last value of every metric."""
-    uri = uri or tracking_uri(project)
+    uri = with_driver(uri) if uri else tracking_uri(project)
     if not is_database(uri):
         return _from_server(uri)
     with _query(uri) as query:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,27 @@ CREATE_SECONDS = 900  # seconds to migrate a fresh database, minutes on a loaded
 
 def tracking_uri(project: Project) -> str:
     """The address of the tracking store: MLFLOW_TRACKING_URI, or sqlite in the project folder."""
+    return with_driver(_typed_uri(project))
+
+
+def _typed_uri(project: Project) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project.root / 'mlflow.db'}"
+
+
+def shown_address(project: Project) -> str:
+    """The store's address as it was given, without its secrets."""
+    return shown_uri(_typed_uri(project))
+
+
+def with_driver(uri: str) -> str:
+    """A PostgreSQL address that names no driver, with the one that is installed.
+
+    SQLAlchemy takes one of two for it, psycopg since 2.1 and psycopg2 before, whichever is there.
+    """
+    installed = [name for name in ("psycopg", "psycopg2") if find_spec(name)]
+    if not installed or not uri.startswith("postgresql://"):
+        return uri
+    return uri.replace("postgresql://", f"postgresql+{installed[0]}://", 1)
 
 
 def open_client(project: Project, uri: str | None = None) -> Any:
@@ -34,7 +55,7 @@ def open_client(project: Project, uri: str | None = None) -> Any:
     Of six processes that open a fresh sqlite store at once five would crash in its migrations. The lock
     serialises the first use and costs nothing afterwards.
     """
-    uri = uri or tracking_uri(project)
+    uri = with_driver(uri) if uri else tracking_uri(project)
     quiet()
     from mlflow import MlflowClient
 
@@ -117,7 +138,7 @@ def artifact_location(project: Project, uri: str, dataset: str) -> str | None:
 def store_state(project: Project) -> tuple[str, bool, str]:
     """(address without password, whether it answers, what to do when it does not)."""
     uri = tracking_uri(project)
-    shown = shown_uri(uri)
+    shown = shown_address(project)
     path = sqlite_path(uri)
     if path is not None:
         return shown, os.access(path if path.exists() else path.parent, os.W_OK), "make the folder writable"
