@@ -8,14 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from repro.errors import ReproError
+from repro.errors import ReproError, StorageError
+from repro.params import Project
 from repro.records.secrets import shown_uri, without_secrets
 from repro.tracking.follow import Follower
+from repro.tracking.read import read_runs
 from repro.tracking.store import store_state, tracking_uri, with_driver
+from repro.tracking.stored import stored_records
+from repro.tracking.sync import sync
 from tests.reports_kit import a_record
 from tests.tracking_kit import a_project
 
-pytestmark = pytest.mark.mlflow
+pytestmark = [  # MLflow's own
+    pytest.mark.mlflow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
 ADDRESSES = {
     "sqlite:////home/me@work/mlflow.db": "sqlite:////home/me@work/mlflow.db",
     "http://127.0.0.1:5000": "http://127.0.0.1:5000",
@@ -69,6 +77,65 @@ def test_the_log_of_the_follower_has_no_secret(tmp_path: Path) -> None:
     follower = Follower(project=a_project(tmp_path), journal=tmp_path / "j", parent=1, say=said.append)
     follower._failed(OSError("postgresql://u:pa/secret@h/db?password=secret"))
     assert said == ["OSError: postgresql://***@h/db?***"]
+
+
+def damaged(folder: Path) -> Project:
+    """A project whose mlflow.db is no database."""
+    project = a_project(folder)
+    (project.root / "mlflow.db").write_bytes(b"\x7f no database \x00" * 500)
+    return project
+
+
+REBUILD = "`repro sync --rebuild` makes it anew"
+
+
+def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
+    project = damaged(tmp_path)
+    for use in (read_runs, stored_records, sync):
+        with pytest.raises(StorageError, match="file is not a database") as caught:
+            use(project)
+        assert REBUILD in str(caught.value.hint)
+        assert "MLFLOW_TRACKING_URI" not in str(caught.value)
+
+
+def test_a_rebuild_heals_a_damaged_store(tmp_path: Path) -> None:
+    project = damaged(tmp_path)
+    assert sync(project, rebuild=True).failed == {}
+    assert read_runs(project) == []
+    assert (tmp_path / "mlflow.db.before-rebuild").is_file()
+
+
+def test_a_store_without_tables_is_refused(tmp_path: Path) -> None:
+    (a_project(tmp_path).root / "mlflow.db").touch()
+    with pytest.raises(StorageError, match="no such table: runs"):
+        read_runs(a_project(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("mssql+pyodbc://u:secret@127.0.0.1/db", "No module named 'pyodbc'"),
+        ("postgresql://u:secret@127.0.0.1:1/db", "onnection"),
+        ("mysql+nothing://127.0.0.1/db", "nothing"),
+    ],
+)
+def test_a_database_that_cannot_be_reached_is_refused(address: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=told) as caught:
+        read_runs(a_project(tmp_path), address)
+    assert "check its address, driver and server" in str(caught.value.hint)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("locked", "told"), [("mlflow.db", "make the file"), ("", "make the folder")])
+def test_what_may_not_be_written_is_named(
+    locked: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked of the system: the tests may run as a user who may write everything."""
+    project = damaged(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / locked)
+    with pytest.raises(StorageError) as caught:
+        read_runs(project)
+    assert caught.value.hint == f"{told} {(tmp_path / locked).name} writable"
 
 
 def free_port() -> int:

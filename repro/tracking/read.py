@@ -15,7 +15,7 @@ from typing import Any
 
 from repro.errors import StorageError
 from repro.params import Project
-from repro.tracking.store import is_database, sqlite_path, tracking_uri, with_driver
+from repro.tracking.store import is_database, refusal, sqlite_path, tracking_uri, with_driver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,20 +65,34 @@ def read_runs(project: Project, uri: str | None = None) -> list[StoredRun]:
 
 @contextmanager
 def _query(uri: str) -> Iterator[Any]:
-    """A function from SQL to rows, read-only for sqlite."""
+    """A function from SQL to rows, read-only for sqlite; StorageError where the store cannot be read."""
     path = sqlite_path(uri)
     if path is None:
-        from sqlalchemy import create_engine, text
+        with _query_database(uri) as query:
+            yield query
+        return
+    if not path.is_file():
+        raise StorageError("no MLflow store yet", where=path, hint="`repro sync` makes it from the records")
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
+            yield connection.execute
+    except sqlite3.Error as error:
+        raise refusal(uri, error) from None
 
+
+@contextmanager
+def _query_database(uri: str) -> Iterator[Any]:
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
         engine = create_engine(uri)
         with engine.connect() as connection:
             yield lambda statement: connection.execute(text(statement))
         engine.dispose()
-        return
-    if not path.is_file():
-        raise StorageError("no MLflow store yet", where=path, hint="`repro sync` makes it from the records")
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
-        yield connection.execute
+    except (SQLAlchemyError, ImportError) as error:  # a driver may be missing
+        raise refusal(uri, error) from None
 
 
 def _from_server(uri: str) -> list[StoredRun]:

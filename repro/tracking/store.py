@@ -72,17 +72,35 @@ def open_client(project: Project, uri: str | None = None) -> Any:
 
 @contextmanager
 def usable(uri: str) -> Iterator[None]:
-    """What MLflow and its libraries raise over a store, as an error with a way out."""
+    """What MLflow and its libraries raise over a store, as a StorageError with a way out."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (MlflowException, SQLAlchemyError, ImportError) as error:  # a driver may be missing as well
-        told, _, _ = without_secrets(str(error)).partition("\n")  # an empty text has no first line
-        what = f"MLflow's store cannot be used: {told[:200]}"
-        hint = "start the server, or unset MLFLOW_TRACKING_URI; `repro sync` brings over what it missed"
-        raise StorageError(what, where=shown_uri(uri), hint=hint) from None
+        raise refusal(uri, error) from None
+
+
+def refusal(uri: str, error: Exception) -> StorageError:
+    """What a store's library raised, with what to do about this store."""
+    told, _, _ = without_secrets(str(error)).partition("\n")  # an empty text has no first line
+    what = f"MLflow's store cannot be used: {told[:200]}"
+    return StorageError(what, where=shown_uri(uri), hint=advice(uri))
+
+
+def advice(uri: str) -> str:
+    """What to do about a store that cannot be used: only a local file can be made anew."""
+    path = sqlite_path(uri)
+    if path is None:
+        needed = "check its address, driver and server" if is_database(uri) else "start the server"
+        return f"{needed}, or unset MLFLOW_TRACKING_URI; `repro sync` brings over what it missed"
+    if not path.parent.is_dir():
+        return "make its folder, or unset MLFLOW_TRACKING_URI"
+    for place, name in ((path.parent, "folder"), (path, "file")):
+        if place.exists() and not os.access(place, os.W_OK):
+            return f"make the {name} {place.name} writable"
+    return "repeat it; `repro sync --rebuild` makes it anew from the records in git, and keeps this file"
 
 
 def pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
