@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from repro.cli.doctor import _mlflow
 from repro.errors import ReproError, StorageError
 from repro.params import Project
 from repro.records.secrets import shown_uri, without_secrets
@@ -135,7 +139,63 @@ def test_what_may_not_be_written_is_named(
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / locked)
     with pytest.raises(StorageError) as caught:
         read_runs(project)
-    assert caught.value.hint == f"{told} {(tmp_path / locked).name} writable"
+    advice = f"{told} {(tmp_path / locked).name} writable"
+    assert caught.value.hint == advice
+    assert store_state(project)[1:] == (False, f"no permission: {advice}")
+
+
+def state_of(project: Project, address: str, patch: pytest.MonkeyPatch) -> str:
+    """The advice about a store that `repro doctor` finds to be unusable."""
+    patch.setenv("MLFLOW_TRACKING_URI", address)
+    shown, good, advice = store_state(project)
+    assert not good
+    assert "secret" not in shown + advice
+    return advice
+
+
+def test_doctor_sees_a_damaged_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = damaged(tmp_path)
+    monkeypatch.chdir(project.root)
+    (advice,) = (finding.advice for finding in _mlflow(project) if not finding.good)
+    assert advice.startswith(f"file is not a database: {REBUILD}")
+    assert state_of(project, f"sqlite:///{tmp_path}/no/x.db", monkeypatch).startswith("no such folder: ")
+
+
+def test_doctor_tells_busy_from_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = a_project(tmp_path)
+    assert store_state(project)[1:] == (True, "")  # nothing yet: the first use makes it
+    monkeypatch.setattr("repro.tracking.store.CHECK_SECONDS", 0.1)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
+        other.execute("create table x (y)")
+        other.execute("begin exclusive")
+        assert store_state(project)[1:] == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("mssql+pyodbc://u:secret@127.0.0.1/db", "No module named 'pyodbc'"),
+        ("postgresql://u:secret@127.0.0.1:1/db", "onnection"),
+        ("postgresql://u:secret@127.0.0.1:port/db", "port"),
+        ("http://127.0.0.1:1", "ConnectionError"),
+    ],
+)
+def test_doctor_sees_that_nothing_answers(
+    address: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = state_of(a_project(tmp_path), address, monkeypatch)
+    assert told in advice
+    assert "unset MLFLOW_TRACKING_URI" in advice
+
+
+def test_doctor_does_not_wait_for_a_database_that_never_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repro.tracking.store.CHECK_SECONDS", 2)  # the least that PostgreSQL's library takes
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began, port = time.monotonic(), silent.getsockname()[1]
+        assert "timeout" in state_of(a_project(tmp_path), f"postgresql://u@127.0.0.1:{port}/db", monkeypatch)
+    assert time.monotonic() - began < 30
 
 
 def free_port() -> int:
