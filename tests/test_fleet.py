@@ -605,6 +605,13 @@ def test_a_fleet_with_nothing_to_do_says_why(asked: list[list[str]], project: Pr
     assert json.loads(found.stdout) == []
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_plan_with_nothing_in_it_says_why(dvc: Record, more: list[str]) -> None:
+    found = repro("run", MOBILE, "--dry-run", *more)
+    assert "1 have a record (--again runs them too), 0 do not fit the budget" in found.stderr
+    assert "have a record" not in found.stdout + repro("run", MOBILE, "--dry-run", "--again", *more).stderr
+
+
 # --- SLURM --------------------------------------------------------------------------------------------------
 
 NODE = """
