@@ -130,6 +130,14 @@ def test_a_database_that_cannot_be_reached_is_refused(address: str, told: str, t
     assert "secret" not in str(caught.value)
 
 
+def test_an_address_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://u:secret@127.0.0.1:port/db")
+    for use in (read_runs, sync):
+        with pytest.raises(StorageError, match="'port'") as caught:
+            use(a_project(tmp_path))
+        assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("locked", "told"), [("mlflow.db", "make the file"), ("", "make the folder")])
 def test_what_may_not_be_written_is_named(
     locked: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ from typing import Any
 
 from repro.errors import StorageError
 from repro.params import Project
-from repro.tracking.store import is_database, refusal, sqlite_path, tracking_uri, with_driver
+from repro.tracking.store import is_database, refusal, require_address, sqlite_path, tracking_uri, with_driver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,7 @@ def _query_database(uri: str) -> Iterator[Any]:
     from sqlalchemy import create_engine, text
     from sqlalchemy.exc import SQLAlchemyError
 
+    require_address(uri)
     try:
         engine = create_engine(uri)
         with engine.connect() as connection:

@@ -78,9 +78,22 @@ def usable(uri: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    require_address(uri)
     try:
         yield
     except (MlflowException, SQLAlchemyError, ImportError) as error:  # a driver may be missing as well
+        raise refusal(uri, error) from None
+
+
+def require_address(uri: str) -> None:
+    """StorageError where the address of a database cannot be read: its port is no number."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        if is_database(uri):
+            make_url(uri)
+    except (SQLAlchemyError, ValueError) as error:
         raise refusal(uri, error) from None
 
 
