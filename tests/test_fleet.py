@@ -21,14 +21,14 @@ from typer.testing import CliRunner
 
 from repro.cli.app import app
 from repro.cli.how import parse_duration, visible_gpus
-from repro.errors import ParamsError, ReproError
+from repro.errors import CheckFailed, ParamsError, ReproError
 from repro.fleet import Fleet, Job, LocalLauncher, SlurmLauncher, estimate, plan, speeds
 from repro.fleet.estimate import progress
 from repro.fleet.launch import end
 from repro.fleet.run import experiment_command
 from repro.fleet.slurm import parse_options
 from repro.params import Experiment, Project, load_experiment, to_plain
-from repro.records import Journal, read_record, write_record
+from repro.records import Journal, Record, read_record, write_record
 from repro.tracking.run import start_fields
 from tests import slurm_kit
 from tests.tracking_kit import a_project, a_run
@@ -546,6 +546,46 @@ def test_the_record_of_the_first_is_made_again_after_its_seeds(
     assert f"{MOBILE}: one seed" in found.stderr
 
 
+@pytest.fixture
+def dvc(asked: list[list[str]], project: Project, monkeypatch: pytest.MonkeyPatch) -> Record:
+    """A DVC that says what it runs and finds everything up to date; the record of MOBILE."""
+    chatter = [sys.executable, "-c", "print('Running stage')"]
+    monkeypatch.setattr("repro.fleet.dvc.dvc", lambda *arguments: chatter)
+    monkeypatch.setattr("repro.stages.seeds.record_again", lambda *_: None)
+    (project.root / ".dvc").mkdir()
+    return write_record(project.record(MOBILE), read_record(ROOT / "reports/rows" / f"{MOBILE}.json"))
+
+
+@pytest.mark.parametrize("more", [[], ["--seeds", "2"]])
+def test_standard_output_is_one_json_document(
+    dvc: Record, more: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    app(["run", MOBILE, *more, "--json"], standalone_mode=False)
+    told = capfd.readouterr()
+    line = {"experiment": MOBILE, "verdict": dvc.verdict, "metric": "mIoU", "seeds": None}
+    assert json.loads(told.out) == [line | {"value": dvc.metrics["mIoU"]}]
+    assert told.err.count("Running stage") == 1 + bool(more)
+    app(["run", MOBILE, *more], standalone_mode=False)
+    assert "Running stage" in capfd.readouterr().out
+
+
+def test_the_document_comes_also_when_one_of_many_failed(
+    dvc: Record, project: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(project.experiments / MOBILE, project.experiments / "synthetic_b")  # never recorded
+    with pytest.raises(CheckFailed, match="1 of 2 experiments failed"):
+        app(["run", "synthetic_b", MOBILE, "--json"], standalone_mode=False)
+    assert [one["experiment"] for one in json.loads(capfd.readouterr().out)] == [MOBILE]
+
+
+def test_a_smoke_run_tells_its_seconds_as_json(
+    asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repro.stages.smoke.run_smoke", lambda *_, **__: 3.14)
+    found = repro("run", MOBILE, "--smoke", "--json")
+    assert json.loads(found.stdout) == [{"experiment": MOBILE, "seconds": 3.1}]
+
+
 def test_a_record_of_other_params_is_no_reason_to_leave_it_out(project: Project) -> None:
     """`repro run NAME` would train it anew; --dry-run said that there was nothing to do."""
     write_record(project.record(MOBILE), read_record(ROOT / "reports/rows" / f"{MOBILE}.json"))
@@ -563,6 +603,13 @@ def test_a_fleet_with_nothing_to_do_says_why(asked: list[list[str]], project: Pr
     found = repro("fleet", MOBILE, "--budget", "1s", "--json")
     assert "0 have a record (--again runs them too), 1 do not fit the budget" in found.stderr
     assert json.loads(found.stdout) == []
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_plan_with_nothing_in_it_says_why(dvc: Record, more: list[str]) -> None:
+    found = repro("run", MOBILE, "--dry-run", *more)
+    assert "1 have a record (--again runs them too), 0 do not fit the budget" in found.stderr
+    assert "have a record" not in found.stdout + repro("run", MOBILE, "--dry-run", "--again", *more).stderr
 
 
 # --- SLURM --------------------------------------------------------------------------------------------------

@@ -511,6 +511,17 @@ def test_logs_of_a_run_that_never_was(tmp_path: Path, monkeypatch: pytest.Monkey
     found = CliRunner().invoke(app, ["logs", NAME])
     assert isinstance(found.exception, ReproError)
     assert "repro train" in str(found.exception)
+    assert "none exist yet" in str(found.exception)
+
+
+def test_logs_name_the_experiments_that_ran_here(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
+    shutil.copytree(project.experiments / NAME, project.experiments / "camvid_other")
+    found = CliRunner().invoke(app, ["logs", "camvid_other"])
+    assert isinstance(found.exception, ReproError)
+    assert found.exception.what == "camvid_other has no run on this machine"
+    assert found.exception.allowed == NAME
+    assert found.exception.hint == "`repro train camvid_other` starts one"
 
 
 def test_a_shell_completes_commands_and_experiments(

@@ -192,6 +192,28 @@ def test_damaged_metrics_are_refused(project: Project, content: str | None, mess
         make_record(project, load_experiment(project, NAME), dataset_fingerprint="ab", key="k")
 
 
+@pytest.mark.parametrize(
+    ("cost", "message", "allowed"),
+    [
+        ({"params_M": "x"}, "params_M is 'x'", "a number"),
+        ({"gmacs_conv": True}, "gmacs_conv is True", "a number"),
+        ({"params_M": 5.2, "latency_ms_p50": "fast", "device": 3}, "latency_ms_p50 is 'fast'", "a number"),
+        ({"params_M": 5.2, "device": 3}, "device is 3", "a mapping, or a text"),
+        ({"input_size": [1, "x"]}, r"input_size is \[1, 'x'\]", "[height, width]"),
+        ({"precision": 16}, "precision is 16", "a text"),
+    ],
+)
+def test_a_cost_that_no_table_could_show_is_refused(
+    project: Project, cost: dict[str, Any], message: str, allowed: str
+) -> None:
+    path = project.experiments / NAME / "cost.json"
+    path.write_text(json.dumps(cost))
+    with pytest.raises(RecordError, match=message) as caught:
+        made(project)
+    assert (caught.value.where, caught.value.allowed) == (str(path), allowed)
+    assert caught.value.hint == f"`repro benchmark {NAME}` again"
+
+
 def an_experiment() -> Experiment:
     return load_experiment(Project(ROOT), NAME)
 

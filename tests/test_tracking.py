@@ -33,7 +33,7 @@ from repro.records import Journal, write_record
 from repro.tracking import Mirror, read_state, tracking_uri
 from repro.tracking.feed import send_journal
 from repro.tracking.read import read_runs
-from repro.tracking.store import open_client
+from repro.tracking.store import open_client, store_state
 from repro.tracking.stored import stored_records
 from repro.tracking.sync import sync, sync_record
 from tests.tracking_kit import (
@@ -629,10 +629,11 @@ def test_postgres_by_its_address_alone(tmp_path: Path, monkeypatch: pytest.Monke
     with postgres(tmp_path) as address:
         project = a_project(tmp_path / "here")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        assert store_state(project) == (address.replace("repro@", "***@"), True, "")
         assert train(project).drain(400)  # followed live, into a database that was empty
         add_record(project, "camvid_r18_os16", key=KEY)
         _synced(project, KEY)
         (found,) = read_runs(project)
         assert found.metrics["mIoU"] == 50.3
         assert sync(project, rebuild=True).failed == {}
-        assert [run.name for run in read_runs(project)] == ["camvid_r18_os16"]
+        assert [run.name for run in read_runs(project, address)] == ["camvid_r18_os16"]

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from repro.cli.doctor import _mlflow
 from repro.errors import ReproError, StorageError
+from repro.params import Project
 from repro.records.secrets import shown_uri, without_secrets
 from repro.tracking.follow import Follower
 from repro.tracking.read import read_runs
-from repro.tracking.store import store_state
+from repro.tracking.store import store_state, tracking_uri, with_driver
+from repro.tracking.stored import stored_records
+from repro.tracking.sync import sync
 from tests.reports_kit import a_record
 from tests.tracking_kit import a_project
 
-pytestmark = pytest.mark.mlflow
+pytestmark = [  # MLflow's own
+    pytest.mark.mlflow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
 ADDRESSES = {
     "sqlite:////home/me@work/mlflow.db": "sqlite:////home/me@work/mlflow.db",
     "http://127.0.0.1:5000": "http://127.0.0.1:5000",
@@ -52,6 +63,23 @@ def test_an_address_that_can_be_no_store_is_told_with_those_that_can(uri: str, t
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_a_bare_postgres_address_gets_the_driver_that_is_installed(
+    driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repro.tracking.store.find_spec", lambda name: True if name == driver else None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://u:se cret@h/db")
+    assert tracking_uri(a_project(tmp_path)) == f"postgresql+{driver}://u:se cret@h/db"
+    assert "cret" not in without_secrets(f"no answer: {tracking_uri(a_project(tmp_path))}")
+    for named in ("postgresql+pg8000://h/db", "mysql://h/db", "sqlite:////x/postgresql://h"):
+        assert with_driver(named) == named
+
+
+def test_without_a_driver_the_address_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("repro.tracking.store.find_spec", lambda name: None)
+    assert with_driver("postgresql://h/db") == "postgresql://h/db"
+
+
 def test_an_error_that_quotes_a_part_of_an_address_tells_no_secret() -> None:
     told = without_secrets('could not translate host name "secret@h" to an address: at http://a.b/c')
     assert told == 'could not translate host name "***@h" to an address: at http://a.b/c'
@@ -62,6 +90,129 @@ def test_the_log_of_the_follower_has_no_secret(tmp_path: Path) -> None:
     follower = Follower(project=a_project(tmp_path), journal=tmp_path / "j", parent=1, say=said.append)
     follower._failed(OSError("postgresql://u:pa/secret@h/db?password=secret"))
     assert said == ["OSError: postgresql://***@h/db?***"]
+
+
+def damaged(folder: Path) -> Project:
+    """A project whose mlflow.db is no database."""
+    project = a_project(folder)
+    (project.root / "mlflow.db").write_bytes(b"\x7f no database \x00" * 500)
+    return project
+
+
+REBUILD = "`repro sync --rebuild` makes it anew"
+
+
+def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
+    project = damaged(tmp_path)
+    for use in (read_runs, stored_records, sync):
+        with pytest.raises(StorageError, match="file is not a database") as caught:
+            use(project)
+        assert REBUILD in str(caught.value.hint)
+        assert "MLFLOW_TRACKING_URI" not in str(caught.value)
+
+
+def test_a_rebuild_heals_a_damaged_store(tmp_path: Path) -> None:
+    project = damaged(tmp_path)
+    assert sync(project, rebuild=True).failed == {}
+    assert read_runs(project) == []
+    assert (tmp_path / "mlflow.db.before-rebuild").is_file()
+
+
+def test_a_store_without_tables_is_refused(tmp_path: Path) -> None:
+    (a_project(tmp_path).root / "mlflow.db").touch()
+    with pytest.raises(StorageError, match="no such table: runs"):
+        read_runs(a_project(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("mssql+pyodbc://u:secret@127.0.0.1/db", "No module named 'pyodbc'"),
+        ("postgresql://u:secret@127.0.0.1:1/db", "onnection"),
+        ("mysql+nothing://127.0.0.1/db", "nothing"),
+    ],
+)
+def test_a_database_that_cannot_be_reached_is_refused(address: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=told) as caught:
+        read_runs(a_project(tmp_path), address)
+    assert "check its address, driver and server" in str(caught.value.hint)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_address_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://u:secret@127.0.0.1:port/db")
+    for use in (read_runs, sync):
+        with pytest.raises(StorageError, match="'port'") as caught:
+            use(a_project(tmp_path))
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("locked", "told"), [("mlflow.db", "make the file"), ("", "make the folder")])
+def test_what_may_not_be_written_is_named(
+    locked: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked of the system: the tests may run as a user who may write everything."""
+    project = damaged(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / locked)
+    with pytest.raises(StorageError) as caught:
+        read_runs(project)
+    advice = f"{told} {(tmp_path / locked).name} writable"
+    assert caught.value.hint == advice
+    assert store_state(project)[1:] == (False, f"no permission: {advice}")
+
+
+def state_of(project: Project, address: str, patch: pytest.MonkeyPatch) -> str:
+    """The advice about a store that `repro doctor` finds to be unusable."""
+    patch.setenv("MLFLOW_TRACKING_URI", address)
+    shown, good, advice = store_state(project)
+    assert not good
+    assert "secret" not in shown + advice
+    return advice
+
+
+def test_doctor_sees_a_damaged_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = damaged(tmp_path)
+    monkeypatch.chdir(project.root)
+    (advice,) = (finding.advice for finding in _mlflow(project) if not finding.good)
+    assert advice.startswith(f"file is not a database: {REBUILD}")
+    assert state_of(project, f"sqlite:///{tmp_path}/no/x.db", monkeypatch).startswith("no such folder: ")
+
+
+def test_doctor_tells_busy_from_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = a_project(tmp_path)
+    assert store_state(project)[1:] == (True, "")  # nothing yet: the first use makes it
+    monkeypatch.setattr("repro.tracking.store.CHECK_SECONDS", 0.1)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
+        other.execute("create table x (y)")
+        other.execute("begin exclusive")
+        assert store_state(project)[1:] == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("mssql+pyodbc://u:secret@127.0.0.1/db", "No module named 'pyodbc'"),
+        ("postgresql://u:secret@127.0.0.1:1/db", "onnection"),
+        ("postgresql://u:secret@127.0.0.1:port/db", "port"),
+        ("http://127.0.0.1:1", "ConnectionError"),
+    ],
+)
+def test_doctor_sees_that_nothing_answers(
+    address: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = state_of(a_project(tmp_path), address, monkeypatch)
+    assert told in advice
+    assert "unset MLFLOW_TRACKING_URI" in advice
+
+
+def test_doctor_does_not_wait_for_a_database_that_never_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repro.tracking.store.CHECK_SECONDS", 2)  # the least that PostgreSQL's library takes
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began, port = time.monotonic(), silent.getsockname()[1]
+        assert "timeout" in state_of(a_project(tmp_path), f"postgresql://u@127.0.0.1:{port}/db", monkeypatch)
+    assert time.monotonic() - began < 30
 
 
 def free_port() -> int:
@@ -101,7 +252,7 @@ def test_the_address_is_no_argument_of_the_web_interface(
     monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
     ui(port=free_port())
     assert "secret" not in " ".join(started[0])
-    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == "postgresql://u:secret@h/db"
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == with_driver("postgresql://u:secret@h/db")
 
 
 def test_a_record_that_mlflow_did_not_get_is_told_without_secrets(

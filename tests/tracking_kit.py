@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import os
 import shutil
 import signal
@@ -279,8 +278,7 @@ def postgres(folder: Path) -> Iterator[str]:
         process = subprocess.Popen([serve, *options], stdout=log, stderr=log, **as_user)
     try:
         _until_it_listens(port)
-        driver = "psycopg" if importlib.util.find_spec("psycopg") else "psycopg2"
-        yield f"postgresql+{driver}://repro@127.0.0.1:{port}/postgres"
+        yield f"postgresql://repro@127.0.0.1:{port}/postgres"
     finally:
         process.send_signal(signal.SIGINT)  # its fast shutdown; SIGTERM would wait for pooled connections
         process.wait()

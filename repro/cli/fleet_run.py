@@ -32,10 +32,10 @@ def run_names(project: Project, names: Sequence[str], how: How) -> None:
     fitting, left_out = plan(
         project, names, speed=speed, refused=refuse, budget=seconds, jobs=slots, again=how.again
     )
-    if how.dry_run:
-        return show_plan(fitting, left_out, how.as_json)
     if not fitting:
         tell_nothing(len(names), len(left_out))
+    if how.dry_run:
+        return show_plan(fitting, left_out, how.as_json)
     renew_files(project, note)
     with live(len(left_out)) as shown:
         done = Fleet(

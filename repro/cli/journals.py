@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from repro.errors import ReproError
     from repro.params import Experiment, Project
 
 
@@ -21,6 +22,22 @@ def runs(project: Project, experiment: Experiment) -> list[dict[str, Any]]:
             one = {"run_key": state.run.run_key, "status": state.status, "iteration": state.steps}
             found.append(one | {"losses": thin(losses, 48), "journal": str(path)})
     return found
+
+
+def no_run(project: Project, experiment: Experiment) -> ReproError:
+    """That an experiment never ran here, with those that did: it may have been trained elsewhere."""
+    from repro.errors import ReproError
+    from repro.tracking import read_state
+
+    states = map(read_state, project.work.glob("*/journal.jsonl"))
+    names = sorted({state.run.name for state in states if state is not None})
+    listed = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+    return ReproError(
+        f"{experiment.name} has no run on this machine",
+        where=project.work,
+        allowed=listed or "none exist yet",
+        hint=f"`repro train {experiment.name}` starts one",
+    )
 
 
 def thin(values: Sequence[float], most: int) -> list[float]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from repro.cli.common import Json, Name
-from repro.cli.journals import runs
+from repro.cli.journals import no_run, runs
 
 
 def logs(
@@ -23,7 +23,6 @@ def logs(
 
     Example: repro logs camvid_mobilenetv2_os16 -f
     """
-    from repro.errors import UnknownNameError
     from repro.params import find_project, load_experiment
     from repro.records import follow_journal
 
@@ -31,7 +30,7 @@ def logs(
     experiment = load_experiment(project, name)
     journals = [Path(run["journal"]) for run in runs(project, experiment)]
     if not journals:
-        raise UnknownNameError("run", experiment.name, [], hint=f"`repro train {experiment.name}` starts one")
+        raise no_run(project, experiment)
     batches = follow_journal(max(journals, key=lambda journal: journal.stat().st_mtime))
     entries = next(batches)
     for entry in entries[-last or None :]:

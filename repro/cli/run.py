@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repro.cli.common import Names
+from repro.cli.common import Names, emit_json
 from repro.cli.fleet_run import run_names
 from repro.cli.how import How, with_how
 from repro.cli.voice import aloud, note, say
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
+    from repro.stages.voice import Voice
 
 
 @with_how
@@ -41,42 +44,85 @@ def run(
     chosen = experiment_names(project) if all_ else list(names or ())
     check_options(how, smoke=smoke, seeds=seeds)
     if smoke:
-        return smoke_run(project, chosen, device)
+        return smoke_run(project, chosen, device, how.as_json)
     if not chosen:
         raise ParamsError(
             "nothing to run", allowed="experiment names, or --all", hint="`repro list` shows all"
         )
     if how.is_asked_for or any(mark in name for name in chosen for mark in "*?["):
         return run_fleet(project, matching(chosen, experiment_names(project)), how, seeds, device)
-    run_here(project, chosen, seeds, device)
+    run_here(project, chosen, seeds, device, how.as_json)
 
 
-def run_here(project: Project, names: Sequence[str], seeds: int, device: str) -> None:
+def run_here(project: Project, names: Sequence[str], seeds: int, device: str, as_json: bool) -> None:
     """NAME... one after another, each with its other seeds where these are wanted."""
     from repro.errors import ParamsError
     from repro.fleet.dvc import has_dvc
     from repro.params import load_experiment
-    from repro.stages.chain import each, run_chain
+    from repro.stages.chain import each
     from repro.stages.ready import renew_files
-    from repro.stages.seeds import run_seeds, without_copies
+    from repro.stages.seeds import without_copies
 
     chosen = without_copies(names) if seeds > 1 else names
-    experiments, voice = [load_experiment(project, name) for name in chosen], aloud()
+    experiments, voice = [load_experiment(project, name) for name in chosen], voice_of(as_json)
     if device != "auto" and has_dvc(project):
         hint = "CUDA_VISIBLE_DEVICES= hides the GPUs; `repro train NAME --device` trains without DVC"
         raise ParamsError(f"DVC's stages take the device that is there, not --device {device}", hint=hint)
     renew_files(project, voice.note)
+    with document(as_json) as done:
+        each(experiments, lambda one: done.append(run_one(project, one, seeds, device, as_json)), voice.note)
+
+
+def run_one(
+    project: Project, experiment: Experiment, seeds: int, device: str, as_json: bool
+) -> dict[str, Any]:
+    """One experiment with its other seeds, if any; what its record says. DVC's words keep out of JSON."""
+    from repro.records import read_record
+    from repro.stages.chain import run_chain
+    from repro.stages.seeds import run_seeds
+    from repro.stages.shown import facts
+
+    voice, stdout = voice_of(as_json), 2 if as_json else None
     if seeds > 1:
-        each(experiments, lambda one: run_seeds(project, one, seeds, device, voice), voice.note)
+        run_seeds(project, experiment, seeds, device, voice, stdout=stdout)
     else:
-        each(experiments, lambda one: run_chain(project, one, device, voice), voice.note)
+        run_chain(project, experiment, device, voice, stdout=stdout)
+    return facts(read_record(project.record(experiment.name))) if as_json else {}
 
 
-def smoke_run(project: Project, names: Sequence[str], device: str) -> None:
+def smoke_run(project: Project, names: Sequence[str], device: str, as_json: bool) -> None:
     """Every stage of NAME... on stand-in data."""
     from repro.stages.smoke import run_smokes
 
-    run_smokes(project, names, device, aloud())
+    with document(as_json) as done:
+        run_smokes(
+            project,
+            names,
+            device,
+            voice_of(as_json),
+            told=lambda name, seconds: done.append({"experiment": name, "seconds": round(seconds, 1)}),
+        )
+
+
+def voice_of(as_json: bool) -> Voice:
+    """Everything on this terminal; on standard error where standard output is JSON."""
+    return replace(aloud(), say=note) if as_json else aloud()
+
+
+@contextmanager
+def document(as_json: bool) -> Iterator[list[dict[str, Any]]]:
+    """A list to fill, printed as one JSON document: also where some of many experiments failed."""
+    from repro.errors import CheckFailed
+
+    done: list[dict[str, Any]] = []
+    try:
+        yield done
+    except CheckFailed:
+        if as_json:
+            emit_json(done)
+        raise
+    if as_json:
+        emit_json(done)
 
 
 def check_options(how: How, *, smoke: bool, seeds: int) -> None:

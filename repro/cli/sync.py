@@ -68,11 +68,11 @@ def check_files(project: Project, *, as_json: bool = False) -> None:
 
 def tell(project: Project, report: Report) -> None:
     """What was sent, and what was not and why."""
-    from repro.tracking import store_state
+    from repro.tracking.store import shown_address
 
     out = console()
     out.print(
-        f"MLflow at {store_state(project)[0]}: {len(report.sent)} sent, {len(report.unchanged)} unchanged",
+        f"MLflow at {shown_address(project)}: {len(report.sent)} sent, {len(report.unchanged)} unchanged",
         markup=False,
     )
     for name, error in report.failed.items():

@@ -22,13 +22,13 @@ def ui(
 
     from repro.errors import ReproError
     from repro.params import find_project
-    from repro.tracking.store import is_database, open_client, store_state, tracking_uri, usable
+    from repro.tracking.store import is_database, open_client, shown_address, tracking_uri, usable
 
     project = find_project()
     uri = tracking_uri(project)
     if not is_database(uri):
-        shown = store_state(project)[0]  # the address without a password
-        raise ReproError("MLFLOW_TRACKING_URI names a server: open it in a browser", where=shown)
+        where = shown_address(project)
+        raise ReproError("MLFLOW_TRACKING_URI names a server: open it in a browser", where=where)
     require_free(host, port)
     with usable(uri):
         open_client(project)  # creates a fresh store under a lock before the server's workers race for it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,5 +50,34 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def inference_cost(path: Path) -> dict[str, Any]:
-    """cost.json of the benchmark, {} where none was run."""
-    return _read(path) if path.is_file() else {}
+    """cost.json of the benchmark, {} where none was run; RecordError for what no table could show."""
+    found = _read(path) if path.is_file() else {}
+    for key, value in found.items():
+        holds, allowed = _COST.get(key, _ANYTHING)
+        if not holds(value):
+            hint = f"`repro benchmark {path.parent.name}` again"
+            raise RecordError(f"{key} is {value!r}", where=path, allowed=allowed, hint=hint)
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
+_NUMBERS = (
+    *("params_M", "gmacs_conv", "gmacs_thop", "batch", "runs", "images_per_s", "peak_memory_MiB"),
+    *("latency_ms_p50", "latency_ms_p95", "latency_ms_mean", "launch_ms_mean"),
+)
+# What the values of cost.json are, in code and in words; keys of others are theirs, and no table has them.
+_Rule = tuple[Callable[[object], bool], str]
+_ANYTHING: _Rule = (lambda value: True, "")
+_COST: dict[str, _Rule] = {
+    **dict.fromkeys(_NUMBERS, (_is_number, "a number")),
+    "input_size": (_is_size, "[height, width]"),
+    "precision": (lambda value: isinstance(value, str), "a text"),
+    "device": (lambda value: isinstance(value, dict | str), "a mapping, or a text"),
+}

@@ -43,7 +43,9 @@ def public(url: str) -> str | None:
 def without_secrets(text: str) -> str:
     """An error's text, which may quote the store's address whole or in part."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
-    text = text.replace(uri, shown_uri(uri)) if uri else text
+    if uri:  # what follows the scheme: that may name another driver by now
+        typed, shown = (whole.partition("://")[2] or whole for whole in (uri, shown_uri(uri)))
+        text = text.replace(typed, shown)
     return _without_users(re.sub(r"[\w+.-]+://\S+", lambda found: shown_uri(found[0]), text))
 
 

@@ -41,9 +41,12 @@ def _told(error: Exception) -> str:
     return str(error) if isinstance(error, ReproError) else "".join(traceback.format_exception(error))
 
 
-def run_chain(project: Project, experiment: Experiment, device: str, voice: Voice) -> None:
+def run_chain(
+    project: Project, experiment: Experiment, device: str, voice: Voice, *, stdout: int | None = None
+) -> None:
     """`dvc repro experiments/NAME`, or without DVC the same stages one after another.
 
+    `stdout` is where DVC prints, as run_dvc takes it.
     Raises CheckFailed when a stage failed under DVC, without it what the stage raises.
     """
     if not has_dvc(project):
@@ -52,6 +55,6 @@ def run_chain(project: Project, experiment: Experiment, device: str, voice: Voic
         made = run_stages(project, experiment, device, voice=voice)
         voice.say(summary(made))
         return show_in_mlflow(project, made, voice.note)
-    code = run_dvc(project, "repro", experiment.folder)
+    code = run_dvc(project, "repro", experiment.folder, stdout=stdout)
     if code:
         raise CheckFailed(f"a stage failed (dvc exit code {code})", where=experiment.folder, hint="see above")

@@ -24,12 +24,21 @@ SEED, DATASET = (
 
 
 def run_seeds(
-    project: Project, experiment: Experiment, seeds: int, device: str, voice: Voice = SILENT
+    project: Project,
+    experiment: Experiment,
+    seeds: int,
+    device: str,
+    voice: Voice = SILENT,
+    *,
+    stdout: int | None = None,
 ) -> None:
-    """Run NAME and NAME_seed1...; then NAME's record and MLflow's parent run are made from all of them."""
+    """Run NAME and NAME_seed1...; then NAME's record and MLflow's parent run are made from all of them.
+
+    `stdout` is where DVC prints the runs, as run_dvc takes it.
+    """
     family = seed_family(project, experiment, seeds)
     try:
-        each(family, lambda seed: run_chain(project, seed, device, voice), voice.note)
+        each(family, lambda seed: run_chain(project, seed, device, voice, stdout=stdout), voice.note)
     finally:  # what was measured is told, also when a seed failed
         tell(project, [experiment], voice.say, voice.note)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
+from typing import Any
 
 from repro.params import Project
 from repro.records import Record
@@ -21,6 +23,17 @@ def summary(made: Record) -> str:
     wanted = made.expectation
     against = f", expected {wanted.value:.2f} ± {wanted.band:g}" if wanted else ", nothing to compare with"
     return f"{made.experiment}: {measured}{interval}{against}: {made.verdict}"
+
+
+def facts(made: Record) -> dict[str, Any]:
+    """The same for a machine; `seeds` is None where there is one."""
+    return {
+        "experiment": made.experiment,
+        "verdict": made.verdict,
+        "metric": made.primary,
+        "value": made.metrics.get(made.primary),
+        "seeds": asdict(made.seeds) if made.seeds else None,
+    }
 
 
 def show_in_mlflow(project: Project, made: Record, note: Say) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from repro.params import Experiment, Project, experiment_names, load_experiment
@@ -19,20 +19,36 @@ from repro.stages.voice import SILENT, Voice
 BACKBONES = ("mobilenetv2", "resnet18", "densenet", "resnet50", "vgg16", "resnet101")  # the fastest first
 
 
-def run_smokes(project: Project, names: Sequence[str], device: str, voice: Voice = SILENT) -> None:
-    """The named experiments, or without names one of each page and family. Raises as `each` does."""
+def run_smokes(
+    project: Project,
+    names: Sequence[str],
+    device: str,
+    voice: Voice = SILENT,
+    told: Callable[[str, float], None] = lambda name, seconds: None,
+) -> None:
+    """The named experiments, or without names one of each page and family. Raises as `each` does.
+
+    `told` gets the name and the seconds of each that went through.
+    """
     wanted = [load_experiment(project, name) for name in names or experiment_names(project)]
     chosen = wanted if names else representatives(wanted)
     keep, began = len(chosen) == 1, time.monotonic()  # the weights of one network are 20 to 500 MB
-    each(chosen, lambda one: run_smoke(project, one, device, keep=keep, voice=voice), voice.note)
+
+    def run(one: Experiment) -> None:
+        told(one.name, run_smoke(project, one, device, keep=keep, voice=voice))
+
+    each(chosen, run, voice.note)
     if not keep:
         voice.say(f"smoke runs of {len(chosen)} experiments: {time.monotonic() - began:.0f} s")
 
 
 def run_smoke(
     project: Project, experiment: Experiment, device: str, *, keep: bool = True, voice: Voice = SILENT
-) -> None:
-    """Every stage on a stand-in in .repro/smoke/NAME/; it stays there where `keep`, and when it failed."""
+) -> float:
+    """Every stage on a stand-in in .repro/smoke/NAME/; it stays there where `keep`, and when it failed.
+
+    The seconds it took.
+    """
     began = time.monotonic()
     small, shrunk = smoke_project(project, experiment)
     with _untracked():
@@ -42,6 +58,7 @@ def run_smoke(
         shutil.rmtree(small.root)
     seconds = time.monotonic() - began
     voice.say(f"smoke run of {experiment.name}: every stage works, nothing measured ({seconds:.0f} s)")
+    return seconds
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 from repro.errors import StorageError
 from repro.params import Project
 from repro.records.secrets import shown_uri
-from repro.tracking.store import is_database, sqlite_path, tracking_uri
+from repro.tracking.store import is_database, refusal, require_address, sqlite_path, tracking_uri, with_driver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ RUNS = """
 
 def read_runs(project: Project, uri: str | None = None) -> list[StoredRun]:
     """All active runs, newest first, with the last value of every metric; StorageError without a store."""
-    uri = uri or tracking_uri(project)
+    uri = with_driver(uri) if uri else tracking_uri(project)
     if not is_database(uri):
         _require_server(uri)
         return _from_server(uri)
@@ -69,20 +69,35 @@ def read_runs(project: Project, uri: str | None = None) -> list[StoredRun]:
 
 @contextmanager
 def _query(uri: str) -> Iterator[Any]:
-    """A function from SQL to rows, read-only for sqlite."""
+    """A function from SQL to rows, read-only for sqlite; StorageError where the store cannot be read."""
     path = sqlite_path(uri)
     if path is None:
-        from sqlalchemy import create_engine, text
+        with _query_database(uri) as query:
+            yield query
+        return
+    if not path.is_file():
+        raise StorageError("no MLflow store yet", where=path, hint="`repro sync` makes it from the records")
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
+            yield connection.execute
+    except sqlite3.Error as error:
+        raise refusal(uri, error) from None
 
+
+@contextmanager
+def _query_database(uri: str) -> Iterator[Any]:
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.exc import SQLAlchemyError
+
+    require_address(uri)
+    try:
         engine = create_engine(uri)
         with engine.connect() as connection:
             yield lambda statement: connection.execute(text(statement))
         engine.dispose()
-        return
-    if not path.is_file():
-        raise StorageError("no MLflow store yet", where=path, hint="`repro sync` makes it from the records")
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
-        yield connection.execute
+    except (SQLAlchemyError, ImportError) as error:  # a driver may be missing
+        raise refusal(uri, error) from None
 
 
 def _require_server(uri: str) -> None:

@@ -7,8 +7,10 @@ working folder would otherwise make MLflow 3.17 choose the file store, and fail.
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,33 @@ from repro.records.secrets import shown_uri, without_secrets
 
 PAGE = 1000
 KEY = "repro.run_key"  # the tag that says which training a run shows
+CHECK_SECONDS = 3  # for `repro doctor`, which must not hang
 CREATE_SECONDS = 900  # seconds to migrate a fresh database, minutes on a loaded machine, and others wait too
 
 
 def tracking_uri(project: Project) -> str:
     """The address of the tracking store: MLFLOW_TRACKING_URI, or sqlite in the project folder."""
+    return with_driver(_typed_uri(project))
+
+
+def _typed_uri(project: Project) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project.root / 'mlflow.db'}"
+
+
+def shown_address(project: Project) -> str:
+    """The store's address as it was given, without its secrets."""
+    return shown_uri(_typed_uri(project))
+
+
+def with_driver(uri: str) -> str:
+    """A PostgreSQL address that names no driver, with the one that is installed.
+
+    SQLAlchemy takes one of two for it, psycopg since 2.1 and psycopg2 before, whichever is there.
+    """
+    installed = [name for name in ("psycopg", "psycopg2") if find_spec(name)]
+    if not installed or not uri.startswith("postgresql://"):
+        return uri
+    return uri.replace("postgresql://", f"postgresql+{installed[0]}://", 1)
 
 
 def open_client(project: Project, uri: str | None = None) -> Any:
@@ -34,7 +57,7 @@ def open_client(project: Project, uri: str | None = None) -> Any:
     Of six processes that open a fresh sqlite store at once five would crash in its migrations. The lock
     serialises the first use and costs nothing afterwards.
     """
-    uri = uri or tracking_uri(project)
+    uri = with_driver(uri) if uri else tracking_uri(project)
     quiet()
     from mlflow import MlflowClient
 
@@ -51,17 +74,63 @@ def open_client(project: Project, uri: str | None = None) -> Any:
 
 @contextmanager
 def usable(uri: str) -> Iterator[None]:
-    """What MLflow and its libraries raise over a store, as an error with a way out."""
+    """What MLflow and its libraries raise over a store, as a StorageError with a way out."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    require_address(uri)
     try:
         yield
     except (MlflowException, SQLAlchemyError, ImportError) as error:  # a driver may be missing as well
-        told, _, _ = without_secrets(str(error)).partition("\n")  # an empty text has no first line
-        what = f"MLflow's store cannot be used: {told[:200]}"
-        hint = "start the server, or unset MLFLOW_TRACKING_URI; `repro sync` brings over what it missed"
-        raise StorageError(what, where=shown_uri(uri), hint=hint) from None
+        raise refusal(uri, error) from None
+
+
+def require_address(uri: str) -> None:
+    """StorageError where the address of a database cannot be read: its port is no number."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        if is_database(uri):
+            make_url(uri)
+    except (SQLAlchemyError, ValueError) as error:
+        raise refusal(uri, error) from None
+
+
+def refusal(uri: str, error: Exception) -> StorageError:
+    """What a store's library raised, with what to do about this store."""
+    told, _, _ = without_secrets(str(error)).partition("\n")  # an empty text has no first line
+    what = f"MLflow's store cannot be used: {told[:200]}"
+    return StorageError(what, where=shown_uri(uri), hint=advice(uri))
+
+
+def advice(uri: str) -> str:
+    """What to do about a store that cannot be used: only a local file can be made anew."""
+    path = sqlite_path(uri)
+    if path is None:
+        needed = "check its address, driver and server" if is_database(uri) else "start the server"
+        return f"{needed}, or unset MLFLOW_TRACKING_URI; `repro sync` brings over what it missed"
+    if not path.parent.is_dir():
+        return "make its folder, or unset MLFLOW_TRACKING_URI"
+    for place, name in ((path.parent, "folder"), (path, "file")):
+        if place.exists() and not os.access(place, os.W_OK):
+            return f"make the {name} {place.name} writable"
+    again = "" if damage(path) else "repeat it once no other program uses it and the disk has room; "
+    return f"{again}`repro sync --rebuild` makes it anew from the records in git and keeps this file"
+
+
+def damage(path: Path) -> str:
+    """What is wrong with a sqlite file by its list of tables, "" where nothing is or there is no file."""
+    if not path.exists():
+        return ""
+    try:
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=CHECK_SECONDS)) as connection:
+            connection.execute("select count(*) from sqlite_master")
+    except sqlite3.Error as error:
+        busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY  # in use is not damaged
+        return "" if busy else str(error)
+    return ""
 
 
 def pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
@@ -115,19 +184,43 @@ def artifact_location(project: Project, uri: str, dataset: str) -> str | None:
 
 
 def store_state(project: Project) -> tuple[str, bool, str]:
-    """(address without password, whether it answers, what to do when it does not)."""
+    """(address without password, whether it answers, what to do when it does not); takes a few seconds."""
     uri = tracking_uri(project)
-    shown = shown_uri(uri)
     path = sqlite_path(uri)
     if path is not None:
-        return shown, os.access(path if path.exists() else path.parent, os.W_OK), "make the folder writable"
-    if is_database(uri):
-        return shown, True, ""
+        wrong = _file_trouble(path)
+    else:
+        wrong = _no_connection(uri) if is_database(uri) else _no_server(uri)
+    return shown_address(project), not wrong, f"{wrong}: {advice(uri)}" if wrong else ""
+
+
+def _file_trouble(path: Path) -> str:
+    """Why a local store could not be used, or made where there is none yet."""
+    if not path.parent.is_dir():
+        return "no such folder"
+    is_writable = all(os.access(place, os.W_OK) for place in (path.parent, path) if place.exists())
+    return damage(path) if is_writable else "no permission"
+
+
+def _no_connection(uri: str) -> str:
+    """Why a database cannot be reached: its driver is missing, or nothing answers."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    limit = "connect_timeout" if uri.startswith(("postgresql", "mysql")) else "timeout"
+    try:
+        engine = create_engine(uri, connect_args={limit: CHECK_SECONDS})
+        engine.connect().close()
+        engine.dispose()
+    except (SQLAlchemyError, ImportError, ValueError) as error:  # ValueError: a port that is no number
+        return without_secrets(str(error)).partition("\n")[0][:200]
+    return ""
+
+
+def _no_server(uri: str) -> str:
     import requests
 
     try:
-        answer = requests.get(f"{uri.rstrip('/')}/health", timeout=5)
-        good = answer.ok
-    except requests.RequestException:
-        good = False
-    return shown, good, "start the server, or unset MLFLOW_TRACKING_URI; trainings go on without it"
+        return "" if requests.get(f"{uri.rstrip('/')}/health", timeout=5).ok else "not healthy"
+    except requests.RequestException as error:
+        return type(error).__name__
