@@ -117,14 +117,19 @@ def test_an_interrupted_preparation_goes_on(
     assert not list(tmp_path.glob(".out*"))
 
 
+def _interrupted(raw: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop a preparation when the pairs of its first split are written and the split is not finished."""
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            prepare(raw, out)
+
+
 def test_a_torn_journal_and_a_torn_zip_are_cut_back(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = prepare(raw, tmp_path / "whole")
-    monkeypatch.setattr(engine, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        prepare(raw, tmp_path / "out")
-    monkeypatch.undo()
+    _interrupted(raw, tmp_path / "out", monkeypatch)
     part = tmp_path / ".out.part"
     journal = part / "train.jsonl"
     journal.write_bytes(journal.read_bytes()[:-7])
@@ -181,10 +186,7 @@ def test_a_journal_that_is_not_true_is_cut_back(
 ) -> None:
     """What two writers at once, or a crash of the machine, can leave."""
     whole = prepare(raw, tmp_path / "whole")
-    monkeypatch.setattr(engine, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        prepare(raw, tmp_path / "out")
-    monkeypatch.undo()
+    _interrupted(raw, tmp_path / "out", monkeypatch)
     _damage(tmp_path / ".out.part", damage)
     assert prepare(raw, tmp_path / "out") == whole
 

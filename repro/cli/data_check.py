@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from repro.cli.bars import split_bars
-from repro.cli.common import Json, console, emit_json
+from repro.cli.common import Json, console, counted, emit_json
 from repro.cli.options import Dataset, Deep, Workers
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def tell_findings(findings: Findings, wanted: dict[str, int]) -> None:
     for f in findings.splits:
         (width, height), _ = f.sizes.most_common(1)[0]
         others = f" and {len(f.sizes) - 1} other size{'s' * (len(f.sizes) > 2)}" if len(f.sizes) > 1 else ""
-        part = f"[yellow]{f.images} of {plural(f.official, 'image')}[/yellow]"
-        count = plural(f.images, "image") if f.complete else part
+        part = f"[yellow]{f.images} of {counted(f.official, 'image')}[/yellow]"
+        count = counted(f.images, "image") if f.complete else part
         looked_at = f"{f.decoded} decoded, {_values(f.histogram)}"
         out.print(f"  {f.split}: {count}, {width}x{height}{others}, {looked_at}")
         for note in f.notes[:3]:
@@ -150,7 +150,7 @@ def tell_findings(findings: Findings, wanted: dict[str, int]) -> None:
     for split, why in findings.absent.items():
         out.print(f"  {split}: [yellow]not here[/yellow] - {why}")
     for splits, both in findings.shared.items():
-        out.print(f"  {splits}: [yellow]{plural(both, 'image')} in both[/yellow]")
+        out.print(f"  {splits}: [yellow]{counted(both, 'image')} in both[/yellow]")
     if _differing(findings, wanted):
         out.print(f"  a part of the data: write your numbers under datasets.{findings.name} in params.yaml")
 
@@ -159,11 +159,6 @@ def _values(histogram: Any) -> str:
     present = [i for i in range(255) if histogram[i]]
     void = 100 * histogram[255] / max(1, histogram.sum())
     return f"{len(present)} classes seen, {void:.1f} % ignored" if present else "no labels"
-
-
-def plural(count: int, noun: str) -> str:
-    """ "1 image", "2 images"."""
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def plain(findings: Findings) -> dict[str, Any]:
