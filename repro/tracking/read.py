@@ -17,7 +17,15 @@ from typing import Any
 from repro.errors import StorageError
 from repro.params import Project
 from repro.records.secrets import shown_uri
-from repro.tracking.store import is_database, refusal, require_address, sqlite_path, tracking_uri, with_driver
+from repro.tracking.store import (
+    is_database,
+    read_only,
+    refusal,
+    require_address,
+    sqlite_path,
+    tracking_uri,
+    with_driver,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +85,8 @@ def _query(uri: str) -> Iterator[Any]:
         return
     if not path.is_file():
         raise StorageError("no MLflow store yet", where=path, hint="`repro sync` makes it from the records")
-    address = f"{path.absolute().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
+        with closing(read_only(path, timeout=30)) as connection:
             yield connection.execute
     except sqlite3.Error as error:
         raise refusal(uri, error) from None

@@ -99,9 +99,13 @@ def require_address(uri: str) -> None:
 
 def refusal(uri: str, error: Exception) -> StorageError:
     """What a store's library raised, with what to do about this store."""
-    told, _, _ = without_secrets(str(error)).partition("\n")  # an empty text has no first line
-    what = f"MLflow's store cannot be used: {told[:200]}"
-    return StorageError(what, where=shown_uri(uri), hint=advice(uri))
+    return StorageError(
+        f"MLflow's store cannot be used: {_first_line(error)}", where=shown_uri(uri), hint=advice(uri)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return without_secrets(str(error)).partition("\n")[0][:200]
 
 
 def advice(uri: str) -> str:
@@ -112,11 +116,16 @@ def advice(uri: str) -> str:
         return f"{needed}, or unset MLFLOW_TRACKING_URI; `repro sync` brings over what it missed"
     if not path.parent.is_dir():
         return "make its folder, or unset MLFLOW_TRACKING_URI"
-    for place, name in ((path.parent, "folder"), (path, "file")):
-        if place.exists() and not os.access(place, os.W_OK):
-            return f"make the {name} {place.name} writable"
+    if (closed := _not_writable(path)) is not None:
+        return f"make the {'file' if closed == path else 'folder'} {closed.name} writable"
     again = "" if damage(path) else "repeat it once no other program uses it and the disk has room; "
     return f"{again}`repro sync --rebuild` makes it anew from the records in git and keeps this file"
+
+
+def _not_writable(path: Path) -> Path | None:
+    """The folder of a local store, or its file, that may not be written."""
+    places = (place for place in (path.parent, path) if place.exists())
+    return next((place for place in places if not os.access(place, os.W_OK)), None)
 
 
 def damage(path: Path) -> str:
@@ -124,13 +133,17 @@ def damage(path: Path) -> str:
     if not path.exists():
         return ""
     try:
-        address = f"{path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=CHECK_SECONDS)) as connection:
+        with closing(read_only(path, timeout=CHECK_SECONDS)) as connection:
             connection.execute("select count(*) from sqlite_master")
     except sqlite3.Error as error:
         busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY  # in use is not damaged
         return "" if busy else str(error)
     return ""
+
+
+def read_only(path: Path, *, timeout: float) -> sqlite3.Connection:
+    """A connection to a sqlite file that makes and changes nothing."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout)
 
 
 def pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
@@ -198,8 +211,7 @@ def _file_trouble(path: Path) -> str:
     """Why a local store could not be used, or made where there is none yet."""
     if not path.parent.is_dir():
         return "no such folder"
-    is_writable = all(os.access(place, os.W_OK) for place in (path.parent, path) if place.exists())
-    return damage(path) if is_writable else "no permission"
+    return damage(path) if _not_writable(path) is None else "no permission"
 
 
 def _no_connection(uri: str) -> str:
@@ -213,7 +225,7 @@ def _no_connection(uri: str) -> str:
         engine.connect().close()
         engine.dispose()
     except (SQLAlchemyError, ImportError, ValueError) as error:  # ValueError: a port that is no number
-        return without_secrets(str(error)).partition("\n")[0][:200]
+        return _first_line(error)
     return ""
 
 
