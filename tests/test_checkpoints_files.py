@@ -97,11 +97,11 @@ def test_a_malicious_pickle_is_refused_and_nothing_runs(in_tmp: Path) -> None:
     older = in_tmp / "older.pth"
     older.write_bytes(pickle.dumps(Malicious()))
     for path in (bad, older):
-        with pytest.raises(CheckpointError, match=r"not a tensor|not a complete PyTorch file") as caught:
+        with pytest.raises(CheckpointError, match="unsupported object in the checkpoint") as caught:
             read_checkpoint(path)
         assert str(path) in str(caught.value)
     assert not (in_tmp / "pwned").exists()
-    with pytest.raises(CheckpointError, match=r"run or build something that is not a tensor: os\.makedirs"):
+    with pytest.raises(CheckpointError, match=r"unsupported object in the checkpoint: os\.makedirs"):
         read_checkpoint(bad)
 
 

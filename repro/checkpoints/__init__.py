@@ -1,20 +1,25 @@
 """Weights: our files, other people's formats, downloads. Nothing here builds or runs a network."""
 
-from repro.checkpoints.convert import check_same_network, convert, convert_back
+from repro.checkpoints.convert import check_finite, check_same_network, convert, convert_back
 from repro.checkpoints.files import load_model, save_model
-from repro.checkpoints.foreign import inspect, read_checkpoint
+from repro.checkpoints.first_conv import adapt_first_conv
+from repro.checkpoints.foreign import inspect, open_checkpoint, read_checkpoint
 from repro.checkpoints.formats import FORMATS, guess_format
-from repro.checkpoints.pretrained import pretrained_backbone
+from repro.checkpoints.pretrained import pretrained_backbone, pretrained_id
 
 __all__ = [
     "FORMATS",
+    "adapt_first_conv",
+    "check_finite",
     "check_same_network",
     "convert",
     "convert_back",
     "guess_format",
     "inspect",
     "load_model",
+    "open_checkpoint",
     "pretrained_backbone",
+    "pretrained_id",
     "read_checkpoint",
     "save_model",
 ]

@@ -43,6 +43,7 @@ def convert(
         if tensor.shape != value.shape:
             raise _shape_error(key, value, names[key], tensor, where)
         converted[key] = tensor.to(value.dtype)
+    check_finite(converted, where=where)
     return reorder(converted, params, pool_first=entry.pool_first, low_first=entry.low_first, back=False)
 
 
@@ -59,17 +60,28 @@ def convert_back(
     return {names[key]: value for key, value in state.items()}
 
 
-def check_same_network(state: Mapping[str, Tensor], ours: Mapping[str, Tensor], *, where: object) -> None:
+def check_same_network(
+    state: Mapping[str, Tensor], ours: Mapping[str, Tensor], *, where: object, hint: str | None = None
+) -> None:
     """`state`, in our names already, must be that of the network whose state dict is `ours`."""
     missing = [key for key in ours if key not in state]
     left = [key for key in state if key not in ours]
     if missing or left:
         raise CheckpointError(
-            f"weights of another network: missing {_some(missing)}; left over {_some(left)}", where=where
+            f"weights of another network: missing {_some(missing)}; left over {_some(left)}",
+            where=where,
+            hint=hint,
         )
     for key, value in ours.items():
         if state[key].shape != value.shape:
             raise _shape_error(key, value, key, state[key], where)
+
+
+def check_finite(state: Mapping[str, Tensor], *, where: object, hint: str | None = None) -> None:
+    """CheckpointError that names the first entry with NaN or inf: such a network predicts nothing."""
+    for key, value in state.items():
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"NaN or inf in '{key}'", where=where, allowed="finite weights", hint=hint)
 
 
 def rename(keys: Iterable[str], table: Table, where: object) -> dict[str, str]:
@@ -134,9 +146,9 @@ def _is_dropped(key: str, entry: Format, drop_aux: bool) -> bool:
 
 def _check_names(kept: Mapping[str, Tensor], names: Mapping[str, str], entry: Format, where: object) -> None:
     missing = [key for key in names.values() if key not in kept]
-    if not any(key.endswith("num_batches_tracked") for key in kept):
-        # Files older than PyTorch 0.4.1 (torchvision's first ResNets) have no counters; 0 changes nothing.
-        missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    # Files older than PyTorch 0.4.1 (torchvision's first ResNets) have no counters, and some programs drop a
+    # few; a norm with a momentum, as all of ours have, never reads them: 0 changes nothing.
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
     used = set(names.values())
     left = [key for key in kept if key not in used and not (entry.unused and re.match(entry.unused, key))]
     if not missing and not left:

@@ -34,6 +34,13 @@ def load_model(path: Path) -> tuple[State, dict[str, str]]:
         raise _incomplete(path, error) from error
 
 
+def is_safetensors(path: Path) -> bool:
+    """Whether the content of `path` begins as a safetensors file does: a length, then JSON."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return path.suffix == ".safetensors" or (len(start) == 9 and start[8:] == b"{" and start[6:8] == b"\0\0")
+
+
 def read_metadata(path: Path) -> dict[str, str]:
     """The metadata alone of a file that `save_model` wrote."""
     try:

@@ -2,87 +2,101 @@
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from repro.checkpoints.files import State, load_model, read_metadata
+from repro.checkpoints.files import State, is_safetensors, load_model, read_metadata
 from repro.checkpoints.formats import FORMATS, guess_format
-from repro.errors import CheckpointError
+from repro.checkpoints.unpickle import read_pickle
+from repro.errors import CheckpointError, UnknownNameError
 from repro.records import sha256_file
 
-WRAPS = ("state_dict", "model_state", "model", "model_state_dict")  # where sources keep their weights
 OURS = "ours"
-PARALLEL = "module."  # what nn.DataParallel puts before every name
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")  # DataParallel, torch.compile, Lightning
+COUNTERS = ("total_ops", "total_params", "n_averaged")  # of thop, and of torch's averaged models
+MANY = 20  # names in a message
 
 
-def read_checkpoint(path: Path) -> State:
-    """The weights in `path`: safetensors, or a PyTorch pickle read with `weights_only=True`, unwrapped.
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Weights out of a file, and what a reader of the result should know."""
 
-    A pickle that would run code, a file cut short, and a file without weights are each a CheckpointError.
+    state: State
+    remarks: tuple[str, ...] = ()
+
+
+def read_checkpoint(path: Path, *, key: str | None = None) -> State:
+    """The weights alone of `open_checkpoint`."""
+    return open_checkpoint(path, key=key).state
+
+
+def open_checkpoint(path: Path, *, key: str | None = None) -> Checkpoint:
+    """The weights in `path`: safetensors, or a PyTorch pickle of which nothing is run, unwrapped.
+
+    `key` chooses where several networks are in one file: `model_ema`, or `teacher.state_dict` for one inside
+    another. A file cut short, without weights, or with several networks and no `key` is a CheckpointError.
+
+    Example: open_checkpoint(Path("best.pth")).state["backbone.conv1.weight"]
     """
-    if path.suffix == ".safetensors":
-        return load_model(path)[0]
     if not path.is_file():
         what = "a folder, not a checkpoint" if path.is_dir() else "checkpoint is missing"
         raise CheckpointError(what, where=path, hint="`repro weights list` shows what is here")
-    return _unwrap(_load(path), path)
+    loaded, skipped = (load_model(path)[0], ()) if is_safetensors(path) else read_pickle(path)
+    names = ", ".join(skipped[:MANY]) + (f" and {len(skipped) - MANY} more" if len(skipped) > MANY else "")
+    remarks = (f"skipped what is no tensor: {names}",) if skipped else ()
+    found = _chosen(_networks(loaded), key, path)
+    _require_tensors(found, path)
+    state, more = _cleaned(found)
+    return Checkpoint(state=state, remarks=remarks + more)
 
 
-def _load(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an old pickle protocol; what it cannot read is an error below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _unpickling_error(path, error) from None
-    except (EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        first = (str(error).splitlines() or ["end of file"])[0].partition(". ")[0]
-        raise CheckpointError(
-            f"not a complete PyTorch file: {first}", where=path, hint="fetch it again and compare its sha256"
-        ) from None
+def _networks(loaded: Any, at: str = "", depth: int = 2) -> dict[str, Mapping[Any, Any]]:
+    """Key -> state dict, for every network in a file: the file itself ("") or what its keys hold."""
+    if not isinstance(loaded, Mapping):
+        return {}
+    inner: dict[str, Mapping[Any, Any]] = {}
+    for name, value in loaded.items() if depth else ():
+        inner |= _networks(value, f"{at}.{name}" if at else str(name), depth - 1)
+    own = {at: loaded} if any(isinstance(value, Tensor) for value in loaded.values()) else {}
+    return inner or own
 
 
-def _unpickling_error(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
-    """A pickle that names something other than tensors, or a damaged one."""
-    named = re.search(r"GLOBAL (\S+)", str(error))
-    if named or "Unsupported" in str(error):
-        thing = named[1] if named else "an unusual instruction"
-        return CheckpointError(
-            f"this pickle wants to run or build something that is not a tensor: {thing}",
-            where=path,
-            allowed="tensors, numbers, strings, lists and dicts",
-            hint="do not load it; if you trust its source, have them save the state dict alone",
-        )
-    return CheckpointError(
-        "not a complete PyTorch file", where=path, hint="fetch it again and compare its sha256"
-    )
+def _chosen(networks: Mapping[str, Mapping[Any, Any]], key: str | None, path: Path) -> Mapping[Any, Any]:
+    """The one network, or that of `key`. Other mappings of tensors (a loss scale) have no `weight`."""
+    if key is not None and key not in networks:
+        raise UnknownNameError("key with weights", key, networks, where=path)
+    if not networks:
+        hint = "where a whole module was saved, save `model.state_dict()` instead"
+        allowed = "a state dict, bare or under any key"
+        raise CheckpointError("no weights inside", where=path, allowed=allowed, hint=hint)
+    weighty = [name for name, found in networks.items() if any(str(it).endswith("weight") for it in found)]
+    names = [key] if key is not None else weighty or list(networks)
+    if len(names) > 1:
+        what, allowed = f"{len(names)} networks in one file", ", ".join(names)
+        raise CheckpointError(what, where=path, allowed=allowed, hint=f"--key {names[0]} chooses one")
+    return networks[names[0]]
 
 
-def _unwrap(loaded: Any, path: Path) -> State:
-    """The mapping of names to tensors inside what a source saved around it."""
-    for wrap in WRAPS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrap), Mapping):
-            loaded = loaded[wrap]
-            break
-    if not isinstance(loaded, Mapping) or not loaded:
-        raise CheckpointError(
-            "no weights inside", where=path, allowed=f"a state dict, bare or under {', '.join(WRAPS)}"
-        )
-    strange = [
-        key for key, value in loaded.items() if not (isinstance(key, str) and isinstance(value, Tensor))
-    ]
+def _require_tensors(found: Mapping[Any, Any], path: Path) -> None:
+    strange = [name for name, it in found.items() if not (isinstance(name, str) and isinstance(it, Tensor))]
     if strange:
         raise CheckpointError(f"'{strange[0]}' is not a tensor", where=path, allowed="names and tensors only")
-    return {key.removeprefix(PARALLEL): value for key, value in loaded.items()}
+
+
+def _cleaned(found: Mapping[str, Tensor]) -> tuple[State, tuple[str, ...]]:
+    """`found` without counters and without what wrappers put before every name; and remarks."""
+    kept = {name: value for name, value in found.items() if name.rpartition(".")[2] not in COUNTERS}
+    dropped, cut = len(found) - len(kept), ""
+    while prefix := next((one for one in PREFIXES if kept and all(n.startswith(one) for n in kept)), ""):
+        kept, cut = {name.removeprefix(prefix): value for name, value in kept.items()}, cut + prefix
+    halves = sorted({str(it.dtype).removeprefix("torch.") for it in kept.values()} & {"float16", "bfloat16"})
+    remarks = [f"dropped {dropped} counters of a profiler or an average"] if dropped else []
+    remarks += [f"every name began with '{cut}'"] if cut else []
+    return kept, (*remarks, *(f"stored as {name}" for name in halves))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +111,14 @@ class Inspection:
     parameters: int
     auxiliary: bool
     sha256: str
+    remarks: tuple[str, ...] = ()
 
 
-def inspect(path: Path) -> Inspection:
-    """Read and describe `path`."""
-    state = read_checkpoint(path)
-    if path.suffix == ".safetensors" and "experiment" in (note := read_metadata(path)):
+def inspect(path: Path, *, key: str | None = None) -> Inspection:
+    """Read and describe `path`; `key` chooses among several networks in it."""
+    found = open_checkpoint(path, key=key)
+    state = found.state
+    if is_safetensors(path) and "experiment" in (note := read_metadata(path)):
         return _own(path, state, note)
     name = guess_format(state, path)
     entry = FORMATS[name]
@@ -116,6 +132,7 @@ def inspect(path: Path) -> Inspection:
         parameters=_parameters(state),
         auxiliary=aux is not None and any(key.startswith(aux) for key in state),
         sha256=sha256_file(path),
+        remarks=found.remarks,
     )
 
 

@@ -1,4 +1,4 @@
-"""The weights that a backbone starts from: an ImageNet classifier out of the store, under our names."""
+"""The weights that a backbone starts from: an ImageNet classifier of the store, for our names and input."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from repro.checkpoints import store
 from repro.checkpoints.convert import convert
 from repro.checkpoints.files import State
+from repro.checkpoints.first_conv import adapt_first_conv
 from repro.checkpoints.foreign import read_checkpoint
 from repro.checkpoints.formats import guess_format
 from repro.params.model import ModelParams
@@ -16,15 +17,24 @@ from repro.records import sha256_file
 
 
 def pretrained_backbone(params: ModelParams, fresh: Mapping[str, Tensor]) -> tuple[State, str]:
-    """(the `backbone.` entries of `fresh` with the values of `params.pretrained`, the sha256 of its file).
+    """(the `backbone.` entries of `fresh` with the values of `params.pretrained`, its `pretrained_id`).
 
     `fresh` is the state dict of a newly built network; entries that the file lacks, which only a near
-    relative may, keep their first values. Weights that are missing in the store, or of another backbone, are
-    a CheckpointError that says what to do.
+    relative may, keep their first values. The first convolution is adapted to `params.input`. Weights that
+    are missing in the store, or of another backbone, are a CheckpointError that says what to do.
     """
     assert params.pretrained is not None
     path = store.find(params.pretrained)
     foreign = read_checkpoint(path)
     name = guess_format(foreign, path)
     first = {key: value for key, value in fresh.items() if key.startswith("backbone.")}
-    return first | convert(foreign, fresh, format_name=name, params=params, where=path), sha256_file(path)
+    found = first | convert(foreign, fresh, format_name=name, params=params, where=path)
+    made_for = store.made_for(sha256_file(path))
+    return adapt_first_conv(found, made_for=made_for, given=params.input), pretrained_id(params)
+
+
+def pretrained_id(params: ModelParams) -> str:
+    """What `params.pretrained` is in a run key: its file's sha256, and whether its input is adapted."""
+    assert params.pretrained is not None
+    sha256 = sha256_file(store.find(params.pretrained))
+    return sha256 if store.made_for(sha256) == params.input else f"{sha256} adapted to model.input"

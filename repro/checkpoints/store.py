@@ -15,16 +15,26 @@ from pathlib import Path
 
 from repro import download
 from repro.errors import CheckpointError, DownloadError, UnknownNameError
+from repro.params.model import InputParams
 from repro.published.weights import direct, hash_in_name
+
+# Torchvision and OpenMMLab train on ImageNet's mean and deviation; timm's resnetv2 on -1..1 (`_cfg` in
+# timm/models/resnetv2.py: IMAGENET_INCEPTION_MEAN). Weights that a person adds are taken for the first kind.
+IMAGENET = InputParams()
+INCEPTION = InputParams(mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A file that can be fetched; `sha256` is whole where it is known, else the digits in the file's name."""
+    """A file that can be fetched; `sha256` is whole where it is known, else the digits in the file's name.
+
+    `input` is what its network was trained with, by its publisher's configuration.
+    """
 
     url: str
     sha256: str
     used_by: str
+    input: InputParams = IMAGENET
 
 
 _PYTORCH = "https://download.pytorch.org/models"
@@ -44,10 +54,10 @@ _WHOLE = (
 RELEASED = "released/"  # and the id of a published row: its released weights
 
 
-def _weights(url: str, used_by: str) -> Weights:
+def _weights(url: str, used_by: str, given: InputParams = IMAGENET) -> Weights:
     digits = Path(url).stem.rsplit("-", 1)[1]
     whole = next((sum_ for sum_ in _WHOLE if sum_.startswith(digits)), digits)
-    return Weights(url=url, sha256=whole, used_by=used_by)
+    return Weights(url=url, sha256=whole, used_by=used_by, input=given)
 
 
 KNOWN: dict[str, Weights] = {
@@ -61,6 +71,7 @@ KNOWN: dict[str, Weights] = {
     "timm_resnetv2_101": _weights(
         f"{_TIMM}/v0.1-rsb-weights/resnetv2_101_a1h-5d01f016.pth",
         "003 slim in place of slim_resnet_v2_101.ckpt (stride in the first block, not the last; no biases)",
+        INCEPTION,
     ),
     "openmmlab_resnet18_v1c": _weights(f"{_OPENMMLAB}/resnet18_v1c-b5776b93.pth", "004, R-18"),
     "openmmlab_resnet50_v1c": _weights(f"{_OPENMMLAB}/resnet50_v1c-2cccc1ad.pth", "001, 002, 004, R-50"),
@@ -86,6 +97,11 @@ def home() -> Path:
         return Path.home() / "Library" / "Caches" / "deeplab-repro"
     base = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else os.environ.get("XDG_CACHE_HOME")
     return Path(base) / "deeplab-repro" if base else Path.home() / ".cache" / "deeplab-repro"
+
+
+def made_for(sha256: str) -> InputParams:
+    """The input that the network of the weights with this (whole) sha256 was trained with."""
+    return next((known.input for known in KNOWN.values() if sha256.startswith(known.sha256)), IMAGENET)
 
 
 def path_of(name: str) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.common import Json, console, emit_json
+from repro.cli.options import Key
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +22,7 @@ File = Annotated[Path, typer.Argument(help="A .pth, .pt, .pth.tar or .safetensor
 
 
 @app.command()
-def inspect(file: File, json: Json = False) -> None:
+def inspect(file: File, key: Key = None, json: Json = False) -> None:
     """Say what FILE is: format, network, entries, sha256, and whose network takes it. Nothing in it is run.
 
     Example: repro checkpoint inspect best_deeplabv3plus_mobilenet_cityscapes_os16.pth
@@ -30,14 +31,17 @@ def inspect(file: File, json: Json = False) -> None:
 
     from repro.checkpoints import inspect as look
 
-    found = look(file)
+    found = look(file, key=key)
     values = dataclasses.asdict(found)
-    fits = [] if found.classes is None else _fitting(file, found.format, found.classes)
+    remarks = values.pop("remarks")
+    fits = [] if found.classes is None else _fitting(file, found.format, found.classes, key=key)
     if json:
-        emit_json({"file": str(file)} | values | {"fits": fits})
+        emit_json({"file": str(file)} | values | {"remarks": remarks, "fits": fits})
         return
-    for key, value in values.items():
-        console().print(f"{key:<11} {value}")
+    for name, value in values.items():
+        console().print(f"{name:<11} {value}")
+    for remark in remarks:
+        console().print(f"{'remark':<11} {remark}")
     if found.scope == "network":
         console().print(f"{'fits':<11} {', '.join(fits) or 'no experiment of this project'}")
 
@@ -57,6 +61,7 @@ def convert(
     drop_aux: Annotated[
         bool, typer.Option("--drop-aux", help="Leave an auxiliary head of FILE out.")
     ] = False,
+    key: Key = None,
     json: Json = False,
 ) -> None:
     """Convert FILE into weights of an experiment's network, strictly; with --to, our weights back again.
@@ -69,7 +74,7 @@ def convert(
     if to is not None:
         _write_foreign(file, found, to, output)
     else:
-        _write_ours(file, found, source, output, drop_aux=drop_aux)
+        _write_ours(file, found, source, output, drop_aux=drop_aux, key=key)
     if json:
         emit_json({"wrote": str(output), "experiment": experiment, "format": to or "ours"})
     else:
@@ -77,24 +82,30 @@ def convert(
 
 
 def _write_ours(
-    file: Path, experiment: Experiment, source: str | None, output: Path, *, drop_aux: bool
+    file: Path, experiment: Experiment, source: str | None, output: Path, *, drop_aux: bool, key: str | None
 ) -> None:
     from repro import checkpoints
+    from repro.checkpoints import store
     from repro.records import sha256_file
     from repro.stages.network import first_weights
 
-    state = checkpoints.read_checkpoint(file)
+    opened, sha256 = checkpoints.open_checkpoint(file, key=key), sha256_file(file)
+    state = opened.state
+    for remark in opened.remarks:
+        console(stderr=True).print(f"{file.name}: {remark}")
     name = _format(source) if source else checkpoints.guess_format(state, file)
     ours = first_weights(experiment) if checkpoints.FORMATS[name].scope == "backbone" else _shapes(experiment)
     converted = checkpoints.convert(
         state, ours, format_name=name, params=experiment.model, where=file, drop_aux=drop_aux
     )
     if checkpoints.FORMATS[name].scope == "backbone":
+        made_for, given = store.made_for(sha256), experiment.model.input
+        converted = checkpoints.adapt_first_conv(converted, made_for=made_for, given=given)
         converted = ours | converted  # the head keeps its first weights, drawn from the seed
     note = {
         "experiment": experiment.name,
         "source": file.name,
-        "source_sha256": sha256_file(file),
+        "source_sha256": sha256,
         "format": name,
     }
     checkpoints.save_model(output, converted, note)
@@ -118,7 +129,7 @@ def _write_foreign(file: Path, experiment: Experiment, to: str, output: Path) ->
     write_bytes(output, content.getvalue())
 
 
-def _fitting(file: Path, format_name: str, classes: int) -> list[str]:
+def _fitting(file: Path, format_name: str, classes: int, *, key: str | None) -> list[str]:
     """Names of the experiments whose network the whole network in `file` fills; none outside a project."""
     from repro import checkpoints
     from repro.checkpoints.foreign import OURS
@@ -131,7 +142,7 @@ def _fitting(file: Path, format_name: str, classes: int) -> list[str]:
         found = [load_experiment(project, name) for name in experiment_names(project)]
     except ReproError:
         return []
-    state, fits = checkpoints.read_checkpoint(file), []
+    state, fits = checkpoints.read_checkpoint(file, key=key), []
     for e in found:
         if num_classes(e, e.protocol) + e.model.head.extra_classes != classes:
             continue

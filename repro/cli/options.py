@@ -14,4 +14,8 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 ProtocolName = Annotated[
     str | None, typer.Option("--protocol", help="Another block of `protocols:` in params.yaml.")
 ]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", help="Which network, where a file holds several: model_ema, teacher.state_dict."),
+]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to; not the experiment's.")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.common import Json, Name, emit_json
-from repro.cli.options import Device
+from repro.cli.options import Device, Key
 from repro.cli.voice import aloud, say
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def verify(
         Path | None, typer.Option(help="A file that you have, instead of the linked one.")
     ] = None,
     sha256: Annotated[str | None, typer.Option(help="What the file must be (8 digits or more).")] = None,
+    key: Key = None,
     device: Device = "auto",
     fresh: Annotated[bool, typer.Option("--fresh", help="Evaluate again, whatever is kept.")] = False,
     out: Annotated[
@@ -44,7 +45,14 @@ def verify(
     project = find_project()
     experiment = load_experiment(project, name)
     found = verify_released(
-        project, experiment, weights=weights, sha256=sha256, device=device, fresh=fresh, voice=aloud()
+        project,
+        experiment,
+        weights=weights,
+        sha256=sha256,
+        key=key,
+        device=device,
+        fresh=fresh,
+        voice=aloud(),
     )
     if out is not None:
         write_json(out, document(found))

@@ -19,7 +19,13 @@ from repro.errors import ParamsError, UnknownNameError
 from repro.published.markdown import fill, links
 
 HERE = Path(__file__).parent
-_LINK_NAMES = {"cfg": "config", "config": "config", "model": "model", "log": "log", "Download": "model"}
+_LINK_NAMES = {"cfg": "config", "config": "config", "model": "model", "log": "log", "download": "model"}
+# Where the text says nothing ("Github", "here"): what the file's name ends with.
+_LINK_ENDS = {
+    "model": (".pth", ".pth.tar", ".pt", ".ckpt", ".safetensors", ".pkl"),
+    "log": (".log", ".log.json"),
+    "config": (".py", ".yaml", ".yml"),
+}
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -72,10 +78,17 @@ class Row:
         """Link targets by role: config, model, log, model_mirror, evaluation; empty targets left out."""
         found: dict[str, str] = {}
         for text, url in (link for cell in self.cells for link in links(cell)):
-            role = _LINK_NAMES.get(text, "evaluation")
+            role = link_role(text, url)
             if url:
                 found["model_mirror" if role in found else role] = url
         return found
+
+
+def link_role(text: str, url: str) -> str:
+    """config, model, log or evaluation: by the link's text, else by the ending of the file it leads to."""
+    path = url.partition("?")[0].partition("#")[0].lower()
+    ends = (role for role, endings in _LINK_ENDS.items() if path.endswith(endings))
+    return _LINK_NAMES.get(text.strip().lower()) or next(ends, "evaluation")
 
 
 @dataclass(frozen=True)

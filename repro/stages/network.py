@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from repro.checkpoints import load_model, pretrained_backbone, store
-from repro.errors import CheckpointError, ParamsError
+from repro.checkpoints import check_finite, check_same_network, load_model, pretrained_backbone, pretrained_id
+from repro.errors import ParamsError
 from repro.models import build
 from repro.params import Experiment, Project
 from repro.params.protocol import Protocol
@@ -24,11 +24,10 @@ def trained_model(path: Path, experiment: Experiment, device: str) -> nn.Module:
     """The experiment's network with the weights at `path`; CheckpointError when they do not fit."""
     state, _ = load_model(path)
     model = build(experiment.model, num_classes=num_classes(experiment, experiment.protocol))
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        hint = f"`repro train {experiment.name}` makes weights for the network of params.yaml"
-        raise CheckpointError(f"weights of another network: {error}", where=path, hint=hint) from None
+    hint = f"`repro train {experiment.name}` makes weights for the network of params.yaml"
+    check_same_network(state, model.state_dict(), where=path, hint=hint)
+    check_finite(state, where=path, hint=hint)
+    model.load_state_dict(state)
     return model.to(device)
 
 
@@ -53,7 +52,7 @@ def initial_sha256(project: Project, experiment: Experiment) -> str:
     if experiment.start_from is not None:
         return sha256_file(project.experiments / experiment.start_from / "model.safetensors")
     if experiment.model.pretrained is not None:
-        return sha256_file(store.find(experiment.model.pretrained))
+        return pretrained_id(experiment.model)
     return ""
 
 

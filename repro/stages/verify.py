@@ -40,12 +40,22 @@ class Verified:
     reasons: list[str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A file of weights; `key` says which network of it, where it holds several."""
+
+    file: Path
+    sha256: str
+    key: str | None = None
+
+
 def verify_released(
     project: Project,
     experiment: Experiment,
     *,
     weights: Path | None = None,
     sha256: str | None = None,
+    key: str | None = None,
     device: str = "auto",
     fresh: bool = False,
     voice: Voice = SILENT,
@@ -59,7 +69,8 @@ def verify_released(
     split = open_split(project, experiment)
     file, digest = find(row, weights, sha256, voice)
     place = chosen_device(device)
-    metrics = kept_or_measured(project, experiment, split, file, digest, place, fresh=fresh, voice=voice)
+    source = Source(file=file, sha256=digest, key=key)
+    metrics = kept_or_measured(project, experiment, split, source, place, fresh=fresh, voice=voice)
     found = released.check(metrics, row.metrics)
     return Verified(
         experiment=experiment.name,
@@ -99,8 +110,7 @@ def kept_or_measured(
     project: Project,
     experiment: Experiment,
     split: Split,
-    file: Path,
-    digest: str,
+    source: Source,
     device: str,
     *,
     fresh: bool,
@@ -108,7 +118,7 @@ def kept_or_measured(
 ) -> dict[str, Any]:
     """metrics.json of these weights under this protocol on this data, measured unless it is kept already."""
     made_from = {
-        "weights": digest,
+        "weights": source.sha256 if source.key is None else f"{source.sha256} {source.key}",
         "model": to_plain(experiment.model),
         "protocol": protocol_hash(experiment.protocol, classes=split.classes),
         "fingerprint": split.fingerprint,
@@ -118,7 +128,7 @@ def kept_or_measured(
     if fresh or not (folder / "metrics.json").is_file():
         with voice.bar("verify") as progress:
             result = evaluate(
-                converted(file, experiment).to(device),
+                converted(source, experiment).to(device),
                 split,
                 protocol=experiment.protocol,
                 model_params=experiment.model,
@@ -131,10 +141,11 @@ def kept_or_measured(
     return metrics
 
 
-def converted(file: Path, experiment: Experiment) -> nn.Module:
+def converted(source: Source, experiment: Experiment) -> nn.Module:
     """The experiment's network with the foreign weights; CheckpointError when they are of another one."""
     classes = num_classes(experiment, experiment.protocol)
-    state = checkpoints.read_checkpoint(file)
+    file = source.file
+    state = checkpoints.read_checkpoint(file, key=source.key)
     ours = build_on_meta(experiment.model, num_classes=classes).state_dict()
     model = build(experiment.model, num_classes=classes)
     model.load_state_dict(
