@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "repro"
 LAYERS = [
     {"errors"},
-    {"download", "threads"},
+    {"limits"},
+    {"download", "threads", "json_reader", "yaml_reader"},
     {"published", "params"},
     {"records"},
     {"models", "datasets", "checkpoints"},

@@ -118,7 +118,7 @@ def test_a_journal_is_followed_through_torn_lines_and_a_cut(tmp_path: Path) -> N
             file.write(b'{"kind": "metrics", ')  # a line on its way
         assert next(batches) == []
         with path.open("ab") as file:
-            file.write(b'"step": 2}\nnot JSON\n')
+            file.write(b'"step": 2, "values": {"x": 2.0}}\nnot JSON\n')
         assert [(e["kind"], e.get("step"), e.get("line")) for e in next(batches)] == [
             ("metrics", 2, None),
             ("damaged", None, 3),
@@ -269,7 +269,7 @@ def test_an_edited_record_is_refused(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", "not JSON"),
-        ("[]", "not a record"),
+        ("[]", "not a JSON object"),
         ('{"schema": 99}', "record of schema 99"),
         ('{"schema": 1, "experiment": "x"}', "missing key"),
     ],
@@ -297,7 +297,7 @@ def test_a_record_with_nan_is_no_record(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_record(path, a_record())
     path.write_text(path.read_text().replace("81.25", "NaN"))
-    with pytest.raises(RecordError, match="not a record"):
+    with pytest.raises(RecordError, match="NaN is no finite number"):
         read_record(path)
 
 

@@ -181,8 +181,8 @@ def test_incomplete_metrics_are_refused(project: Project, missing: str) -> None:
     [
         (None, "nothing was measured"),
         ("{", "not JSON"),
-        ("[]", "not a mapping"),
-        (json.dumps(METRICS | {"mIoU": float("nan")}), "mIoU is nan"),
+        ("[]", "not a JSON object"),
+        (json.dumps(METRICS | {"mIoU": float("nan")}), "NaN is no finite number"),
     ],
 )
 def test_damaged_metrics_are_refused(project: Project, content: str | None, message: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -66,12 +65,16 @@ def import_(
 def is_page_of(source: str) -> Callable[[Path], bool]:
     """Whether a file is what `repro import --source SOURCE` wrote."""
 
+    from repro.errors import ReproError
+    from repro.json_reader import read_json
+
     def is_page(path: Path) -> bool:
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return bool(found["source"]["id"] == source and "tables" in found)
-        except (ValueError, LookupError, TypeError):
+            found = read_json(path)
+        except ReproError:
             return False
+        kept = found.get("source")
+        return isinstance(kept, dict) and kept.get("id") == source and "tables" in found
 
     return is_page
 

@@ -155,20 +155,24 @@ def training(project: Project, experiment: Experiment) -> dict[str, str]:
     """The loss as a sparkline, and where a running or stopped training stands."""
     path = project.root / experiment.folder / "curve.csv"
     facts: dict[str, str] = {}
-    losses = curve_losses(path) if path.is_file() else []
-    if losses:
-        facts["loss"] = f"{sparkline(losses)}  {losses[0]:.3f} to {losses[-1]:.3f}"
+    if losses := course(path):
+        facts["loss"] = losses
     for run in runs(project, experiment):
         line = f"{run['status']}, iteration {run['iteration']}"
         facts[f"run {run['run_key']}"] = f"{line}  {sparkline(run['losses'])}"
     return facts
 
 
-def curve_losses(path: Path) -> list[float]:
-    import csv
+def course(path: Path) -> str:
+    """The loss of curve.csv as a sparkline, '' without one; what is wrong with a damaged file."""
+    from repro.errors import RecordError
+    from repro.records.csv_files import read_curve
 
-    with path.open(newline="", encoding="utf-8") as file:
-        return thin([float(row["loss"]) for row in csv.DictReader(file) if row.get("loss")], 48)
+    try:
+        losses = thin([value for _, value in read_curve(path).get("loss", [])], 48)
+    except RecordError as error:
+        return f"{path.name}: {error.what}"
+    return f"{sparkline(losses)}  {losses[0]:.3f} to {losses[-1]:.3f}" if losses else ""
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import mmap
 import struct
 import zipfile
@@ -24,6 +23,7 @@ from typing import Any
 
 from repro.datasets.images import Picture, Pixels, read_prepared_label, read_rgb
 from repro.errors import DataError
+from repro.json_reader import load_json
 
 INDEX_FIELDS = ("id", "image", "label", "height", "width")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -81,13 +81,17 @@ class Split:
                 members = {i.filename: (i.header_offset, i.file_size, i.CRC) for i in archive.infolist()}
                 rows = csv.DictReader(io.StringIO(archive.read("index.csv").decode()))
                 samples = [_sample(row) for row in rows]
-                facts = json.loads(archive.read("fingerprint.json"))
+                facts = load_json(archive.read("fingerprint.json"), path, error=DataError)
+                _check_facts(facts)
         except FileNotFoundError as error:
             hint = f"`repro prepare {path.parent.name}` makes it"
             raise DataError("the split is not prepared", where=path, hint=hint) from error
-        except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        except PermissionError:
+            raise
+        except (*_DAMAGED, DataError) as error:
             hint = f"`repro prepare {path.parent.name}` makes it again"
-            raise DataError(f"not a prepared split: {error}", where=path, hint=hint) from error
+            what = error.what if isinstance(error, DataError) else str(error)
+            raise DataError(f"not a prepared split: {what}", where=path, hint=hint) from error
         return cls(path, samples, facts, members)
 
     def __len__(self) -> int:
@@ -148,6 +152,22 @@ class Split:
     def _map(self) -> mmap.mmap:
         with self.path.open("rb") as handle:
             return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+# What zipfile and csv raise for a folder, damage, an unknown method, an offset before the file, a password.
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, csv.Error, OSError, EOFError),
+    *(LookupError, ValueError, TypeError, NotImplementedError, RuntimeError),
+)
+
+
+def _check_facts(facts: dict[str, Any]) -> None:
+    """ValueError where fingerprint.json lacks what every reader of a split needs."""
+    classes, palette = facts["classes"], facts["palette"]
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    colours = isinstance(palette, list) and all(isinstance(c, list) and len(c) == 3 for c in palette)
+    if not (named and colours and isinstance(facts["fingerprint"], str)):
+        raise ValueError("fingerprint.json lacks classes, their colours, or the fingerprint")
 
 
 def _sample(row: dict[str, str]) -> Sample:

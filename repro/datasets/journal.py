@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from repro.datasets.archive import Sample, member
+from repro.json_reader import parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ class Journal:
         with path.open("rb") as stored:
             for text in lines.read_bytes().splitlines(keepends=True):
                 line = _whole(text)
-                infos = self._next(line, stored) if line else []
+                infos = self._members_of(line, stored) if line else []
                 if line is None or not infos:
                     break
                 self._note(line)
@@ -100,6 +101,13 @@ class Journal:
                 good += len(text)
         os.truncate(lines, good)
         return kept
+
+    def _members_of(self, line: dict[str, Any], stored: BinaryIO) -> list[zipfile.ZipInfo]:
+        """As `_next`; none as well where a line is not as this version writes it."""
+        try:
+            return self._next(line, stored)
+        except (TypeError, ValueError, LookupError, AttributeError):
+            return []
 
     def _next(self, line: dict[str, Any], stored: BinaryIO) -> list[zipfile.ZipInfo]:
         """The members of a line that goes on where the file stands; none where file or ids say otherwise."""
@@ -111,7 +119,7 @@ class Journal:
 
 def _whole(text: bytes) -> dict[str, Any] | None:
     try:
-        line = json.loads(text)
+        line = parse_json(text)
     except ValueError:
         return None
     return line if text.endswith(b"\n") and isinstance(line, dict) and line.keys() >= _KEYS else None

@@ -27,6 +27,7 @@ from repro.datasets.samples import convert, find_pairs
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, DatasetModule, Pair
 from repro.errors import DataError, ParamsError, StorageError
+from repro.json_reader import read_json
 from repro.params import DatasetFacts
 from repro.records.files import write_json
 from repro.threads import cores, in_order
@@ -177,8 +178,7 @@ def _finished(job: _Job, split: str) -> bool:
 
 
 def _summary(job: _Job, split: str) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((job.part / f"{split}.json").read_text(encoding="utf-8"))
-    return summary
+    return read_json(job.part / f"{split}.json", error=DataError, hint=f"remove {job.part} and prepare again")
 
 
 def _converted(job: _Job, split: str, pairs: list[Pair]) -> Iterator[list[Made]]:

@@ -8,16 +8,20 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from repro import limits
 from repro.errors import RecordError
 from repro.evaluation.confusion import Confusions, Counts
 from repro.evaluation.metrics import Absent, chosen_classes
 from repro.evaluation.summary import EvaluationResult
 from repro.records import write_bytes, write_json
 
+MOST_CLASSES = 255  # of a label of one byte
+EXACT = 2**53  # pixels; sums are float64
 NO_CLASS = "(none)"  # the column of pixels that were given to no class
 
 
@@ -70,25 +74,67 @@ class StoredConfusions:
 
 
 def read_confusions(path: Path) -> StoredConfusions:
-    """Read a confusion.npz; RecordError when it is missing or damaged."""
+    """Read a confusion.npz; RecordError when it is missing, damaged, or not what `write_result` writes."""
+    hint = f"`repro evaluate {path.parent.name}`"
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            return StoredConfusions(
-                confusions=unpack(arrays),
-                ids=tuple(arrays["ids"].tolist()),
-                classes=tuple(arrays["classes"].tolist()),
-                protocol=str(arrays["protocol"]),
-                fingerprint=str(arrays["fingerprint"]),
-                split=str(arrays["split"]),
-                chosen=arrays["chosen"].astype(np.intp),
-                absent="zero" if arrays["absent"] == "zero" else "skip",
-            )
+        data = limits.read_limited(path, limits.NPZ_BYTES, error=RecordError, hint=f"{hint} writes it again")
     except FileNotFoundError as error:
-        hint = f"`repro evaluate {path.parent.name}` or `dvc pull` makes it"
-        raise RecordError("no per-image confusion matrices", where=path, hint=hint) from error
-    except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        hint = f"`repro evaluate {path.parent.name}` writes it again"
-        raise RecordError(f"damaged confusion matrices: {error}", where=path, hint=hint) from error
+        more = f"{hint} or `dvc pull` makes it"
+        raise RecordError("no per-image confusion matrices", where=path, hint=more) from error
+    try:
+        return _stored(data)
+    except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds for damaged bytes
+        what = f"damaged confusion matrices: {error}"
+        raise RecordError(what, where=path, hint=f"{hint} writes it again") from error
+
+
+def _stored(data: bytes) -> StoredConfusions:
+    """The content of a confusion.npz; ValueError, or what numpy raises, for anything else."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if sum(info.file_size for info in archive.infolist()) > limits.NPZ_BYTES:
+            raise ValueError(f"more than {limits.NPZ_BYTES / limits.MiB:g} MiB unpacked")
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        stored = StoredConfusions(
+            confusions=unpack(arrays),
+            ids=_texts(arrays["ids"]),
+            classes=_texts(arrays["classes"]),
+            protocol=_text(arrays["protocol"]),
+            fingerprint=_text(arrays["fingerprint"]),
+            split=_text(arrays["split"]),
+            chosen=_whole(arrays["chosen"], "chosen", below=len(arrays["classes"])).astype(np.intp),
+            absent="zero" if _text(arrays["absent"]) == "zero" else "skip",
+        )
+    shape = (len(stored.ids), len(stored.classes))
+    if "" not in stored.confusions or any(_shape(one) != shape for one in stored.confusions.values()):
+        raise ValueError(f"not the matrices of {shape[0]} images and {shape[1]} classes")
+    return stored
+
+
+def _shape(one: Confusions) -> tuple[int, int]:
+    return one.images, one.classes
+
+
+def _text(array: npt.NDArray[np.generic]) -> str:
+    if array.shape != () or array.dtype.kind != "U":
+        raise ValueError("a text is none")
+    return str(array)
+
+
+def _texts(array: npt.NDArray[np.generic]) -> tuple[str, ...]:
+    """A list of different names: of images, of classes."""
+    names = tuple(array.tolist()) if array.ndim == 1 and array.dtype.kind == "U" else ()
+    if not names or len(set(names)) < len(names):
+        raise ValueError("names are missing or doubled")
+    return names
+
+
+def _whole(array: npt.NDArray[Any], name: str, *, below: int) -> npt.NDArray[Any]:
+    """A list of integers from 0 to below `below`."""
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(f"'{name}' is no list of integers")
+    if array.size and not (array.min() >= 0 and array.max() < below):
+        raise ValueError(f"'{name}' holds a number outside 0 to {below - 1}")
+    return array
 
 
 def pack(confusions: Mapping[str, Confusions]) -> dict[str, npt.NDArray[np.generic]]:
@@ -110,14 +156,23 @@ def unpack(arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Confusion
 
 
 def _unpack(arrays: Mapping[str, npt.NDArray[np.generic]], suffix: str) -> Confusions:
-    images, classes = arrays["shape" + suffix].tolist()
-    return Confusions(
+    """One variant; ValueError where counts and places do not belong together."""
+    shape = _whole(arrays["shape" + suffix], "shape", below=2**31)
+    if shape.shape != (2,) or not 0 < shape[1] <= MOST_CLASSES:
+        raise ValueError(f"'shape' is not [images, classes up to {MOST_CLASSES}]")
+    images, classes = shape.tolist()
+    found = Confusions(
         images=images,
         classes=classes,
-        image=arrays["image" + suffix].astype(np.int32),
-        cell=arrays["cell" + suffix].astype(np.int32),
-        pixels=arrays["pixels" + suffix].astype(np.int64),
+        image=_whole(arrays["image" + suffix], "image", below=images).astype(np.int32),
+        cell=_whole(arrays["cell" + suffix], "cell", below=classes * (classes + 1)).astype(np.int32),
+        pixels=_whole(arrays["pixels" + suffix], "pixels", below=EXACT).astype(np.int64),
     )
+    if not len(found.image) == len(found.cell) == len(found.pixels):
+        raise ValueError("'image', 'cell' and 'pixels' differ in length")
+    if found.pixels.sum(dtype=np.float64) > EXACT:
+        raise ValueError("more pixels than can be counted exactly")
+    return found
 
 
 def npz(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:

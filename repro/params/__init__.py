@@ -11,10 +11,11 @@ from repro.params.experiment import (
 )
 from repro.params.model import ModelParams
 from repro.params.names import experiment_name, experiment_names, matching
-from repro.params.parse import parse, read_yaml, to_plain
+from repro.params.parse import parse, to_plain
 from repro.params.project import Project, find_project
 from repro.params.protocol import Protocol
 from repro.params.training import TrainingParams
+from repro.yaml_reader import read_yaml
 
 __all__ = [
     "Augmentation",

@@ -18,11 +18,12 @@ from repro.errors import ParamsError, UnknownNameError, nearest
 from repro.params.data import Augmentation, DatasetFacts
 from repro.params.model import ModelParams
 from repro.params.names import experiment_name, experiment_names
-from repro.params.parse import parse, read_yaml, to_plain
+from repro.params.parse import parse, to_plain
 from repro.params.problems import Loc
 from repro.params.project import Project
 from repro.params.protocol import Protocol
 from repro.params.training import TrainingParams
+from repro.yaml_reader import read_yaml
 
 ROOT = "params.yaml"  # in errors: the shared file, at the root of the project
 

@@ -7,7 +7,6 @@ the standard library is used, so that listing and checking rows stays instant.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from repro.errors import ParamsError, UnknownNameError
+from repro.json_reader import read_json
 from repro.published.markdown import fill, links
 
 HERE = Path(__file__).parent
@@ -159,9 +159,8 @@ def load_page(page_id: str) -> Page:
 def read_page(path: Path) -> Page:
     """A page file, typed; a damaged one is a ParamsError that names the file."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return page_from(raw)
-    except (ValueError, KeyError, TypeError) as error:
+        return page_from(read_json(path, error=ParamsError))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ParamsError(f"not a page of published results: {error}", where=path) from error
 
 

@@ -21,6 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from repro import limits
+from repro.errors import RecordError
+from repro.json_reader import load_json
+from repro.records.shapes import LINES, Line, misfit
+
 SYNC_SECONDS = 1.0
 POLL_SECONDS = 0.5
 
@@ -102,11 +107,15 @@ class Journal:
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """All entries in order; a missing file is an empty journal, a torn last line is left out.
 
-    A damaged line elsewhere is kept out too and shows up as an entry of kind `damaged`.
+    A damaged line elsewhere is kept out too and shows up as an entry of kind `damaged`; so does a journal
+    that is a folder or beyond the limits.
     """
-    if not path.exists():
+    try:
+        return list(_entries(limits.read_limited(path, limits.JOURNAL_BYTES, error=RecordError)))
+    except FileNotFoundError:
         return []
-    return list(_entries(path.read_bytes()))
+    except RecordError as error:
+        return [_damaged(0, error.what)]
 
 
 def follow_journal(path: Path) -> Iterator[list[dict[str, Any]]]:
@@ -131,11 +140,22 @@ def truncate_journal(path: Path, offset: int) -> None:
 
 def _entries(data: bytes, first: int = 1) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(data.split(b"\n")[:-1], start=first):  # what follows the last \n is torn
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            entry = {"kind": "damaged", "line": number}
-        yield entry if isinstance(entry, dict) and "kind" in entry else {"kind": "damaged", "line": number}
+        yield _entry(line, number)
+
+
+def _entry(line: bytes, number: int) -> dict[str, Any]:
+    """The entry of a line, of the shape that `records.shapes` has for its kind; else a `damaged` one."""
+    try:
+        entry = load_json(line, number)
+    except RecordError as error:
+        return _damaged(number, error.what)
+    kind = entry.get("kind")
+    wrong = misfit(LINES.get(kind, Line) if isinstance(kind, str) else Line, entry)
+    return _damaged(number, wrong[0]) if wrong else entry
+
+
+def _damaged(number: int, why: str) -> dict[str, Any]:
+    return {"kind": "damaged", "line": number, "why": why}
 
 
 def _cut_torn_line(path: Path) -> None:

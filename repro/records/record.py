@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import ParamsError, RecordError, UnknownNameError
+from repro.json_reader import read_json
 from repro.params.parse import parse
 from repro.records.files import canonical, sha256_text, write_json
+from repro.records.shapes import Cost, Params, Provenance, require
 from repro.records.verdict import Kind, Verdict
 
 SCHEMA = 1
@@ -115,6 +117,8 @@ def from_json(raw: Mapping[str, Any], where: object) -> Record:
         raise RecordError(
             f"not a record: {error.what}", where=where, allowed=error.allowed, hint=_AGAIN
         ) from None
+    for shape, part in (("params", Params), ("cost", Cost), ("provenance", Provenance)):
+        require(part, raw[shape], where, prefix=f"not a record: {shape}.", hint=_AGAIN)
     body = {key: value for key, value in raw.items() if key != "content_hash"}
     if _hash(body, where) != record.content_hash:
         raise RecordError(
@@ -140,17 +144,10 @@ def write_record(path: Path, record: Record) -> Record:
 def read_record(path: Path) -> Record:
     """Read and check one record; RecordError when it is missing, damaged or edited."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        return from_json(read_json(path, hint=_AGAIN), path)
     except FileNotFoundError:
         known = (p.stem for p in path.parent.glob("*.json"))
         raise UnknownNameError("record", path.stem, known, hint=f"`repro run {path.stem}` makes it") from None
-    except OSError as error:
-        raise RecordError(f"cannot be read: {error.strerror}", where=path, hint=_AGAIN) from None
-    except ValueError as error:
-        raise RecordError(f"not JSON: {error}", where=path, hint=_AGAIN) from None
-    if not isinstance(raw, dict):
-        raise RecordError("not a record", where=path, hint=_AGAIN)
-    return from_json(raw, path)
 
 
 def read_row(path: Path) -> Record:

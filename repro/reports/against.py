@@ -8,12 +8,12 @@ the gate doubts, however high; one without a reference of its own is compared, f
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
 
 from repro.errors import RecordError, ReproError
+from repro.json_reader import load_json
 from repro.params.project import Project
 from repro.records import Record, Verdict, default_band, from_json
 from repro.records.git import git, run_git
@@ -155,9 +155,6 @@ def _records_at(root: Path, commit: str) -> dict[str, Record | RecordError]:
 
 def _parsed(content: bytes, where: str) -> Record | RecordError:
     try:
-        raw = json.loads(content)
-        return from_json(raw, where) if isinstance(raw, dict) else RecordError("not a record", where=where)
+        return from_json(load_json(content, where), where)
     except RecordError as error:
         return error
-    except ValueError as error:
-        return RecordError(f"not a record: {error}", where=where)

@@ -7,17 +7,20 @@ JSON inside the file. The same records give the same bytes.
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from repro import limits
+from repro.errors import RecordError
 from repro.params.project import Project
 from repro.published import Row, rows
 from repro.records import Record
+from repro.records.csv_files import read_confusion, read_curve
 from repro.records.make import measured_value
 from repro.records.nested import flatten
 from repro.reports.gate import Finding, finding
@@ -28,6 +31,7 @@ PICTURES = 6
 PICTURE_WIDTH = 720  # pixels; three views side by side
 CLASSES = 60  # a larger confusion matrix is a table nobody reads
 TITLE = b"<title>DeepLab results: published and measured</title>"
+T = TypeVar("T")
 COSTS = {"params_M": "params_M", "gmacs": "gmacs_conv", "latency": "latency_ms_p50"}
 
 
@@ -107,6 +111,8 @@ def _experiment(results: Results, name: str) -> dict[str, Any]:
     found = finding(results, name)
     pictures = gallery(folder / "overlays")
     broken = [f"overlays/{picture} cannot be read" for picture, address in pictures.items() if not address]
+    learned = _or_remark(lambda: curve(folder / "curve.csv"), broken)
+    matrix = _or_remark(lambda: confusion(folder / "confusion.csv", list(record.per_class)), broken)
     return {
         "dataset": record.dataset,
         "verdict": found.verdict,
@@ -119,10 +125,19 @@ def _experiment(results: Results, name: str) -> dict[str, Any]:
         "cost": flat(record.cost),
         "params": flat({key: value for key, value in record.params.items() if key != "facts"}),
         "provenance": flat({**record.provenance, "record": record.content_hash, "run_key": record.run_key}),
-        "curve": curve(folder / "curve.csv"),
-        "confusion": confusion(folder / "confusion.csv", list(record.per_class)),
+        "curve": learned,
+        "confusion": matrix,
         "gallery": [address for address in pictures.values() if address],
     }
+
+
+def _or_remark(read: Callable[[], T], remarks: list[str]) -> T | None:
+    """What a file holds; None and a remark more where it is damaged, for the report is about others too."""
+    try:
+        return read()
+    except RecordError as error:
+        remarks.append(f"{Path(error.where or '').name}: {error.what}")
+        return None
 
 
 def _about(record: Record, found: Finding) -> str:
@@ -155,30 +170,21 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def curve(path: Path) -> dict[str, list[list[float]]] | None:
     """Learning curve of curve.csv, thinned; None where there is none."""
-    if not path.is_file():
+    found = read_curve(path)
+    if not found:
         return None
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    series = {
-        name: [[float(line["step"]), float(line[name])] for line in lines if line.get(name)]
-        for name in ("loss", "val_mIoU")
-    }
+    series = {name: [list(point) for point in found.get(name, [])] for name in ("loss", "val_mIoU")}
     return {name: points[:: max(1, len(points) // POINTS)] for name, points in series.items()}
 
 
 def confusion(path: Path, classes: list[str]) -> dict[str, Any] | None:
     """Confusion matrix in percent of the actual class; None where it is missing or too large to read."""
-    if not path.is_file() or len(classes) > CLASSES:
+    counts = read_confusion(path) if len(classes) <= CLASSES else {}
+    if not counts:
         return None
-    counts = {(row["actual"], row["predicted"]): float(row["count"]) for row in _csv(path)}
     sums = {name: sum(counts.get((name, other), 0.0) for other in classes) or 1.0 for name in classes}
     percent = [[round(100 * counts.get((a, p), 0.0) / sums[a], 1) for p in classes] for a in classes]
     return {"classes": classes, "percent": percent}
-
-
-def _csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def gallery(folder: Path) -> dict[str, str]:
@@ -190,12 +196,15 @@ def _picture(path: Path) -> str:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        content = limits.read_limited(path, limits.PICTURE_BYTES, error=RecordError)
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as picture:
+            if picture.width * picture.height > limits.PICTURE_PIXELS:
+                return ""
             small = picture.convert("RGB")
-    except (OSError, SyntaxError, ValueError):  # what Pillow raises for damaged files
+    except Exception:  # of a damaged file Pillow raises a dozen kinds, struct.error and IndexError among them
         return ""
     if small.width > PICTURE_WIDTH:
         small = small.resize((PICTURE_WIDTH, round(small.height * PICTURE_WIDTH / small.width)))
-    content = io.BytesIO()
-    small.save(content, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
+    made = io.BytesIO()
+    small.save(made, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(made.getvalue()).decode()

@@ -10,11 +10,11 @@ from typing import Any
 
 from repro.errors import ReproError, UnknownNameError
 from repro.params.experiment import Experiment, resolve
-from repro.params.parse import read_yaml
 from repro.params.project import Project
 from repro.published import Row, page_ids, row_ids, rows
 from repro.records import Record, families, read_records, seeds_of
 from repro.records.make import measured_value
+from repro.yaml_reader import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +16,7 @@ from repro.errors import ParamsError
 from repro.evaluation import released
 from repro.evaluation.evaluate import evaluate
 from repro.evaluation.files import write_result
+from repro.json_reader import read_json
 from repro.models import build, build_on_meta
 from repro.params import Experiment, Project, to_plain
 from repro.params.protocol import protocol_hash
@@ -137,8 +137,7 @@ def kept_or_measured(
                 progress=progress,
             )
         write_result(result, folder, split=experiment.evaluation.split)
-    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    return metrics
+    return read_json(folder / "metrics.json", hint="repeat the command with --fresh")
 
 
 def converted(source: Source, experiment: Experiment) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from repro.params import Project
 from repro.records import DIFF, Record, to_json
+from repro.records.csv_files import read_confusion, read_curve
 from repro.records.make import measured_value
 from repro.tracking.store import KEY
 
@@ -97,17 +97,9 @@ def _note_row(record: Record, name: str) -> str:
 
 def curve_of(project: Project, record: Record) -> list[tuple[str, int, float]]:
     """(metric, step, value) of the committed learning curve; empty where there is none."""
-    path = project.experiments / record.experiment / "curve.csv"
-    if not path.is_file():
-        return []
     names = {"loss": "train/loss", "lr": "train/lr", "val_mIoU": "val/mIoU"}
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            (names.get(column, column), int(row["step"]), float(text))
-            for row in csv.DictReader(file)
-            for column, text in row.items()
-            if column != "step" and text
-        ]
+    found = read_curve(project.experiments / record.experiment / "curve.csv")
+    return [(names[column], step, value) for column, points in found.items() for step, value in points]
 
 
 def texts_of(record: Record) -> dict[str, str]:
@@ -140,10 +132,9 @@ def confusion_figure(path: Path, classes: Mapping[str, Any]) -> Any:
     names = list(classes)
     place = {name: index for index, name in enumerate(names)}
     counts = np.zeros((len(names), len(names)))
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["actual"] in place and row["predicted"] in place:
-                counts[place[row["actual"]], place[row["predicted"]]] += float(row["count"])
+    for (actual, predicted), pixels in read_confusion(path).items():
+        if actual in place and predicted in place:
+            counts[place[actual], place[predicted]] += pixels
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 3 + 0.28 * min(len(names), 60)
     figure = Figure(figsize=(side + 1, side), layout="constrained")

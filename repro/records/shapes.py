@@ -1,0 +1,155 @@
+"""What the parts of records, journals, metrics.json and cost.json must be: checked once, where they are read.
+
+One model for each: keys that are named here have their type, others are their writer's own. Values are
+checked and never converted, for a record's content hash is about the text as it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from repro.errors import RecordError
+
+LATEST = 253_402_300_799  # seconds since 1970: the last second of the year 9999, which no calendar is beyond
+Time = Annotated[float, Ge(0), Le(LATEST)]
+Step = Annotated[int, Ge(0), Le(2**53)]
+Percent = float | None
+_Mapping = dict[str, Any]
+Size = Annotated[list[float], MinLen(2), MaxLen(2)]
+
+
+class _Open(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class Cost(_Open):
+    """cost.json, and the cost of a record: M, G, ms and MiB as named."""
+
+    params_M: float | None = None
+    gmacs_conv: float | None = None
+    gmacs_thop: float | None = None
+    batch: float | None = None
+    runs: float | None = None
+    images_per_s: float | None = None
+    peak_memory_MiB: float | None = None
+    latency_ms_p50: float | None = None
+    latency_ms_p95: float | None = None
+    latency_ms_mean: float | None = None
+    launch_ms_mean: float | None = None
+    train_images_per_s: float | None = None
+    train_iterations_per_s: float | None = None
+    train_memory_MiB: float | None = None
+    input_size: Size | None = Field(default=None, description="[height, width]")
+    precision: str | None = None
+    device: _Mapping | str | None = Field(default=None, description="a mapping, or a text")
+
+
+class Git(_Open):
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+class Training(_Open):
+    """Where a training ran: the `provenance` line of its journal."""
+
+    at: str = ""
+    git: Git = Git()
+    device: _Mapping = Field(default_factory=dict)
+
+
+class Provenance(Training):
+    training: Training = Training()
+    packages: _Mapping = Field(default_factory=dict)
+    locks: _Mapping = Field(default_factory=dict)
+
+
+class Params(_Open):
+    """The parameters of a record, as far as tables and MLflow show them; `Experiment` knows the rest."""
+
+    name: str = ""
+    dataset: str = ""
+    recipe: str = ""
+    seed: int = 0
+    note: str = ""
+    model: _Mapping = Field(default_factory=dict)
+    augmentation: _Mapping = Field(default_factory=dict)
+    training: _Mapping = Field(default_factory=dict)
+    facts: _Mapping = Field(default_factory=dict)
+
+
+class Metrics(_Open):
+    """metrics.json: these four, and every metric a number."""
+
+    split: str
+    n_images: Annotated[int, Ge(0), Le(2**53)]
+    protocol: str
+    IoU: dict[str, Percent]
+
+
+class Line(_Open):
+    """Any line of a journal."""
+
+    at: Time = 0.0
+    kind: str
+
+
+class MetricsLine(Line):
+    step: Step
+    values: dict[str, float]
+
+
+class ProvenanceLine(Line):
+    found: Provenance
+
+
+class EndLine(Line):
+    status: Literal["FINISHED", "FAILED", "KILLED"]
+
+
+LINES: dict[str, type[Line]] = {"metrics": MetricsLine, "provenance": ProvenanceLine, "end": EndLine}
+
+
+def misfit(shape: type[BaseModel], found: object) -> tuple[str, str] | None:
+    """('git.commit is 3', 'a valid string') of the first part that is not of the shape, None without one."""
+    try:
+        shape.model_validate(found)
+    except ValidationError as error:
+        return _told(shape, found, error.errors(include_url=False)[0])
+    return None
+
+
+def _told(shape: type[BaseModel], found: Any, first: Mapping[str, Any]) -> tuple[str, str]:
+    """What is wrong and what is allowed; a field with a description is shown whole."""
+    loc: tuple[str | int, ...] = first["loc"]
+    if not loc:
+        return "it is no mapping", "a mapping"
+    if first["type"] == "missing":
+        return f"no '{'.'.join(map(str, loc))}' in it", "all of " + ", ".join(shape.model_fields)
+    field = shape.model_fields.get(str(loc[0]))
+    if field and field.description:
+        return f"{loc[0]} is {found[loc[0]]!r}"[:100], field.description
+    words = _WORDS.get(first["type"], first["msg"].removeprefix("Input should be "))
+    return f"{'.'.join(map(str, loc))} is {first['input']!r}"[:100], words
+
+
+_WORDS = {
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
+
+
+def require(
+    shape: type[BaseModel], found: Mapping[str, Any], where: object, *, prefix: str = "", hint: str
+) -> None:
+    """RecordError where `found` is not of the shape."""
+    wrong = misfit(shape, found)
+    if wrong:
+        raise RecordError(f"{prefix}{wrong[0]}", where=where, allowed=wrong[1], hint=hint)
