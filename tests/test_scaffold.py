@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,15 @@ from typer.testing import CliRunner
 
 from repro.cli.app import app
 from repro.cli.voice import note
-from repro.errors import CheckFailed, ParamsError, ReproError, UnknownNameError
+from repro.errors import CheckFailed, ParamsError, UnknownNameError
 from repro.params import Project
 from repro.published import rows
 from repro.published.weights import BORROWED
 from repro.scaffold import drift, new_experiment, settings_text, sync
 from repro.stages.ready import renew_files
 from repro.stages.seeds import with_seed
+from tests.test_params import OWN
+from tests.test_params import ROOT as BLOCKS
 
 ROOT = Path(__file__).parents[1]
 BORROWED_REMARK = re.compile(r"links? (is the|are cop)|links are copies")
@@ -200,12 +203,78 @@ def test_a_row_that_two_experiments_claim_is_named_with_both(project: Project, n
         ("", ["key 'rows': got None", "a list"]),
     ],
 )
-def test_a_row_that_no_page_has_stops_sync(project: Project, rows: str, words: list[str]) -> None:
+def test_a_row_that_no_page_has_is_an_error_and_stops_no_other(
+    project: Project, monkeypatch: pytest.MonkeyPatch, rows: str, words: list[str]
+) -> None:
+    add_whole(project)
     params = project.experiments / "tiny_r18_os16" / "params.yaml"
     params.write_text(f"dataset: tiny\nrows: {rows}\n")
-    with pytest.raises(ReproError) as caught:
-        list(drift(project))
-    assert all(word in str(caught.value) for word in [*words, str(params)]), str(caught.value)
+    monkeypatch.chdir(project.root)
+    found = CliRunner().invoke(app, ["sync", "--files"])
+    assert isinstance(found.exception, ParamsError)
+    assert all(word in str(found.exception) for word in [*words, str(params)]), str(found.exception)
+    assert "experiments/whole_r18/dvc.yaml" in found.stdout
+
+
+def add_whole(project: Project) -> Path:
+    """An experiment that can be resolved, and the blocks it names; its params.yaml."""
+    project.params.write_text(yaml.safe_dump(BLOCKS))
+    params = project.experiments / "whole_r18" / "params.yaml"
+    params.parent.mkdir()
+    params.write_text(yaml.safe_dump(OWN))
+    return params
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("traning: {lr: 1}\n", ["unknown key 'traning'", "did you mean 'training'"]),
+        ("x: [\n", ["not valid YAML"]),
+        ("x: " + "[" * 100_000 + "\n", ["too many levels", "50 inside each other"]),
+        ("a: &a [*a]\n", ["the alias *a stands inside what it names"]),
+        ("seed: 1\n", ["key 'seed' stands twice"]),
+        ("expect: " + "9" * 5000 + "\n", ["a number of 5000 characters", "at most 40"]),
+    ],
+    ids=["misspelt", "YAML", "deep", "alias", "twice", "digits"],
+)
+def test_a_broken_folder_is_named_and_stops_no_other(
+    project: Project, monkeypatch: pytest.MonkeyPatch, wrong: str, words: list[str]
+) -> None:
+    add_whole(project)
+    broken = project.experiments / "tiny_r18_os16" / "params.yaml"
+    broken.write_text(yaml.safe_dump(OWN) + wrong)
+    monkeypatch.chdir(project.root)
+    for arguments in (["sync", "--files"], ["sync", "--check"]):
+        found = CliRunner().invoke(app, arguments)
+        assert isinstance(found.exception, ParamsError)
+        said = str(found.exception)
+        assert all(word in said for word in ["tiny_r18_os16", str(broken), *words]), said
+    assert (project.experiments / "whole_r18" / "dvc.yaml").is_file()
+    assert "experiments/whole_r18" in root_stages(project)
+
+
+def test_dvc_is_shown_no_file_that_it_would_stop_at(project: Project) -> None:
+    """DVC reads the params.yaml beside every dvc.yaml, whatever it was asked for."""
+    params = project.experiments / "tiny_r18_os16" / "params.yaml"
+    text = params.read_text()
+    sync(project)
+    params.write_text("x: [")
+    assert set(sync(project)) == {params.with_name("dvc.yaml"), project.root / "dvc.yaml"}
+    assert not params.with_name("dvc.yaml").exists()
+    assert "experiments/tiny_r18_os16" not in root_stages(project)
+    params.write_text(text)
+    sync(project)
+    assert params.with_name("dvc.yaml").is_file()
+
+
+def test_a_key_that_the_recipe_has_needs_no_line(project: Project) -> None:
+    """DVC stops at a key that is listed and not there: "Parameters 'seed' are missing"."""
+    stages = yaml.safe_load(with_templates(project, "also: [page003_321]\n"))["stages"]
+    listed = [stages["train"], stages["evaluate"], stages["benchmark"], stages["also"]["do"]]
+    keys = {key for stage in listed for key in stage["params"] if isinstance(key, str)}
+    assert keys == {"dataset", "recipe", "training", "evaluation"}
+    stages = yaml.safe_load(with_templates(project, "seed: 1\nmodel: {}\n"))["stages"]
+    assert {"seed", "model"} < set(stages["train"]["params"][:5])
 
 
 def test_new_never_overwrites(project: Project) -> None:
@@ -238,10 +307,13 @@ def test_generated_files_of_this_project_are_current() -> None:
 
 
 def test_stale_files_as_one_document(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_whole(project)
+    shutil.rmtree(project.experiments / "tiny_r18_os16")
     monkeypatch.chdir(project.root)
     found = CliRunner().invoke(app, ["sync", "--check", "--json"])
-    assert json.loads(found.stdout) == {"stale": ["experiments/tiny_r18_os16/dvc.yaml", "dvc.yaml"]}
+    wanted = {"stale": ["experiments/whole_r18/dvc.yaml", "dvc.yaml"], "broken": {}}
+    assert json.loads(found.stdout) == wanted
     assert isinstance(found.exception, CheckFailed)
     sync(project)
     found = CliRunner().invoke(app, ["sync", "--check", "--json"])
-    assert (found.exit_code, json.loads(found.stdout)) == (0, {"stale": []})
+    assert (found.exit_code, json.loads(found.stdout)) == (0, {"stale": [], "broken": {}})

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.common import Json, console, emit_json
+from repro.cli.voice import name_broken
 
 if TYPE_CHECKING:
-    from repro.params import Project
+    from repro.params import Broken, Project
     from repro.tracking.sync import Report
 
 
@@ -28,12 +29,14 @@ def sync(
     Example: repro sync --rebuild
     """
     from repro.errors import CheckFailed
-    from repro.params import find_project
+    from repro.params import broken_error, find_project
     from repro.stages.ready import write_files
 
     project = find_project()
+    broken = broken_of(project)
     if check:
-        return check_files(project, as_json=as_json)
+        check_files(project, broken, as_json=as_json)
+        return
     written = write_files(project)
     if files:
         report = None
@@ -42,26 +45,45 @@ def sync(
 
         report = to_mlflow(project, rebuild=rebuild)
     if as_json:
-        emit_json({"files": written, **(vars(report) if report else {})})
+        emit_json({"files": written, "broken": words(broken), **(vars(report) if report else {})})
     else:
         for name in written:
             console().print(f"wrote {name}", markup=False)
         if report:
             tell(project, report)
+    if broken:
+        raise broken_error(broken, done="all others are up to date")
     if report and report.failed:
         raise CheckFailed(f"{len(report.failed)} were not sent", hint="`repro sync` tries them again")
 
 
-def check_files(project: Project, *, as_json: bool = False) -> None:
-    """Exit 1 when a generated file is stale."""
+def broken_of(project: Project) -> Broken:
+    """Experiments that no stage could run: unreadable, misspelt, or of a recipe that is not there."""
+    from repro.params import experiment_names, resolve_all, sorted_out
+    from repro.scaffold import own_params
+
+    own, unreadable = sorted_out(experiment_names(project), lambda name: own_params(project, name))
+    return dict(sorted({**unreadable, **resolve_all(project, own)[1]}.items()))
+
+
+def words(broken: Broken) -> dict[str, str]:
+    return {name: str(error) for name, error in broken.items()}
+
+
+def check_files(project: Project, broken: Broken, *, as_json: bool = False) -> None:
+    """Exit 1 when a generated file is stale, 2 when a params.yaml is wrong."""
     from repro.errors import CheckFailed
+    from repro.params import broken_error
     from repro.scaffold import drift
 
     stale = [str(path.relative_to(project.root)) for path, _ in drift(project)]
     if as_json:
-        emit_json({"stale": stale})
+        emit_json({"stale": stale, "broken": words(broken)})
     for name in () if as_json else stale:
         console().print(f"stale {name}", markup=False)
+    if broken:
+        name_broken(broken)
+        raise broken_error(broken, done=f"{len(stale)} generated files are stale")
     if stale:
         raise CheckFailed(f"{len(stale)} generated files are stale", hint="run `repro sync` and commit")
 

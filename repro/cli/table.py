@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.common import Json, Name, Names, console, counted, emit_json
-from repro.cli.voice import note
+from repro.cli.voice import name_broken, note
 from repro.reports.choices import Format, Origin, Values
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def table(
     _only_store({"--uri": uri, "--columns": columns})
     if values is Values.published and dataset is None and fmt is Format.md and not (write or check):
         return _published(page)
+    from repro.params.folders import broken_error
     from repro.params.project import find_project
     from repro.reports import regions
     from repro.reports.results import load_results
@@ -61,7 +62,11 @@ def table(
     elif write:
         for path in regions.write(regions.generated_files(results)):
             console().print(f"wrote {path.relative_to(results.project.root)}")
+    if check or write:
+        if results.broken:
+            raise broken_error(results.broken, done="the tables have no link to it")
     else:
+        name_broken(results.broken)
         _print(results, dataset, page, values, fmt)
 
 
@@ -139,7 +144,8 @@ def _stored(uri: str | None) -> Results:
 
     project = find_project()
     records = stored_records(project, uri)
-    return Results(project=project, records=records, experiments=declared_experiments(project))
+    experiments, broken = declared_experiments(project)
+    return Results(project=project, records=records, experiments=experiments, broken=broken)
 
 
 def list_(
@@ -178,6 +184,7 @@ def list_(
     )
     for name, error in results.stray.items():
         note(f"left out: reports/rows/{name}.json is of no experiment: {error.what}")
+    name_broken(results.broken)
     if json:
         return emit_json(lines)
     sys.stdout.writelines(one_line(line) + "\n" for line in lines)
@@ -207,7 +214,9 @@ def explain(
 
     project, name = find_project(), experiment_name(name)
     path: Path = project.record(name)
-    declared = declared_experiments(project)
+    declared, broken = declared_experiments(project)
+    if name in broken:
+        raise broken[name]
     if name not in declared and not path.is_file():
         raise UnknownNameError("experiment", name, declared, hint="`repro list` shows all")
     if not path.is_file():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from repro.cli.common import console
 
 if TYPE_CHECKING:
+    from repro.errors import ReproError
     from repro.stages.voice import Voice
 
 
@@ -18,6 +20,12 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """A remark on standard error, where it is in the way of no JSON."""
     console(stderr=True).print(text, markup=False)
+
+
+def name_broken(broken: Mapping[str, ReproError]) -> None:
+    """Each experiment whose params.yaml cannot be used, with the reason: the command is about the others."""
+    for name, error in broken.items():
+        note(f"left out {name}: {error.what}\n  where: {error.where}")
 
 
 def aloud() -> Voice:

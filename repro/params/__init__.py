@@ -6,9 +6,11 @@ from repro.params.experiment import (
     Evaluation,
     Expectation,
     Experiment,
+    also_names,
     load_experiment,
     section,
 )
+from repro.params.folders import Broken, broken_error, resolve_all, sorted_out
 from repro.params.model import ModelParams
 from repro.params.names import experiment_name, experiment_names, matching
 from repro.params.parse import parse, to_plain
@@ -19,6 +21,7 @@ from repro.yaml_reader import read_yaml
 
 __all__ = [
     "Augmentation",
+    "Broken",
     "DatasetFacts",
     "Engine",
     "Evaluation",
@@ -28,6 +31,8 @@ __all__ = [
     "Project",
     "Protocol",
     "TrainingParams",
+    "also_names",
+    "broken_error",
     "experiment_name",
     "experiment_names",
     "find_project",
@@ -35,6 +40,8 @@ __all__ = [
     "matching",
     "parse",
     "read_yaml",
+    "resolve_all",
     "section",
+    "sorted_out",
     "to_plain",
 ]

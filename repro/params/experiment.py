@@ -25,6 +25,8 @@ from repro.params.protocol import Protocol
 from repro.params.training import TrainingParams
 from repro.yaml_reader import read_yaml
 
+# What experiments/pipeline.yaml fills into names of files from an experiment's own params.yaml alone.
+FOLLOWED = ("training", "training.split", "evaluation.split", "evaluation.protocol")
 ROOT = "params.yaml"  # in errors: the shared file, at the root of the project
 
 
@@ -92,33 +94,43 @@ def load_experiment(project: Project, name: str) -> Experiment:
 def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: Path) -> Experiment:
     """Merge an experiment's own keys with the root blocks it names, and type the result."""
     for key in ("dataset", "recipe", "evaluation"):
-        _require(own, key, where)
+        _require(own, key, where, otherwise="see the experiments beside it")
     recipe = _block(root, "recipes", own["recipe"])
     merged = deep_merge(recipe, own)
     source = partial(_source, own=own, recipe=recipe, where=where)
     evaluation = parse(Evaluation, merged["evaluation"], lambda loc: source(("evaluation", *loc)))
+    further = also_names(own, where, evaluation.protocol)
     merged |= {
         "name": name,
         "facts": _typed(DatasetFacts, root, "datasets", own["dataset"]),
         "protocol": _typed(Protocol, root, "protocols", evaluation.protocol),
-        "also": {
-            name: _typed(Protocol, root, "protocols", name) for name in _also(own, evaluation.protocol, where)
-        },
+        "also": {name: _typed(Protocol, root, "protocols", name) for name in further},
         "engine": to_plain(parse(Engine, section(root, "engine"), f"{ROOT}: engine")),
     }
     experiment = parse(Experiment, merged, source)
+    for key in FOLLOWED:
+        _require_own(own, key, where)
     for key in ("training", "evaluation"):
         _check_split(f"{key}.split", getattr(experiment, key).split, experiment.facts.splits, where)
     return experiment
 
 
 def _require(
-    found: Mapping[str, Any], key: str, where: object, *, otherwise: str = "see the experiments beside it"
+    found: Mapping[str, Any], key: str, where: object, *, otherwise: str, name: str | None = None
 ) -> None:
     if key not in found:
         near = nearest(key, map(str, found))
         hint = f"is '{near}' it, misspelt?" if near else otherwise
-        raise ParamsError(f"missing key '{key}'", where=where, hint=hint)
+        raise ParamsError(f"missing key '{name or key}'", where=where, hint=hint)
+
+
+def _require_own(own: Mapping[str, Any], key: str, where: Path) -> None:
+    """A key of the experiment's own file; dotted: in a block of it."""
+    block, _, inner = key.rpartition(".")
+    found = own.get(block) if block else own
+    otherwise = "write it in this file, also where a recipe has it"
+    if isinstance(found, Mapping):  # else of another type: said where the block is parsed
+        _require(found, inner, where, name=key, otherwise=otherwise)
 
 
 def _source(loc: Loc, own: Mapping[str, Any], recipe: Mapping[str, Any], where: Path) -> object:
@@ -140,13 +152,13 @@ def _check_split(key: str, split: str, splits: Iterable[str], where: Path) -> No
         raise ParamsError(f"key '{key}': got '{split}'", where=where, allowed=", ".join(splits), hint=hint)
 
 
-def _also(own: Mapping[str, Any], protocol: str, where: Path) -> list[str]:
+def also_names(own: Mapping[str, Any], where: Path, protocol: str = "") -> list[str]:
     """Names of the further protocols; beside `evaluation`, not in it, so that adding one re-runs nothing."""
     names = own.get("also", [])
     wrong = not isinstance(names, list) or protocol in names or len(set(map(str, names))) < len(names)
     if wrong:
         allowed = f"a list of other keys of `protocols:` than '{protocol}', each once"
-        raise ParamsError(f"key 'also': got {names!r}", where=where, allowed=allowed)
+        raise ParamsError(f"key 'also': got {names!r}"[:200], where=where, allowed=allowed)
     return [str(name) for name in names]
 
 

@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from repro import limits
+from repro.errors import ParamsError
 from repro.params import matching
 from repro.published import rows
 from repro.records import PASSING, Band, Record, Verdict, disagreement, seed_band, verdict
@@ -77,6 +79,9 @@ def finding(results: Results, name: str) -> Finding:
     record = results.records.get(name)
     if name in results.damaged:
         return about(results, name, "incomparable", str(results.damaged[name]).splitlines()[0])
+    if record is None and name in results.broken:
+        why = f"its params.yaml cannot be read: {results.broken[name].what}"
+        return about(results, name, "incomparable", why)
     if record is None:
         return about(results, name, "unmeasured", "nothing recorded")
     return _judged(results, record)
@@ -170,7 +175,10 @@ def exit_code(findings: Iterable[Finding], *, strict: bool) -> int:
 
 def row_line(path: Path) -> int:
     """1-based line of `rows:` (or of the first key) in a params.yaml: where an annotation points."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    try:
+        lines = limits.read_text(path, limits.YAML_BYTES, error=ParamsError).splitlines()
+    except (FileNotFoundError, ParamsError):
+        return 1
     starts = [i for i, text in enumerate(lines, 1) if text.startswith("rows:")]
     keys = [i for i, text in enumerate(lines, 1) if text and not text.startswith("#")]
     return (starts or keys or [1])[0]

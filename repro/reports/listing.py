@@ -40,12 +40,16 @@ def one_line(line: Line) -> str:
     return f"{line['experiment']:<56} {' '.join(line['rows']):<8} {published:>6} {ours:>6}  {line['verdict']}"
 
 
+def _damaged(results: Results, name: str) -> str:
+    return "damaged params.yaml" * (name in results.broken) or "damaged record" * (name in results.damaged)
+
+
 def _line(results: Results, name: str) -> dict[str, Any]:
     record, declared = results.records.get(name), results.experiments.get(name)
     row_ids = declared.rows if declared else record.rows if record else ()
     published: list[Row] = [rows()[row_id] for row_id in row_ids if row_id in rows()]
     numbers = [row.metrics["mIoU"] for row in published if "mIoU" in row.metrics]
-    verdict = "damaged record" if name in results.damaged else finding(results, name).verdict
+    verdict = _damaged(results, name) or finding(results, name).verdict
     model = declared.model if declared else record.params.get("model", {}) if record else {}
     expected, ours = numbers[0] if numbers else None, record.metrics.get("mIoU") if record else None
     return {

@@ -8,6 +8,8 @@ from repro.params import Project
 from repro.scaffold import sync
 from repro.stages.voice import Say
 
+UNREADABLE = "the params.yaml beside it cannot be read, and DVC would stop at it (`repro sync --check`)"
+
 
 def here(raw: Path) -> bool:
     """Whether something lies at data/NAME: an empty folder only keeps the place."""
@@ -42,4 +44,5 @@ def renew_files(project: Project, note: Say) -> None:
     keep_pin(project)
     has_pipelines = (project.root / "dvc.yaml").is_file()
     for name in write_files(project) if has_pipelines else ():
-        note(f"wrote {name}: it was not what the params say")
+        is_there = (project.root / name).exists()
+        note(f"wrote {name}: it was not what the params say" if is_there else f"removed {name}: {UNREADABLE}")

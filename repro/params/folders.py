@@ -1,0 +1,48 @@
+"""All experiment folders at once: one that is broken is named and keeps no command from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from repro.errors import ParamsError, ReproError
+from repro.params.experiment import Experiment, resolve
+from repro.params.project import Project
+from repro.yaml_reader import read_yaml
+
+T = TypeVar("T")
+Broken = dict[str, ReproError]  # name of an experiment -> why its params.yaml cannot be used
+
+
+def sorted_out(names: Iterable[str], read: Callable[[str], T]) -> tuple[dict[str, T], Broken]:
+    """Name -> what `read` makes of it; and name -> its ReproError where it makes none."""
+    whole: dict[str, T] = {}
+    broken: Broken = {}
+    for name in names:
+        try:
+            whole[name] = read(name)
+        except ReproError as error:
+            broken[name] = error
+    return whole, broken
+
+
+def resolve_all(
+    project: Project, own: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Experiment], Broken]:
+    """Name -> the resolved experiment; and those with a misspelt key, a wrong value, an absent recipe.
+
+    ParamsError where the root params.yaml cannot be read: all would be broken for its reason.
+    """
+    root = read_yaml(project.params)
+    return sorted_out(
+        own, lambda name: resolve(name, own[name], root, project.experiments / name / "params.yaml")
+    )
+
+
+def broken_error(broken: Mapping[str, ReproError], *, done: str) -> ParamsError:
+    """One error for all of them, with the reason of the first; `done`: what became of the others."""
+    name, first = next(iter(broken.items()))
+    others = ", ".join(list(broken)[1:21])
+    what = f"{name}: {first.what}" + (f"; broken too: {others}" if others else "")
+    hint = first.hint or "correct the file, then repeat the command"
+    return ParamsError(f"{what} ({done})", where=first.where, allowed=first.allowed, hint=hint)
