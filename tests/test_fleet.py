@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -27,8 +28,9 @@ from repro.fleet.estimate import progress
 from repro.fleet.launch import end
 from repro.fleet.run import experiment_command
 from repro.fleet.slurm import parse_options
-from repro.params import Experiment, Project, load_experiment, to_plain
+from repro.params import Experiment, Project, load_experiment, read_yaml, to_plain
 from repro.records import Journal, Record, read_record, write_record
+from repro.stages.preflight import Machine, stopped
 from repro.tracking.run import start_fields
 from tests import slurm_kit
 from tests.tracking_kit import a_project, a_run
@@ -473,6 +475,11 @@ def test_what_is_no_duration(text: str) -> None:
 # --- commands -----------------------------------------------------------------------------------------------
 
 
+def bring_data(project: Project) -> None:
+    (project.data / "synthetic").mkdir(parents=True)
+    (project.data / "synthetic" / "scene.png").write_bytes(b"x")
+
+
 @pytest.fixture
 def asked(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The experiments of each fleet that a command starts; nothing is run."""
@@ -481,6 +488,7 @@ def asked(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         shutil.copy(REAL.experiments / f"{name}.yaml", project.experiments)
     (project.experiments / MOBILE).mkdir()
     shutil.copy(REAL.experiments / MOBILE / "params.yaml", project.experiments / MOBILE)
+    bring_data(project)
     monkeypatch.chdir(project.root)
     found: list[list[str]] = []
 
@@ -584,6 +592,74 @@ def test_a_smoke_run_tells_its_seconds_as_json(
     monkeypatch.setattr("repro.stages.smoke.run_smoke", lambda *_, **__: 3.14)
     found = repro("run", MOBILE, "--smoke", "--json")
     assert json.loads(found.stdout) == [{"experiment": MOBILE, "seconds": 3.1}]
+
+
+@pytest.mark.parametrize("command", [["fleet", "synthetic_*"], ["run", MOBILE, "synthetic_b"]])
+def test_nothing_starts_where_something_is_missing(
+    asked: list[list[str]], project: Project, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """What `repro plan` knows is asked first; --keep-going starts what can run."""
+    ran: list[str] = []
+    monkeypatch.setattr("repro.stages.chain.run_chain", lambda project, one, *_, **__: ran.append(one.name))
+    other = project.experiments / "synthetic_b"
+    shutil.copytree(project.experiments / MOBILE, other)
+    text = (other / "params.yaml").read_text()
+    (other / "params.yaml").write_text(text.replace("dataset: synthetic", "dataset: camvid"))
+    found = repro(*command)
+    assert isinstance(found.exception, ParamsError)
+    words = "1 of 2 experiments cannot run here: data: repro data link camvid PATH (synthetic_b)"
+    assert words in str(found.exception)
+    assert "--keep-going" in str(found.exception)
+    assert (asked, ran) == ([], [])
+    found = repro(*command, "--keep-going")
+    assert "cannot run synthetic_b: data: repro data link camvid PATH" in found.stderr
+    assert isinstance(found.exception, CheckFailed)
+    assert [MOBILE] in (*asked, ran)
+    assert len(asked) + len(ran) == 1
+
+
+def test_what_stops_the_start_stops_what_starts_from_it(project: Project, asked: list[list[str]]) -> None:
+    path = project.experiments / "synthetic_b" / "params.yaml"
+    shutil.copytree(project.experiments / MOBILE, path.parent)
+    path.write_text(path.read_text() + f"start_from: {MOBILE}\n")
+    first = project.experiments / MOBILE / "params.yaml"
+    pretrained = {"pretrained": "torchvision_mobilenetv2"}
+    own = read_yaml(first)
+    first.write_text(yaml.safe_dump(own | {"model": own["model"] | pretrained}))
+    both = [load_experiment(project, name) for name in (MOBILE, "synthetic_b")]
+    why = "weights torchvision_mobilenetv2: repro weights get torchvision_mobilenetv2"
+    assert stopped(project, both, Machine()) == {MOBILE: [why], "synthetic_b": [f"{MOBILE}: {why}"]}
+    (first.parent / "model.safetensors").write_bytes(b"x")
+    assert stopped(project, both, Machine()) == {}
+
+
+def test_a_card_that_is_too_small_is_a_reason(project: Project, asked: list[list[str]]) -> None:
+    one = load_experiment(project, MOBILE)
+    (why,) = stopped(project, [one], Machine(card_GiB=0.1))[MOBILE]
+    assert re.fullmatch(r"graphics card: about [\d.]+ GiB needed, 0.1 GiB there", why)
+    assert stopped(project, [one], Machine(card_GiB=100.0)) == {}
+
+
+def test_a_broken_folder_keeps_no_fleet_from_the_others(asked: list[list[str]], project: Project) -> None:
+    broken = project.experiments / "synthetic_b" / "params.yaml"
+    broken.parent.mkdir()
+    broken.write_text("x: [")
+    for command in (["fleet", "synthetic_*"], ["run", "synthetic_*"]):
+        found = repro(*command)
+        assert isinstance(found.exception, ParamsError)
+        assert "synthetic_b: not valid YAML" in str(found.exception)
+        assert "left out synthetic_b" in found.stderr
+    assert asked == [[MOBILE]] * 2
+
+
+def test_a_plan_of_the_others_comes_although_one_is_broken(asked: list[list[str]], project: Project) -> None:
+    broken = project.experiments / "synthetic_b" / "params.yaml"
+    broken.parent.mkdir()
+    broken.write_text("x: [")
+    found = repro("plan")
+    assert found.stdout.startswith(f"{MOBILE}\n")
+    assert "left out synthetic_b: not valid YAML" in found.stderr
+    assert isinstance(found.exception, CheckFailed)
 
 
 def test_a_record_of_other_params_is_no_reason_to_leave_it_out(project: Project) -> None:

@@ -3,44 +3,48 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import TYPE_CHECKING
 
 from repro.cli.common import emit_json
 from repro.cli.fleet_view import line, live, show_plan, tell_nothing
 from repro.cli.how import How, parse_duration, visible_gpus
-from repro.cli.voice import note
+from repro.cli.voice import name_broken, note
 
 if TYPE_CHECKING:
-    from repro.errors import ParamsError
+    from repro.errors import ReproError
     from repro.fleet import Estimate, Job, Launcher
-    from repro.params import Project
+    from repro.params import Experiment, Project
 
 LAUNCHERS = ("local", "slurm")
 
 
 def run_names(project: Project, names: Sequence[str], how: How) -> None:
     """Plan, show, run, tell; exit 1 when an experiment failed."""
-    from repro.errors import CheckFailed
     from repro.fleet import Fleet, plan, speeds
+    from repro.params import load_experiment
     from repro.stages.ready import renew_files
 
     launcher = launcher_of(how)
     places = visible_gpus(how.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
     slots, seconds = how.jobs or len(places) or 1, parse_duration(how.budget)
+    broken: dict[str, ReproError] = {}
     speed = speeds(project, "cuda" if places or _has_gpu() else "cpu")
     fitting, left_out = plan(
-        project, names, speed=speed, refused=refuse, budget=seconds, jobs=slots, again=how.again
+        project, names, speed=speed, refused=broken.__setitem__, budget=seconds, jobs=slots, again=how.again
     )
     if not fitting:
         tell_nothing(len(names), len(left_out))
+    name_broken(broken)
+    experiments = [load_experiment(project, one.name) for one in fitting]
+    stopped = before_start(project, experiments, how, with_card=how.launcher == "local")
     if how.dry_run:
         return show_plan(fitting, left_out, how.as_json)
     renew_files(project, note)
     with live(len(left_out)) as shown:
         done = Fleet(
             project=project,
-            jobs=[make_job(project, one) for one in fitting],
+            jobs=[make_job(project, one) for one in fitting if one.name not in stopped],
             slots=slots,
             gpus=places,
             budget=seconds,
@@ -50,15 +54,39 @@ def run_names(project: Project, names: Sequence[str], how: How) -> None:
         ).run()
     if how.as_json:
         emit_json([line(job) for job in done])
+    require_all(done, stopped, broken, project)
+
+
+def require_all(
+    done: Sequence[Job], stopped: Sized, broken: Mapping[str, ReproError], project: Project
+) -> None:
+    """An error where an experiment failed, could not run, or cannot be read; all others are done."""
+    from repro.errors import CheckFailed
+    from repro.params import broken_error
+
     failed = [job for job in done if job.state == "failed"]
     if failed:
         logs = ", ".join(str(job.log.relative_to(project.root)) for job in failed[:5])
         raise CheckFailed(f"{len(failed)} of {len(done)} experiments failed", where=logs)
+    if broken:
+        raise broken_error(broken, done="the others were run")
+    if stopped:
+        raise CheckFailed(f"{len(stopped)} experiments cannot run here", hint="see the lines above")
 
 
-def refuse(name: str, error: ParamsError) -> None:
-    """Say why an experiment is left out."""
-    note(f"left out {name}: {error.what}")
+def before_start(
+    project: Project, experiments: Sequence[Experiment], how: How, *, with_card: bool = True
+) -> dict[str, list[str]]:
+    """Experiment -> what stops it; ParamsError before the first is started, with --keep-going a line each."""
+    from repro.stages.preflight import cannot_start, stopped, this_machine
+
+    found = stopped(project, experiments, this_machine(with_card=with_card))
+    nothing_left = len(found) == len(experiments)
+    if found and not how.dry_run and (nothing_left or not how.keep_going):
+        raise cannot_start(found, len(experiments))
+    for name, why in found.items():
+        note(f"cannot run {name}: {'; '.join(why)}")
+    return found
 
 
 def launcher_of(how: How) -> Launcher:

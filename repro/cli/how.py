@@ -23,6 +23,9 @@ class How:
     slurm: Annotated[
         list[str], typer.Option(metavar="KEY=VALUE", help="What sbatch gets: partition=gpu, gpus_per_node=1.")
     ] = ()  # type: ignore[assignment]
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Run what can run where others cannot.")
+    ] = False
     again: Annotated[bool, typer.Option("--again", help="Experiments with a record too.")] = False
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would run, and in which order.")

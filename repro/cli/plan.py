@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from repro.cli.common import Json, Names, console, emit_json
 from repro.cli.voice import note
+from repro.errors import ReproError
 
 if TYPE_CHECKING:
-    from repro.params import Experiment, Project
+    from repro.params import Project
+    from repro.stages.preflight import Machine
     from repro.training.plan import Plan
 
 
@@ -28,59 +29,50 @@ def plan(
 
     Example: repro plan ade20k_r50_os16 --devices 4
     """
-    from repro.errors import ParamsError
-    from repro.params import experiment_names, find_project, load_experiment, matching
-    from repro.training.plan import plan as make
+    from repro.errors import CheckFailed
+    from repro.params import experiment_names, find_project, matching
+    from repro.stages.preflight import this_machine
     from repro.training.ranks import pick_device
 
     project = find_project()
     where = str(pick_device(device)) if probe else None
-    plans, chosen = [], matching(names or (), experiment_names(project))
+    chosen, machine = matching(names or (), experiment_names(project)), this_machine(devices=devices)
+    plans, left_out = [], 0
     for name in chosen:
         try:
-            experiment = load_experiment(project, name)
-            made = make(experiment, devices=devices, probe=where)
-        except ParamsError as error:  # of a part of a data set: the others can be planned
+            found = plan_one(project, name, machine, where)
+        except ReproError as error:  # a broken folder, a part of a data set: the others can be planned
             if len(chosen) == 1:
                 raise
             note(f"left out {name}: {error.what}")
+            left_out += 1
             continue
-        plans.append((made, missing(project, experiment, made, devices)))
+        if as_json:
+            plans.append(as_dict(found[0]) | {"missing": found[1]})
+            progress(len(plans), len(chosen))
+        else:
+            console().print(text(*found, devices), markup=False)  # at once: all of them take half a minute
     if as_json:
-        return emit_json([as_dict(made) | {"missing": lacks} for made, lacks in plans])
-    for made, lacks in plans:
-        console().print(text(made, lacks, devices), markup=False)
+        emit_json(plans)
+    if left_out:
+        raise CheckFailed(f"{left_out} of {len(chosen)} experiments have no plan", hint="see the lines above")
 
 
-def missing(project: Project, experiment: Experiment, made: Plan, devices: int) -> list[str]:
-    """What is not here yet: data, weights, disk space."""
-    from repro.checkpoints import store
-    from repro.errors import ParamsError
-    from repro.stages.ready import here
-    from repro.training.parameters import require_statistics
+def plan_one(project: Project, name: str, machine: Machine, probe: str | None) -> tuple[Plan, list[str]]:
+    """The plan of an experiment and what is not here yet."""
+    from repro.params import load_experiment
+    from repro.stages.preflight import missing
+    from repro.training.plan import plan as make
 
-    lacks = []
-    try:
-        require_statistics(experiment.model, experiment.training, world=devices)
-    except ParamsError as error:
-        lacks.append(error.what)
-    if not project.prepared_split(experiment.dataset, experiment.training.split).is_file():
-        lacks.append(
-            f"prepared data: repro prepare {experiment.dataset}"
-            if here(project.data / experiment.dataset)
-            else f"data: repro data link {experiment.dataset} PATH"
-        )
-    start = experiment.start_from
-    if start and not (project.experiments / start / "model.safetensors").is_file():
-        lacks.append(f"weights of {start}: repro run {start}")
-    pretrained = experiment.model.pretrained
-    if pretrained and pretrained not in {stored.name for stored in store.stored()}:
-        lacks.append(f"weights {pretrained}: repro weights get {pretrained}")
-    free = shutil.disk_usage(project.root).free / 1e9
-    needed = made.weights_GB + made.checkpoints_GB
-    if free < needed:
-        lacks.append(f"disk: {needed:.1f} GB needed, {free:.1f} GB free")
-    return lacks
+    experiment = load_experiment(project, name)
+    made = make(experiment, devices=machine.devices, probe=probe)
+    return made, missing(project, experiment, machine, made)
+
+
+def progress(done: int, number: int) -> None:
+    """A line now and then on standard error, where a document comes at the end."""
+    if done % 25 == 0:
+        note(f"{done} of {number} experiments planned")
 
 
 def _hours(hours: float) -> str:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from repro.cli.common import Names, emit_json
-from repro.cli.fleet_run import run_names
+from repro.cli.fleet_run import before_start, run_names
 from repro.cli.how import How, with_how
-from repro.cli.voice import aloud, note, say
+from repro.cli.voice import aloud, name_broken, note, say
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
@@ -51,26 +51,41 @@ def run(
         )
     if how.is_asked_for or any(mark in name for name in chosen for mark in "*?["):
         return run_fleet(project, matching(chosen, experiment_names(project)), how, seeds, device)
-    run_here(project, chosen, seeds, device, how.as_json)
+    run_here(project, chosen, how, seeds, device, everything=all_)
 
 
-def run_here(project: Project, names: Sequence[str], seeds: int, device: str, as_json: bool) -> None:
+def run_here(
+    project: Project, names: Sequence[str], how: How, seeds: int, device: str, *, everything: bool
+) -> None:
     """NAME... one after another, each with its other seeds where these are wanted."""
-    from repro.errors import ParamsError
+    from repro.errors import CheckFailed, ParamsError
     from repro.fleet.dvc import has_dvc
-    from repro.params import load_experiment
+    from repro.params import broken_error, load_experiment, sorted_out
     from repro.stages.chain import each
     from repro.stages.ready import renew_files
     from repro.stages.seeds import without_copies
 
-    chosen = without_copies(names) if seeds > 1 else names
-    experiments, voice = [load_experiment(project, name) for name in chosen], voice_of(as_json)
     if device != "auto" and has_dvc(project):
         hint = "CUDA_VISIBLE_DEVICES= hides the GPUs; `repro train NAME --device` trains without DVC"
         raise ParamsError(f"DVC's stages take the device that is there, not --device {device}", hint=hint)
+    chosen, as_json = without_copies(names) if seeds > 1 else names, how.as_json
+    whole, broken = sorted_out(chosen, lambda name: load_experiment(project, name))
+    if broken and (not whole or not (everything or how.keep_going)):
+        raise (
+            broken[next(iter(broken))]
+            if len(names) == 1
+            else broken_error(broken, done="nothing was started")
+        )
+    name_broken(broken)
+    voice, stopped = voice_of(as_json), before_start(project, list(whole.values()), how)
+    experiments = [one for one in whole.values() if one.name not in stopped]
     renew_files(project, voice.note)
     with document(as_json) as done:
         each(experiments, lambda one: done.append(run_one(project, one, seeds, device, as_json)), voice.note)
+    if broken:
+        raise broken_error(broken, done="the others were run")
+    if stopped:
+        raise CheckFailed(f"{len(stopped)} experiments cannot run here", hint="see the lines above")
 
 
 def run_one(

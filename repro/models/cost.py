@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class Cost:
     activation_MiB: float
 
 
+@cache
 def count(params: ModelParams, num_classes: int, size_HW: tuple[int, int]) -> Cost:
     """The cost of `params` with `num_classes` on one image of `size_HW` pixels."""
     net = build_on_meta(params, num_classes=num_classes).eval()

@@ -8,6 +8,7 @@ from repro.params import Project
 from repro.scaffold import sync
 from repro.stages.voice import Say
 
+BUILT_IN = "synthetic"
 UNREADABLE = "the params.yaml beside it cannot be read, and DVC would stop at it (`repro sync --check`)"
 
 
@@ -25,12 +26,12 @@ def draw_built_in(data: Path) -> int:
         # Empty folders are no part of what data.dvc pins.
         if not (data / name).is_symlink():
             (data / name).mkdir(parents=True, exist_ok=True)
-    return synthetic.write(data / "synthetic")
+    return synthetic.write(data / BUILT_IN)
 
 
 def keep_pin(project: Project) -> None:
     """Draw the built-in data set where it is missing: `dvc repro` would have data.dvc pin an empty folder."""
-    if (project.root / "data.dvc").is_file() and not here(project.data / "synthetic"):
+    if (project.root / "data.dvc").is_file() and not here(project.data / BUILT_IN):
         draw_built_in(project.data)
 
 

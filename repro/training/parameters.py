@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from repro.errors import ParamsError
-from repro.params.model import ModelParams
 from repro.params.training import TrainingParams
 from repro.training.ranks import Ranks
 from repro.training.schedule import Length, learning_rate, weight_decay
@@ -131,20 +130,6 @@ def prepare_norms(model: nn.Module, params: TrainingParams, *, ranks: Ranks) -> 
         raise ParamsError("training.batch_norm sync needs GPUs", allowed="local or frozen on several CPUs")
     convert: Callable[[nn.Module], nn.Module] = nn.SyncBatchNorm.convert_sync_batchnorm
     return convert(model)
-
-
-def require_statistics(model: ModelParams, params: TrainingParams, *, world: int) -> None:
-    """ParamsError where a pooled branch would normalise over one value: one image a device at a time."""
-    images = params.batch // (params.accumulate * world)
-    pools = model.family in ("deeplabv3", "deeplabv3plus") and model.head.aspp and model.head.pool != "none"
-    shared = params.batch_norm == "sync" and world > 1
-    if images > 1 or not pools or shared or params.batch_norm == "frozen":
-        return
-    raise ParamsError(
-        "one image at a time leaves the normalisation of the pooled branch a single value",
-        where=f"training.batch {params.batch}, accumulate {params.accumulate}, {world} processes",
-        allowed="2 images or more at a time, batch_norm sync on several GPUs, or batch_norm frozen",
-    )
 
 
 def training_mode(model: nn.Module, params: TrainingParams) -> None:

@@ -13,7 +13,7 @@ from repro.models.cost import Cost, count
 from repro.params import Experiment
 from repro.params.training import TrainingParams
 from repro.records import synchronize
-from repro.training.parameters import require_statistics
+from repro.training.batch_statistics import require_statistics
 from repro.training.precision import machine
 from repro.training.ranks import Ranks
 from repro.training.schedule import length_of

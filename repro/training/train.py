@@ -16,9 +16,9 @@ from repro.models import build, normalise, resize_logits
 from repro.params import Experiment
 from repro.records import Journal
 from repro.threads import cores
+from repro.training.batch_statistics import require_statistics
 from repro.training.loop import Outcome, fit
 from repro.training.losses import Resize
-from repro.training.parameters import require_statistics
 from repro.training.ranks import Ranks, pick_device
 from repro.training.schedule import length
 from repro.training.step import Batch, Task, Validate
