@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from repro.cli.app import app
 from repro.errors import DataError, ParamsError
 from repro.published import load_page, page_ids, rows
+from repro.published.markdown import read_page as read_markdown
 from repro.published.page import page_from, read_page
 from repro.published.take import take
 from repro.published.weights import hash_in_name
@@ -428,3 +429,42 @@ def test_command_exit_status(monkeypatch: pytest.MonkeyPatch, state: str, code: 
             raise answer.exception
 
     assert guarded(run) == code
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "# a" + " " * 9000 + "b",
+        "**" + "*" * 9000 + "x",
+        "| " + "[" * 9000 + " | 5 |",
+        "| " + "[a](" * 2200 + " | 5 |",
+        "| x | " + "-" * 9000 + "x |",
+        "|" + "- " * 4500 + "x|",
+        "| " + "dense30k1(" * 900 + " | 5 |",
+        "| x | " + "9" * 9000 + " |",
+        "|" * 100,
+    ],
+    ids=lambda line: line[:8],
+)
+@pytest.mark.timeout(60)
+def test_no_line_takes_more_than_a_moment(line: str) -> None:
+    """The cube of 9,000 steps took hours."""
+    page = f"{line}\n\n| name | mIoU |\n|---|---|\n{line}\n| r50 | 5 |\n"
+    lint(page)
+    assert take(page, source="mine")["tables"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("x" * 2**20 + "x", "MiB are too much"),
+        ("x\n" * 5001, "5,001 lines"),
+        ("| " + "x" * 10_000 + " |", "line 1 has 10,004 characters"),
+        ("|" * 101, "line 1 has 101 columns"),
+    ],
+)
+def test_a_page_beyond_the_limits_is_refused(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(content)
+    with pytest.raises(DataError, match=words):
+        read_markdown(path)

@@ -44,13 +44,14 @@ def import_(
     Example: repro import README.md --source mine -o page-mine.json
     """
     from repro.cli.targets import require_target
+    from repro.published.markdown import read_page
     from repro.published.take import new_source, take
     from repro.published.write import page_json
 
     source = new_source(source)
     if out is not None:
         require_target(out, f"an imported page of the source '{source}'", is_page_of(source), stream=True)
-    raw = take(read_page_text(page), source=source, origin=page.name)
+    raw = take(read_page(page), source=source, origin=page.name)
     text = page_json(raw)
     if out is None:
         emit_json_text(text)
@@ -79,23 +80,12 @@ def is_page_of(source: str) -> Callable[[Path], bool]:
     return is_page
 
 
-def read_page_text(path: Path) -> str:
-    """The text of a page; a missing or binary one is a DataError."""
-    from repro.errors import DataError
-
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError("no such page", where=path) from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise DataError(f"not a text page: {error}", where=path) from None
-
-
 def page_with_table(path: Path) -> str:
     """The text of a page; DataError as well where it has no table, in which nothing could be wrong."""
+    from repro.published.markdown import read_page
     from repro.published.take import filled_tables
 
-    text = read_page_text(path)
+    text = read_page(path)
     filled_tables(text, path)
     return text
 

@@ -9,10 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
 
-_RULE = re.compile(r"^[\s|:-]*-[\s|:-]*$")
+from repro import limits
+from repro.errors import DataError
+
+MOST_SHAPES, MOST_LINES = 300, 300  # of one table, of which its common layout is found
 _PIPE = re.compile(r"(?<!\\)\|")
-_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)]*)\)")
+# Linear: a text ends at the next bracket, a target at the next parenthesis that it did not open itself.
+LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(((?:[^()]|\([^()]*\))*)\)")
 
 
 @dataclass(frozen=True)
@@ -39,13 +46,32 @@ class MarkdownTable:
     rule: str
     body: tuple[Line, ...]
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         return tuple(re.sub(r"\s+", " ", cell) for cell in cells(self.header))
 
-    @property
+    @cached_property
     def rows(self) -> tuple[Line, ...]:
         return tuple(line for line in self.body if not line.is_rule)
+
+
+def read_page(path: Path) -> str:
+    """The text of a markdown page within `repro.limits`; DataError for a missing, binary or larger one."""
+    try:
+        text = limits.read_text(path, limits.PAGE_BYTES, error=DataError)
+    except FileNotFoundError:
+        raise DataError("no such page", where=path) from None
+    lines = text.splitlines()
+    if len(lines) > limits.PAGE_LINES:
+        raise DataError(f"{len(lines):,} lines", where=path, allowed=f"at most {limits.PAGE_LINES:,}")
+    for number, line in enumerate(lines, start=1):
+        if len(line) > limits.LINE_CHARACTERS:
+            allowed = f"at most {limits.LINE_CHARACTERS:,}"
+            raise DataError(f"line {number} has {len(line):,} characters", where=path, allowed=allowed)
+        if line.count("|") > limits.TABLE_COLUMNS:
+            allowed = f"at most {limits.TABLE_COLUMNS}"
+            raise DataError(f"line {number} has {line.count('|'):,} columns", where=path, allowed=allowed)
+    return text
 
 
 def tables(text: str) -> Iterator[MarkdownTable]:
@@ -56,16 +82,25 @@ def tables(text: str) -> Iterator[MarkdownTable]:
     while index < len(lines):
         line = lines[index]
         fenced ^= line.lstrip().startswith("```")
-        heading = re.match(r"#+\s*(.*?)\s*:?\s*$", line)
-        if heading and not fenced:
-            section = title = heading[1]
-        elif bold := re.match(r"\*\*(.+?)\*\*\s*$", line):
-            title = bold[1]
+        if line.startswith("#") and not fenced:
+            section = title = line.lstrip("#").strip().removesuffix(":").rstrip()
+        elif bold := _bold(line.rstrip()):
+            title = bold
         if not fenced and _starts_table(lines, index):
             body = _body(lines, index + 2)
             yield MarkdownTable(section, title, index + 1, line, lines[index + 1], body)
             index += 1 + len(body)
         index += 1
+
+
+def _bold(line: str) -> str:
+    """The text of a line that is bold as a whole, else ""."""
+    return line[2:-2] if line.startswith("**") and line.endswith("**") else ""
+
+
+def _is_rule(line: str) -> bool:
+    """A line of dashes, pipes, colons and spaces, with at least one dash."""
+    return "-" in line and all(character in "|:-" or character.isspace() for character in line)
 
 
 def cells(line: str) -> tuple[str, ...]:
@@ -77,7 +112,7 @@ def cells(line: str) -> tuple[str, ...]:
 
 def links(cell: str) -> list[tuple[str, str]]:
     """(text, url) of every link in a cell; images are not links."""
-    return _LINK.findall(cell)
+    return LINK.findall(cell)
 
 
 def layout(line: str, *, padded: bool = False) -> str:
@@ -91,10 +126,10 @@ def layout(line: str, *, padded: bool = False) -> str:
 def common_layout(lines: Sequence[str]) -> str:
     """The one layout that prints most of `lines` exactly."""
     exact = [layout(line) for line in lines]  # first in a draw: shorter to read than padded columns
-    shapes = [*exact, *(layout(line, padded=True) for line in lines)]
-    return max(
-        dict.fromkeys(shapes), key=lambda shape: sum(fill(shape, cells(line)) == line for line in lines)
-    )
+    shapes = dict.fromkeys([*exact, *(layout(line, padded=True) for line in lines)])
+    sample = lines[:MOST_LINES]  # each shape is tried on each line
+    tried = islice(shapes, MOST_SHAPES)
+    return max(tried, key=lambda shape: sum(fill(shape, cells(line)) == line for line in sample))
 
 
 def fill(shape: str, values: Sequence[str]) -> str:
@@ -122,7 +157,7 @@ def _place(part: str, padded: bool) -> str:
 def _starts_table(lines: Sequence[str], index: int) -> bool:
     if index + 1 >= len(lines) or "|" not in lines[index] or "|" not in lines[index + 1]:
         return False
-    return bool(_RULE.match(lines[index + 1])) and not _RULE.match(lines[index])
+    return _is_rule(lines[index + 1]) and not _is_rule(lines[index])
 
 
 def _body(lines: Sequence[str], start: int) -> tuple[Line, ...]:
@@ -130,5 +165,5 @@ def _body(lines: Sequence[str], start: int) -> tuple[Line, ...]:
     for number, line in enumerate(lines[start:], start + 1):
         if "|" not in line:
             break
-        body.append(Line(number, line, () if _RULE.match(line) else cells(line)))
+        body.append(Line(number, line, () if _is_rule(line) else cells(line)))
     return tuple(body)

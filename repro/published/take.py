@@ -35,7 +35,7 @@ _FIELDS = (
 )
 COSTS = ("params_M", "gmacs", "fps", "time_ms", "mem_GB", "size_MB")
 _IDS = "letters, digits and underscores, e.g. mine"
-_SINGLE = re.compile(r"\**([-+]?\d+(?:\.\d+)?)\**\s*(%|[A-Za-z/]*)")
+_SINGLE = re.compile(r"\**([-+]?\d{1,20}(?:\.\d{1,20})?)\**\s*(%|[A-Za-z/]*)")
 _STRIDE = re.compile(r"(?i)(?:os\W?|-d|stride\W?)(8|16|32)\b")
 _DEPTH = re.compile(r"(?i)(?:resnet|r)-?(18|34|50|101|152)(?!\d)")
 _NAMES = re.compile(r"(?i)mobilenet(?:_?v\d)?|xception|densenet\d*|vgg\d*")

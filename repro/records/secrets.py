@@ -46,7 +46,7 @@ def without_secrets(text: str) -> str:
     if uri:  # what follows the scheme: that may name another driver by now
         typed, shown = (whole.partition("://")[2] or whole for whole in (uri, shown_uri(uri)))
         text = text.replace(typed, shown)
-    return _without_users(re.sub(r"[\w+.-]+://\S+", lambda found: shown_uri(found[0]), text))
+    return _without_users(re.sub(r"(?<![\w+.-])[\w+.-]+://\S+", lambda found: shown_uri(found[0]), text))
 
 
 def scrub(command: Sequence[str]) -> list[str]:
@@ -80,4 +80,4 @@ def _parts(uri: str) -> tuple[str, str, str, str | None]:
 
 def _without_users(text: str) -> str:
     """Without what lies before an @, also where no scheme says that an address begins."""
-    return re.sub(r"[^\s\"'(]+(?<!\*)@", "***@", text)
+    return re.sub(r"(?<![^\s\"'(])[^\s\"'(]+(?<!\*)@", "***@", text)

@@ -14,9 +14,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from repro.published.markdown import links
+from repro.published.markdown import LINK, links
 
-_LINK = re.compile(r"\[([^\]]*)\]\(([^)]*)\)")
+_LINK = re.compile(LINK.pattern.removeprefix("(?<!!)"))  # an image's too
 _TEX_NAMES = {"~": r"\textasciitilde{}", "^": r"\^{}", "\\": r"\textbackslash{}"}
 _LATEX = str.maketrans({char: "\\" + char for char in "&%$#_{}"} | _TEX_NAMES)
 

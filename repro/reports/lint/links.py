@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from repro.published.markdown import Line, MarkdownTable
 from repro.published.markdown import links as links_of
 from repro.reports.lint.reading import Problem, Rule, backbones, described, label
+
+NAMED = 20  # other rows in one problem
 
 
 def shared_link(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
@@ -19,7 +22,9 @@ def shared_link(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
     for url, rows in users.items():
         if len({name for _, name in rows}) > 1:
             for line, name in rows:
-                others = "; ".join(f"{other} (line {at})" for at, other in rows if at != line)
+                named = islice((f"{other} (line {at})" for at, other in rows if at != line), NAMED)
+                more = f"; and {len(rows) - 1 - NAMED} more" if len(rows) - 1 > NAMED else ""
+                others = "; ".join(named) + more
                 yield Problem(rule="shared-link", line=line, text=f"{name}: {url} also serves {others}")
 
 

@@ -12,7 +12,7 @@ from repro.reports.grid import plain
 METRIC = re.compile(r"(?i)m?iou\b|\bacc(uracy)?\b|\bdice\b|^(pre|after|ap|f1)\b")
 EMPTY = frozenset({"", "-", "–", "—", "N/A", "n/a", "NA", "null", "None", "TBD"})
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
-_QUANTITY = re.compile(r"([-+]?\d+(?:\.\d+)?)\s*(%|[A-Za-z/]*)")
+_QUANTITY = re.compile(r"([-+]?\d{1,20}(?:\.\d{1,20})?)\s*(%|[A-Za-z/]*)")
 _FOOTNOTE = re.compile(r"(?<=\d) \([a-z]{1,2}\)$")  # '636 (a)'
 _COMPARED = re.compile(r"(?i)^(published|measured)\b")
 _DIFFERENCE = re.compile(r"(?i)\b(difference|diff|gap|change|interval|delta)\b|Δ")
