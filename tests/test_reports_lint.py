@@ -449,7 +449,7 @@ def test_command_exit_status(monkeypatch: pytest.MonkeyPatch, state: str, code: 
 @pytest.mark.timeout(60)
 def test_no_line_takes_more_than_a_moment(line: str) -> None:
     """The cube of 9,000 steps took hours."""
-    page = f"{line}\n\n| name | mIoU |\n|---|---|\n{line}\n| r50 | 5 |\n"
+    page = f"{line}\n\n| name | mIoU |\n|---|---|\n| r50 | 5 |\n{line}\n"
     lint(page)
     assert take(page, source="mine")["tables"]
 
