@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro import download
+from repro.checkpoints.unpickle import require_checkpoint
 from repro.errors import CheckpointError, DownloadError, UnknownNameError
 from repro.params.model import InputParams
 from repro.published.weights import direct, hash_in_name
@@ -51,6 +52,7 @@ _WHOLE = (
     "19c8e3572231adff6824a2da93fd67b5986919a2e65f8b6007eab4edee220097",
 )
 
+LARGEST = 10 * 10**9  # bytes of a checkpoint
 RELEASED = "released/"  # and the id of a published row: its released weights
 
 
@@ -150,7 +152,8 @@ def get(name: str, *, progress: download.Progress | None = None) -> Path:
         raise UnknownNameError("weights", name, KNOWN)
     known, by_hand = KNOWN[name], f"fetch it elsewhere, bring it here, `repro weights add FILE --name {name}`"
     with download.or_by_hand(by_hand):
-        found = download.fetch(known.url, path, checksum=f"sha256:{known.sha256}", progress=progress)
+        checksum = f"sha256:{known.sha256}"
+        found = download.fetch(known.url, path, checksum=checksum, progress=progress, largest=LARGEST)
     _note_of(path).write_text(found + "\n", encoding="utf-8")
     return path
 
@@ -170,19 +173,19 @@ def get_released(
             f"fetch {url} in a browser, then `repro weights add FILE --name {RELEASED}{row}`"
         ):
             checksum = wanted and f"sha256:{wanted}"
-            found = download.fetch(direct(url), path, checksum=checksum, progress=progress)
-            _refuse_page(path, url)
+            found = download.fetch(direct(url), path, checksum=checksum, progress=progress, largest=LARGEST)
+            _require_weights(path, url)
         note.write_text(found + "\n", encoding="utf-8")
     return path, checked(path, wanted)
 
 
-def _refuse_page(path: Path, url: str) -> None:
-    """A log-in page in place of the file is deleted and a DownloadError."""
-    with path.open("rb") as file:
-        if not file.read(64).lstrip().startswith(b"<"):
-            return
-    path.unlink()
-    raise DownloadError("the server sent a web page, not the file", where=url)
+def _require_weights(path: Path, url: str) -> None:
+    """What came and is no checkpoint is deleted and a DownloadError."""
+    try:
+        require_checkpoint(path)
+    except CheckpointError as error:
+        path.unlink()
+        raise DownloadError(f"the server sent {error.what}", where=url, allowed=error.allowed) from None
 
 
 def checked(file: Path, sha256: str | None) -> str:

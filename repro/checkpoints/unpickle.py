@@ -10,7 +10,6 @@ from __future__ import annotations
 import pickle
 import types
 import warnings
-import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +18,7 @@ from typing import Any
 
 import torch
 
+from repro.checkpoints.files import is_safetensors
 from repro.errors import CheckpointError
 
 DAMAGED = "fetch it again and compare its sha256"
@@ -71,7 +71,7 @@ def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
 
     CheckpointError for a file that is no PyTorch file, is cut short, or names a module that runs commands.
     """
-    _require_pytorch(path)
+    require_checkpoint(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an old pickle protocol; what it cannot read is an error below
@@ -131,11 +131,12 @@ def unsupported(name: str, where: Path | None = None) -> CheckpointError:
     )
 
 
-def _require_pytorch(path: Path) -> None:
-    """What a file is, is read from its first bytes."""
+def require_checkpoint(path: Path) -> None:
+    """CheckpointError unless `path` begins as a file of torch.save (zipped or older) or safetensors does."""
     with path.open("rb") as file:
-        start = file.read(2)
-    if not (zipfile.is_zipfile(path) or start[:1] == b"\x80" or start == b"PK" or not start):
+        start = file.read(9)
+    pickled = start[:1] == b"\x80" or start[:2] == b"PK" or not start
+    if not (pickled or is_safetensors(path)):
         raise CheckpointError(
             "not a checkpoint: neither a PyTorch nor a safetensors file",
             where=path,

@@ -187,6 +187,7 @@ def get(name: Dataset, json_: Json = False) -> None:
     """
     from repro.datasets import dataset_module
     from repro.datasets.download import fetch
+    from repro.datasets.inspect import inspect
     from repro.errors import DownloadError
     from repro.params import find_project
 
@@ -201,6 +202,8 @@ def get(name: Dataset, json_: Json = False) -> None:
     for download in free:
         with file_bar(download.name) as tell:
             fetch(download, folder, progress=tell)
+    if not rest:
+        inspect(name, folder)  # the owner's layout, before anything is linked
     _set_link(project.data / name, folder)
     told = f"linked {project.data / name} -> {folder}"
     needed = f"\nstill needed, into {folder}: {by_hand}" if rest else ""

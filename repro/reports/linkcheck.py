@@ -1,7 +1,8 @@
 """Do published links still lead somewhere? `repro links --check`.
 
-HEAD first, then a one-byte GET for servers that refuse HEAD; retries with growing pauses; a mirror of the
-same row may stand in for a dead link. Not reached is not dead: without a network nothing is called dead.
+HEAD first, then a one-byte GET where HEAD is answered with an error; retries with growing pauses; a mirror of
+the same row may replace a dead link. Not reached is not dead: without a network nothing is called dead. An
+address that cannot be asked never ends the check of the others.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from repro.download import LARGEST, answered
 from repro.published import Row
 from repro.published.weights import hash_in_name
 
@@ -81,7 +83,7 @@ def _state(url: str, ask: Ask, pause: float) -> tuple[State, str]:
             time.sleep(pause * 2 ** (attempt - 1))
         try:
             status = ask("HEAD", url)
-            if status in (400, 403, 405, 501):  # some servers refuse HEAD alone
+            if status >= 400:  # some servers refuse HEAD alone, with any status: 403, 404, 405, 501
                 status = ask("GET", url)
         except OSError as error:
             detail = f"could not reach: {type(error).__name__}"
@@ -114,9 +116,14 @@ def http_content(url: str) -> Iterator[bytes]:
     """The content of an address in blocks of 1 MiB."""
     import requests
 
-    with requests.get(url, timeout=60, stream=True) as answer:
+    headers, read = {"Accept-Encoding": "identity"}, 0
+    with answered(), requests.get(url, headers=headers, timeout=60, stream=True) as answer:
         answer.raise_for_status()
-        yield from answer.iter_content(1 << 20)
+        for block in answer.raw.stream(1 << 20, decode_content=False):
+            read += len(block)
+            if read > LARGEST:
+                raise OSError(f"more than {LARGEST / 1e9:g} GB")
+            yield block
 
 
 def http_status(method: str, url: str) -> int:
@@ -124,7 +131,10 @@ def http_status(method: str, url: str) -> int:
     import requests
 
     headers = {"Range": "bytes=0-0"} if method == "GET" else {}
-    with requests.request(
-        method, url, headers=headers, allow_redirects=True, timeout=15, stream=True
-    ) as answer:
+    with (
+        answered(),
+        requests.request(
+            method, url, headers=headers, allow_redirects=True, timeout=15, stream=True
+        ) as answer,
+    ):
         return answer.status_code
