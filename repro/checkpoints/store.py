@@ -182,7 +182,11 @@ def get_released(
 def _require_weights(path: Path, url: str) -> None:
     """What came and is no checkpoint is deleted and a DownloadError."""
     try:
+        download.check_content(path, path.name, where=url)
         require_checkpoint(path)
+    except DownloadError:
+        path.unlink()
+        raise
     except CheckpointError as error:
         path.unlink()
         raise DownloadError(f"the server sent {error.what}", where=url, allowed=error.allowed) from None
