@@ -60,7 +60,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     for seed, name in enumerate(("camvid_a", "camvid_b")):
         own = {"dataset": "camvid", "recipe": "r", "model": {"backbone": "mobilenetv2", "output_stride": 16}}
-        own |= {"evaluation": {"split": "test", "protocol": "whole"}}
+        own |= {"training": {"split": "train"}, "evaluation": {"split": "test", "protocol": "whole"}}
         write(root / "experiments" / name / "params.yaml", own)
         model = network(root, name, seed)
         save_model(root / "experiments" / name / "model.safetensors", model.state_dict(), {})
@@ -685,7 +685,7 @@ def test_verify_does_not_take_a_web_page_for_weights(
     monkeypatch.setenv("REPRO_HOME", str(project / "home"))
     released(project, "000-01")
 
-    def fetch(url: str, path: Path, *, checksum: str | None, progress: Any) -> str:
+    def fetch(url: str, path: Path, **_: object) -> str:
         assert url.endswith("?dl=1")
         path.parent.mkdir(parents=True)
         path.write_text("\n<!DOCTYPE html>")
