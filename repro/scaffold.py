@@ -151,6 +151,8 @@ def _check_claims(project: Project, own: Mapping[str, Mapping[str, Any]]) -> Non
 
 def _pipeline(template: Callable[[str], str], params: Mapping[str, Any]) -> str:
     """The template; weights to start from are a dependency more, `also` and released weights a stage each."""
+    if params.get("measure") == "cost":
+        return template("cost")
     text = template("pipeline")
     if params.get("start_from"):
         text = text.replace(FIRST_DEP, FIRST_DEP + "      - ../${start_from}/model.safetensors\n", 1)
@@ -193,11 +195,12 @@ def _record_stage(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     folder = f"experiments/{name}"
     rows = [str(row) for row in params.get("rows", [])]
     pages = {_page(row): [f"rows.{r}" for r in rows if _page(r) == _page(row)] for row in rows}
-    own = [key for key in ("rows", "expect", "note") if key in params]
+    own = [key for key in ("rows", "expect", "note", "measure") if key in params]
+    results = ("cost.json",) if params.get("measure") == "cost" else RESULTS
     also = [f"also/{protocol}/metrics.json" for protocol in params.get("also", [])]
     return {
         "cmd": f"repro record {name}",
-        "deps": [NO_RUN_CACHE, *(f"{folder}/{file}" for file in (*RESULTS, *also))],
+        "deps": [NO_RUN_CACHE, *(f"{folder}/{file}" for file in (*results, *also))],
         "params": [{f"{folder}/params.yaml": own}, *({page: keys} for page, keys in pages.items())],
         "outs": [{f"reports/rows/{name}.json": {"cache": False}}],
     }

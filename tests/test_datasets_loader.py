@@ -105,6 +105,16 @@ def test_an_epoch_shows_every_image_once_and_drops_the_rest(split: Split) -> Non
     assert sorted(epoch_order(7, seed=1, epoch=0).tolist()) == list(range(7))
 
 
+def test_a_padded_epoch_repeats_its_first_images(split: Split) -> None:
+    """As torch's DistributedSampler: 7 images for 4 devices are 8 samples, the first one again at the end."""
+    found = draw(split, batch=4, stop=4, epoch_images=8)
+    for epoch in (found[:2], found[2:]):
+        ids = [name for batch in epoch for name in batch.ids]
+        assert len(ids) == 8
+        assert len(set(ids)) == 7
+        assert ids[0] == ids[-1]
+
+
 def test_epochs_and_seeds_differ(split: Split) -> None:
     orders = {tuple(epoch_order(50, seed=seed, epoch=epoch)) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9

@@ -154,6 +154,14 @@ def test_camvid(tmp_path: Path) -> None:
     assert np.array_equal(splits["train"].label(1), np.where(expected == 11, 255, expected))
 
 
+def test_camvid12_has_void_as_a_class(tmp_path: Path) -> None:
+    raw = kit.camvid(tmp_path / "raw")
+    splits = kit.prepared("camvid12", raw, tmp_path / "out", train=2, val=2, trainval=4, test=2)
+    assert values(splits["test"]) == {*range(12)}
+    assert np.array_equal(splits["train"].label(1), kit.blocks(1, range(12)))
+    assert splits["train"].classes[11] == "void"
+
+
 def test_camvid_original(tmp_path: Path) -> None:
     """32 colours: the first colour of each class, and all the colours that are merged into it."""
     colours = [(colour, original._COLOURS[colour]) for colour in original._COLOURS]

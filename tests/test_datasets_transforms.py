@@ -400,6 +400,15 @@ def test_the_padding_of_page_003_holds_the_ignore_number_in_blue(number: int) ->
     assert ignored[0, 0] == 255
 
 
+def test_padding_is_a_class_where_void_is_one() -> None:
+    """003-017 to -021, -023 to -025: their scripts pad with 11, and 11 was a class of twelve."""
+    image, label = np.full((10, 10, 3), 200, np.uint8), np.zeros((10, 10), np.uint8)
+    augmentation = Augmentation(pipeline="tensorpack", crop=(20, 20), pad_value=11, pad_label=11)
+    padded, labelled = run(augmentation, image, label, 1)
+    assert padded[0, 0].tolist() == [0, 0, 11]
+    assert labelled[0, 0] == 11
+
+
 def test_to_urban_and_to_rural_distort_the_colours() -> None:
     augmentation = Augmentation(pipeline="rsi", crop=(12, 16), flip=0.0, brightness=32, contrast=0.5)
     image, label = photo(1), np.zeros((12, 16), np.uint8)

@@ -57,7 +57,12 @@ def test_keys_that_came_later_leave_the_run_key_alone_while_they_are_neutral(roo
     was = load_experiment(Project(root), "camvid_mobilenetv2_os16")
     key = training_key(was, "f" * 64)
     assert key == "df9dfc620ed9b730"
-    for block, name, value in (("augmentation", "pad_value", 11), ("training", "eps_rule", "tensorflow")):
+    for block, name, value in (
+        ("augmentation", "pad_value", 11),
+        ("augmentation", "pad_label", 11),
+        ("training", "eps_rule", "tensorflow"),
+        ("model", "head", replace(was.model.head, glorot=("classifier",))),
+    ):
         changed = replace(was, **{block: replace(getattr(was, block), **{name: value})})
         assert training_key(changed, "f" * 64) != key
 

@@ -111,7 +111,8 @@ def make_job(project: Project, one: Estimate) -> Job:
     from repro.fleet import Job
     from repro.params import read_yaml
 
-    dataset = str(read_yaml(project.experiments / one.name / "params.yaml")["dataset"])
+    own = read_yaml(project.experiments / one.name / "params.yaml")
+    dataset = "" if own.get("measure") == "cost" else str(own["dataset"])
     log = project.root / ".repro" / "fleet" / f"{one.name}.log"
     return Job(name=one.name, dataset=dataset, log=log, seconds=one.seconds)
 

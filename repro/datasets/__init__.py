@@ -5,6 +5,7 @@ from __future__ import annotations
 from repro.datasets import (
     ade20k,
     camvid,
+    camvid12,
     camvid_original,
     cityscapes,
     inria_aerial,
@@ -29,6 +30,7 @@ __all__ = ["DATASETS", "IGNORE", "Report", "Split", "dataset_module", "prepare_d
 DATASETS: dict[str, DatasetModule] = {
     "synthetic": synthetic,
     "camvid": camvid,
+    "camvid12": camvid12,
     "camvid_original": camvid_original,
     "voc2012": voc2012,
     "ade20k": ade20k,

@@ -63,20 +63,23 @@ def batches(
     workers: int = 0,
     rank: int = 0,
     world: int = 1,
+    epoch_images: int | None = None,
 ) -> Iterator[Batch]:
     """The batches of global iterations start..stop-1, so that a resumed run sees what it would have seen.
 
     `batch` is the total over all processes and must be a multiple of `world`; rank r gets the samples
-    r, r + world, ... of it. `workers` threads prepare ahead; 0 works in the caller's thread.
+    r, r + world, ... of it. `workers` threads prepare ahead; 0 works in the caller's thread. An epoch has
+    `epoch_images` samples (default: the split's); where that is more, its first images come once more.
     """
     if batch % world:
         raise DataError(f"a batch of {batch} over {world} processes", allowed=f"a multiple of {world}")
-    per_epoch = batches_per_epoch(len(split), batch)
+    counted = epoch_images or len(split)
+    per_epoch = batches_per_epoch(counted, batch)
     make = _maker(split, augmentation, seed)
 
     def wanted(iteration: int) -> list[tuple[int, int]]:
         epoch, position = divmod(iteration, per_epoch)
-        order = epoch_order(len(split), seed=seed, epoch=epoch)
+        order = np.resize(epoch_order(len(split), seed=seed, epoch=epoch), counted)
         chosen = order[position * batch : (position + 1) * batch]
         return [(epoch, int(i)) for i in chosen[rank::world]]
 

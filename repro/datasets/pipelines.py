@@ -8,6 +8,7 @@ from typing import Any
 
 from repro.datasets import colours
 from repro.datasets import transforms as t
+from repro.datasets.spec import IGNORE
 from repro.params import Augmentation
 
 Steps = tuple[t.Crop, list[t.Step]]
@@ -54,7 +55,7 @@ def _tensorpack(a: Augmentation, classes: int) -> Steps:
         void=a.label_void,
         classes=classes,
     )
-    return apart, [_pad(a, centred=True, colour=(0, 0, a.pad_value)), _flip(a)]
+    return apart, [_pad(a, centred=True, colour=(0, 0, a.pad_value), label=a.pad_label), _flip(a)]
 
 
 PIPELINES: dict[str, Callable[[Augmentation, int], Steps]] = {
@@ -99,5 +100,7 @@ def _jitter(a: Augmentation, **kind: Any) -> t.Step:
     )
 
 
-def _pad(a: Augmentation, *, centred: bool, colour: tuple[int, int, int] = t.MEAN_COLOUR) -> t.Step:
-    return partial(t.pad, crop_HW=a.crop, centred=centred, colour=colour)
+def _pad(
+    a: Augmentation, *, centred: bool, colour: tuple[int, int, int] = t.MEAN_COLOUR, label: int = IGNORE
+) -> t.Step:
+    return partial(t.pad, crop_HW=a.crop, centred=centred, colour=colour, label=label)

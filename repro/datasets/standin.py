@@ -203,6 +203,7 @@ def _inria(root: Path) -> dict[str, int]:
 _WRITERS: dict[str, Callable[[Path], dict[str, int]]] = {
     "synthetic": _synthetic,
     "camvid": _camvid,
+    "camvid12": _camvid,
     "camvid_original": _camvid_original,
     "voc2012": _voc2012,
     "ade20k": _ade20k,

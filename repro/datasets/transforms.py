@@ -122,8 +122,9 @@ def pad(
     crop_HW: Size,
     centred: bool,
     colour: tuple[int, int, int],
+    label: int = IGNORE,
 ) -> tuple[Pixels, Pixels]:
-    """Fill up to the crop size: `colour` in the image, 255 in the label; centred, or at bottom and right."""
+    """Fill up to the crop size, centred or at bottom and right, with `colour` and with class `label`."""
     down, across = crop_HW[0] - label_HW.shape[0], crop_HW[1] - label_HW.shape[1]
     if down <= 0 and across <= 0:
         return image_HWC, label_HW
@@ -131,7 +132,7 @@ def pad(
     border = (top, down - top, left, across - left, cv2.BORDER_CONSTANT)
     return (
         np.asarray(cv2.copyMakeBorder(image_HWC, *border, value=colour)),
-        np.asarray(cv2.copyMakeBorder(label_HW, *border, value=IGNORE)),
+        np.asarray(cv2.copyMakeBorder(label_HW, *border, value=label)),
     )
 
 

@@ -79,7 +79,7 @@ def summarise(
     for suffix, confusion in confusions.items():
         found |= summary(confusion, suffix, classes, protocol)
     found |= boundary_summary(seen, chosen_classes(classes, protocol.mean_over))
-    found |= class_summary(confusions[""], classes)
+    found |= class_summary(confusions[""], classes, ignored=protocol.ignore_index)
     return EvaluationResult(
         metrics=found | {"n_images": number, "protocol": code},
         confusions=confusions,
@@ -106,9 +106,14 @@ def summary(
     return finite(result)
 
 
-def class_summary(confusion: Confusions, classes: tuple[str, ...]) -> dict[str, Any]:
-    """IoU, precision, recall and Dice by class; null where a class is neither in truth nor in prediction."""
+def class_summary(confusion: Confusions, classes: tuple[str, ...], *, ignored: int) -> dict[str, Any]:
+    """IoU, precision, recall and Dice by class; null where a class is neither in truth nor in prediction.
+
+    Null too for the class `ignored`, if one is: it is never true, so that its IoU would be 0 or 0/0.
+    """
     iou, recall, precision, dice = per_class(confusion.total())
+    for values in (iou, recall, precision, dice):
+        values[ignored : ignored + 1] = np.nan
     tables = {"IoU": iou, "recall": recall, "precision": precision, "Dice": dice}
     return {name: by_class(values, classes) for name, values in tables.items()}
 

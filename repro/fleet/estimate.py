@@ -45,6 +45,8 @@ class Estimate:
 def estimate(experiment: Experiment, *, speed: float, done_iterations: int = 0) -> Estimate:
     """The cost of training `experiment`; `speed` is GFLOP/s in fp32."""
     params = experiment.training
+    if experiment.measure == "cost":
+        return Estimate(name=experiment.name, samples=0, gflop=0.0, seconds=0.0, speed=speed)
     iterations = length_of(experiment).iterations
     samples = iterations * params.batch
     macs = _gmacs(experiment.model, experiment.facts.classes, experiment.augmentation.crop)

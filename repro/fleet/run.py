@@ -23,7 +23,7 @@ class Job:
     """One experiment of the fleet. Times are seconds of a monotonic clock."""
 
     name: str
-    dataset: str
+    dataset: str  # "": it needs none
     log: Path
     seconds: float = 0.0  # estimated
     state: State = "waiting"
@@ -76,7 +76,7 @@ class Fleet:
 
     def _share(self) -> None:
         """Stages that several experiments share, one at a time: DVC refuses to build one twice at once."""
-        for dataset in sorted({job.dataset for job in self.jobs}) if has_dvc(self.project) else ():
+        for dataset in sorted({job.dataset for job in self.jobs} - {""}) if has_dvc(self.project) else ():
             if not self._over_budget():
                 self._prepare(dataset)
 

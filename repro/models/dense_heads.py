@@ -31,28 +31,39 @@ class PlainHead(nn.Module):
 
 
 class Tap(nn.Module):
-    """BN, ReLU, 1x1 to a fraction of the channels, squeeze-and-excitation of ratio 4."""
+    """BN, ReLU, 1x1 (or 3x3) to a fraction of the channels, squeeze-and-excitation of ratio 4."""
 
-    def __init__(self, channels: int, *, divisor: int, norm: NormParams) -> None:
+    def __init__(self, channels: int, *, divisor: int, norm: NormParams, kernel: int = 1) -> None:
         super().__init__()
         self.width = channels // divisor
-        self.unit = Unit(channels, self.width, 1, norm=norm)
+        self.unit = Unit(channels, self.width, kernel, norm=norm)
         self.se = SqueezeExcite(self.width, ratio=4)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         return through(x_NCHW, self.unit, self.se)
 
 
+# `inner` -> share of a tap's channels that is kept (1/n), kernel that narrows it, with the main stream or not
+RESIZED_TAPS = {
+    "did": (8, 1, True),
+    "did4": (4, 1, True),
+    "did4_taps": (4, 1, False),
+    "did_taps_3x3": (8, 3, False),
+}
+
+
 class ResizedTapsHead(nn.Module):
-    """did (a divisor of 8), did4: taps resized to the main stream, narrowed, concatenated behind it."""
+    """did, did4: taps resized to the main stream, narrowed, concatenated behind it, or classified alone."""
 
     def __init__(self, channels: tuple[int, ...], outputs: int, params: ModelParams) -> None:
         super().__init__()
         assert params.densenet is not None
-        divisor = 8 if params.densenet.inner == "did" else 4
+        divisor, kernel, self.with_main = RESIZED_TAPS[params.densenet.inner]
         self.resize = params.resize
-        self.taps = nn.ModuleList(Tap(c, divisor=divisor, norm=params.norm) for c in channels[:3])
-        width = channels[3] + sum(c // divisor for c in channels[:3])
+        self.taps = nn.ModuleList(
+            Tap(c, divisor=divisor, kernel=kernel, norm=params.norm) for c in channels[:3]
+        )
+        width = sum(c // divisor for c in channels[:3]) + (channels[3] if self.with_main else 0)
         self.classifier = Unit(width, outputs, 1, norm=params.norm)
 
     def forward(self, features: Features) -> Tensor:
@@ -60,7 +71,7 @@ class ResizedTapsHead(nn.Module):
         size = (main_NCHW.shape[-2], main_NCHW.shape[-1])
         # The page's code resizes first and narrows afterwards; the other order would be another network.
         parts = [tap(resize_logits(x, size, self.resize)) for tap, x in zip(self.taps, taps, strict=True)]
-        return through(torch.cat([main_NCHW, *parts], 1), self.classifier)
+        return through(torch.cat([main_NCHW, *parts] if self.with_main else parts, 1), self.classifier)
 
 
 class PooledTapsHead(nn.Module):
@@ -128,8 +139,7 @@ class PyramidHead(nn.Module):
 
 HEADS: dict[str, type[nn.Module]] = {
     "none": PlainHead,
-    "did": ResizedTapsHead,
-    "did4": ResizedTapsHead,
+    **dict.fromkeys(RESIZED_TAPS, ResizedTapsHead),
     "newdid": PooledTapsHead,
     "newdid2": PooledTapsHead,
     "newdid4": PyramidHead,

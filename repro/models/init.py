@@ -9,6 +9,11 @@ from torch import Tensor, nn
 
 from repro.params.model import Init, ModelParams
 
+# Convolutions that `head.glorot` names; a deeplabv2 head is nothing but its classifiers.
+GLOROT: dict[str, Callable[[str], bool]] = {
+    "pool": lambda name: ".pool." in name,
+    "classifier": lambda name: name.endswith(".classifier") or name.startswith("head.branches."),
+}
 Draw = Callable[[nn.Conv2d, bool], object]  # (convolution, belongs to the backbone)
 
 
@@ -21,6 +26,9 @@ def initialise(net: nn.Module, params: ModelParams) -> None:
         _xavier_linear(net)
     if params.init == "mmsegmentation":
         _mmsegmentation_classifiers(net)
+    for name, conv in _convolutions(net):
+        if any(GLOROT[part](name) for part in params.head.glorot):
+            _xavier(conv, False)
     if params.resnet.zero_init:
         _zero_last_norms(net)
 

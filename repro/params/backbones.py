@@ -83,6 +83,8 @@ class DenseNetParams:
     se: squeeze-and-excitation ratio after each dense layer (senetN), 0 = none.
     transition: plain; se4 = plain, then SE of ratio 4 (transitionsenet4); residual = transitionsenet2.
     inner: how the outputs of blocks 1-3 come back ("dense in dense"): the label's did, did4, newdid, ...
+        did4_taps and did_taps_3x3: the module before 2018-03-06 20:03, whose classifier reads the taps alone,
+        narrowed by 1x1 to a quarter (003-035) or by 3x3 to an eighth (003-052).
     """
 
     blocks: tuple[Count, Count, Count, Count]
@@ -93,7 +95,17 @@ class DenseNetParams:
     se: Annotated[int, Ge(0)] = 0
     transition: Literal["plain", "se4", "residual"] = "plain"
     inner: Literal[
-        "none", "did", "did4", "newdid", "newdid2", "newdid4", "newdid4_1", "newdid6", "newdid6_senet"
+        "none",
+        "did",
+        "did4",
+        "did4_taps",
+        "did_taps_3x3",
+        "newdid",
+        "newdid2",
+        "newdid4",
+        "newdid4_1",
+        "newdid6",
+        "newdid6_senet",
     ] = "none"
 
 

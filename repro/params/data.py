@@ -60,6 +60,7 @@ class Augmentation:
     label_resize: Literal["nearest", "bilinear"] = "nearest"  # bilinear: 003's quirk, mixes class numbers
     label_void: Byte = 255  # void's number while mixing; CamVid's files say 11
     pad_value: Byte = 255  # tensorpack: its ignore number, blue of the padding
+    pad_label: Byte = 255  # tensorpack: class that padding is trained as (camvid12: 11); 255: none
     flip: Share = 0.5  # probability of left-right
     vertical_flip: Share = 0.0
     rotate90: Share = 0.0  # probability of a random quarter turn (0, 90, 180 or 270 degrees alike)

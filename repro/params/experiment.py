@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
@@ -68,6 +68,7 @@ class Experiment:
     seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
     expect: Expectation | None = None
     start_from: str | None = None  # another experiment whose weights training starts from
+    measure: Literal["all", "cost"] = "all"  # cost: size and speed of the network alone, from no data
     model: ModelParams
     augmentation: Augmentation
     training: TrainingParams
@@ -110,6 +111,9 @@ def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: P
     experiment = parse(Experiment, merged, source)
     for key in FOLLOWED:
         _require_own(own, key, where)
+    if experiment.measure == "cost" and experiment.protocol.crop is None:
+        hint = "the size of its tiles is the size of the network's input; without data there is no other"
+        raise ParamsError("key 'measure': 'cost' needs a protocol with a crop", where=where, hint=hint)
     for key in ("training", "evaluation"):
         _check_split(f"{key}.split", getattr(experiment, key).split, experiment.facts.splits, where)
     return experiment

@@ -87,6 +87,8 @@ class HeadParams:
         whole maps).
     bias: of the classifier.
     extra_classes: outputs beyond the data set's classes (000 TF: 1, "void", never trained and never right).
+    glorot: parts drawn from Glorot's uniform distribution, whatever `init` says: the pooled branch (000 TF,
+        Keras' default), the classifier (003-093 to -096, -101: slim's default).
     """
 
     channels: Count = 256
@@ -106,6 +108,7 @@ class HeadParams:
     dropout_kind: Literal["element", "channel"] = "element"
     bias: bool = True
     extra_classes: Annotated[int, Ge(0)] = 0
+    glorot: tuple[Literal["pool", "classifier"], ...] = ()
     norm: NormParams = field(default_factory=NormParams)
 
 

@@ -30,6 +30,9 @@ class TrainingParams:
     iterations: Count | None = None
     epoch_scale: Count = 1
     """Page 003 calls this many passes one epoch (its EPOCH_SCALE; 1 elsewhere)."""
+    pad_epoch: bool = False
+    """An epoch repeats its first images until each of `devices` has as many, as torch's DistributedSampler
+    does (001, 002): 372 iterations from Cityscapes' 2,975 images at batch 8, not 371."""
     epoch_devices: Count = 1
     """Page 003 counts an epoch in batches of one GPU: its GPU count here gives floor(N / (batch / GPUs))."""
 
@@ -149,6 +152,7 @@ def _contradictions(p: TrainingParams) -> list[tuple[bool, str]]:
     return [
         ((p.epochs is None) == (p.iterations is None), "exactly one of epochs and iterations"),
         (p.batch % shares != 0, f"batch divisible by accumulate x epoch_devices ({shares})"),
+        (p.pad_epoch and p.devices is None, "devices with pad_epoch: how many the epoch is shared among"),
         ((p.schedule == "step") != bool(p.steps), "steps together with `schedule: step`"),
         (after != sorted(set(after)), "steps as [[epoch, lr], ...] with rising epochs"),
         (p.watched and p.validate_every is None, "validate_every with `keep: best` or `schedule: plateau`"),

@@ -16,16 +16,13 @@ from repro.records.family import disagreement, seeds_of
 from repro.records.files import run_key, sha256_file
 from repro.records.journal import read_journal
 from repro.records.measured import inference_cost, intervals, plain_metrics, read_metrics
+from repro.records.neutral import without_neutral
 from repro.records.provenance import collect, lock_hashes
 from repro.records.record import Expected, Measured, Record, Seeds
+from repro.records.sizes import Size, size_text, size_verdict, sizes
 from repro.records.verdict import Kind, Verdict, default_band, seed_band, verdict
 
 ALSO = "also"  # folder of an experiment with a folder for every further protocol
-
-
-# Keys of params.yaml that came after the first recorded trainings, with the values that change nothing: left
-# out of the key while they have them, so that a run made before keeps its key.
-LATER = {"pad_value": 255, "category_tries": 11, "eps_rule": "torch", "grad_scope": "classifier"}
 
 
 def training_key(experiment: Experiment, dataset_fingerprint: str, *, initial_sha256: str = "") -> str:
@@ -34,10 +31,7 @@ def training_key(experiment: Experiment, dataset_fingerprint: str, *, initial_sh
     `dataset_fingerprint` is that of the training split, `initial_sha256` that of the weights it starts from.
     Name, note, published rows and evaluation are not in it: changing them never trains again.
     """
-    plain = to_plain(experiment)
-    for block in (plain["augmentation"], plain["training"]):
-        for name in [name for name in LATER if block.get(name) == LATER[name]]:
-            del block[name]
+    plain = without_neutral(to_plain(experiment))
     made_from = {name: plain.get(name) for name in ("dataset", "seed", "model", "augmentation", "training")}
     engine = {name: plain["engine"][name] for name in ("data", "training")}
     made_from |= {"engine": engine, "fingerprint": dataset_fingerprint, "initial": initial_sha256}
@@ -85,6 +79,48 @@ def make_record(
         run_key=key,
         provenance=collect(project.root) | {"locks": locks, "training": training},
     )
+
+
+def make_cost_record(project: Project, experiment: Experiment) -> Record:
+    """The record of an experiment that measures cost alone: sizes beside the published ones, no metric.
+
+    Raises RecordError where the benchmark has not run.
+    """
+    path = project.root / experiment.folder / "cost.json"
+    cost, plain = inference_cost(path), to_plain(experiment)
+    if not cost:
+        raise RecordError("nothing was measured yet", where=path, hint=f"`repro benchmark {experiment.name}`")
+    found = sizes_of(experiment.rows, cost, where=f"{experiment.folder}/params.yaml")
+    origin = collect(project.root) | {"locks": lock_hashes(project.root, experiment.name), "training": {}}
+    return Record(
+        experiment=experiment.name,
+        rows=experiment.rows,
+        kind="cost",
+        dataset=experiment.dataset,
+        dataset_fingerprint="",
+        split=experiment.evaluation.split,
+        n_images=0,
+        metrics={},
+        intervals={},
+        per_class={},
+        protocol=plain["protocol"],
+        protocol_hash="",
+        cost=cost,
+        published={},
+        expectation=None,
+        verdict=size_verdict(found),
+        notes=tuple(map(size_text, found)),
+        model_sha256=None,
+        params=plain,
+        run_key=run_key({name: plain[name] for name in ("model", "facts", "measure")}),
+        provenance=origin,
+    )
+
+
+def sizes_of(row_names: Sequence[str], cost: Mapping[str, Any], where: object) -> list[Size]:
+    """Every size that the rows of an experiment print, beside those of its cost.json."""
+    known = rows()
+    return [size for name in row_ids(row_names, where) for size in sizes(cost, known[name])]
 
 
 def keep_training(record: Record, known: Iterable[Record]) -> Record:

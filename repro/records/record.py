@@ -16,6 +16,7 @@ from repro.errors import ParamsError, RecordError, UnknownNameError
 from repro.json_reader import read_json
 from repro.params.parse import parse
 from repro.records.files import canonical, sha256_text, write_json
+from repro.records.neutral import without_neutral
 from repro.records.shapes import Cost, Params, Provenance, require
 from repro.records.verdict import Kind, Verdict
 
@@ -94,7 +95,7 @@ class Record:
     def family_key(self) -> str:
         """Equal for experiments that differ in their seed alone."""
         own = ("name", "seed", "note", "expect", "rows", "also")
-        same = {k: v for k, v in self.params.items() if k not in own}
+        same = {k: v for k, v in without_neutral(self.params).items() if k not in own}
         return sha256_text(canonical({**same, "kind": self.kind}))[:16]
 
 

@@ -20,7 +20,7 @@ from typing import Literal
 from repro.published.metrics import TOLERANCE
 
 Verdict = Literal["reproduced", "improved", "regressed", "unmeasured", "incomparable"]
-Kind = Literal["trained", "released", "smoke"]
+Kind = Literal["trained", "released", "smoke", "cost"]
 VERDICTS: tuple[Verdict, ...] = ("reproduced", "improved", "regressed", "unmeasured", "incomparable")
 PASSING: frozenset[str] = frozenset({"reproduced", "improved"})
 
@@ -45,6 +45,7 @@ TRAINED = {
         value=0.8,
         source="003: two networks that are identical (dropout is inert there) print 54.0 and 54.8",
     ),
+    "camvid12": Band(value=0.8, source="as for CamVid: the same images"),
     "loveda": Band(
         value=1.0, source="domain gap between scenes: the same spread as small sets, not measured"
     ),

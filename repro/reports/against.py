@@ -51,6 +51,8 @@ def _compare_one(
     for what in ("dataset_fingerprint", "split", "n_images", "protocol_hash", "kind"):
         if getattr(new, what) != getattr(old, what):
             return about(results, name, "incomparable", f"{what} differs from {rev}")
+    if new.kind == "cost":
+        return finding(results, name)  # a size is counted, not measured: it is the printed one or it is not
     doubted = doubt(results, new, results.seeds(new))
     if doubted:
         return about(results, name, "incomparable", doubted)

@@ -17,7 +17,8 @@ from repro.errors import ParamsError
 from repro.params import matching
 from repro.published import rows
 from repro.records import PASSING, Band, Record, Verdict, disagreement, seed_band, verdict
-from repro.records.make import measured_value
+from repro.records.make import measured_value, sizes_of
+from repro.records.sizes import size_text, size_verdict
 from repro.reports.drift import drift
 from repro.reports.results import Results
 
@@ -84,7 +85,7 @@ def finding(results: Results, name: str) -> Finding:
         return about(results, name, "incomparable", why)
     if record is None:
         return about(results, name, "unmeasured", "nothing recorded")
-    return _judged(results, record)
+    return _sized(results, record) if record.kind == "cost" else _judged(results, record)
 
 
 def about(
@@ -113,6 +114,23 @@ def about(
         band=band,
         file=file,
         line=row_line(results.project.root / file),
+    )
+
+
+def _sized(results: Results, record: Record) -> Finding:
+    """An experiment without accuracy: every printed size against the network's own."""
+    found = sizes_of(record.rows, record.cost, where=f"experiments/{record.experiment}/params.yaml")
+    shown = next((size for size in found if not size.holds), found[-1] if found else None)
+    doubted = drift(results, record) or ("" if found else "no row of it prints a size")
+    return about(
+        results,
+        record.experiment,
+        "incomparable" if doubted else size_verdict(found),
+        doubted or "; ".join(map(size_text, found)),
+        metric=shown.name if shown else "params_M",
+        measured=shown.built if shown else None,
+        reference=shown.printed if shown else None,
+        band=shown.digit if shown else None,
     )
 
 

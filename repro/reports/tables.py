@@ -8,6 +8,7 @@ from repro.published import Row, load_page
 from repro.published.metrics import QUIRK
 from repro.records import Record
 from repro.records.record import Measured
+from repro.records.sizes import sizes
 from repro.reports import cells
 from repro.reports.gate import finding
 from repro.reports.grid import Grid
@@ -27,7 +28,10 @@ COLUMNS = (
     "verdict",
     "published ms+flip",
     "measured ms+flip",
+    "published params (M)",
     "params (M)",
+    "published size (MiB)",
+    "size (MiB)",
     "GMACs",
     "latency p50 (ms)",
     "memory (MiB)",
@@ -131,17 +135,27 @@ def _line(
     line |= _published(row) if row else {}
     if record:
         line |= _measured(record, row, devices, protocols) | _judged(results, record, row)
+        line |= _sizes(record, row)
     ours = measured_links(results.project, name, base=base) if name else {}
     theirs = {f"published {role}": url for role, url in (row.links if row else {}).items() if role == "model"}
     return line | {"links": link_cell(ours | theirs)}
 
 
 def _published(row: Row) -> dict[str, str]:
+    sized = "size_MB" in row.cost  # rows of sizes alone: their parameters are compared too
     return {
         "model": row.label,
         "published mIoU": cells.percent(row.metrics.get("mIoU")),
         "published ms+flip": cells.percent(row.metrics.get("mIoU_ms_flip")),
+        "published params (M)": f"{row.cost['params_M']:g}" if sized else "",
+        "published size (MiB)": f"{row.cost['size_MB']:g}" if sized else "",
     }
+
+
+def _sizes(record: Record, row: Row | None) -> dict[str, str]:
+    """The size of the weights, where the row prints one."""
+    found = {size.name: size.built for size in sizes(record.cost, row)} if row else {}
+    return {"size (MiB)": f"{found['size_MB']:.2f}"} if "size_MB" in found else {}
 
 
 def _measured(
@@ -159,7 +173,7 @@ def _measured(
         "GMACs": cells.macs(cost),
         "latency p50 (ms)": devices.mark("" if latency is None else f"{latency:.1f}", device),
         "memory (MiB)": devices.mark("" if memory is None else f"{memory:.0f}", device),
-        "protocol": protocols.mark(record.protocol_hash[:8], protocol_text(record)),
+        "protocol": protocols.mark(record.protocol_hash[:8], protocol_text(record)) if record.metrics else "",
         "other protocols": " · ".join(other_protocol(record, one, protocols) for one in record.also.values()),
     }
 
@@ -178,7 +192,7 @@ def _judged(results: Results, record: Record, row: Row | None) -> dict[str, str]
     seeds = results.seeds(record)
     return {
         "verdict": found.verdict,
-        "difference": cells.difference(found.measured, reference) if shown else "",
+        "difference": cells.difference(found.measured, reference) if shown and record.metrics else "",
         "seeds": cells.seeds(seeds),
     }
 

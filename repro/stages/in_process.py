@@ -23,11 +23,15 @@ def run_stages(
     kind: Kind = "trained",
     voice: Voice = SILENT,
 ) -> Record:
-    """Prepare (where nothing is prepared), train, evaluate, benchmark, record. Raises what a stage raises."""
+    """Prepare (where nothing is prepared), train, evaluate, benchmark, record. Raises what a stage raises.
+
+    Of an experiment that measures cost alone the last two.
+    """
     ranks, folder = join(device), project.root / experiment.folder
-    train_line(project, experiment, ranks, voice)
     place = str(ranks.device)
-    evaluate_all(project, experiment, device=place, voice=voice)
+    if experiment.measure == "all":
+        train_line(project, experiment, ranks, voice)
+        evaluate_all(project, experiment, device=place, voice=voice)
     benchmark_experiment(project, experiment, folder, device=place, seconds=bench_seconds)
     return record_experiment(project, experiment, kind=kind)
 

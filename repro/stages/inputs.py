@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from repro.datasets.archive import Split
-from repro.errors import UnknownNameError
+from repro.errors import ParamsError, UnknownNameError
 from repro.params import Experiment, Project, Protocol, parse, read_yaml
 
 
 def training_split(project: Project, experiment: Experiment) -> Split:
     """What the experiment is trained on; DataError where it is not prepared."""
+    require_data_wanted(experiment)
     return Split.open(project.prepared_split(experiment.dataset, experiment.training.split))
 
 
 def open_split(project: Project, experiment: Experiment) -> Split:
     """What the experiment is measured on; DataError where it is not prepared."""
+    require_data_wanted(experiment)
     return Split.open(project.prepared_split(experiment.dataset, experiment.evaluation.split))
+
+
+def require_data_wanted(experiment: Experiment) -> None:
+    """ParamsError for an experiment that measures the cost of its network alone."""
+    if experiment.measure == "cost":
+        raise ParamsError(
+            "it measures the cost of a network alone: nothing is trained or evaluated",
+            where=f"{experiment.folder}/params.yaml: measure",
+            allowed="`repro benchmark` and `repro record`",
+            hint=f"`dvc repro {experiment.folder}` runs both",
+        )
 
 
 def prepared_split(project: Project, dataset: str, split: str) -> Split:

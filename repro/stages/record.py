@@ -15,7 +15,7 @@ from repro.records import (
     training_key,
     write_record,
 )
-from repro.records.make import ALSO
+from repro.records.make import ALSO, make_cost_record
 from repro.records.verdict import Kind
 from repro.stages.inputs import open_split, training_split
 from repro.stages.network import initial_sha256
@@ -32,6 +32,8 @@ def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -
 
     RecordError when the files of the experiment are not what its params and data are now.
     """
+    if experiment.measure == "cost":
+        return make_cost_record(project, experiment)
     measured = open_split(project, experiment).fingerprint
     trained = training_split(project, experiment).fingerprint
     key = training_key(experiment, trained, initial_sha256=initial_sha256(project, experiment))

@@ -16,6 +16,8 @@ from repro.tracking.sync import sync_record
 
 def summary(made: Record) -> str:
     """One line: measured, published, verdict."""
+    if made.kind == "cost":
+        return f"{made.experiment}: {'; '.join(made.notes)}: {made.verdict}"
     value = made.metrics.get(made.primary)
     measured = "not measured" if value is None else f"{made.primary} {value:.2f}"
     low_high = made.intervals.get(made.primary)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from repro.errors import ParamsError
 from repro.models.cost import Cost, count
 from repro.params import Experiment
 from repro.params.training import TrainingParams
@@ -61,6 +62,10 @@ def plan(experiment: Experiment, *, devices: int = 1, probe: str | None = None) 
 
     `probe` names a device ("cpu", "cuda") on which 20 updates on random pixels are timed.
     """
+    if experiment.measure == "cost":
+        raise ParamsError(
+            "it measures the cost of a network alone: there is no training to plan", where=experiment.folder
+        )
     params, crop = experiment.training, experiment.augmentation.crop
     of = length_of(experiment)
     cost = count(experiment.model, experiment.facts.classes, crop)

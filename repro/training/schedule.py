@@ -36,7 +36,7 @@ def length(params: TrainingParams, *, images: int) -> Length:
     Raises ParamsError when a batch is larger than the data set.
     """
     counted = params.batch // params.epoch_devices
-    batches = images // counted
+    batches = epoch_images(params, images=images) // counted
     if batches == 0:
         raise ParamsError(
             f"training.batch is larger than the data: {counted} images a batch, {images} in '{params.split}'",
@@ -44,6 +44,12 @@ def length(params: TrainingParams, *, images: int) -> Length:
         )
     steps = batches * params.epoch_scale
     return Length(steps_per_epoch=steps, iterations=params.iterations or (params.epochs or 0) * steps)
+
+
+def epoch_images(params: TrainingParams, *, images: int) -> int:
+    """Images of one epoch: all of the split, with `pad_epoch` as many as its devices can share evenly."""
+    devices = params.devices if params.pad_epoch and params.devices else 1
+    return -(-images // devices) * devices
 
 
 def length_of(experiment: Experiment) -> Length:

@@ -20,7 +20,7 @@ from repro.training.batch_statistics import require_statistics
 from repro.training.loop import Outcome, fit
 from repro.training.losses import Resize
 from repro.training.ranks import Ranks, pick_device
-from repro.training.schedule import length
+from repro.training.schedule import epoch_images, length
 from repro.training.step import Batch, Task, Validate
 from repro.training.watch import Progress
 
@@ -126,4 +126,5 @@ def _feed(
         workers=workers,
         rank=ranks.rank,
         world=ranks.world,
+        epoch_images=epoch_images(experiment.training, images=len(split)),
     )

@@ -47,7 +47,8 @@ def sgd_row(
     name: str, images: int, batch: int, lr: str, wd: float, rate: Rate, **more: Any
 ) -> dict[str, Any]:
     params = SGD | {"split": "train", "batch": batch, "lr": float(lr), "weight_decay": wd} | more
-    per_epoch = images // batch
+    devices = more["devices"] if more.get("pad_epoch") else 1
+    per_epoch = -(-images // devices) * devices // batch
     total = more.get("iterations") or more["epochs"] * per_epoch
     return row(name, images, per_epoch, total, params, rate, lambda i: D(str(wd)))
 
@@ -130,7 +131,7 @@ def of_row(name: str, *, images: int) -> dict[str, Any] | None:
             name, images, facts["batch_per_gpu"], facts["scale"], facts["lr"], steps, facts["weight_decay"],
             epochs=facts["epochs"], gpus=facts["gpus"], decays=facts["decays"],
         )  # fmt: skip
-    per_epoch = images // facts["batch"]
+    per_epoch = facts.get("images", images) // facts["batch"]  # padded by DistributedSampler on 001 and 002
     total = facts.get("iterations") or facts["epochs"] * per_epoch
     if "constant" in facts:
         rate: Rate = lambda i, k: D(facts["lr"]) * k  # noqa: E731  (a plateau lowers it later)
@@ -156,15 +157,18 @@ def _rows() -> Iterator[dict[str, Any]]:
         "000-01 to -03", 2975, 16, "0.1", 1e-4, clamped("0.1", 30000, "1e-6"),
         iterations=30000, floor=1e-6, floor_rule="clamp", lr_backbone=0.1,
     )  # fmt: skip
-    # 001 and 002: floor 0.01 lr; iterations as recipes state them (39 660, 164 190, 81 620, 81 120).
+    # 001 and 002: floor 0.01 lr; torch's DistributedSampler pads each epoch to a multiple of the devices.
     for name, images, batch, epochs, total, lr, wd in [
         ("001, 002 VOC", 10582, 16, 60, 39660, "0.01", 5e-4),
         ("001, 002 ADE20K", 20210, 16, 130, 164190, "0.01", 5e-4),
-        ("001, 002 Cityscapes", 2975, 8, 220, 81620, "0.01", 5e-4),
+        ("001, 002 Cityscapes", 2975, 8, 220, 81840, "0.01", 5e-4),
         ("002 Pascal Context", 4998, 16, 260, 81120, "0.004", 1e-4),
     ]:
         floor = str(D(lr) / 100)
-        yield sgd_row(name, images, batch, lr, wd, blended(lr, total, floor), epochs=epochs, floor_ratio=0.01)
+        yield sgd_row(
+            name, images, batch, lr, wd, blended(lr, total, floor),
+            epochs=epochs, floor_ratio=0.01, devices=8, pad_epoch=True,
+        )  # fmt: skip
     # 004: 80 000 iterations.
     for name, images, lr, floor in [
         ("004 LoveDA", 2522, "0.01", "1e-4"),
