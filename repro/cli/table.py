@@ -194,12 +194,15 @@ def list_(
 
 def explain(
     name: Name,
-    metric: Annotated[str, typer.Argument(help="mIoU, IoU/road, params_M, latency_ms_p50...")] = "mIoU",
+    metric: Annotated[
+        str, typer.Argument(help="mIoU, IoU/road, params_M, latency_ms_p50... or settings")
+    ] = "mIoU",
     json: Json = False,
 ) -> None:
     """Say where a number comes from: record, run, commit, data, protocol, weights, interval.
 
     Of an experiment that is not measured yet: which row of which page publishes it, and how it was printed.
+    `settings` says in which file and line of which repository, at which commit, each setting of its rows is.
 
     Example: repro explain camvid_mobilenetv2_os16 mIoU
     """
@@ -208,7 +211,7 @@ def explain(
     from repro.params.project import find_project
     from repro.published import rows
     from repro.records import read_row
-    from repro.reports.explain import explanation, unmeasured
+    from repro.reports.explain import explanation, settings, unmeasured
     from repro.reports.gate import finding
     from repro.reports.results import declared_experiments, load_results
 
@@ -219,8 +222,11 @@ def explain(
         raise broken[name]
     if name not in declared and not path.is_file():
         raise UnknownNameError("experiment", name, declared, hint="`repro list` shows all")
-    if not path.is_file():
-        facts = unmeasured(name, [rows()[row] for row in declared[name].rows], metric)
+    published = [rows()[row] for row in declared[name].rows] if name in declared else []
+    if metric == "settings" and published:
+        facts = settings(published)
+    elif not path.is_file():
+        facts = unmeasured(name, published, metric)
     else:
         record = read_row(path)
         facts = explanation(record, metric, path.relative_to(project.root))

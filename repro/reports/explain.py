@@ -7,6 +7,7 @@ from pathlib import Path
 
 from repro.errors import UnknownNameError
 from repro.published import Row
+from repro.published.sources import sources
 from repro.records import Record
 from repro.reports import cells
 from repro.reports.tables import protocol_text
@@ -28,7 +29,9 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
         "verdict": f"{record.verdict} ({_reason(record)})" if metric == record.primary else "",
         "measured on": "" if is_cost else f"{record.dataset} {record.split}, {record.n_images} images",
         "data": "" if is_cost else f"fingerprint {record.dataset_fingerprint}",
-        "protocol": "" if of_training else f"{record.protocol_hash} ({protocol_text(record)})",
+        "protocol": ""
+        if of_training or not record.metrics
+        else f"{record.protocol_hash} ({protocol_text(record)})",
         "weights": f"sha256 {record.model_sha256}" if record.model_sha256 and not is_cost else "",
         "record": f"{path} (content {record.content_hash[:16]})",
         "run": f"{record.run_key} ({record.kind})",
@@ -49,6 +52,23 @@ def unmeasured(name: str, rows: Sequence[Row], metric: str) -> dict[str, str]:
     for row in rows:
         of = f" {row.id}" if len(rows) > 1 else ""
         facts |= {f"{key}{of}": text for key, text in _of_row(row, metric).items() if text}
+    return facts
+
+
+def settings(rows: Sequence[Row]) -> dict[str, str]:
+    """Where the settings of each row are written: repository, commit, then each file with its lines."""
+    facts: dict[str, str] = {}
+    for row in rows:
+        source = sources().get(row.id)
+        if source is None:
+            facts[f"{row.id} source"] = "not known"
+            continue
+        later = (
+            "" if source.commit == source.recorded else f", the script's first; recorded at {source.recorded}"
+        )
+        facts[f"{row.id} source"] = f"{source.repository} at commit {source.commit}{later}"
+        for file, lines in source.files.items():
+            facts[f"{row.id} {file}"] = ", ".join(f"{name} :{line}" for name, line in lines.items())
     return facts
 
 
