@@ -24,6 +24,7 @@ from repro.reports.tables import dataset_tables
 from repro.scaffold import sync
 from repro.stages.inputs import open_split, training_split
 from repro.stages.record import build, record_experiment
+from repro.tracking.promote import promote
 from repro.training.plan import plan
 
 ROOT = Path(__file__).parents[1]
@@ -108,6 +109,11 @@ def test_nothing_trains_evaluates_or_plans_it(project: Project) -> None:
     assert (estimate(experiment, speed=1.0).samples, estimate(experiment, speed=1.0).seconds) == (0, 0)
     with pytest.raises(RecordError, match="nothing was measured yet"):
         build(project, experiment)
+
+
+def test_there_are_no_weights_to_promote(project: Project) -> None:
+    with pytest.raises(RecordError, match="no weights to promote"):
+        promote(project, recorded(project))
 
 
 def test_cost_alone_needs_a_protocol_that_says_how_large_the_input_is(project: Project) -> None:

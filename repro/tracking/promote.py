@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from repro.errors import RecordError
 from repro.params import Project
 from repro.records import Record
 from repro.tracking.registry import check_alias, note_champion, point, registered_name
@@ -15,9 +16,12 @@ def promote(project: Project, record: Record, *, alias: str = CHAMPION) -> str:
     """Point `alias` at the model of `record`, and note it in git; returns "<registered name> version N".
 
     Whether the result deserves it is the gate's to say: the command asks it before, for the verdict that a
-    record holds may be older than its params and its other seeds.
+    record holds may be older than its params and its other seeds. RecordError for a record without weights.
     """
     check_alias(alias)
+    if record.model_sha256 is None:
+        where = project.record(record.experiment)
+        raise RecordError("the record has no weights to promote", where=where, allowed="a trained network")
     uri, name = tracking_uri(project), registered_name(record.dataset)
     with usable(uri):
         sync_record(project, record)
