@@ -7,7 +7,7 @@ it differs by less than one unit of the last printed digit.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from repro.records.verdict import Verdict
 
 FLOAT_BYTES, MEBI = 4, 2**20
 # published key -> (its unit in a cell, our value from cost.json); a checkpoint holds the parameters as fp32
-SIZES = {
+SIZES: dict[str, tuple[str, Callable[[float], float]]] = {
     "params_M": ("M", lambda millions: millions),
     "size_MB": ("MB", lambda millions: millions * 1e6 * FLOAT_BYTES / MEBI),
 }
