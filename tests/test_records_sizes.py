@@ -23,6 +23,7 @@ from repro.reports.results import load_results
 from repro.reports.tables import dataset_tables
 from repro.scaffold import sync
 from repro.stages.inputs import open_split, training_split
+from repro.stages.preflight import Machine, stops
 from repro.stages.record import build, record_experiment
 from repro.tracking.promote import promote
 from repro.training.plan import plan
@@ -109,6 +110,10 @@ def test_nothing_trains_evaluates_or_plans_it(project: Project) -> None:
     assert (estimate(experiment, speed=1.0).samples, estimate(experiment, speed=1.0).seconds) == (0, 0)
     with pytest.raises(RecordError, match="nothing was measured yet"):
         build(project, experiment)
+
+
+def test_nothing_stops_it_where_there_is_no_data(project: Project) -> None:
+    assert stops(project, load_experiment(project, NAME), Machine()) == []
 
 
 def test_there_are_no_weights_to_promote(project: Project) -> None:

@@ -48,6 +48,8 @@ def stops(project: Project, experiment: Experiment, machine: Machine, made: Plan
 
     `made` is its plan, for what needs its sizes: the card and the disk.
     """
+    if experiment.measure == "cost":
+        return []  # it needs neither data nor weights
     is_trained = (project.experiments / experiment.name / "model.safetensors").is_file()
     training = () if is_trained else _of_training(project, experiment, machine, made)
     return [*_of_data(project, experiment), *training]
