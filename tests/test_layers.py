@@ -21,6 +21,7 @@ LAYERS = [
     {"records"},
     {"models", "datasets", "checkpoints"},
     {"training", "evaluation"},
+    {"judgement"},
     {"scaffold", "reports", "tracking"},
     {"fleet"},
     {"stages"},

@@ -17,16 +17,11 @@ from repro.reports.listing import listing
 from repro.reports.results import load_results
 from tests.reports_kit import a_project, a_record, add
 
-EXPECT = "expect: {mIoU: 50.0, band: 0.8, source: measured before}\n"
-
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """camvid_x stands for a published row, camvid_own has an expectation of its own."""
-    made = a_project(tmp_path, a_record(), a_record("camvid_own", row=None))
-    own = made.experiments / "camvid_own" / "params.yaml"
-    own.write_text(own.read_text() + EXPECT)
-    return made
+    return a_project(tmp_path, a_record(), a_record("camvid_own", row=None))
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -46,7 +41,7 @@ def recorded(project: Project, change: Callable[[Record], Record]) -> None:
 
 
 def test_nothing_has_changed(project: Project) -> None:
-    assert [found(project, name).verdict for name in ("camvid_x", "camvid_own")] == ["reproduced"] * 2
+    assert [found(project, name).verdict for name in ("camvid_x", "camvid_own")] == ["reproduced", "holds"]
 
 
 @pytest.mark.parametrize(
@@ -89,8 +84,8 @@ def test_another_expectation_is_not_met_by_the_old_verdict(project: Project, old
 
 
 def test_the_reason_of_an_expectation_may_be_reworded(project: Project) -> None:
-    edit(project.experiments / "camvid_own" / "params.yaml", "measured before", "one run of seed 0")
-    assert found(project, "camvid_own").verdict == "reproduced"
+    edit(project.experiments / "camvid_own" / "params.yaml", "source: test", "source: one run of seed 0")
+    assert found(project, "camvid_own").verdict == "holds"
 
 
 def test_another_row_is_not_reproduced_by_the_old_verdict(project: Project) -> None:
@@ -126,10 +121,14 @@ def test_a_key_that_is_gone_is_no_pass(project: Project) -> None:
     assert "params that this version does not know (unknown key 'removed')" in found(project).reason
 
 
-def test_a_result_without_an_experiment_here_is_judged_by_itself(project: Project) -> None:
+def test_a_result_without_its_params_is_no_pass(project: Project) -> None:
     add(project, a_record("camvid_gone", row="003-029", metrics={"mIoU": 52.7}))
     (project.experiments / "camvid_gone" / "params.yaml").unlink()
-    assert found(project, "camvid_gone").verdict == "reproduced"
+    one = found(project, "camvid_gone")
+    assert (one.verdict, one.reason) == (
+        "incomparable",
+        "its params.yaml is missing: nothing says what it should be",
+    )
 
 
 def without(record: Record, section: str, key: str) -> dict[str, object]:

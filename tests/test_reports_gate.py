@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,12 +21,11 @@ from typer.testing import CliRunner
 
 from repro.cli.app import app
 from repro.errors import ReproError, UnknownNameError
-from repro.evaluation.confusion import collect, count, squeeze
-from repro.evaluation.files import npz, pack
+from repro.evaluation.confusion import Confusions, collect, count, squeeze
 from repro.published import rows
-from repro.records import PASSING, to_json, write_json
+from repro.records import PASSING, to_json, write_json, write_record
 from repro.reports import against, gate, outputs
-from repro.reports.results import Declared, load_results
+from repro.reports.results import Declared, Results, load_results
 from tests.reports_kit import a_project, a_record, add, git, results, seeded
 
 NUMBERED = [row.id for row in rows().values() if "mIoU" in row.metrics]
@@ -74,7 +75,8 @@ def test_the_verdict_comes_from_the_numbers_and_not_from_the_stored_word(
             {"published": {"mIoU": 49.0}},
             {"rows": ("999-01",)},
             {"metrics": {}},
-            {"metrics": {"mIoU": math.nan}},
+            {"metrics": {"mIoU": 200.0}},
+            {"metrics": {"mIoU": -5.0}},
             {"expectation": None},
         ]
     ),
@@ -105,10 +107,20 @@ def test_a_seed_that_was_run_twice_counts_once() -> None:
         assert gate.finding(found, name).verdict == gate.finding(results(*three), "camvid_s0").verdict
 
 
-def test_page_000_tensorflow_is_compared_with_the_pages_own_formula() -> None:
-    record = a_record(row="000-04", metrics={"mIoU": 70.0, "mIoU_page": 64.8})
-    assert one(record).verdict == "reproduced"
-    assert one(replace(record, metrics={"mIoU": 64.8, "mIoU_page": 60.0})).verdict == "regressed"
+@pytest.mark.parametrize(("wrong", "verdict"), [(176, "reproduced"), (250, "regressed")])
+def test_page_000_tensorflow_is_compared_with_the_pages_own_formula(
+    tmp_path: Path, wrong: int, verdict: str
+) -> None:
+    """648 pixels of one class are right, `wrong` are another class: TP / (2 GT - TP) is 64.8 % for 176."""
+    matrix = np.zeros((19, 20), np.int64)
+    matrix[0, :2] = 648, wrong
+    project = a_project(tmp_path)
+    one_image = {"": collect([squeeze(matrix)] * 500, classes=19)}
+    stored = add(project, a_record(row="000-04"), protocol="page000_tf", confusions=one_image)
+    assert stored.metrics["mIoU"] == round(100 * 648 / (648 + wrong) / 2, 4)
+    found = gate.finding(load_results(project), "camvid_x")
+    assert found.verdict == verdict, found.reason
+    assert found.measured == stored.metrics["mIoU_page"] == round(100 * 648 / (648 + 2 * wrong), 4)
 
 
 @pytest.fixture
@@ -172,10 +184,15 @@ def test_unmeasured_counts_only_when_asked_for() -> None:
 
 
 def findings() -> list[gate.Finding]:
+    return gate.check(four_results(), everything=True)
+
+
+@cache
+def four_results() -> Results:
     bad = a_record("camvid_bad", metrics={"mIoU": 40.0}, row="003-029")
     smoke = a_record("camvid_smoke", kind="smoke", row="003-030")
     unmeasured = Declared(name="ade20k_r50_os16", dataset="ade20k", rows=("001-06",))
-    return gate.check(results(a_record(), bad, smoke, declared=[unmeasured]), everything=True)
+    return results(a_record(), bad, smoke, declared=[unmeasured])
 
 
 def test_junit_counts_failures_errors_and_skips() -> None:
@@ -196,10 +213,10 @@ def test_sarif_points_at_the_rows_line_of_params() -> None:
     places = {
         r["partialFingerprints"]["experiment"]: r["locations"][0]["physicalLocation"] for r in run["results"]
     }
-    place = places["ade20k_r50_os16"]
-    assert place["artifactLocation"]["uri"] == "experiments/ade20k_r50_os16/params.yaml"
-    line = place["region"]["startLine"]
-    text = (Path(__file__).parents[1] / place["artifactLocation"]["uri"]).read_text().splitlines()[line - 1]
+    place = places["camvid_bad"]
+    assert place["artifactLocation"]["uri"] == "experiments/camvid_bad/params.yaml"
+    line, root = place["region"]["startLine"], four_results().project.root
+    text = (root / place["artifactLocation"]["uri"]).read_text().splitlines()[line - 1]
     assert text.startswith("rows:")
     assert "camvid_x" not in places, "what holds is not reported"
     assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} >= {r["ruleId"] for r in run["results"]}
@@ -215,7 +232,7 @@ def test_comment_and_annotations_name_what_regressed() -> None:
     lines = outputs.github(findings()).splitlines()
     assert len(lines) == 2
     assert lines[0].startswith(
-        "::error file=experiments/camvid_bad/params.yaml,line=1,title=camvid_bad::mIoU 40.00"
+        "::error file=experiments/camvid_bad/params.yaml,line=3,title=camvid_bad::mIoU 40.00"
     )
 
 
@@ -245,7 +262,7 @@ def test_command_exits_and_writes_files(
 @pytest.fixture
 def repository(tmp_path: Path) -> Any:
     """A committed record with its matrices in DVC's cache, as after `dvc repro`."""
-    project = a_project(tmp_path, a_record())
+    project = a_project(tmp_path)
     measure(project, wrong=[0.1] * 12)
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
@@ -253,45 +270,39 @@ def repository(tmp_path: Path) -> Any:
     return project
 
 
-def measure(project: Any, *, wrong: Sequence[float], seed: int = 0) -> float:
-    """A record and its matrices, as after `dvc repro`; the mIoU."""
-    mean = with_matrices(project, wrong=wrong, seed=seed)
-    add(project, a_record(metrics={"mIoU": mean}))
-    return mean
+def measure(project: Any, *, wrong: Sequence[float], seed: int = 0, **changes: Any) -> float:
+    """A record and its matrices with these shares of wrong pixels an image, in DVC's cache; the mIoU."""
+    sizes = project.params.read_text().replace("test: 233", f"test: {len(wrong)}")
+    project.params.write_text(sizes)
+    record = a_record(n_images=len(wrong), **changes)
+    stored = add(project, record, confusions={"": confusions_of(wrong, seed)})
+    lock(project, record.experiment)
+    return stored.metrics["mIoU"]
 
 
-def with_matrices(project: Any, *, wrong: Sequence[float], seed: int = 0) -> float:
-    """confusion.npz with these shares of wrong pixels, an image each, its lock and cache entry; the mIoU."""
-    generator = np.random.default_rng(seed)
-    matrices, maps = [], []
+def confusions_of(wrong: Sequence[float], seed: int = 0) -> Confusions:
+    """Of images with the first two of CamVid's classes, and these shares of their pixels exchanged."""
+    generator, found = np.random.default_rng(seed), []
     for share in wrong:
         truth = generator.integers(0, 2, (20, 50), dtype=np.uint8)
         flips = generator.random(truth.shape) < share
-        maps.append((truth, np.where(flips, 1 - truth, truth)))
-        matrices.append(squeeze(count(truth, np.where(flips, 1 - truth, truth).astype(np.uint8), classes=2)))
-    arrays = pack({"": collect(matrices, classes=2)}) | {
-        "ids": np.array([f"i{i}" for i in range(len(wrong))]),
-        "classes": np.array(["road", "sky"]),
-        "protocol": np.array("0123456789ab"),
-        "fingerprint": np.array("ab" * 32),
-        "split": np.array("test"),
-        "chosen": np.arange(2),
-        "absent": np.array("skip"),
-    }
-    content = npz(arrays)
-    folder = project.experiments / "camvid_x"
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    cached = project.root / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    cached.write_bytes(content)
+        found.append(squeeze(count(truth, np.where(flips, 1 - truth, truth).astype(np.uint8), classes=11)))
+    return collect(found, classes=11)
+
+
+def lock(project: Any, name: str) -> None:
+    """dvc.lock of an experiment's files as they are, the matrices in DVC's cache, and what git leaves out."""
+    folder, lines = project.experiments / name, ["stages:", "  evaluate:", "    outs:"]
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".npz", ".json", ".csv"):
+            md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+            lines += [f"    - path: {path.name}", "      hash: md5", f"      md5: {md5}"]
+            if path.suffix == ".npz":
+                cached = project.root / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+                cached.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, cached)
+    (folder / "dvc.lock").write_text("\n".join(lines) + "\n")
     (project.root / ".gitignore").write_text("/.dvc/cache\nconfusion.npz\n")
-    (folder / "confusion.npz").write_bytes(content)
-    (folder / "dvc.lock").write_text(
-        f"stages:\n  evaluate:\n    outs:\n    - path: confusion.npz\n      hash: md5\n      md5: {md5}\n"
-    )
-    both = [np.concatenate([pair[i].ravel() for pair in maps]) for i in (0, 1)]
-    ious = [((both[0] == k) & (both[1] == k)).sum() / ((both[0] == k) | (both[1] == k)).sum() for k in (0, 1)]
-    return float(100 * np.mean(ious))
 
 
 def compare(project: Any) -> gate.Finding:
@@ -300,7 +311,9 @@ def compare(project: Any) -> gate.Finding:
 
 
 def test_no_change_holds(repository: Any) -> None:
-    assert compare(repository).verdict == "reproduced"
+    found = compare(repository)
+    assert found.passes, found.reason
+    assert found.difference == 0
 
 
 def test_a_large_significant_drop_fails(repository: Any) -> None:
@@ -317,7 +330,7 @@ def test_a_large_drop_within_the_noise_of_images_holds(repository: Any) -> None:
     after = measure(repository, wrong=[0.3, 0.05] * 6)
     assert before - after > 1.6, "larger than the band"
     found = compare(repository)
-    assert found.verdict == "reproduced"
+    assert found.passes, found.reason
     assert "interval of the difference -" in found.reason
 
 
@@ -325,17 +338,18 @@ def test_a_large_drop_within_the_noise_of_images_holds(repository: Any) -> None:
 def test_a_number_that_its_matrices_do_not_give_is_no_pass(repository: Any, planted: float) -> None:
     """Equal matrices would call any number of the record reproduced."""
     record = load_results(repository).records["camvid_x"]
-    add(repository, replace(record, metrics={"mIoU": record.metrics["mIoU"] + planted}))
+    forged = {**record.metrics, "mIoU": record.metrics["mIoU"] + planted}
+    write_record(repository.record("camvid_x"), replace(record, metrics=forged))
     found = compare(repository)
     assert found.verdict == "incomparable"
-    assert "does not have the mIoU of its matrices" in found.reason
+    assert found.reason == "the metrics of the record and of metrics.json differ"
 
 
 def test_a_small_drop_needs_no_matrices(repository: Any) -> None:
     mean = load_results(repository).records["camvid_x"].metrics["mIoU"]
-    add(repository, a_record(metrics={"mIoU": mean - 0.5}))
-    (repository.experiments / "camvid_x" / "confusion.npz").unlink()
-    assert compare(repository).verdict == "reproduced"
+    add(repository, a_record(metrics={"mIoU": mean - 0.5}, n_images=12))
+    found = compare(repository)
+    assert (found.passes, found.reason) == (True, "within the band of HEAD")
 
 
 def test_a_large_drop_without_matrices_is_no_pass(repository: Any) -> None:
@@ -353,15 +367,23 @@ def test_a_large_drop_without_matrices_is_no_pass(repository: Any) -> None:
     [{"protocol_hash": "f" * 12}, {"dataset_fingerprint": "cd" * 32}, {"split": "val"}, {"kind": "smoke"}],
 )
 def test_another_protocol_or_data_is_never_compared(repository: Any, change: dict[str, Any]) -> None:
-    add(repository, a_record(metrics={"mIoU": 99.0}, **change))
+    stored = add(repository, a_record(metrics={"mIoU": 99.0}, n_images=12))
+    assert compare(repository).passes
+    write_record(repository.record("camvid_x"), replace(stored, **change))
+    assert compare(repository).verdict == "incomparable"
+
+
+def test_other_data_than_before_is_never_compared(repository: Any) -> None:
+    """Everything in this tree agrees: only the revision shows that it was other data."""
+    add(repository, a_record(metrics={"mIoU": 99.0}, n_images=12, dataset_fingerprint="cd" * 32))
+    assert gate.finding(load_results(repository), "camvid_x").passes
     found = compare(repository)
-    assert found.verdict == "incomparable"
-    assert next(iter(change)) in found.reason
+    assert (found.verdict, found.reason) == ("incomparable", "dataset_fingerprint differs from HEAD")
 
 
 def test_other_images_are_never_compared(repository: Any) -> None:
     """What is recorded here was measured on the 24 images that the split has by now."""
-    repository.params.write_text(repository.params.read_text().replace("test: 233", "test: 24"))
+    repository.params.write_text(repository.params.read_text().replace("test: 12", "test: 24"))
     add(repository, a_record(metrics={"mIoU": 99.0}, n_images=24))
     found = compare(repository)
     assert (found.verdict, found.reason) == ("incomparable", "n_images differs from HEAD")
@@ -393,15 +415,27 @@ def test_params_that_changed_since_are_compared_with_no_revision(repository: Any
     assert compare(repository).reason.startswith("params changed since it was measured (training)")
 
 
-def test_a_result_without_a_reference_is_compared_with_its_earlier_self(tmp_path: Path) -> None:
+def test_what_check_fails_passes_against_no_revision(tmp_path: Path) -> None:
+    """Nothing is expected of it, so an equal number at a revision is no reference either."""
     own = a_record(row=None, expectation=None, verdict="incomparable")
     project = a_project(tmp_path, own)
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "before")
-    assert compare(project).verdict == "reproduced"
+    assert compare(project).verdict == "incomparable"
     add(project, replace(own, metrics={"mIoU": 55.0}))
-    assert compare(project).verdict == "improved"
+    assert compare(project).verdict == "incomparable"
+
+
+@pytest.mark.parametrize("row", ["003-028", None])
+def test_a_committed_regression_passes_against_no_revision(tmp_path: Path, row: str | None) -> None:
+    project = a_project(tmp_path, a_record(row=row, metrics={"mIoU": 6.94}))
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "a regression that was merged")
+    found = compare(project)
+    assert found.verdict == ("regressed" if row else "drifted")
+    assert (found.measured, found.reference) == (6.94, 50.0)
 
 
 @pytest.mark.parametrize("name", ["camvid_é", "camvid x", "camvid_x"])
@@ -441,7 +475,7 @@ def test_without_git_there_is_an_error_that_says_so(repository: Any, monkeypatch
 
 def test_a_deleted_record_is_no_pass_and_a_new_one_is_judged_by_its_row(repository: Any) -> None:
     (repository.rows / "camvid_x.json").unlink()
-    add(repository, a_record("camvid_new", row="003-029", metrics={"mIoU": 10.0}))
+    add(repository, a_record("camvid_new", row="003-029", metrics={"mIoU": 10.0}, n_images=12))
     found = against.compare(load_results(repository), "HEAD", ["camvid_new"])
     assert {f.experiment: f.verdict for f in found} == {"camvid_new": "regressed", "camvid_x": "incomparable"}
 

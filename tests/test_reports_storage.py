@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from repro.cli.app import app
 from repro.errors import ParamsError
 from repro.records.secrets import public
-from repro.reports.storage import cache_folder, remote_url
+from repro.records.storage import cache_folder, remote_url
 from tests.reports_kit import a_project, a_record
 
 LOCK = "stages:\n  train:\n    outs:\n    - path: model.safetensors\n      md5: abcdef\n"

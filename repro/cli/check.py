@@ -26,10 +26,13 @@ def check(
     junit: Annotated[File, typer.Option(help="Write JUnit XML to this file.")] = None,
     sarif: Annotated[File, typer.Option(help="Write SARIF to this file.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a pull-request comment.")] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Also pass where nothing was measured yet.")
+    ] = False,
 ) -> None:
     """Check that recorded results still hold: exit 0 all pass, 1 a regression, 2 cannot compare.
 
-    Without names: everything that is recorded.
+    Without names: everything that is recorded; exit 2 where that is nothing.
 
     Example: repro check --against main
     """
@@ -37,7 +40,7 @@ def check(
     from repro.reports import gate, outputs
     from repro.reports.results import load_results
 
-    results = load_results(find_project(), strict=False)
+    results = load_results(find_project(), strict=False, thorough=True)
     wanted = names or []
     if against:
         from repro.reports.against import compare
@@ -45,7 +48,7 @@ def check(
         findings = compare(results, against, gate.chosen(results, wanted, dataset, everything))
     else:
         findings = gate.check(results, names=wanted, dataset=dataset, everything=everything)
-    code = gate.exit_code(findings, strict=bool(wanted or dataset or everything))
+    code = gate.exit_code(findings, strict=bool(wanted or dataset or everything), allow_empty=allow_empty)
     for path, text in ((junit, outputs.junit(findings)), (sarif, outputs.sarif(findings))):
         if path:
             path.write_text(text, encoding="utf-8")

@@ -135,7 +135,7 @@ def _fitting(file: Path, format_name: str, classes: int, *, key: str | None) -> 
     from repro.checkpoints.foreign import OURS
     from repro.errors import CheckpointError, ReproError
     from repro.params import experiment_names, find_project, load_experiment
-    from repro.stages.network import num_classes
+    from repro.params.experiment import num_classes
 
     try:
         project = find_project()
@@ -167,7 +167,7 @@ def _format(name: str) -> str:
 def _shapes(experiment: Experiment) -> dict[str, Tensor]:
     """The state dict of the experiment's network, without memory."""
     from repro.models import build_on_meta
-    from repro.stages.network import num_classes
+    from repro.params.experiment import num_classes
 
     classes = num_classes(experiment, experiment.protocol)
     return dict(build_on_meta(experiment.model, num_classes=classes).state_dict())

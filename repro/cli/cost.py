@@ -25,7 +25,7 @@ def cost(name: Name, size: Size = None, json: Json = False) -> None:
     """
     from repro.models.cost import count
     from repro.params import find_project, load_experiment
-    from repro.stages.network import num_classes
+    from repro.params.experiment import num_classes
 
     experiment = load_experiment(find_project(), name)
     height, width = parse_size(size) if size else default_size(experiment)

@@ -35,9 +35,16 @@ def interval(
     return float(low), float(high)
 
 
-def counts(confusions: Confusions, chosen: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """Intersections and unions of the chosen classes in every image, float64 [N, C]."""
+def counts(
+    confusions: Confusions, chosen: npt.NDArray[np.intp], *, union_bug: bool = False
+) -> tuple[Floats, Floats]:
+    """Intersections and unions of the chosen classes in every image, float64 [N, C].
+
+    `union_bug`: the unions of page 000, which take the row sum twice and leave out pixels of no class.
+    """
     right, true, given = (part[:, chosen].astype(np.float64) for part in confusions.by_image())
+    if union_bug:
+        return right, 2 * (true - confusions.dropped()[:, chosen]) - right
     return right, true + given - right
 
 

@@ -65,17 +65,21 @@ def compare(
     b: StoredConfusions,
     *,
     variant: str = "",
+    union_bug: bool = False,
     force: bool = False,
     resamples: int = RESAMPLES,
 ) -> Comparison:
-    """B against A. IncomparableError for other protocols or data, unless `force`."""
+    """B against A. IncomparableError for other protocols or data, unless `force`.
+
+    `union_bug` compares the mIoU that page 000 computes.
+    """
     warnings = obstacles(a, b, variant)
     if warnings and not force:
         raise IncomparableError("; ".join(warnings), hint="--force compares them all the same, and says so")
     ids = common(a, b)
     places = [{name: i for i, name in enumerate(one.ids)} for one in (a, b)]
     pairs = [
-        pick(counts(one.confusions[variant], a.chosen), [place[name] for name in ids])
+        pick(counts(one.confusions[variant], a.chosen, union_bug=union_bug), [place[name] for name in ids])
         for one, place in zip((a, b), places, strict=True)
     ]
     first, second = (iou_matrix(pair, resamples) for pair in pairs)

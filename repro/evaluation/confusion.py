@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -38,6 +37,8 @@ def count(truth_HW: LabelMap, prediction_HW: LabelMap, *, classes: int) -> Count
 
 
 def _histogram(truth_HW: LabelMap, prediction_HW: LabelMap, classes: int) -> Counts:
+    import cv2  # whoever adds up stored matrices counts no pixels
+
     if classes > 255:
         raise DataError(f"{classes} classes do not fit into one byte", allowed="at most 255")
     edges = [0, classes, 0, 256]
@@ -79,6 +80,12 @@ class Confusions:
             self._add(of_image + row, shape),
             self._add(of_image + column, shape, column < self.classes),
         )
+
+    def dropped(self) -> Counts:
+        """Per image and true class: pixels that were given to no class, [N, C]."""
+        row, column = self.cell // (self.classes + 1), self.cell % (self.classes + 1)
+        of_image = self.image.astype(np.int64) * self.classes
+        return self._add(of_image + row, (self.images, self.classes), column == self.classes)
 
     def _add(
         self,

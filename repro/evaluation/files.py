@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,18 @@ from repro import limits
 from repro.errors import RecordError
 from repro.evaluation.confusion import Confusions, Counts
 from repro.evaluation.metrics import Absent, chosen_classes
-from repro.evaluation.summary import EvaluationResult
 from repro.records import write_bytes, write_json
+
+if TYPE_CHECKING:
+    from repro.evaluation.summary import EvaluationResult
 
 MOST_CLASSES = 255  # of a label of one byte
 EXACT = 2**53  # pixels; sums are float64
 NO_CLASS = "(none)"  # the column of pixels that were given to no class
+COLUMNS, VARIANT = ("actual", "predicted", "count"), "variant"
 
 
-def write_result(result: EvaluationResult, folder: Path, *, split: str) -> None:
+def write_result(result: EvaluationResult, folder: Path, *, split: str, model_sha256: str = "") -> None:
     """All files of `result` into `folder`, each whole or not at all; metrics.json, which names them, last."""
     arrays = pack(result.confusions) | {
         "ids": np.array(result.ids),
@@ -37,8 +40,11 @@ def write_result(result: EvaluationResult, folder: Path, *, split: str) -> None:
         "absent": np.array(result.protocol.absent),
     }
     write_bytes(folder / "confusion.npz", npz(arrays))
-    write_bytes(folder / "confusion.csv", table(result.confusions[""].total(), result.classes).encode())
-    write_json(folder / "metrics.json", metrics_json(result, split=split))
+    totals = {suffix: one.total() for suffix, one in result.confusions.items()}
+    write_bytes(folder / "confusion.csv", table(totals, result.classes).encode())
+    write_json(
+        folder / "metrics.json", metrics_json(result, split=split) | measured_from(result, model_sha256)
+    )
 
 
 def metrics_json(result: EvaluationResult, *, split: str) -> dict[str, object]:
@@ -48,15 +54,67 @@ def metrics_json(result: EvaluationResult, *, split: str) -> dict[str, object]:
     return flat | {"split": split} | nested
 
 
-def table(matrix: Counts, classes: Sequence[str]) -> str:
-    """actual,predicted,count for every pair of classes, in the form that `dvc plots` reads."""
+def measured_from(result: EvaluationResult, model_sha256: str) -> dict[str, object]:
+    """What metrics.json says of its inputs; without weights (`repro score`) the data alone."""
+    weights = {"model_sha256": model_sha256} if model_sha256 else {}
+    return {"dataset_fingerprint": result.fingerprint, **weights}
+
+
+def table(totals: Mapping[str, Counts], classes: Sequence[str]) -> str:
+    """actual,predicted,count for every pair of classes, in the form that `dvc plots` reads.
+
+    `totals` has the matrix of the whole split [C, C + 1] by suffix of the metrics. With more than one, a
+    column `variant` holds the suffix, so that every committed metric can be recomputed from the file.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["actual", "predicted", "count"])
-    columns = [*classes, NO_CLASS] if matrix[:, -1].any() else list(classes)
-    for actual, row in zip(classes, matrix.tolist(), strict=True):
-        writer.writerows([actual, predicted, pixels] for predicted, pixels in zip(columns, row, strict=False))
+    several = len(totals) > 1
+    writer.writerow([*COLUMNS, VARIANT] if several else COLUMNS)
+    for suffix, matrix in totals.items():
+        columns = [*classes, NO_CLASS] if matrix[:, -1].any() else list(classes)
+        end = [suffix] if several else []
+        for actual, row in zip(classes, matrix.tolist(), strict=True):
+            writer.writerows([actual, name, pixels, *end] for name, pixels in zip(columns, row, strict=False))
     return text.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """What confusion.csv holds: the matrix of the whole split [C, C + 1] by suffix of the metrics."""
+
+    classes: tuple[str, ...]
+    matrices: Mapping[str, Counts]
+
+
+def read_table(text: str, where: object) -> Totals:
+    """The inverse of `table`; RecordError for anything that it does not write."""
+    try:
+        header, *lines = csv.reader(io.StringIO(text))
+        if header not in ([*COLUMNS], [*COLUMNS, VARIANT]) or any(len(line) != len(header) for line in lines):
+            raise ValueError(f"columns {', '.join(header)}")
+        classes = tuple(dict.fromkeys(line[0] for line in lines))
+        suffixes = dict.fromkeys(line[3] if len(line) > 3 else "" for line in lines)
+        matrices = {
+            suffix: _matrix([line for line in lines if "".join(line[3:]) == suffix], classes)
+            for suffix in suffixes
+        }
+        return Totals(classes=classes, matrices=matrices)
+    except (ValueError, csv.Error) as error:
+        hint = "git checkout the file, or `repro evaluate NAME` writes it again"
+        raise RecordError(f"not a confusion matrix: {error}", where=where, hint=hint) from None
+
+
+def _matrix(lines: Sequence[Sequence[str]], classes: tuple[str, ...]) -> Counts:
+    """One matrix [C, C + 1]; ValueError unless every pair of classes has one count of 0 or more."""
+    size = len(classes)
+    width = size + 1 if len(lines) == size * (size + 1) else size
+    pairs = [(actual, predicted) for actual in classes for predicted in (*classes, NO_CLASS)[:width]]
+    if [(line[0], line[1]) for line in lines] != pairs:
+        raise ValueError("not one line for every pair of classes")
+    if not all(line[2].isascii() and line[2].isdigit() and len(line[2]) <= 18 for line in lines):
+        raise ValueError("a count is not a whole number")
+    counts = np.array([int(line[2]) for line in lines], np.int64).reshape(size, width)
+    return np.pad(counts, ((0, 0), (0, size + 1 - width)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +139,19 @@ def read_confusions(path: Path) -> StoredConfusions:
     except FileNotFoundError as error:
         more = f"{hint} or `dvc pull` makes it"
         raise RecordError("no per-image confusion matrices", where=path, hint=more) from error
+    return parse_confusions(data, path)
+
+
+def parse_confusions(data: bytes, where: Path) -> StoredConfusions:
+    """The content of a confusion.npz; RecordError for anything that `write_result` does not write."""
     try:
         return _stored(data)
     except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds for damaged bytes
-        what = f"damaged confusion matrices: {error}"
-        raise RecordError(what, where=path, hint=f"{hint} writes it again") from error
+        what, hint = (
+            f"damaged confusion matrices: {error}",
+            f"`repro evaluate {where.parent.name}` writes it again",
+        )
+        raise RecordError(what, where=where, hint=hint) from error
 
 
 def _stored(data: bytes) -> StoredConfusions:

@@ -66,13 +66,16 @@ def page_000_metrics(confusions: Confusions, *, chosen: npt.NDArray[np.intp]) ->
     The union takes the row sum twice, TP / (2 GT - TP), and pixels given to the void output have left the
     matrix before; the accuracy is a mean of the images' accuracies.
     """
-    square = confusions.total()[:, : confusions.classes]
-    right, true = np.diagonal(square), square.sum(1)
     of_image = [confusions.of(image)[:, : confusions.classes] for image in range(confusions.images)]
     accuracy = ratio(np.array([np.trace(one) for one in of_image]), np.array([one.sum() for one in of_image]))
-    return percent(
-        {"mIoU": mean(ratio(right, 2 * true - right)[chosen], "skip"), "aAcc": mean(accuracy, "skip")}
-    )
+    return page_000_miou(confusions.total(), chosen=chosen) | percent({"aAcc": mean(accuracy, "skip")})
+
+
+def page_000_miou(matrix: Counts, *, chosen: npt.NDArray[np.intp]) -> dict[str, float]:
+    """mIoU as page 000's TensorFlow rows have it, from the matrix of the whole split."""
+    square = matrix[:, : len(matrix)]
+    right, true = np.diagonal(square), square.sum(1)
+    return percent({"mIoU": mean(ratio(right, 2 * true - right)[chosen], "skip")})
 
 
 def chosen_classes(classes: Sequence[str], names: Sequence[str]) -> npt.NDArray[np.intp]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 
 import numpy as np
@@ -26,8 +26,10 @@ from repro.evaluation.metrics import (
     percent,
     ratio,
 )
-from repro.evaluation.views import Image
 from repro.params.protocol import Protocol, protocol_hash
+
+if TYPE_CHECKING:
+    from repro.evaluation.views import Image  # torch, which the matrices of a result do not need
 
 
 class Images(Interface):
@@ -111,7 +113,12 @@ def class_summary(confusion: Confusions, classes: tuple[str, ...], *, ignored: i
 
     Null too for the class `ignored`, if one is: it is never true, so that its IoU would be 0 or 0/0.
     """
-    iou, recall, precision, dice = per_class(confusion.total())
+    return class_tables(confusion.total(), classes, ignored=ignored)
+
+
+def class_tables(matrix: Counts, classes: tuple[str, ...], *, ignored: int) -> dict[str, Any]:
+    """As `class_summary`, from the matrix of the whole split [C, C + 1]."""
+    iou, recall, precision, dice = per_class(matrix)
     for values in (iou, recall, precision, dice):
         values[ignored : ignored + 1] = np.nan
     tables = {"IoU": iou, "recall": recall, "precision": precision, "Dice": dice}

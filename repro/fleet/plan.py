@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from repro.errors import ParamsError
 from repro.fleet.estimate import Estimate, estimate, progress
 from repro.params import Experiment, Project, load_experiment
-from repro.reports.drift import drift
 from repro.reports.results import load_results
 
 
@@ -52,4 +51,4 @@ def plan(
 def up_to_date(project: Project) -> frozenset[str]:
     """Experiments whose record is about what their params.yaml says now; a damaged record is none."""
     results = load_results(project, strict=False)
-    return frozenset(name for name, record in results.records.items() if not drift(results, record))
+    return frozenset(name for name in results.records if not results.judge.outdated(name))

@@ -83,6 +83,11 @@ class Experiment:
         return f"experiments/{self.name}"
 
 
+def num_classes(experiment: Experiment, protocol: Protocol) -> int:
+    """Classes of the network and its matrices: without the data set's class 0 where the protocol drops it."""
+    return experiment.facts.classes - int(protocol.reduce_zero_label)
+
+
 def load_experiment(project: Project, name: str) -> Experiment:
     """The experiment `name` (also `experiments/name` and with a trailing slash), fully resolved."""
     name = experiment_name(name)

@@ -19,7 +19,7 @@ from repro.records.files import (
     write_text,
 )
 from repro.records.journal import Journal, follow_journal, read_journal, truncate_journal
-from repro.records.make import among_seeds, keep_training, make_record, training_key
+from repro.records.make import keep_training, make_record, training_key, with_spread
 from repro.records.provenance import DIFF, collect, git_state, lock_hashes, source_diff, timestamp
 from repro.records.record import (
     Expected,
@@ -31,10 +31,21 @@ from repro.records.record import (
     to_json,
     write_record,
 )
-from repro.records.verdict import PASSING, VERDICTS, Band, Kind, Verdict, default_band, seed_band, verdict
+from repro.records.verdict import (
+    FAILING,
+    PASSING,
+    VERDICTS,
+    Band,
+    Kind,
+    Verdict,
+    default_band,
+    seed_band,
+    verdict,
+)
 
 __all__ = [
     "DIFF",
+    "FAILING",
     "PASSING",
     "VERDICTS",
     "Band",
@@ -43,7 +54,6 @@ __all__ = [
     "Kind",
     "Record",
     "Verdict",
-    "among_seeds",
     "canonical",
     "collect",
     "cpu_identity",
@@ -76,6 +86,7 @@ __all__ = [
     "training_key",
     "truncate_journal",
     "verdict",
+    "with_spread",
     "write_bytes",
     "write_json",
     "write_record",

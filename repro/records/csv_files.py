@@ -41,7 +41,8 @@ def read_confusion(path: Path) -> dict[tuple[str, str], float]:
                 raise ValueError("a class and a count of pixels in each line")
         except (ValueError, KeyError, TypeError) as error:
             raise RecordError(f"line {number} is damaged: {error}", where=path, hint=hint) from None
-        found[line["actual"], line["predicted"]] = pixels
+        if not line.get("variant"):  # the others are of further variants, such as _ms_flip
+            found[line["actual"], line["predicted"]] = pixels
     return found
 
 

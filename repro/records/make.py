@@ -12,7 +12,7 @@ from repro.errors import RecordError
 from repro.params import Experiment, Project, Protocol, to_plain
 from repro.published import Row, row_ids, rows
 from repro.published.metrics import as_the_page
-from repro.records.family import disagreement, seeds_of
+from repro.records.family import seeds_of
 from repro.records.files import run_key, sha256_file
 from repro.records.journal import read_journal
 from repro.records.measured import inference_cost, intervals, plain_metrics, read_metrics
@@ -20,7 +20,7 @@ from repro.records.neutral import without_neutral
 from repro.records.provenance import collect, lock_hashes
 from repro.records.record import Expected, Measured, Record, Seeds
 from repro.records.sizes import Size, size_text, size_verdict, sizes
-from repro.records.verdict import Kind, Verdict, default_band, seed_band, verdict
+from repro.records.verdict import Kind, default_band, seed_band
 
 ALSO = "also"  # folder of an experiment with a folder for every further protocol
 
@@ -45,16 +45,20 @@ def make_record(
     dataset_fingerprint: str,
     key: str,
     kind: Kind = "trained",
+    inputs: Mapping[str, str] | None = None,
 ) -> Record:
-    """The record of `experiment` from what its stages wrote; RecordError when evaluation has not run."""
+    """The record of `experiment` from what its stages wrote, not judged yet ("unmeasured").
+
+    `inputs` is what the run key was made from beside the params: `training_fingerprint`, `initial_sha256`.
+    RecordError when evaluation has not run.
+    """
     folder = project.root / experiment.folder
     found = read_metrics(folder / "metrics.json")
     weights, journal = folder / "model.safetensors", read_journal(project.journal(key))
     locks, training = lock_hashes(project.root, experiment.name), training_provenance(journal)
     published, notes = published_metrics(experiment)
     expectation = expected(experiment, kind, published)
-    measured = measured_value(found, expectation)
-    wrong, further = doubts(experiment, found, experiment.protocol), experiment.also.items()
+    further = experiment.also.items()
     return Record(
         experiment=experiment.name,
         rows=experiment.rows,
@@ -72,12 +76,12 @@ def make_record(
         cost=inference_cost(folder / "cost.json") | training_cost(journal, batch=experiment.training.batch),
         published=published,
         expectation=expectation,
-        verdict=judge(measured, expectation, kind, wrong),
-        notes=notes + wrong,
+        verdict="unmeasured",
+        notes=notes,
         model_sha256=sha256_file(weights) if weights.is_file() else None,
         params=to_plain(experiment),
         run_key=key,
-        provenance=collect(project.root) | {"locks": locks, "training": training},
+        provenance=collect(project.root) | {"locks": locks, "training": training, "inputs": inputs},
     )
 
 
@@ -138,19 +142,9 @@ def keep_training(record: Record, known: Iterable[Record]) -> Record:
     )
 
 
-def among_seeds(record: Record, others: Iterable[Record]) -> Record:
-    """`record` with the spread of its seeds, and judged by their mean where there are three or more."""
-    seeds, wanted = spread(record, seeds_of(record, others)[1:]), record.expectation
-    record = replace(record, seeds=seeds)
-    if seeds is None or seeds.half is None or wanted is None or record.verdict == "incomparable":
-        return record
-    values = list(seeds.values.values())
-    doubt = disagreement(values, wanted.band)
-    if doubt:
-        return replace(record, verdict="incomparable", notes=(*record.notes, doubt))
-    again = verdict(measured=values[0], reference=wanted.value, band=wanted.band, seeds=values)
-    note = f"judged by the mean of {len(values)} seeds"
-    return replace(record, verdict=again, notes=(*record.notes, note))
+def with_spread(record: Record, others: Iterable[Record]) -> Record:
+    """`record` with the spread of its seeds."""
+    return replace(record, seeds=spread(record, seeds_of(record, others)[1:]))
 
 
 def spread(record: Record, family: Iterable[Record]) -> Seeds | None:
@@ -250,13 +244,3 @@ def doubts(experiment: Experiment, metrics: Mapping[str, Any], protocol: Protoco
     if full is not None and metrics["n_images"] != min(full, experiment.facts.splits.get(split, full)):
         found.append(f"{metrics['n_images']} images were counted, the split has {full}")
     return tuple(found)
-
-
-def judge(
-    measured: float | None, expectation: Expected | None, kind: Kind, wrong: tuple[str, ...]
-) -> Verdict:
-    """The verdict of a single result; a smoke run and a doubtful one prove nothing."""
-    comparable = kind != "smoke" and not wrong
-    reference = expectation.value if expectation else None
-    band = expectation.band if expectation else 0.0
-    return verdict(measured=measured, reference=reference, band=band, comparable=comparable)

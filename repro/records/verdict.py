@@ -1,12 +1,22 @@
 """Verdicts: is a measured number the published one?
 
-    reproduced     within the band around the reference
+Against a published number:
+
+    reproduced     within the band around it
     improved       above the band
     regressed      below the band
-    unmeasured     nothing was measured yet
-    incomparable   there is no reference, or the two were not measured in the same way
 
-Only the first two pass. A band is half a width in percent points, and each says where it comes from.
+Against a number that this project measured before (`expect:` in params.yaml), which says nothing of a page:
+
+    holds          not below the band around it
+    drifted        below the band
+
+    unmeasured     nothing was measured yet
+    incomparable   there is no reference, the two were not measured in the same way, or the files of the
+                   result contradict each other
+
+Only reproduced, improved and holds pass. A band is half a width in percent points, and each says where it
+comes from.
 """
 
 from __future__ import annotations
@@ -15,14 +25,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Literal
+from typing import Literal, get_args
 
 from repro.published.metrics import TOLERANCE
 
-Verdict = Literal["reproduced", "improved", "regressed", "unmeasured", "incomparable"]
+Verdict = Literal["reproduced", "improved", "regressed", "holds", "drifted", "unmeasured", "incomparable"]
 Kind = Literal["trained", "released", "smoke", "cost"]
-VERDICTS: tuple[Verdict, ...] = ("reproduced", "improved", "regressed", "unmeasured", "incomparable")
-PASSING: frozenset[str] = frozenset({"reproduced", "improved"})
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+PASSING: frozenset[str] = frozenset({"reproduced", "improved", "holds"})
+FAILING: frozenset[str] = frozenset({"regressed", "drifted"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +63,11 @@ TRAINED = {
     "potsdam": Band(value=1.0, source="14 test scenes: a small set, not measured"),
     "vaihingen": Band(value=1.0, source="17 test scenes: a small set, not measured"),
 }
+# Within, below and above the band of a published number, and of one that this project measured before.
+_WORDS: dict[bool, tuple[Verdict, Verdict, Verdict]] = {
+    True: ("reproduced", "regressed", "improved"),
+    False: ("holds", "drifted", "holds"),
+}
 # 97.5 % quantiles of Student's t for 2 to 9 degrees of freedom (tests compare them with scipy)
 _T = (4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
 
@@ -80,10 +96,11 @@ def verdict(
     measured: float | None,
     reference: float | None,
     band: float,
+    published: bool = True,
     comparable: bool = True,
     seeds: Sequence[float] = (),
 ) -> Verdict:
-    """The verdict on `measured` against `reference`, percent points both.
+    """The verdict on `measured` against `reference`, percent points both; `published`: whose it is.
 
     With three or more `seeds` their mean stands for the measurement and their t-interval for the band.
     """
@@ -96,6 +113,7 @@ def verdict(
         measured, band = fmean(seeds), from_seeds.value
     # 1e-9: 50.5 against 50.0 with band 0.5 is inside, whatever binary fractions make of it
     gap = measured - reference
+    within, below, above = _WORDS[published]
     if abs(gap) <= band + 1e-9:
-        return "reproduced"
-    return "improved" if gap > 0 else "regressed"
+        return within
+    return above if gap > 0 else below

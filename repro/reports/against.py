@@ -1,27 +1,30 @@
 """The results of this tree against those of a git revision, image by image.
 
-A drop fails when it is larger than the band and significant: the 95 % interval of the difference, from a
-paired bootstrap over images, lies below zero. The matrices of the old revision come from DVC's cache; where
-they are not there, a drop larger than the band cannot be compared, and that is no pass. Nor is a result that
-the gate doubts, however high; one without a reference of its own is compared, for the old one is that.
+First the gate on this tree: what fails there fails here. Then what was expected at the revision, where that
+was lowered or widened since. Then the earlier number: a drop fails when it is larger than the band and
+significant, which is when the 95 % interval of the difference, from a paired bootstrap over images, is below
+zero. The matrices of the old revision come from DVC's cache; where they are not there, a drop larger than the
+band cannot be compared, and that is no pass.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from repro.errors import RecordError, ReproError
 from repro.json_reader import load_json
-from repro.params.project import Project
-from repro.records import Record, Verdict, default_band, from_json
+from repro.judgement.evidence import LOCK, NPZ, folder_evidence
+from repro.params import Project, Protocol, parse
+from repro.published.metrics import QUIRK
+from repro.records import PASSING, Record, Verdict, from_json, verdict
 from repro.records.git import git, run_git
 from repro.records.make import measured_value
-from repro.reports.gate import Finding, about, doubt, finding
-from repro.reports.links import locked_md5, locked_md5_text
+from repro.records.storage import cached, parse_lock
+from repro.reports.gate import Finding, about, finding
 from repro.reports.results import Results
-from repro.reports.storage import cache_folder
 
 ROUNDING = 0.01  # points; records keep four decimals
 RESAMPLES = 2_000  # the 2.5 % quantile is then 50 resamples deep
@@ -39,96 +42,125 @@ def compare(results: Results, rev: str, names: Iterable[str]) -> list[Finding]:
 def _compare_one(
     results: Results, name: str, old: Record | RecordError | None, commit: str, rev: str
 ) -> Finding:
-    new = results.records.get(name)
+    found, new = finding(results, name), results.records.get(name)
     if isinstance(old, RecordError):
         return about(results, name, "incomparable", f"the record at {rev} is damaged: {old.what}")
-    if old is None:
-        return finding(results, name)  # nothing before: judged by its own reference
-    if new is None:
-        damaged = results.damaged.get(name)
-        reason = damaged.what if damaged else f"{rev} has a record, this tree has none"
-        return about(results, name, "incomparable", reason)
+    if old is not None and new is None and name not in results.damaged:
+        return about(results, name, "incomparable", f"{rev} has a record, this tree has none")
+    if old is None or new is None or not found.passes:
+        return found  # nothing before; or the gate alone decides, for no revision excuses what it fails
     for what in ("dataset_fingerprint", "split", "n_images", "protocol_hash", "kind"):
         if getattr(new, what) != getattr(old, what):
-            return about(results, name, "incomparable", f"{what} differs from {rev}")
+            return replace(found, verdict="incomparable", reason=f"{what} differs from {rev}")
     if new.kind == "cost":
-        return finding(results, name)  # a size is counted, not measured: it is the printed one or it is not
-    doubted = doubt(results, new, results.seeds(new))
-    if doubted:
-        return about(results, name, "incomparable", doubted)
-    return _difference(results, new, old, commit, rev)
+        return found  # a size is counted, not measured: it is the printed one or it is not
+    return _expected_before(results, found, old, rev) or _difference(results, found, old, commit, rev)
 
 
-def _difference(results: Results, new: Record, old: Record, commit: str, rev: str) -> Finding:
-    name, metric = new.experiment, old.primary
-    before, after = (measured_value(record.metrics, old.expectation) for record in (old, new))
-    if before is None or after is None:
-        return about(results, name, "incomparable", f"no {metric} in one of the two", metric=metric)
-    band = old.expectation.band if old.expectation else default_band(old.kind, old.dataset).value
-    decided, reason = _weigh(results.project, old, new, after - before, band, commit, rev)
-    return about(results, name, decided, reason, metric=metric, measured=after, reference=before, band=band)
-
-
-def _weigh(
-    project: Project, old: Record, new: Record, gap: float, band: float, commit: str, rev: str
-) -> tuple[Verdict, str]:
-    """The verdict on a difference of `gap` points, and the reason for it."""
-    if abs(gap) <= band + 1e-9:
-        return "reproduced", f"within the band of {rev}"
-    if gap > 0:
-        return "improved", f"above the band of {rev}"
-    try:
-        low, high = _paired_interval(project, old, new, commit)
-    except ReproError as error:
-        return "incomparable", f"larger than the band, and {error.what}"
-    return (
-        "regressed" if high < 0 else "reproduced",
-        f"95 % interval of the difference {low:+z.2f} to {high:+z.2f}",
+def _expected_before(results: Results, found: Finding, old: Record, rev: str) -> Finding | None:
+    """A failure by what was expected at `rev`, where that was changed since; None where it passes."""
+    new, then = results.records[found.experiment], old.expectation
+    if then is None or not _changed(old, new, rev):
+        return None
+    measured = results.judge.number(found.experiment, then.metric)
+    decided = verdict(measured=measured, reference=then.value, band=then.band, published=bool(old.published))
+    if decided in PASSING:
+        return None
+    decided = "incomparable" if decided == "unmeasured" else decided
+    reason = f"{_changed(old, new, rev)}; by the former it has {decided}"
+    return replace(
+        found,
+        verdict=decided,
+        reason=reason,
+        metric=then.metric,
+        measured=measured,
+        reference=then.value,
+        band=then.band,
     )
 
 
-def _paired_interval(project: Project, old: Record, new: Record, commit: str) -> tuple[float, float]:
-    """95 % interval of new - old mIoU over the same resampled images.
+def _changed(old: Record, new: Record, rev: str) -> str:
+    """What is expected now and was at `rev`; empty where metric, number, band and origin are the same."""
+    if _aim(old) == _aim(new):
+        return ""
+    return f"what is expected was changed since {rev}: {_aim(old)}, now {_aim(new)}"
 
-    RecordError where the matrices are not those of the two records: they would then say nothing about them.
+
+def _aim(record: Record) -> str:
+    wanted, whose = record.expectation, "published" if record.published else "own"
+    return f"{whose} {wanted.metric} {wanted.value!r} ± {wanted.band!r}" if wanted else "nothing"
+
+
+def _difference(results: Results, found: Finding, old: Record, commit: str, rev: str) -> Finding:
+    """The result against its earlier self, in the metric that is compared now."""
+    new = results.records[found.experiment]
+    before = measured_value(old.metrics, new.expectation)
+    if before is None or found.measured is None:
+        return replace(found, verdict="incomparable", reason=f"no {found.metric} at {rev}")
+    band = min(one.band for one in (old.expectation, new.expectation) if one)
+    at_rev = replace(found, reference=before, band=band)
+    decided, reason = _weigh(results.project, new, at_rev, commit, rev)
+    changed = _changed(old, new, rev)
+    return replace(at_rev, verdict=decided, reason=f"{reason}; {changed}" if changed else reason)
+
+
+def _weigh(project: Project, new: Record, found: Finding, commit: str, rev: str) -> tuple[Verdict, str]:
+    """The verdict on the difference from the number at `rev` that `found` refers to, and the reason."""
+    before, after = found.reference or 0.0, found.measured or 0.0
+    decided = verdict(measured=after, reference=before, band=found.band or 0.0, published=bool(new.published))
+    if decided in PASSING:
+        place = "within" if after - before <= (found.band or 0.0) + 1e-9 else "above"
+        return found.verdict, f"{place} the band of {rev}"
+    try:
+        low, high = paired_interval(project, new, found.metric, (before, after), commit)
+    except ReproError as error:
+        return "incomparable", f"larger than the band, and {error.what}"
+    reason = f"95 % interval of the difference {low:+z.2f} to {high:+z.2f}"
+    return (decided if high < 0 else found.verdict), reason
+
+
+def paired_interval(
+    project: Project, new: Record, metric: str, values: tuple[float, float], commit: str
+) -> tuple[float, float]:
+    """95 % interval of now - before of a mIoU over the same resampled images, by the page's formula if any.
+
+    RecordError where the matrices do not give `values`: they would then say nothing about them.
     """
     from repro.evaluation.compare import compare as compare_matrices
-    from repro.evaluation.files import read_confusions
+    from repro.evaluation.files import parse_confusions, read_confusions
 
-    name, metric = new.experiment, old.primary
+    name, protocol = new.experiment, parse(Protocol, new.protocol, new.experiment)
+    if not metric.startswith("mIoU"):
+        raise RecordError(f"only a mIoU has a paired bootstrap, not {metric}")
     before = read_confusions(_matrices_at(project, name, commit))
-    after = read_confusions(_current_matrices(project, name))
+    content = folder_evidence(project, name, thorough=False).read(NPZ)
+    if content is None:
+        raise RecordError(f"{NPZ} of {name} is not here", hint="`dvc pull` or `dvc checkout` brings it")
+    after = parse_confusions(content, project.experiments / name / NPZ)
     variant = metric.removeprefix("mIoU")
-    found = compare_matrices(before, after, variant=variant, resamples=RESAMPLES).mIoU
+    found = compare_matrices(
+        before,
+        after,
+        variant=variant + (QUIRK if protocol.zero_tile == "nan" else ""),
+        union_bug=protocol.union_bug,
+        resamples=RESAMPLES,
+    ).mIoU
     if found.a is None or found.b is None or found.low is None or found.high is None:
-        raise RecordError("the matrices give no mIoU")
-    for record, value in ((old, found.a), (new, found.b)):
-        if not math.isclose(value, record.metrics.get(metric, math.nan), abs_tol=ROUNDING):
-            raise RecordError(f"a record does not have the {metric} of its matrices, {value:.2f}")
+        raise RecordError(f"the matrices give no {metric}")
+    for given, value in zip((found.a, found.b), values, strict=True):
+        if not math.isclose(given, value, abs_tol=ROUNDING):
+            raise RecordError(f"a record does not have the {metric} of its matrices, {given:.2f}")
     return found.low, found.high
 
 
-def _current_matrices(project: Project, name: str) -> Path:
-    path = project.experiments / name / "confusion.npz"
-    if path.is_file():
-        return path
-    return _cached(project.root, locked_md5(path.with_name("dvc.lock"), path.name), f"{path.name} of {name}")
-
-
 def _matrices_at(project: Project, name: str, commit: str) -> Path:
-    lock = git(project.root, "show", f"{commit}:./experiments/{name}/dvc.lock").decode()
-    return _cached(
-        project.root, locked_md5_text(lock, "confusion.npz"), f"confusion.npz of {name} at {commit[:9]}"
+    lock = parse_lock(
+        git(project.root, "show", f"{commit}:./experiments/{name}/{LOCK}").decode(errors="replace")
     )
-
-
-def _cached(root: Path, md5: str | None, what: str) -> Path:
-    """The file with this md5 in DVC's local cache."""
-    path = cache_folder(root) / "files" / "md5" / (md5 or "-")[:2] / (md5 or "-")[2:]
-    if not path.is_file():
-        raise RecordError(
-            f"{what} is not in DVC's cache", where=path, hint="`dvc fetch --all-commits` gets it"
-        )
+    path = cached(project.root, lock.outs.get(NPZ))
+    if path is None:
+        what = f"{NPZ} of {name} at {commit[:9]} is not in DVC's cache"
+        raise RecordError(what, hint="`dvc fetch --all-commits` gets it")
     return path
 
 

@@ -1,28 +1,23 @@
-"""The gate: does what is recorded still hold? From records alone, without network, torch or DVC.
+"""The gate: does what is recorded still hold? From files alone, without network, torch or DVC.
 
-Exit status 0: everything asked for passes; 1: something regressed; 2: something cannot be compared. A record
-that was edited, is not finite, lacks its metric, or stands for a published row that has changed since is
-never a pass. Unmeasured experiments are counted, and fail only when they were asked for by name, by data
-set or with --all.
+Exit status 0: everything asked for passes; 1: something regressed or drifted; 2: something cannot be
+compared, or nothing was. `repro.judgement` decides on each result. Unmeasured experiments are counted, and
+fail only when they were asked for by name, by data set or with --all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from repro import limits
 from repro.errors import ParamsError
 from repro.params import matching
-from repro.published import rows
-from repro.records import PASSING, Band, Record, Verdict, disagreement, seed_band, verdict
-from repro.records.make import measured_value, sizes_of
-from repro.records.sizes import size_text, size_verdict
-from repro.reports.drift import drift
+from repro.records import FAILING, PASSING, Record, Verdict
 from repro.reports.results import Results
 
-NO_REFERENCE = "nothing to compare with: no published number, and no `expect:` in its params.yaml"
+NOTHING = "nothing was compared"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +35,7 @@ class Finding:
     band: float | None = None
     file: str = ""
     line: int = 1
+    unseen: tuple[str, ...] = ()  # what could not be recomputed here
 
     @property
     def passes(self) -> bool:
@@ -85,7 +81,7 @@ def finding(results: Results, name: str) -> Finding:
         return about(results, name, "incomparable", why)
     if record is None:
         return about(results, name, "unmeasured", "nothing recorded")
-    return _sized(results, record) if record.kind == "cost" else _judged(results, record)
+    return _judged(results, record)
 
 
 def about(
@@ -98,6 +94,7 @@ def about(
     measured: float | None = None,
     reference: float | None = None,
     band: float | None = None,
+    unseen: tuple[str, ...] = (),
 ) -> Finding:
     """A finding with everything that is known of the experiment apart from its numbers."""
     record, declared = results.records.get(name), results.experiments.get(name)
@@ -114,78 +111,36 @@ def about(
         band=band,
         file=file,
         line=row_line(results.project.root / file),
-    )
-
-
-def _sized(results: Results, record: Record) -> Finding:
-    """An experiment without accuracy: every printed size against the network's own."""
-    found = sizes_of(record.rows, record.cost, where=f"experiments/{record.experiment}/params.yaml")
-    shown = next((size for size in found if not size.holds), found[-1] if found else None)
-    doubted = drift(results, record) or ("" if found else "no row of it prints a size")
-    return about(
-        results,
-        record.experiment,
-        "incomparable" if doubted else size_verdict(found),
-        doubted or "; ".join(map(size_text, found)),
-        metric=shown.name if shown else "params_M",
-        measured=shown.built if shown else None,
-        reference=shown.printed if shown else None,
-        band=shown.digit if shown else None,
+        unseen=unseen,
     )
 
 
 def _judged(results: Results, record: Record) -> Finding:
-    expected = record.expectation
-    measured = measured_value(record.metrics, expected)
-    seeds = results.seeds(record)
-    reference = expected.value if expected else None
-    doubted = doubt(results, record, seeds) or ("" if expected else NO_REFERENCE)
-    band = seed_band(seeds) or Band(
-        value=expected.band if expected else 0.0, source=expected.source if expected else "no reference"
-    )
-    decided = verdict(
-        measured=measured, reference=reference, band=band.value, comparable=not doubted, seeds=seeds
-    )
-    if measured is None:
-        doubted, decided = f"the record has no {record.primary}", "incomparable"
+    found = results.judge.judge(record.experiment)
     return about(
         results,
         record.experiment,
-        decided,
-        doubted or band.source,
-        metric=record.primary,
-        measured=measured,
-        reference=reference,
-        band=band.value if expected else None,
+        found.verdict,
+        found.reason,
+        metric=found.metric,
+        measured=found.measured,
+        reference=found.reference,
+        band=found.band,
+        unseen=found.unseen,
     )
 
 
-def doubt(results: Results, record: Record, seeds: Sequence[float]) -> str:
-    """Why a record must not be compared with anything; empty when it may be. `seeds`: their values."""
-    if record.kind == "smoke":
-        return "a smoke run: too short to mean anything"
-    known = rows()
-    current: dict[str, float] = {}
-    for row_id in record.rows:
-        if row_id not in known:
-            return f"row {row_id} is on no published page"
-        current = dict(known[row_id].metrics) | current
-    if current != dict(record.published):
-        return "the published row was changed after this was recorded: `repro record` again"
-    wanted = record.expectation
-    disagreed = disagreement(seeds, wanted.band) if wanted else ""
-    if disagreed:
-        return disagreed
-    if record.verdict == "incomparable" and wanted:
-        return record.notes[-1] if record.notes else "recorded as incomparable"  # remarks on the row go first
-    return drift(results, record)
+def exit_code(findings: Iterable[Finding], *, strict: bool, allow_empty: bool = True) -> int:
+    """0, 1 or 2 as the module says.
 
-
-def exit_code(findings: Iterable[Finding], *, strict: bool) -> int:
-    """0, 1 or 2 as the module says; `strict` makes unmeasured experiments count as not comparable."""
-    verdicts: Collection[str] = {one.verdict for one in findings}
-    if "regressed" in verdicts:
+    `strict` makes unmeasured experiments count as not comparable; without `allow_empty` so does a project in
+    which nothing was measured.
+    """
+    verdicts: set[str] = {one.verdict for one in findings}
+    if verdicts & FAILING:
         return 1
+    if verdicts <= {"unmeasured"} and not allow_empty:
+        return 2
     if "incomparable" in verdicts or (strict and "unmeasured" in verdicts):
         return 2
     return 0
@@ -203,7 +158,7 @@ def row_line(path: Path) -> int:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """'3 reproduced, 1 regressed'."""
-    order = ("regressed", "incomparable", "improved", "reproduced", "unmeasured")
+    """'1 reproduced, 2 holds'."""
+    order = ("regressed", "drifted", "incomparable", "improved", "reproduced", "holds", "unmeasured")
     counts = {name: sum(one.verdict == name for one in findings) for name in order}
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to check"
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or NOTHING

@@ -6,10 +6,8 @@ them, so without a remote that a browser can open there is no link. log: the lea
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from repro.params.project import Project
-from repro.reports.storage import remote_url
+from repro.records.storage import read_lock, remote_url
 
 
 def measured_links(project: Project, name: str, *, base: str = "") -> dict[str, str]:
@@ -36,22 +34,6 @@ def model_location(project: Project, name: str) -> str | None:
     remote = remote_url(project.root)
     if remote is None:
         return None
-    md5 = locked_md5(project.root / f"experiments/{name}/dvc.lock", "model.safetensors")
+    lock = read_lock(project.root / f"experiments/{name}/dvc.lock")
+    md5 = lock.outs.get("model.safetensors") if lock else None
     return f"{remote}/files/md5/{md5[:2]}/{md5[2:]}" if md5 else None
-
-
-def locked_md5(lock: Path, out: str) -> str | None:
-    """md5 of an output in a dvc.lock file; None when the file or the output is not there."""
-    return locked_md5_text(lock.read_text(encoding="utf-8"), out) if lock.is_file() else None
-
-
-def locked_md5_text(text: str, out: str) -> str | None:
-    """As `locked_md5`, of the content of a dvc.lock. Read line by line: a YAML parser costs 20 times more."""
-    here = False
-    for line in text.splitlines():
-        key, _, value = line.strip().removeprefix("- ").partition(": ")
-        if key == "path":
-            here = value == out
-        elif here and key == "md5":
-            return value
-    return None

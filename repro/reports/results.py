@@ -8,13 +8,13 @@ from functools import cached_property
 from typing import Any
 
 from repro.errors import ParamsError, ReproError, UnknownNameError
+from repro.judgement import Judge
 from repro.params.experiment import Experiment, resolve
 from repro.params.folders import Broken, sorted_out
 from repro.params.names import experiment_names
 from repro.params.project import Project
 from repro.published import Row, page_ids, row_ids, rows
-from repro.records import Record, families, read_records, seeds_of
-from repro.records.make import measured_value
+from repro.records import Record, read_records
 from repro.yaml_reader import read_yaml
 
 
@@ -40,6 +40,7 @@ class Results:
     experiments: Mapping[str, Declared]
     damaged: Mapping[str, ReproError] = field(default_factory=dict)
     broken: Mapping[str, ReproError] = field(default_factory=dict)  # folders whose params.yaml cannot be read
+    thorough: bool = False  # judge with intervals and weights too
 
     @cached_property
     def by_row(self) -> dict[str, str]:
@@ -53,9 +54,14 @@ class Results:
         return found
 
     @cached_property
-    def families(self) -> dict[str, list[Record]]:
-        """Family key -> the records that differ in their seed alone."""
-        return families(self.records.values())
+    def judge(self) -> Judge:
+        """What decides on each record."""
+        return Judge(
+            project=self.project,
+            records=self.records,
+            experiment=self.resolved.get,
+            thorough=self.thorough,
+        )
 
     @cached_property
     def resolved(self) -> dict[str, Experiment | ReproError]:
@@ -67,9 +73,7 @@ class Results:
 
     def seeds(self, record: Record) -> list[float]:
         """What a record and its other seeds measured of the record's own metric."""
-        family = seeds_of(record, self.families.get(record.family_key, ()))
-        found = (measured_value(one.metrics, record.expectation) for one in family)
-        return [value for value in found if value is not None]
+        return list(self.judge.judge(record.experiment).seeds)
 
     def record_of(self, row_id: str) -> Record | None:
         """The record that stands for a published row, if there is one."""
@@ -113,13 +117,23 @@ class Results:
         return [name for name in self.names() if name not in published]
 
 
-def load_results(project: Project, *, strict: bool = True) -> Results:
-    """Records and experiments of a checkout; a damaged record raises, or is listed when not `strict`."""
+def load_results(project: Project, *, strict: bool = True, thorough: bool = False) -> Results:
+    """Records and experiments of a checkout; a damaged record raises, or is listed when not `strict`.
+
+    `thorough`: for the gate, which also recomputes intervals and hashes weights.
+    """
     records, damaged = read_records(project.rows)
     for error in damaged.values() if strict else ():
         raise error
     experiments, broken = declared_experiments(project)
-    return Results(project=project, records=records, experiments=experiments, damaged=damaged, broken=broken)
+    return Results(
+        project=project,
+        records=records,
+        experiments=experiments,
+        damaged=damaged,
+        broken=broken,
+        thorough=thorough,
+    )
 
 
 def declared_experiments(project: Project) -> tuple[dict[str, Declared], Broken]:

@@ -15,10 +15,12 @@ from repro.evaluation.files import write_result
 from repro.evaluation.overlays import keeper
 from repro.evaluation.summary import EvaluationResult
 from repro.params import Experiment, Project
+from repro.params.experiment import num_classes
 from repro.params.protocol import Protocol
+from repro.records import sha256_file
 from repro.records.make import ALSO
 from repro.stages.inputs import open_split
-from repro.stages.network import num_classes, trained_model
+from repro.stages.network import trained_model
 from repro.stages.voice import SILENT, Voice
 
 
@@ -62,7 +64,8 @@ def evaluate_experiment(
     Raises DataError where nothing is prepared, CheckpointError for no weights or those of another network.
     """
     split = open_split(project, experiment)
-    model = trained_model(project.root / experiment.folder / "model.safetensors", experiment, device)
+    weights = project.root / experiment.folder / "model.safetensors"
+    model = trained_model(weights, experiment, device)
     with pictures(folder / "overlays", split, protocol) as keep, voice.bar("evaluate") as progress:
         result = evaluate(
             model,
@@ -76,7 +79,7 @@ def evaluate_experiment(
         )
     if dist.is_initialized() and dist.get_rank() > 0:
         return None
-    write_result(result, folder, split=experiment.evaluation.split)
+    write_result(result, folder, split=experiment.evaluation.split, model_sha256=sha256_file(weights))
     return result
 
 

@@ -15,7 +15,7 @@ from repro.checkpoints import check_finite, check_same_network, load_model, pret
 from repro.errors import ParamsError
 from repro.models import build
 from repro.params import Experiment, Project
-from repro.params.protocol import Protocol
+from repro.params.experiment import num_classes
 from repro.records import sha256_file
 from repro.training.ranks import pick_device, slurm_place
 
@@ -29,11 +29,6 @@ def trained_model(path: Path, experiment: Experiment, device: str) -> nn.Module:
     check_finite(state, where=path, hint=hint)
     model.load_state_dict(state)
     return model.to(device)
-
-
-def num_classes(experiment: Experiment, protocol: Protocol) -> int:
-    """What the network tells apart: without the data set's class 0 where the protocol leaves it out."""
-    return experiment.facts.classes - int(protocol.reduce_zero_label)
 
 
 def initial_weights(project: Project, experiment: Experiment) -> tuple[dict[str, Tensor] | None, str]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from repro.checkpoints.files import read_metadata
+from collections.abc import Mapping
+from dataclasses import replace
+
 from repro.errors import RecordError
-from repro.evaluation.agreement import require_measured_so
+from repro.evaluation.files import read_confusions
+from repro.judgement import Judge, Judgement, folder_evidence, from_project
+from repro.judgement.evidence import NPZ
 from repro.params import Experiment, Project
 from repro.records import (
     Record,
-    among_seeds,
     keep_training,
     make_record,
     read_records,
     training_key,
+    with_spread,
     write_record,
 )
 from repro.records.make import ALSO, make_cost_record
@@ -28,32 +32,51 @@ def record_experiment(project: Project, experiment: Experiment, *, kind: Kind = 
 
 
 def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -> Record:
-    """The record, with the fingerprints of the splits it was trained and measured on.
+    """The record, judged, with the fingerprints of the splits it was trained and measured on.
 
     RecordError when the files of the experiment are not what its params and data are now.
     """
     if experiment.measure == "cost":
         return make_cost_record(project, experiment)
     measured = open_split(project, experiment).fingerprint
-    trained = training_split(project, experiment).fingerprint
-    key = training_key(experiment, trained, initial_sha256=initial_sha256(project, experiment))
-    require_agreement(project, experiment, fingerprint=measured, key=key)
-    made = make_record(project, experiment, dataset_fingerprint=measured, key=key, kind=kind)
+    trained, initial = training_split(project, experiment).fingerprint, initial_sha256(project, experiment)
+    for name in ("", *(f"{ALSO}/{one}" for one in experiment.also)):
+        read_confusions(project.root / experiment.folder / name / NPZ)  # the interval is recomputed from it
+    made = make_record(
+        project,
+        experiment,
+        dataset_fingerprint=measured,
+        key=training_key(experiment, trained, initial_sha256=initial),
+        kind=kind,
+        inputs={"training_fingerprint": trained, "initial_sha256": initial},
+    )
     known, _ = read_records(project.rows)
-    return among_seeds(keep_training(made, known.values()), known.values())
+    made = with_spread(keep_training(made, known.values()), known.values())
+    return judged(made, judgement_of(project, experiment, {**known, made.experiment: made}))
 
 
-def require_agreement(project: Project, experiment: Experiment, *, fingerprint: str, key: str) -> None:
-    """RecordError unless weights and measurements are those of the params and data as they are now."""
-    folder = project.root / experiment.folder
-    require_measured_so(folder, experiment.protocol, fingerprint=fingerprint)
-    for name, protocol in experiment.also.items():
-        require_measured_so(folder / ALSO / name, protocol, fingerprint=fingerprint)
-    weights = folder / "model.safetensors"
-    trained = read_metadata(weights).get("run_key", key) if weights.is_file() else key
-    if trained != key:
-        raise RecordError(
-            f"the weights come from run {trained}; params and data as they are now make run {key}",
-            where=weights,
-            hint=f"`dvc repro {experiment.folder}` trains it, or git checkout the params",
-        )
+def judgement_of(project: Project, experiment: Experiment, records: Mapping[str, Record]) -> Judgement:
+    """The judgement on a record that is not written yet; RecordError where its files contradict it."""
+    name, others = experiment.name, from_project(project)
+    judge = Judge(
+        project=project,
+        records=records,
+        experiment=lambda one: experiment if one == name else others(one),
+        # DVC writes dvc.lock after the stage that this is.
+        evidence=lambda one: folder_evidence(project, one, thorough=True, locked=one != name),
+    )
+    wrong = judge.contradiction(name)
+    if wrong:
+        hint = f"`dvc repro {experiment.folder}` or `repro evaluate {name}` measures again"
+        raise RecordError(wrong, where=project.root / experiment.folder, hint=hint)
+    return judge.judge(name)
+
+
+def judged(record: Record, found: Judgement) -> Record:
+    """`record` with the verdict, and with what a reader of it must know."""
+    notes: tuple[str, ...] = ()
+    if found.verdict == "incomparable" and record.expectation is not None:
+        notes = (found.reason,)
+    elif len(found.seeds) > 2:
+        notes = (f"judged by the mean of {len(found.seeds)} seeds",)
+    return replace(record, verdict=found.verdict, notes=(*record.notes, *notes))

@@ -19,11 +19,12 @@ from repro.evaluation.files import write_result
 from repro.json_reader import read_json
 from repro.models import build, build_on_meta
 from repro.params import Experiment, Project, to_plain
+from repro.params.experiment import num_classes
 from repro.params.protocol import protocol_hash
 from repro.published import Row, rows
 from repro.records import device_identity, run_key
 from repro.stages.inputs import open_split
-from repro.stages.network import chosen_device, num_classes
+from repro.stages.network import chosen_device
 from repro.stages.voice import SILENT, Voice
 
 

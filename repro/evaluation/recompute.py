@@ -1,0 +1,85 @@
+"""The metrics of an evaluation once more, from its confusion matrices: what a result is judged by.
+
+Per-image matrices (confusion.npz) give everything but the boundary IoU, which comes from outlines. Those of
+the whole split (confusion.csv, in git) give neither intervals nor what a page averages over images.
+
+Shapes: C classes; a matrix is [C, C + 1] as in `confusion`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from repro.evaluation.confusion import Counts
+from repro.evaluation.files import StoredConfusions, Totals
+from repro.evaluation.metrics import chosen_classes, metrics, page_000_miou
+from repro.evaluation.summary import class_tables, finite, summary
+from repro.params.protocol import Protocol
+from repro.published.metrics import QUIRK
+
+TOLERANCE = 1e-3  # of a percentage; metrics.json is rounded to 1e-4
+NAMES = ("mIoU", "aAcc", "mAcc", "fwIoU", "mPrecision", "mDice")
+OF_OUTLINES = "boundary_mIoU"
+
+
+def suffixes(protocol: Protocol) -> tuple[str, ...]:
+    """Suffixes of the metrics that have matrices of their own under `protocol`."""
+    own = tuple(protocol.variants())
+    return own + tuple(suffix + QUIRK for suffix in own if protocol.zero_tile == "nan")
+
+
+def metric_names(protocol: Protocol) -> frozenset[str]:
+    """Every metric that an evaluation under `protocol` produces; any other one is not of this protocol."""
+    found = {name + suffix for suffix in suffixes(protocol) for name in NAMES}
+    if protocol.union_bug:
+        found |= {f"{name}{suffix}{QUIRK}" for suffix in suffixes(protocol) for name in ("mIoU", "aAcc")}
+    return frozenset(found | ({OF_OUTLINES} if protocol.boundary_ratio > 0 else set()))
+
+
+def determined(protocol: Protocol, matrices: Collection[str], *, by_image: bool) -> frozenset[str]:
+    """The metrics that follow from matrices of these suffixes, of every image or of the whole split."""
+    found = {name + suffix for suffix in matrices for name in NAMES}
+    if protocol.union_bug:  # the page's accuracy is a mean over images
+        names = ("mIoU", "aAcc") if by_image else ("mIoU",)
+        found |= {f"{name}{suffix}{QUIRK}" for suffix in matrices for name in names}
+    return metric_names(protocol) & found
+
+
+def compared_metric(name: str, protocol: Protocol) -> str:
+    """The metric to compare with a published `name`: the page's own formula where the protocol has it."""
+    return name + QUIRK if name + QUIRK in metric_names(protocol) else name
+
+
+def from_images(stored: StoredConfusions, protocol: Protocol, *, intervals: bool = True) -> dict[str, Any]:
+    """Numbers and tables by class as metrics.json holds them, percent. `intervals` takes most of the time."""
+    if not intervals:
+        totals = {suffix: one.total() for suffix, one in stored.confusions.items()}
+        return from_totals(Totals(classes=stored.classes, matrices=totals), protocol)
+    found: dict[str, Any] = {}
+    for suffix in suffixes(protocol):
+        if suffix in stored.confusions:
+            found |= summary(stored.confusions[suffix], suffix, stored.classes, protocol)
+    return found | class_tables(stored.confusions[""].total(), stored.classes, ignored=protocol.ignore_index)
+
+
+def from_totals(totals: Totals, protocol: Protocol) -> dict[str, Any]:
+    """As `from_images`, from the matrices of the whole split: without intervals and means over images."""
+    found: dict[str, Any] = {}
+    for suffix in suffixes(protocol):
+        if suffix in totals.matrices:
+            found |= _of_total(totals.matrices[suffix], suffix, totals.classes, protocol)
+    return found | class_tables(totals.matrices[""], totals.classes, ignored=protocol.ignore_index)
+
+
+def _of_total(
+    matrix: Counts, suffix: str, classes: tuple[str, ...], protocol: Protocol
+) -> Mapping[str, float]:
+    chosen = chosen_classes(classes, protocol.mean_over)
+    found = {
+        name + suffix: value for name, value in metrics(matrix, chosen=chosen, absent=protocol.absent).items()
+    }
+    if protocol.union_bug:
+        page = page_000_miou(matrix, chosen=chosen)
+        found |= {f"{name}{suffix}{QUIRK}": value for name, value in page.items()}
+    return finite(found)

@@ -1,0 +1,121 @@
+"""One result to judge: its record, what params.yaml says now, and the files it was made of, parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from repro.errors import RecordError, ReproError
+from repro.evaluation.files import StoredConfusions, Totals, parse_confusions, read_table
+from repro.evaluation.recompute import determined, from_images, from_totals
+from repro.json_reader import load_json
+from repro.judgement.evidence import ALSO, CSV, METRICS, NPZ, Evidence
+from repro.params import Experiment, Protocol
+from repro.params.parse import parse
+from repro.records import Record
+from repro.records.record import Measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A record and its evidence. `now` is the experiment as params.yaml has it; None where there is none."""
+
+    record: Record
+    now: Experiment | ReproError | None
+    evidence: Evidence
+
+    @cached_property
+    def then(self) -> Experiment | ReproError:
+        """The experiment that the record says it measured."""
+        try:
+            return parse(Experiment, self.record.params, self.record.experiment)
+        except ReproError as error:
+            return error
+
+    @cached_property
+    def main(self) -> Measurement:
+        """The measurement that is compared."""
+        return Measurement(case=self, folder="", claim=self.record)
+
+    @cached_property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """Under the experiment's protocol, then under every further one."""
+        further = self.record.also.items()
+        return (
+            self.main,
+            *(Measurement(case=self, folder=f"{ALSO}/{name}/", claim=one) for name, one in further),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What a record claims of one protocol, and the files in `folder` that show it.
+
+    Properties raise RecordError or ParamsError for a file that cannot be read.
+    """
+
+    case: Case
+    folder: str
+    claim: Record | Measured
+
+    def read(self, name: str) -> bytes | None:
+        return self.case.evidence.read(self.folder + name)
+
+    @cached_property
+    def protocol(self) -> Protocol:
+        return parse(Protocol, self.claim.protocol, f"protocol of {self.case.record.experiment}")
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Any] | None:
+        """metrics.json; None where there is none."""
+        return mapping(self.read(METRICS), self.folder + METRICS)
+
+    @cached_property
+    def stored(self) -> StoredConfusions | None:
+        """The matrices of every image, where they are at hand."""
+        content = self.read(NPZ)
+        return None if content is None else parse_confusions(content, self.case.evidence.where / NPZ)
+
+    @cached_property
+    def totals(self) -> Totals | None:
+        """The matrices of the whole split that git holds."""
+        content = self.read(CSV)
+        text = None if content is None else content.decode("utf-8", errors="replace")
+        return None if text is None else read_table(text, self.case.evidence.where / CSV)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of the matrices; RecordError where there are no matrices."""
+        return self._matrices.classes
+
+    @property
+    def _matrices(self) -> StoredConfusions | Totals:
+        found = self.stored or self.totals
+        if found is None:
+            raise RecordError(f"{self.folder}{CSV} is missing", where=self.case.evidence.where)
+        return found
+
+    @cached_property
+    def recomputed(self) -> dict[str, Any]:
+        """What the matrices give, as metrics.json would hold it."""
+        found = self._matrices
+        suffixes = found.confusions if isinstance(found, StoredConfusions) else found.matrices
+        if "" not in suffixes or not found.classes:
+            raise RecordError("the matrices hold nothing", where=self.case.evidence.where)
+        if isinstance(found, StoredConfusions):
+            return from_images(found, self.protocol, intervals=self.case.evidence.thorough)
+        return from_totals(found, self.protocol)
+
+    @cached_property
+    def determined(self) -> frozenset[str]:
+        """Names of the metrics that the matrices at hand determine."""
+        found, by_image = self._matrices, self.stored is not None and self.case.evidence.thorough
+        suffixes = found.confusions if isinstance(found, StoredConfusions) else found.matrices
+        return determined(self.protocol, suffixes.keys(), by_image=by_image)
+
+
+def mapping(content: bytes | None, where: str) -> dict[str, Any] | None:
+    """A JSON file that holds a mapping; RecordError for anything else."""
+    return None if content is None else load_json(content, where)

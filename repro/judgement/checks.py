@@ -1,0 +1,303 @@
+"""Do the files of a result, its record and params.yaml say the same? Each check gives what does not agree.
+
+A file that cannot be read is a contradiction too. What nobody can see from here is a result whose every file,
+matrices and weights included, was forged in the same way: docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from repro.errors import RecordError, ReproError
+from repro.evaluation.recompute import TOLERANCE, metric_names
+from repro.judgement.case import Case, Measurement, mapping
+from repro.judgement.evidence import COST, CSV, CURVE, LOCK, METRICS, NPZ
+from repro.params import Experiment
+from repro.params.experiment import num_classes
+from repro.params.protocol import protocol_hash
+from repro.records.make import training_key
+from repro.records.measured import intervals, plain_metrics
+from repro.records.shapes import Cost, require
+
+RUN_KEY, SHA256 = re.compile(r"[0-9a-f]{16}"), re.compile(r"[0-9a-f]{64}")
+TABLES = ("IoU", "recall", "precision", "Dice")  # by class, in metrics.json
+
+
+def contradictions(case: Case) -> Iterator[str]:
+    """Everything in which the files of a result contradict each other; nothing where it is sound."""
+    for check in OF_SIZES if case.record.kind == "cost" else CHECKS:
+        try:
+            yield from check(case)
+        except ReproError as error:
+            yield error.what
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError) as error:
+            yield f"its files cannot be read: {type(error).__name__}: {error}"
+
+
+def require_sound(case: Case, *, hint: str) -> None:
+    """RecordError with the first contradiction in the files of a result."""
+    for found in contradictions(case):
+        raise RecordError(found, where=case.evidence.where, hint=hint)
+
+
+def ranges(case: Case) -> Iterator[str]:
+    """Percentages are finite and within 0..100."""
+    for one in case.measurements:
+        values: dict[str, float | None] = {**one.claim.metrics}
+        values |= {f"IoU of {name}": value for name, value in one.claim.per_class.items()}
+        values |= {
+            f"{name}_{end}": value
+            for name, pair in one.claim.intervals.items()
+            for end, value in zip(("low", "high"), pair, strict=True)
+        }
+        for name, value in values.items():
+            if value is not None and not (math.isfinite(value) and 0 <= value <= 100):
+                yield f"{one.folder}{name} is {value:g}, which is no percentage"
+        for name, (low, high) in one.claim.intervals.items():
+            if low > high:
+                yield f"the interval of {one.folder}{name} is {low:g} to {high:g}"
+
+
+def metrics_file(case: Case) -> Iterator[str]:
+    """metrics.json says what the record says."""
+    record = case.record
+    for one in case.measurements:
+        found, name = one.metrics, one.folder + METRICS
+        if found is None:
+            yield f"{name} is missing"
+            continue
+        claimed: dict[str, object] = {
+            "the metrics": dict(one.claim.metrics),
+            "the intervals": {key: tuple(pair) for key, pair in one.claim.intervals.items()},
+            "IoU": dict(one.claim.per_class),
+            "n_images": one.claim.n_images,
+            "protocol": one.claim.protocol_hash,
+            "split": record.split,
+            "dataset_fingerprint": record.dataset_fingerprint,
+            "model_sha256": record.model_sha256,
+        }
+        stated = {
+            "the metrics": plain_metrics(found),
+            "the intervals": intervals(found),
+            **{key: found[key] for key in ("dataset_fingerprint", "model_sha256") if key in found},
+            **{key: found.get(key) for key in ("IoU", "n_images", "protocol", "split")},
+        }
+        wrong = [key for key, value in stated.items() if value != claimed[key]]
+        if wrong:
+            yield f"{wrong[0]} of the record and of {name} differ"
+
+
+def matrices(case: Case) -> Iterator[str]:
+    """The confusion matrices are of this measurement, and give every number that they determine."""
+    for one in case.measurements:
+        yield from _same_measurement(one)  # first: what is added up below has the size that it must have
+        yield from _same_matrices(one)
+        yield from _same_numbers(one)
+
+
+def _same_matrices(one: Measurement) -> Iterator[str]:
+    """confusion.csv is the sum of confusion.npz, where both are at hand."""
+    stored, totals = one.stored, one.totals
+    if stored is None or totals is None:
+        return
+    same = stored.classes == totals.classes and set(totals.matrices) <= set(stored.confusions)
+    if not same or not all(
+        np.array_equal(stored.confusions[suffix].total(), matrix)
+        for suffix, matrix in totals.matrices.items()
+    ):
+        yield f"{one.folder}{CSV} is not the sum of {NPZ}"
+
+
+def _same_measurement(one: Measurement) -> Iterator[str]:
+    code, record = protocol_hash(one.protocol, classes=one.classes), one.case.record
+    if code != one.claim.protocol_hash:
+        yield f"the protocol hash is {one.claim.protocol_hash}, protocol and classes make it {code}"
+    then = one.case.then
+    if isinstance(then, Experiment) and len(one.classes) != num_classes(then, one.protocol):
+        yield f"the matrices have {len(one.classes)} classes, the network {num_classes(then, one.protocol)}"
+    stored = one.stored
+    if stored is None:
+        return
+    found = {
+        "the protocol": (stored.protocol, one.claim.protocol_hash),
+        "the data": (stored.fingerprint, record.dataset_fingerprint),
+        "the split": (stored.split, record.split),
+        "the number of images": (len(stored.ids), one.claim.n_images),
+    }
+    yield from (
+        f"{what} of {one.folder}{NPZ} is {here}, and must be {there}"
+        for what, (here, there) in found.items()
+        if here != there
+    )
+
+
+def _same_numbers(one: Measurement) -> Iterator[str]:
+    produced, given = metric_names(one.protocol), one.recomputed
+    for name, value in one.claim.metrics.items():
+        if name not in produced:
+            yield f"{one.folder}{name} is no metric of the protocol {one.claim.protocol_hash}"
+        elif name in one.determined and not _close(value, given.get(name)):
+            yield f"{one.folder}{name} is {value:g}, its matrices give {_text(given.get(name))}"
+    for name, (low, high) in one.claim.intervals.items():
+        if not name.startswith("mIoU") or name not in produced:
+            yield f"the protocol gives no interval of {one.folder}{name}"
+        ends = given.get(f"{name}_low", low), given.get(f"{name}_high", high)
+        if not (_close(low, ends[0]) and _close(high, ends[1])):
+            yield f"the interval of {one.folder}{name} is {low:g} to {high:g}, its matrices give {ends}"
+    tables = {"IoU": one.claim.per_class, **{name: (one.metrics or {}).get(name) for name in TABLES[1:]}}
+    for name, table in tables.items():
+        if table is not None and not _same_table(table, given[name]):
+            yield f"{one.folder}{name} of the classes is not what the matrices give"
+
+
+def _same_table(claimed: Mapping[str, float | None], given: Mapping[str, float | None]) -> bool:
+    return claimed.keys() == given.keys() and all(
+        (value is None and given[name] is None) or (value is not None and _close(value, given[name]))
+        for name, value in claimed.items()
+    )
+
+
+def _close(claimed: float, given: float | None) -> bool:
+    return given is not None and abs(claimed - given) <= TOLERANCE
+
+
+def _text(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"
+
+
+def parameters(case: Case) -> Iterator[str]:
+    """The record's own blocks are those of its params."""
+    record, then = case.record, case.then
+    if not RUN_KEY.fullmatch(record.run_key):
+        yield f"'{record.run_key}' is no run key"
+    if isinstance(then, ReproError):
+        return
+    found: dict[str, tuple[object, object]] = {
+        "experiment": (record.experiment, then.name),
+        "dataset": (record.dataset, then.dataset),
+        "rows": (record.rows, then.rows),
+        "further protocols": (set(record.also), set(then.also)),
+        "protocol": (case.main.protocol, then.protocol),
+    }
+    for (name, protocol), one in zip(then.also.items(), case.measurements[1:], strict=False):
+        found[f"protocol {name}"] = (one.protocol, protocol)
+    yield from (f"its {what} is not that of its params" for what, (a, b) in found.items() if a != b)
+
+
+def cost(case: Case) -> Iterator[str]:
+    """cost.json is what the record holds of it, and holds the size of the network."""
+    found = mapping(case.evidence.read(COST), COST)
+    held = {name: value for name, value in case.record.cost.items() if not name.startswith("train_")}
+    if found is None and held:
+        yield f"{COST} is missing"
+    if found is not None:
+        require(Cost, found, COST, hint="`repro benchmark` again")
+        if found != held:
+            yield f"{COST} does not agree with the record"
+        elif "params_M" not in found:
+            yield f"{COST} holds no 'params_M'"
+
+
+def lock(case: Case) -> Iterator[str]:
+    """dvc.lock has these very files, and weights that were evaluated are those that were trained."""
+    found, record = case.evidence.lock, case.record
+    if found is None:
+        return
+    noted = record.provenance.get("locks") or {}
+    if not found.outs:
+        if f"experiments/{record.experiment}/{LOCK}" in noted:
+            yield f"{LOCK} is missing"
+        return
+    names = [COST, CURVE, *(one.folder + name for one in case.measurements for name in (METRICS, CSV, NPZ))]
+    for name in names:
+        content = case.evidence.read(name)
+        digest = None if content is None else hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if digest is not None and found.outs.get(name) != digest:
+            yield f"{name} is not the file that {LOCK} has: `dvc repro` or `dvc commit`"
+    for name, read in found.deps.items():
+        if name in found.outs and set(read) != {found.outs[name]}:
+            yield f"{LOCK}: {name} was read by a stage, and made again after it"
+
+
+def weights(case: Case) -> Iterator[str]:
+    """The weights, where they are at hand, are those of the record and of its run."""
+    record = case.record
+    if not SHA256.fullmatch(record.model_sha256 or ""):
+        yield "the record names no weights (model_sha256)"
+    found = case.evidence.weights() if case.evidence.thorough else None
+    if found is None:
+        return
+    if found.sha256 != record.model_sha256:
+        yield f"the weights are {found.sha256[:12]}, the record has {(record.model_sha256 or 'none')[:12]}"
+    if found.run_key and found.run_key != record.run_key:
+        yield f"the weights come from run {found.run_key}, the record from {record.run_key}"
+
+
+def data(case: Case) -> Iterator[str]:
+    """The split that is prepared here is the one it was measured on."""
+    record, now = case.record, case.now
+    # The names of a path are those of params.yaml, never a record's own.
+    if not isinstance(now, Experiment) or (now.dataset, now.evaluation.split) != (
+        record.dataset,
+        record.split,
+    ):
+        return
+    found = case.evidence.fingerprint(now.dataset, now.evaluation.split)
+    if found is not None and found != record.dataset_fingerprint:
+        yield f"measured on other data than {record.dataset} {record.split} as it is prepared here"
+
+
+def kind(case: Case) -> Iterator[str]:
+    """What was trained here has a learning curve, what was released has none."""
+    curve, then = case.evidence.read(CURVE) is not None, case.then
+    if isinstance(then, Experiment) and (then.measure == "cost") != (case.record.kind == "cost"):
+        yield f"its kind is '{case.record.kind}', its params measure '{then.measure}'"
+    if case.record.kind == "trained" and not curve:
+        yield f"its kind is 'trained', and {CURVE} is missing"
+    if case.record.kind == "released" and curve:
+        yield f"its kind is 'released', and {CURVE} shows a training"
+
+
+def run_key(case: Case) -> Iterator[str]:
+    """The run key is that of its params and its training data, where these are known."""
+    record, then = case.record, case.then
+    inputs = record.provenance.get("inputs")
+    if isinstance(then, ReproError):
+        return
+    if isinstance(inputs, dict):
+        fingerprint, initial = str(inputs.get("training_fingerprint")), str(inputs.get("initial_sha256"))
+    else:
+        fresh = then.start_from is None and then.model.pretrained is None
+        known = isinstance(case.now, Experiment) and case.now.dataset == then.dataset and fresh
+        found = case.evidence.fingerprint(then.dataset, then.training.split) if known else None
+        if found is None:
+            return
+        fingerprint, initial = found, ""
+    key = training_key(then, fingerprint, initial_sha256=initial)
+    if key != record.run_key:
+        yield f"its run key is {record.run_key}, its params and data make it {key}"
+
+
+CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (
+    *(ranges, metrics_file, matrices, parameters, cost, lock, weights, data, kind, run_key),
+)
+
+OF_SIZES: tuple[Callable[[Case], Iterator[str]], ...] = (parameters, cost, lock, kind)
+
+
+def unseen(case: Case) -> tuple[str, ...]:
+    """What of a sound result could not be recomputed here, and why."""
+    missing = sorted(
+        one.folder + name
+        for one in case.measurements
+        for name in one.claim.metrics
+        if name not in one.determined
+    )
+    absent = any(one.stored is None for one in case.measurements)
+    found = [*missing, *(["its intervals"] if absent else [])]
+    return (f"not recomputed: {', '.join(found)} ({NPZ} is not here)",) if absent else tuple(missing)
