@@ -101,8 +101,15 @@ def results(*records: Record, root: Path | None = None, declared: Iterable[Decla
     return Results(
         project=project,
         records={record.experiment: record for record in stored},
-        experiments=declared_experiments(project) | {one.name: one for one in declared},
+        experiments=declared_experiments(project)[0] | {one.name: one for one in declared},
     )
+
+
+def unjudged(*records: Record) -> Results:
+    """Results in memory, without any file, for what only shows records: each of them is incomparable."""
+    own = {r.experiment: Declared(name=r.experiment, dataset=r.dataset, rows=r.rows) for r in records}
+    known = {record.experiment: record for record in records}
+    return Results(project=Project(ROOT), records=known, experiments=own)
 
 
 def seeded(seed: int, **changes: Any) -> Record:

@@ -16,6 +16,7 @@ from PIL import Image
 from repro.params import Project
 from repro.reports.html import POINTS, confusion, curve, flat, html_report, report_data
 from repro.reports.results import load_results
+from tests.reports_kit import ROOT, a_record, add
 from tests.tracking_kit import a_project, add_record
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -116,6 +117,8 @@ def data_of(project: Project) -> dict[str, Any]:
 
 def test_verdicts_are_those_of_the_gate(project: Project) -> None:
     """All were stored as reproduced; camvid_b measured 9.75 where 50 is expected."""
+    shutil.copy(ROOT / "params.yaml", project.params)
+    add(project, a_record("camvid_b", metrics={"mIoU": 9.75}, verdict="reproduced"))
     found = data_of(project)
     assert found["experiments"]["camvid_b"]["verdict"] == "regressed"
     assert {line["experiment"]: line["verdict"] for line in found["rows"] if line["experiment"]} == {

@@ -15,6 +15,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from typer.testing import CliRunner
 from repro.cli.app import app
 from repro.cli.table import explain
 from repro.errors import CheckFailed, ParamsError, ReproError, UnknownNameError
+from repro.evaluation.confusion import collect, squeeze
 from repro.params import Project, read_yaml
 from repro.published import load_page, page_ids, pages, rows
 from repro.published.markdown import cells as cut
@@ -37,7 +39,7 @@ from repro.reports.listing import listing
 from repro.reports.results import Declared, load_results
 from repro.reports.runs import runs_table
 from repro.tracking.read import StoredRun, read_runs
-from tests.reports_kit import COST, ROOT, a_project, a_record, add, results, seeded
+from tests.reports_kit import COST, ROOT, a_project, a_record, add, results, seeded, unjudged
 from tests.test_published import PUBLISHED_TEXT
 
 RUN = CliRunner()
@@ -82,7 +84,10 @@ def test_our_numbers_stand_in_the_pages_places() -> None:
     assert before[0] == after[0]
     line = cut(after[2])
     assert line[4] == "77.61%"
-    assert line[5] == "[config](experiments/voc2012_v3_r50_os8/params.yaml)"
+    assert line[5] == (
+        "[config](experiments/voc2012_v3_r50_os8/params.yaml) &#124;"
+        " [log](experiments/voc2012_v3_r50_os8/curve.csv)"
+    )
     assert cut(after[3])[4] == ""
     both = layouts.table_text(results(record), page, page.tables[0], Values.both).split("\n")
     assert cut(both[2])[4] == "77.72% → 77.61%"
@@ -92,7 +97,7 @@ def test_our_numbers_stand_in_the_pages_places() -> None:
 def test_fractions_ragged_rows_and_devices() -> None:
     record = a_record("cityscapes_mobilenetv2_os16", row="000-01", metrics={"mIoU": 71.93, "aAcc": 95.0})
     page = load_page("000")
-    line = cut(layouts.table_text(results(record), page, page.tables[0], Values.measured).split("\n")[2])
+    line = cut(layouts.table_text(unjudged(record), page, page.tables[0], Values.measured).split("\n")[2])
     assert line[4:6] == ("0.719", "0.950")
     assert line[8] == "32.00 (Test CPU, 2 threads, torch 2.15.0, fp32, batch 1)"
     narrow = a_record("camvid_n", row="003-088", metrics={"mIoU": 60.04})
@@ -136,13 +141,13 @@ def test_published_beside_measured() -> None:
         "GMACs": "5.25 @ 360x480",
         "latency p50 (ms)": "31.5 (a)",
         "memory (MiB)": "120 (a)",
-        "protocol": "01234567 (1)",
+        "protocol": "b05b768a (1)",
         "links": "",
     }
     assert shown["003-029"]["measured mIoU"] == "52.70 (smoke run)"
     assert shown["003-030"]["verdict"] == "not run"
     assert page.notes[1] == "(a) device: Test CPU, 2 threads, torch 2.15.0, fp32, batch 1"
-    assert "(1) protocol: camvid test, 233 images, slide, scales 0.5 1" in page.notes[2]
+    assert "(1) protocol: camvid test, 233 images, whole" in page.notes[2]
     (line,) = ours.rows
     assert line[0] == "camvid_mobilenetv2_os16"
     assert ours.notes[1] == "(a) device: NVIDIA H200, torch 2.15.0, fp32, batch 1"
@@ -160,19 +165,25 @@ def test_page_004s_memory_is_that_of_training() -> None:
         assert bool(shown[place]) == bool(text)
 
 
-def test_seeds_and_the_pages_own_formula_have_columns() -> None:
+def test_seeds_and_the_pages_own_formula_have_columns(tmp_path: Path) -> None:
     seeds = [seeded(i, row=None, metrics={"mIoU": 50.0 + i}) for i in range(3)]
     (own,) = tables.dataset_tables(results(*seeds), "camvid")[1:]
     assert {row[own.columns.index("seeds")] for row in own.rows} == {"51.00 ± 1.00 (3)"}
-    record = a_record("cityscapes_r18_os16_keras", row="000-04", metrics={"mIoU": 70.0, "mIoU_page": 65.0})
-    page = tables.dataset_tables(results(record), "cityscapes")[0]
+    matrix = np.zeros((19, 20), np.int64)
+    matrix[0, :2] = 650, 175  # TP / (2 GT - TP) is 650 / 1000; the second class has no pixel right
+    project, images = a_project(tmp_path), {"": collect([squeeze(matrix)] * 500, classes=19)}
+    add(
+        project, a_record("cityscapes_r18_os16_keras", row="000-04"), protocol="page000_tf", confusions=images
+    )
+    found = load_results(project)
+    page = tables.dataset_tables(found, "cityscapes")[0]
     line = dict(zip(page.columns, page.rows[3], strict=True))
     assert (line["measured mIoU"], line["as the page computes"], line["difference"]) == (
-        "70.00",
+        "39.39",
         "65.00",
         "+0.20",
     )
-    text = layouts.table_text(results(record), load_page("000"), load_page("000").tables[1], Values.measured)
+    text = layouts.table_text(found, load_page("000"), load_page("000").tables[1], Values.measured)
     assert cut(text.split("\n")[2])[4] == "0.650"
 
 
@@ -275,6 +286,7 @@ LOCK = """stages:
 def test_download_cells_are_made(tmp_path: Path) -> None:
     project = a_project(tmp_path, a_record())
     folder = project.experiments / "camvid_x"
+    (folder / "curve.csv").unlink()
     assert measured_links(project, "camvid_x", base="../") == {
         "config": "../experiments/camvid_x/params.yaml"
     }
@@ -390,7 +402,7 @@ def test_tables_need_neither_torch_nor_mlflow_nor_pandas() -> None:
         "import sys; from typer.testing import CliRunner; from repro.cli.app import app;"
         "codes = [CliRunner().invoke(app, c.split(), catch_exceptions=False).exit_code"
         " for c in ('table', 'table --dataset camvid', 'table --page 0 --values both', 'list', 'check')];"
-        "print(codes, sorted({'torch', 'mlflow', 'pandas', 'numpy', 'cv2'} & set(sys.modules)))"
+        "print(codes, sorted({'torch', 'mlflow', 'pandas', 'cv2'} & set(sys.modules)))"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     *codes, verdict = json.loads(answer.stdout.partition("]")[0] + "]")
@@ -418,9 +430,9 @@ def test_listing_filters() -> None:
         "datasets": ["ade20k"],
         "rows": ["001-06"],
         "label": "ResNet50 (OS=16, PRE=ImageNet)",
-        "recipe": "",
-        "backbone": None,
-        "output_stride": None,
+        "recipe": "scratch",
+        "backbone": "mobilenetv2",
+        "output_stride": 16,
         "published": 43.21,
         "measured": 43.21,
         "gap": 0.0,

@@ -58,6 +58,8 @@ def check(
         sys.stdout.write(outputs.comment(findings, code))
     else:
         _show(findings)
+        if not wanted:
+            console().print(gate.headline(results))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         sys.stderr.write(outputs.github(findings))  # read there too: stdout stays one document
     raise typer.Exit(code)

@@ -291,13 +291,13 @@ OF_SIZES: tuple[Callable[[Case], Iterator[str]], ...] = (parameters, cost, lock,
 
 
 def unseen(case: Case) -> tuple[str, ...]:
-    """What of a sound result could not be recomputed here, and why."""
-    missing = sorted(
-        one.folder + name
+    """What of a sound result could not be recomputed here, in few words."""
+    missing = [
+        f"{one.folder}{name}"
         for one in case.measurements
         for name in one.claim.metrics
-        if name not in one.determined
-    )
+        if name not in one.determined and name.removeprefix("mIoU") != name
+    ]
     absent = any(one.stored is None for one in case.measurements)
-    found = [*missing, *(["its intervals"] if absent else [])]
-    return (f"not recomputed: {', '.join(found)} ({NPZ} is not here)",) if absent else tuple(missing)
+    found = [*missing, *(["the interval"] if absent else [])]
+    return (f"not recomputed here: {', '.join(found)}" + (f" (no {NPZ})" if absent else ""),) if found else ()

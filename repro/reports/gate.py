@@ -7,6 +7,7 @@ fail only when they were asked for by name, by data set or with --all.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from repro import limits
 from repro.errors import ParamsError
 from repro.params import matching
+from repro.published import rows
 from repro.records import FAILING, PASSING, Record, Verdict
 from repro.reports.results import Results
 
@@ -162,3 +164,12 @@ def summary(findings: Sequence[Finding]) -> str:
     order = ("regressed", "drifted", "incomparable", "improved", "reproduced", "holds", "unmeasured")
     counts = {name: sum(one.verdict == name for one in findings) for name in order}
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or NOTHING
+
+
+def headline(results: Results) -> str:
+    """'1 of 145 published rows reproduced': of the rows that experiments stand for, never own numbers."""
+    claimed = {row: name for row, name in results.by_row.items() if row in rows()}
+    verdicts = {name: finding(results, name).verdict for name in set(claimed.values())}
+    counts = Counter(verdicts[name] for name in claimed.values())
+    better = f", {counts['improved']} improved" if counts["improved"] else ""
+    return f"{counts['reproduced']} of {len(claimed)} published rows reproduced{better}"

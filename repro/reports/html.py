@@ -23,7 +23,7 @@ from repro.records import Record
 from repro.records.csv_files import read_confusion, read_curve
 from repro.records.make import measured_value
 from repro.records.nested import flatten
-from repro.reports.gate import Finding, finding
+from repro.reports.gate import Finding, finding, headline
 from repro.reports.results import Results, load_results
 
 POINTS = 200  # of a learning curve; more cannot be seen
@@ -61,6 +61,7 @@ def report_data(results: Results) -> dict[str, Any]:
     measured = sum(line["measured"] is not None for line in lines)
     return {
         "summary": f"{len(lines)} results, {measured} measured, {len(results.names())} experiments.",
+        "headline": headline(results),
         "datasets": sorted({line["dataset"] for line in lines}),
         "rows": lines,
         "measured": sorted(results.records),

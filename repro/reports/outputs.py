@@ -7,31 +7,41 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from repro.records import FAILING, PASSING
 from repro.reports import cells
 from repro.reports.gate import Finding, summary
 from repro.reports.grid import Grid, markdown
 
-_LEVEL = {"regressed": "error", "incomparable": "error", "unmeasured": "note", "improved": "note"}
+_LEVEL = {"unmeasured": "note", "improved": "note"}  # every other one is an error
+_QUIET = ("reproduced", "holds")
 _RULES = {
-    "regressed": "The measured number lies below the band around its reference.",
+    "regressed": "The measured number is below the band around the published one.",
+    "drifted": "The measured number is below the band around the one that this project measured before.",
     "incomparable": "The result was not measured in the way its reference was, or cannot be believed.",
     "unmeasured": "Nothing was recorded for this experiment yet.",
-    "improved": "The measured number lies above the band around its reference.",
+    "improved": "The measured number is above the band around the published one.",
 }
 COLUMNS = (
     *("", "experiment", "row", "metric", "measured", "reference", "band", "difference", "verdict"),
     "why",
 )
-_MARK = {"reproduced": "✅", "improved": "✅", "regressed": "❌", "incomparable": "⚠️", "unmeasured": "·"}
+_MARK = {
+    **dict.fromkeys(PASSING, "✅"),
+    **dict.fromkeys(FAILING, "❌"),
+    "incomparable": "⚠️",
+    "unmeasured": "·",
+}
 
 
 def message(one: Finding) -> str:
-    """'mIoU 46.10, reference 47.70 ± 0.80 (-1.60): regressed. <reason>'"""
+    """'mIoU 46.10, reference 47.70 ± 0.80 (-1.60): regressed. <reason>', and what could not be recomputed."""
     if one.measured is None or one.reference is None:
         measured = "" if one.measured is None else f"{one.metric} {one.measured:.2f}: "
-        return f"{measured}{one.verdict}. {one.reason}"
-    against = f"reference {one.reference:.2f} ± {one.band or 0:g} ({one.difference:+z.2f})"
-    return f"{one.metric} {one.measured:.2f}, {against}: {one.verdict}. {one.reason}"
+        text = f"{measured}{one.verdict}. {one.reason}"
+    else:
+        against = f"reference {one.reference:.2f} ± {one.band or 0:g} ({one.difference:+z.2f})"
+        text = f"{one.metric} {one.measured:.2f}, {against}: {one.verdict}. {one.reason}"
+    return text + "".join(f"; {unseen}" for unseen in one.unseen)
 
 
 def as_json(findings: Sequence[Finding], code: int) -> dict[str, Any]:
@@ -48,6 +58,7 @@ def as_json(findings: Sequence[Finding], code: int) -> dict[str, Any]:
             "band": one.band,
             "difference": one.difference,
             "reason": one.reason,
+            "not_recomputed": list(one.unseen),
         }
         for one in findings
     ]
@@ -55,17 +66,17 @@ def as_json(findings: Sequence[Finding], code: int) -> dict[str, Any]:
 
 
 def junit(findings: Sequence[Finding]) -> str:
-    """JUnit XML: one test case an experiment; regressed = failure, incomparable = error."""
+    """JUnit XML: one test case an experiment; regressed and drifted = failure, incomparable = error."""
     counts = {kind: sum(one.verdict == kind for one in findings) for kind in _RULES}
     suite = ElementTree.Element(
         "testsuite",
         name="repro check",
         tests=str(len(findings)),
-        failures=str(counts["regressed"]),
+        failures=str(sum(counts[name] for name in FAILING)),
         errors=str(counts["incomparable"]),
         skipped=str(counts["unmeasured"]),
     )
-    outcome = {"regressed": "failure", "incomparable": "error", "unmeasured": "skipped"}
+    outcome = {**dict.fromkeys(FAILING, "failure"), "incomparable": "error", "unmeasured": "skipped"}
     for one in findings:
         case = ElementTree.SubElement(suite, "testcase", classname=one.dataset or "own", name=one.experiment)
         case.set("file", one.file)
@@ -80,7 +91,7 @@ def sarif(findings: Sequence[Finding]) -> str:
     results = [
         {
             "ruleId": one.verdict,
-            "level": _LEVEL[one.verdict],
+            "level": _LEVEL.get(one.verdict, "error"),
             "message": {"text": f"{one.experiment}: {message(one)}"},
             "locations": [
                 {
@@ -93,7 +104,7 @@ def sarif(findings: Sequence[Finding]) -> str:
             "partialFingerprints": {"experiment": one.experiment},
         }
         for one in findings
-        if one.verdict != "reproduced"
+        if one.verdict not in _QUIET
     ]
     rules = [{"id": name, "shortDescription": {"text": text}} for name, text in _RULES.items()]
     driver = {"name": "repro check", "rules": rules}
@@ -107,8 +118,8 @@ def sarif(findings: Sequence[Finding]) -> str:
 
 def comment(findings: Sequence[Finding], code: int) -> str:
     """Markdown for a pull-request comment: the summary, then every row that did not simply hold."""
-    head = {0: "holds", 1: "regressed", 2: "cannot be compared"}[code]
-    interesting = [one for one in findings if one.verdict not in ("reproduced", "unmeasured")]
+    head = {0: "all hold", 1: "a regression", 2: "cannot be compared"}[code]
+    interesting = [one for one in findings if one.verdict not in (*_QUIET, "unmeasured")]
     text = f"## Results: {head}\n\n{summary(findings)}\n"
     return text + ("\n" + markdown([grid(interesting)]) if interesting else "")
 
@@ -135,7 +146,7 @@ def grid(findings: Iterable[Finding], title: str = "") -> Grid:
 
 def github(findings: Iterable[Finding]) -> str:
     """GitHub workflow commands, one a line: shown at the params.yaml in a pull request."""
-    shown = [one for one in findings if one.verdict in ("regressed", "incomparable")]
+    shown = [one for one in findings if one.verdict in (*FAILING, "incomparable")]
     return "".join(_command(one) for one in shown)
 
 

@@ -19,6 +19,7 @@ from repro.published import load_page
 from repro.records import write_text
 from repro.reports import layouts, tables
 from repro.reports.choices import Values
+from repro.reports.gate import headline
 from repro.reports.grid import FORMATS, markdown
 from repro.reports.results import Results, require_page
 
@@ -103,7 +104,15 @@ def _rows(results: Results, options: Mapping[str, str], base: str) -> str:
     return markdown(tables.row_tables(results, base=base))
 
 
-REGIONS: dict[str, Callable[[Results, Mapping[str, str], str], str]] = {"table": _table, "rows": _rows}
+def _headline(results: Results, options: Mapping[str, str], base: str) -> str:
+    return headline(results) + ".\n"
+
+
+REGIONS: dict[str, Callable[[Results, Mapping[str, str], str], str]] = {
+    "table": _table,
+    "rows": _rows,
+    "headline": _headline,
+}
 
 
 def _table_files(results: Results) -> dict[str, str]:

@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from repro.params import Project
-from repro.records import DIFF, Record, to_json
+from repro.records import DIFF, FAILING, PASSING, Record, to_json
 from repro.records.csv_files import read_confusion, read_curve
 from repro.records.make import measured_value
 from repro.tracking.store import KEY
 
-MARKS = {"reproduced": "✅", "improved": "✅", "regressed": "❌", "unmeasured": "⬜", "incomparable": "⚠️"}
+MARKS = {
+    **dict.fromkeys(PASSING, "✅"),
+    **dict.fromkeys(FAILING, "❌"),
+    "unmeasured": "⬜",
+    "incomparable": "⚠️",
+}
 _FORBIDDEN = re.compile(r"[^\w\-. :/]")  # MLflow's metric names
 
 
@@ -29,7 +34,7 @@ def metrics_of(record: Record) -> dict[str, float]:
     found |= {f"published/{name}": value for name, value in record.published.items()}
     wanted = record.expectation
     measured = measured_value(record.metrics, wanted)
-    if wanted and measured is not None:
+    if wanted and record.published and measured is not None:
         found[f"gap/{wanted.metric}"] = round(measured - wanted.value, 4)
     costs = {k: v for k, v in record.cost.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
     found |= {f"cost/{name}": float(value) for name, value in costs.items()}

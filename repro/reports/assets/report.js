@@ -2,7 +2,7 @@
 // Draws the report from the JSON in #data. Addresses: "#/" overview, "#/experiment/NAME" one experiment.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const main = document.getElementById("main");
-const VERDICTS = ["reproduced", "improved", "regressed", "incomparable", "unmeasured"];
+const VERDICTS = ["reproduced", "improved", "regressed", "holds", "drifted", "incomparable", "unmeasured"];
 const COLOURS = ["#3b82f6", "#ef8a17", "#10a37f", "#c2410c", "#8b5cf6", "#db2777", "#0891b2", "#65a30d", "#a16207", "#64748b"];
 const POINTS = ["circle", "triangle", "rect", "rectRot", "star", "crossRot", "cross"];  // for eyes that do not part the colours
 let charts = [];
@@ -167,7 +167,7 @@ function curves(names) {
 
 function overview() {
   const counts = VERDICTS.map((name) => el("div", { class: "card" }, el("div", { class: "big" }, String(DATA.rows.filter((row) => row.verdict === name).length)), verdict(name)));
-  return [el("p", { class: "soft" }, DATA.summary), el("div", { class: "cards" }, counts), results(), scatter(), classes(), curves(DATA.measured)];
+  return [el("p", {}, DATA.headline + "."), el("p", { class: "soft" }, DATA.summary), el("div", { class: "cards" }, counts), results(), scatter(), classes(), curves(DATA.measured)];
 }
 
 // ---- one experiment ----------------------------------------------------------------------------------------
