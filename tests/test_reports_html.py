@@ -118,6 +118,7 @@ def data_of(project: Project) -> dict[str, Any]:
 def test_verdicts_are_those_of_the_gate(project: Project) -> None:
     """All were stored as reproduced; camvid_b measured 9.75 where 50 is expected."""
     shutil.copy(ROOT / "params.yaml", project.params)
+    add(project, a_record("camvid_a"))
     add(project, a_record("camvid_b", metrics={"mIoU": 9.75}, verdict="reproduced"))
     found = data_of(project)
     assert found["experiments"]["camvid_b"]["verdict"] == "regressed"

@@ -118,7 +118,7 @@ def sarif(findings: Sequence[Finding]) -> str:
 
 def comment(findings: Sequence[Finding], code: int) -> str:
     """Markdown for a pull-request comment: the summary, then every row that did not simply hold."""
-    head = {0: "all hold", 1: "a regression", 2: "cannot be compared"}[code]
+    head = {0: "holds", 1: "regressed", 2: "cannot be compared"}[code]
     interesting = [one for one in findings if one.verdict not in (*_QUIET, "unmeasured")]
     text = f"## Results: {head}\n\n{summary(findings)}\n"
     return text + ("\n" + markdown([grid(interesting)]) if interesting else "")
