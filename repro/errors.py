@@ -61,7 +61,7 @@ class UnknownNameError(ReproError):
     ) -> None:
         known = sorted(choices)
         near = nearest(name, known)
-        listed = ", ".join(known[:20]) + (f", ... ({len(known)} in all)" if len(known) > 20 else "")
+        listed = _listed(name, known)
         suggestion = f"did you mean '{near}'?" if near else hint
         what, allowed = f"unknown {kind} '{name}'", listed or "none exist yet"
         super().__init__(what, where=where, allowed=allowed, hint=suggestion)
@@ -99,6 +99,17 @@ class CheckFailed(ReproError):
 
 class TrainingDiverged(CheckFailed):
     """The loss became NaN, infinite or ran away."""
+
+
+def _listed(name: str, known: list[str]) -> str:
+    """All of a few names; of many those that look like `name` or share its first word, and the count."""
+    if len(known) <= 20:
+        return ", ".join(known)
+    lower, first = name.lower(), name.lower().partition("_")[0]
+    alike = difflib.get_close_matches(lower, [one.lower() for one in known], n=5, cutoff=0.6)
+    family = [one for one in known if first and one.lower().startswith(first)]
+    shown = [one for one in known if one.lower() in alike] or family or known
+    return f"{', '.join(shown[:5])}, ... ({len(known)} in all)"
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:

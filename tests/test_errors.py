@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -67,6 +69,59 @@ def test_a_full_disk_names_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     guarded(fail)
     assert "the disk is full" in (text := capsys.readouterr().err)
     assert "model.safetensors" in text
+
+
+ITSELF = "import sys; from repro.cli import main; sys.argv[0] = 'repro'; main()"
+FAULTY = "from repro.cli import _unless_ours; import sys; sys.exit(_unless_ours(lambda: 1 / 0))"
+
+
+def shell(command: str, folder: Path, code: str = ITSELF) -> subprocess.CompletedProcess[str]:
+    """A line of bash in which `repro` is this program."""
+    text = f'set -o pipefail; repro() {{ {shlex.join([sys.executable, "-c", code])} "$@"; }}; {command}'
+    return subprocess.run(["bash", "-c", text], cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("repro list | head -1", 0),
+        ("repro list >&-", 0),
+        ("repro list >&- 2>&-", 0),
+        ("repro check | head -1", 0),
+        ("repro check nosuch | head -1", 2),
+        ("repro check nosuch 2>&-", 2),
+        ("repro list > /dev/full", 2),
+    ],
+)
+def test_who_reads_the_output_does_not_change_the_answer(root: Path, command: str, code: int) -> None:
+    done = shell(command, root)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_fault_of_the_program_is_no_failed_check(root: Path) -> None:
+    """Python's own exit code for it, 1, says of `repro check` that something regressed."""
+    done = shell("repro", root, code=FAULTY)
+    assert done.returncode == 3
+    assert "ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), ImportError("x.so: failed to map segment"), OSError(errno.EMFILE, "why")]
+)
+def test_small_limits_are_a_message(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise error
+
+    assert guarded(fail) == 2
+    assert "ulimit" in capsys.readouterr().err
+
+
+def test_of_many_names_those_are_listed_that_look_alike() -> None:
+    known = [f"ade20k_{number}" for number in range(30)] + ["camvid_r18", "camvid_r50", "CamVid_x"]
+    assert UnknownNameError("experiment", "Camvid_R19", known).allowed == (
+        "CamVid_x, camvid_r18, camvid_r50, ... (33 in all)"
+    )
 
 
 def test_a_bug_of_ours_keeps_its_traceback() -> None:

@@ -82,10 +82,18 @@ def answer(facts: object, text: str, *, json: bool) -> None:
         console().print(text, markup=False)
 
 
+def _flushed(run: Callable[[], object]) -> None:
+    """Call `run` and write out what it printed, here, where a full disk can still be said."""
+    try:
+        run()
+    finally:
+        sys.stdout.flush()
+
+
 def guarded(run: Callable[[], object]) -> int:
     """Call `run`; the exit status, with errors of ours and of the machine told in plain words."""
     try:
-        run()
+        _flushed(run)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         return _say(_STOPPED, code) if code == 130 else code
@@ -93,9 +101,12 @@ def guarded(run: Callable[[], object]) -> int:
         return _say(_STOPPED, 130)
     except ReproError as error:
         return _say(str(error), error.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except MemoryError:
+        return _say(_MEMORY, 2)
+    except (ImportError, RuntimeError) as error:
+        if not any(words in str(error) for words in _OUT_OF_MEMORY):
+            raise
+        return _say(f"{_MEMORY}\n  where: {str(error)[:200]}", 2)
     except OSError as error:
         if (typed := unusable(error)) is not None:
             return _say(str(typed), typed.exit_code)
@@ -106,6 +117,14 @@ def guarded(run: Callable[[], object]) -> int:
 
 
 _STOPPED = "stopped; finished work is kept, the same command goes on from there"
+_MEMORY = "not enough memory (`ulimit -v`, other programs): free some, then repeat the command"
+# What a library says that could not be loaded, a thread that could not be started, a tensor without a place.
+_OUT_OF_MEMORY = (
+    "failed to map segment",
+    "cannot allocate memory",
+    "can't start new thread",
+    "can't allocate memory",
+)
 _NEXT = "free some space or fix the permission, then repeat the command; finished work is kept"
 _MACHINE = {
     errno.ENOSPC: "the disk is full",
@@ -114,6 +133,10 @@ _MACHINE = {
     errno.EACCES: "no permission",
     errno.EPERM: "no permission",
     errno.EROFS: "the file system is read-only",
+    errno.EMFILE: "this process may open no more files (`ulimit -n`)",
+    errno.ENFILE: "this machine may open no more files",
+    errno.ENOMEM: "not enough memory (`ulimit -v`)",
+    errno.EAGAIN: "no more processes or threads are allowed (`ulimit -u`)",
 }
 
 

@@ -11,6 +11,7 @@ import typer
 
 from repro.cli.common import Json, Name
 from repro.cli.journals import no_run, runs
+from repro.cli.streams import reader_is_gone
 
 
 def logs(
@@ -35,7 +36,7 @@ def logs(
     entries = next(batches)
     for entry in entries[-last or None :]:
         _say(entry, as_json)
-    while follow:
+    while follow and not reader_is_gone():
         follow = _runs(entries)  # asked before reading: what it wrote before it died is shown as well
         added = next(batches)
         entries += added
