@@ -308,11 +308,13 @@ MEMBERS = {"manifest.json": {"files": {"record.json": "ab"}, "schema": 1}, "reco
 
 
 @fuzz
-@given(members=spoilt(MEMBERS), bytes_=torn(bundle(MEMBERS)), odd=st.text(min_size=1, max_size=300))
+@given(
+    members=spoilt(MEMBERS), bytes_=torn(bundle(MEMBERS)), odd=st.text("a/.\\é\n", min_size=1, max_size=300)
+)
 def test_bundles(project: Project, folder: Path, members: Any, bytes_: bytes, odd: str) -> None:
     path = folder / "x.zip"
-    named = {odd.encode("utf-8", "replace").decode(): {}}
-    for content in (bundle({**members, **named}), bytes_):
+    named = {odd: {}}
+    for content in (bundle({**{name or "x": one for name, one in members.items()}, **named}), bytes_):
         path.write_bytes(content)
         answer(lambda: verify_bundle(project, path))
 

@@ -17,7 +17,7 @@ from repro.json_reader import read_json
 from repro.params.parse import parse
 from repro.records.files import canonical, sha256_text, write_json
 from repro.records.neutral import without_neutral
-from repro.records.shapes import Cost, Params, Provenance, require
+from repro.records.shapes import Cost, Params, Provenance, Shown, require
 from repro.records.verdict import Kind, Verdict
 
 SCHEMA = 1
@@ -118,14 +118,22 @@ def from_json(raw: Mapping[str, Any], where: object) -> Record:
         raise RecordError(
             f"not a record: {error.what}", where=where, allowed=error.allowed, hint=_AGAIN
         ) from None
-    for shape, part in (("params", Params), ("cost", Cost), ("provenance", Provenance)):
-        require(part, raw[shape], where, prefix=f"not a record: {shape}.", hint=_AGAIN)
+    _check_parts(raw, where)
     body = {key: value for key, value in raw.items() if key != "content_hash"}
     if _hash(body, where) != record.content_hash:
         raise RecordError(
             "the record was changed after it was measured", where=where, allowed="`repro record`", hint=_AGAIN
         )
     return record
+
+
+def _check_parts(raw: Mapping[str, Any], where: object) -> None:
+    """RecordError where a part that the dataclass leaves open is not what its readers take it for."""
+    parts = {"params": Params, "cost": Cost, "provenance": Provenance, "protocol": Shown}
+    for name, shape in parts.items():
+        require(shape, raw[name], where, prefix=f"not a record: {name}.", hint=_AGAIN)
+    for name, further in raw.get("also", {}).items():
+        require(Shown, further["protocol"], where, prefix=f"not a record: also.{name}.protocol.", hint=_AGAIN)
 
 
 def _hash(body: Mapping[str, Any], where: object) -> str:

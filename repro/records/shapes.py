@@ -81,6 +81,16 @@ class Params(_Open):
     facts: _Mapping = Field(default_factory=dict)
 
 
+class Shown(_Open):
+    """The protocol of a record, as far as tables show it; `Protocol` knows the rest."""
+
+    mode: str | None = None
+    scales: list[float] = Field(default_factory=list)
+    crop: Size | None = Field(default=None, description="[height, width]")
+    base: Size | None = Field(default=None, description="[width, height]")
+    zero_tile: str | None = None
+
+
 class Metrics(_Open):
     """metrics.json: these four, and every metric a number."""
 
