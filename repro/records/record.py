@@ -17,7 +17,7 @@ from repro.json_reader import read_json
 from repro.params.parse import parse
 from repro.records.files import canonical, sha256_text, write_json
 from repro.records.neutral import without_neutral
-from repro.records.shapes import Cost, Params, Provenance, Shown, require
+from repro.records.shapes import PARTS, Shown, require
 from repro.records.verdict import Kind, Verdict
 
 SCHEMA = 1
@@ -129,8 +129,7 @@ def from_json(raw: Mapping[str, Any], where: object) -> Record:
 
 def _check_parts(raw: Mapping[str, Any], where: object) -> None:
     """RecordError where a part that the dataclass leaves open is not what its readers take it for."""
-    parts = {"params": Params, "cost": Cost, "provenance": Provenance, "protocol": Shown}
-    for name, shape in parts.items():
+    for name, shape in PARTS.items():
         require(shape, raw[name], where, prefix=f"not a record: {name}.", hint=_AGAIN)
     for name, further in raw.get("also", {}).items():
         require(Shown, further["protocol"], where, prefix=f"not a record: also.{name}.protocol.", hint=_AGAIN)

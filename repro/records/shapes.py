@@ -120,6 +120,12 @@ class EndLine(Line):
     status: Literal["FINISHED", "FAILED", "KILLED"]
 
 
+PARTS: dict[str, type[BaseModel]] = {  # of a record
+    "params": Params,
+    "cost": Cost,
+    "provenance": Provenance,
+    "protocol": Shown,
+}
 LINES: dict[str, type[Line]] = {"metrics": MetricsLine, "provenance": ProvenanceLine, "end": EndLine}
 
 
