@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 from filelock import FileLock
 
-from repro.errors import ParamsError
+from repro.errors import ParamsError, RecordError
 from repro.params import Project, read_yaml
 from repro.records import Record, write_text
 from repro.tracking.feed import ensure_experiment, find_runs
@@ -113,14 +113,16 @@ def drop_aliases(client: Any, noted: Sequence[Noted]) -> None:
 
 
 def ensure_version(client: Any, name: str, run_id: str, model_id: str, record: Record) -> str:
-    """The version of a run, made once."""
+    """The version of a run, made once; RecordError for a record without weights, whoever asks for it."""
+    if record.model_sha256 is None:
+        raise RecordError("the record has no weights to register", where=record.experiment)
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=f"DeepLab on {record.dataset}; weights are in DVC")
     for found in client.search_model_versions(f"name = '{name}'"):
         if found.run_id == run_id:
             return str(found.version)
     # The version's own model_id comes back empty from MLflow 3.17's database, so it is a tag too.
-    tags = {"experiment": record.experiment, "model_sha256": record.model_sha256 or "", "model_id": model_id}
+    tags = {"experiment": record.experiment, "model_sha256": record.model_sha256, "model_id": model_id}
     made = client.create_model_version(
         name,
         source=client.get_logged_model(model_id).artifact_location,
