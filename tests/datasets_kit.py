@@ -15,6 +15,7 @@ from PIL import Image
 
 from repro.datasets import dataset_module, prepare_dataset
 from repro.datasets.archive import Split
+from repro.datasets.palettes import voc_colours
 from repro.params import Augmentation, DatasetFacts
 from repro.params.data import Pipeline
 
@@ -63,7 +64,7 @@ def encoded(pixels: NDArray[np.generic], suffix: str, *, palette: bool = False, 
     image = Image.fromarray(np.asarray(pixels))
     if palette:
         image = image.convert("P") if image.mode != "L" else image
-        image.putpalette(list(range(256)) * 3)
+        image.putpalette([channel for colour in voc_colours(256) for channel in colour])
     kind = {".png": "PNG", ".jpg": "JPEG", ".tif": "TIFF"}[suffix]
     out = io.BytesIO()
     image.save(out, kind, **options)

@@ -347,7 +347,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "label value": (_value, r"label values \[77\]", "trainannot/train0.png"),
     "16-bit label": (
         lambda raw: kit.save(raw / "trainannot/train0.png", np.full((12, 16), 300, np.uint16)),
-        "more than 8 bits",
+        r"label values \[300\] are of no class \(a 16-bit gray file\)",
         "trainannot/train0.png",
     ),
     "16-bit image": (

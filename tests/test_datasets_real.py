@@ -127,12 +127,12 @@ def test_real_samples_are_prepared_and_read(tmp_path: Path, name: str, split: st
 
 def test_real_isprs_tiles_have_six_classes() -> None:
     """The tiles are the converter's own output (labels 0-5): our train ids must name the same range."""
-    from repro.datasets.images import read_raw_label
+    from repro.datasets.label_files import read_label_file
 
     for name in ("potsdam", "vaihingen"):
         folder = kit.real(f"samples/{name}/tiles")
         for path in folder.glob("label_*.png"):
-            label = read_raw_label(path.read_bytes(), str(path))
+            label = read_label_file(path.read_bytes(), str(path)).values
             print(name, path.name, np.bincount(label.reshape(-1), minlength=6).tolist())
             assert label.shape == (512, 512)
             assert set(np.unique(label)) <= {*range(6), 255}

@@ -435,7 +435,7 @@ def test_score_lists_every_wrong_file(project: Path, run: Run) -> None:
     assert "3 of 3" in err
     assert "7x5 pixels, the image has 56x40" in err
     assert "values of no class: 77" in err
-    assert "not a readable picture" in err
+    assert "not a readable image" in err
 
 
 @pytest.mark.parametrize(("flag", "word"), [("--dataset", "camvd"), ("--split", "tset")])
@@ -450,7 +450,7 @@ def test_score_names_strange_colours(project: Path, run: Run) -> None:
     Image.fromarray(np.full((*SIZE, 3), (1, 2, 3), np.uint8)).save(sorted(folder.glob("*.png"))[0])
     code, _, err = run(*score_of(project, folder))
     assert code == 2
-    assert "#010203" in err
+    assert "colour (1, 2, 3)" in err
 
 
 def test_compare(project: Path, run: Run) -> None:

@@ -8,7 +8,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import typer
@@ -72,6 +72,19 @@ def emit_json_text(text: str) -> None:
 def counted(number: int, noun: str) -> str:
     """'1 page', '2 pages'."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def shortened(notes: Iterable[str], *, shown: int = 3) -> list[str]:
+    """Notes `FILE: text`, of each text (whatever its numbers) the first few and how many more there are."""
+    kinds: dict[str, list[str]] = {}
+    for note in notes:
+        kinds.setdefault(re.sub(r"\d+", "", note.rpartition(": ")[2]), []).append(note)
+    lines = []
+    for alike in kinds.values():
+        lines += alike[:shown]
+        if len(alike) > shown:
+            lines.append(f"... and {len(alike) - shown} more (--json lists all)")
+    return lines
 
 
 def answer(facts: object, text: str, *, json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from repro.cli.bars import split_bars
-from repro.cli.common import Json, console, counted, emit_json
+from repro.cli.common import Json, console, counted, emit_json, shortened
 from repro.cli.options import Dataset, Deep, Workers
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ def _present(project: Project) -> list[str]:
 
 def tell_findings(findings: Findings, wanted: dict[str, int]) -> None:
     """What was found, a line a split, then what is missing or odd."""
+    from rich.markup import escape
+
     out = console()
     out.print(f"[bold]{findings.name}[/bold]  {findings.where}")
     for f in findings.splits:
@@ -145,8 +147,10 @@ def tell_findings(findings: Findings, wanted: dict[str, int]) -> None:
         count = counted(f.images, "image") if f.complete else part
         looked_at = f"{f.decoded} decoded, {_values(f.histogram)}"
         out.print(f"  {f.split}: {count}, {width}x{height}{others}, {looked_at}")
-        for note in f.notes[:3]:
-            out.print(f"    note: {note}")
+        for warning in f.warnings:
+            out.print(f"    [yellow]warning[/yellow]: {escape(warning)}")
+        for note in shortened(f.notes):
+            out.print(f"    note: {note}", markup=False)
     for split, why in findings.absent.items():
         out.print(f"  {split}: [yellow]not here[/yellow] - {why}")
     for splits, both in findings.shared.items():
@@ -174,4 +178,5 @@ def plain(findings: Findings) -> dict[str, Any]:
         "absent": findings.absent,
         "shared": findings.shared,
         "notes": {f.split: f.notes for f in findings.splits if f.notes},
+        "warnings": {f.split: f.warnings for f in findings.splits if f.warnings},
     }

@@ -22,6 +22,8 @@ def predict(
 ) -> None:
     """Segment pictures with NAME's weights: <picture>.png holds train ids, <picture>_overlay.png shows them.
 
+    Pictures are read as those of a data set are: an EXIF orientation is ignored, turn such a picture before.
+
     Example: repro predict camvid_mobilenetv2_os16 street.jpg -o maps/
     """
     from repro.datasets import dataset_module
@@ -45,7 +47,9 @@ def predict(
     classes = evaluated_classes(module.CLASSES, chosen)
     palette = module.PALETTE[-len(classes) :]
     written = []
-    for path, label in predict_pictures(run, images, out, palette=palette):
+    for path, label, note in predict_pictures(run, images, out, palette=palette):
+        if note:
+            console(stderr=True).print(f"note: {note}", markup=False)
         present = [classes[i] for i in sorted(set(label.ravel().tolist())) if i < len(classes)]
         written.append({"file": str(path), "classes": present})
         if not json:

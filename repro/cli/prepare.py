@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from repro.cli.bars import split_bars
-from repro.cli.common import Json, answer, console, counted
+from repro.cli.common import Json, answer, console, counted, shortened
 from repro.cli.options import Dataset, Workers
 
 if TYPE_CHECKING:
@@ -28,15 +28,22 @@ def prepare(
     project = find_project()
     with split_bars() as tell:
         report = prepare_named(project, name, progress=tell, workers=workers)
-    for note in report.notes:
-        console(stderr=True).print(f"note: {note}")
+    out = console(stderr=True)
+    for warning in report.warnings:
+        out.print(f"warning: {warning}", markup=False)
+    for note in shortened(report.notes):
+        out.print(f"note: {note}", markup=False)
     splits = {split: _split(project, name, split, report) for split in report.images}
     told = "\n".join(
         f"{one['file']}: {counted(one['images'], 'image')}, {one['bytes'] / 1e6:.1f} MB, "
         f"fingerprint {one['fingerprint'][:12]}"
         for one in splits.values()
     )
-    answer({"dataset": name, "splits": splits, "notes": report.notes}, told, json=json_)
+    answer(
+        {"dataset": name, "splits": splits, "notes": report.notes, "warnings": report.warnings},
+        told,
+        json=json_,
+    )
 
 
 def _split(project: Project, name: str, split: str, report: Report) -> dict[str, Any]:

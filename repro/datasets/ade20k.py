@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repro.datasets.images import value_table
+from repro.datasets.label_maps import value_table
 from repro.datasets.lists import official
 from repro.datasets.pairing import by_stem, matched, read_values
 from repro.datasets.palettes import voc_colours
@@ -31,6 +31,7 @@ DOWNLOADS: tuple[Download, ...] = (
 )
 MARKERS: tuple[str, ...] = ("images", "annotations")
 _FOLDERS = {"train": "training", "val": "validation"}
+_COLOURS = dict(enumerate(voc_colours(151)))  # the owner's files are gray
 _VALUES = value_table({0: IGNORE, **{i: i - 1 for i in range(1, 151)}})
 
 
@@ -43,4 +44,4 @@ def pairs(source: Source, split: str) -> list[Pair]:
 
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW: 0 is ignored, 1-150 become 0-149."""
-    return read_values(source, pair, _VALUES)
+    return read_values(source, pair, _VALUES, _COLOURS)

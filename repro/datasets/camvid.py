@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repro.datasets.images import value_table
+from repro.datasets.label_maps import value_table
 from repro.datasets.pairing import by_stem, matched, read_values
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Colour, Download, Pair, Pixels
@@ -48,6 +48,7 @@ DOWNLOADS: tuple[Download, ...] = (
 )
 MARKERS: tuple[str, ...] = ("train", "trainannot")
 _VALUES = value_table({**{i: i for i in range(11)}, 11: IGNORE})
+_COLOURS: Mapping[int, Colour] = {**dict(enumerate(PALETTE)), 11: (0, 0, 0)}
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
@@ -62,4 +63,4 @@ def pairs(source: Source, split: str) -> list[Pair]:
 
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW of train ids: 0-10 stay, 11 (void) becomes 255."""
-    return read_values(source, pair, _VALUES)
+    return read_values(source, pair, _VALUES, _COLOURS)

@@ -6,6 +6,7 @@ The official release has no split; the ids of SegNet's 367/101/233 split are shi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 from repro.datasets import camvid
 from repro.datasets.camvid import CLASSES as CLASSES
@@ -14,6 +15,7 @@ from repro.datasets.camvid import PAGE as PAGE
 from repro.datasets.camvid import PALETTE as PALETTE
 from repro.datasets.lists import official
 from repro.datasets.pairing import AGAIN, by_stem, read_colours
+from repro.datasets.raw_files import lower_extension
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Colour, Download, Pair, Pixels
 from repro.errors import DataError
@@ -52,8 +54,8 @@ _COLOURS: dict[Colour, int] = {
 def pairs(source: Source, split: str) -> list[Pair]:
     """The ids of SegNet's split; trainval is train, then val. No pairs where none of the files is here."""
     labels = by_stem(source, "", "_L.png", cut="_L")
-    names = {name for name in source.names("", ".png") if not name.endswith("_L.png")}
-    images = {name.rpartition("/")[2].removesuffix(".png"): name for name in sorted(names)}
+    names = [name for name in source.names() if lower_extension(name).endswith(".png")]
+    images = {PurePosixPath(name).stem: name for name in names if not PurePosixPath(name).stem.endswith("_L")}
     parts = ("train", "val") if split == "trainval" else (split,)
     ids = [name for part in parts for name in official(f"camvid_{part}")]
     here = images.keys() | labels.keys()

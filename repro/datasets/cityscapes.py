@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repro.datasets.images import value_table
+from repro.datasets.label_maps import value_table
 from repro.datasets.pairing import by_stem, matched, read_values, unlabelled
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Colour, Download, Pair, Pixels
@@ -57,7 +57,23 @@ DOWNLOADS: tuple[Download, ...] = (
     ),
 )
 MARKERS: tuple[str, ...] = ("leftImg8bit",)
-# 255 is how -1 (licence plate) lies in 8 bits.
+# Colours of the ids that are not evaluated; 0 to 4 are black. Pole and pole group (18) share theirs, so that
+# it cannot be read back. Source: cityscapesscripts/helpers/labels.py.
+_OTHERS: Mapping[int, Colour] = {
+    **dict.fromkeys(range(5), (0, 0, 0)),
+    5: (111, 74, 0),
+    6: (81, 0, 81),
+    9: (250, 170, 160),
+    10: (230, 150, 140),
+    14: (180, 165, 180),
+    15: (150, 100, 100),
+    16: (150, 120, 90),
+    18: (153, 153, 153),
+    29: (0, 0, 90),
+    30: (0, 0, 110),
+}
+_COLOURS: Mapping[int, Colour] = {**_OTHERS, **{value: colour for _, value, colour in _TABLE}}
+# 255 is how -1 (licence plate) is stored in 8 bits.
 _VALUES = value_table(
     {**dict.fromkeys((*range(34), 255), IGNORE), **{value: i for i, (_, value, _) in enumerate(_TABLE)}}
 )
@@ -74,4 +90,4 @@ def pairs(source: Source, split: str) -> list[Pair]:
 
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW: label ids become the 19 train ids, the rest is ignored."""
-    return read_values(source, pair, _VALUES)
+    return read_values(source, pair, _VALUES, _COLOURS)

@@ -6,7 +6,9 @@ Legend: H height, W width, C = 3 channels in RGB order, all uint8.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -14,17 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from repro.datasets.png_rows import is_whole, read_rows
+from repro.datasets import tiff
+from repro.datasets.png_rows import read_rows
+from repro.datasets.png_stream import GRAY, GRAY_ALPHA, MOST_PIXELS, NAMES, Damaged, check, header, is_png
+from repro.datasets.tiff import is_tiff
 from repro.errors import DataError
 
 cv2.setNumThreads(0)  # parallelism is over images; OpenCV's own pool would fight with it for the cores
 
 Pixels = NDArray[np.uint8]
-ORIENTATION = 0x0112  # EXIF tag; 1 is upright
-# Orientation is ignored everywhere: labels were drawn on the stored pixel grid, and so the pages' own loaders
-# (PIL, TensorFlow) read the images.
+AGAIN = "copy or download it again"
+# Orientation is ignored everywhere, in data sets and in pictures to predict: labels are drawn on the stored
+# pixel grid and carry no EXIF, and the same file must be the same input wherever it is read.
 _COLOUR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-Image.MAX_IMAGE_PIXELS = 1 << 28  # aerial images of 13,000 px a side are real; beyond this it is an attack
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS
 WIDE = ("I;16", "I;16B", "I", "F")  # modes of more than 8 bits
 
 
@@ -39,21 +44,21 @@ class ImageInfo:
 
 def check_image(data: bytes, where: str) -> ImageInfo:
     """Decode far enough to know that the file is whole (a JPEG at 1/8 size); DataError names the file."""
-    with opened(data, where) as image:
-        width, height = image.size
-        if image.mode in ("CMYK", "YCCK"):
-            raise DataError("CMYK image", where=where, allowed="RGB or gray", hint="convert the file to RGB")
-        refuse_wide(data, image, where, "image")
-        gray = image.mode in ("L", "1", "LA")
-        turned = 1 if _plain_and_whole(data) else _decoded_orientation(image, where)
+    width, height, gray, turned = _look_at_png(data, where) if is_png(data) else _look_at(data, where)
     notes = [f"EXIF orientation {turned} ignored"] if turned != 1 else []
     notes += ["gray image, read as RGB"] if gray else []
     return ImageInfo(height=height, width=width, note=f"{where}: {', '.join(notes)}" if notes else None)
 
 
-def _plain_and_whole(data: bytes) -> bool:
-    """Whether this is a whole PNG that says nothing about turning, told without undoing its filters."""
-    return not any(word in data for word in _TURNING) and is_whole(data)
+def _look_at_png(data: bytes, where: str) -> tuple[int, int, bool, int]:
+    """Width, height, whether it is gray, orientation; the filters are not undone."""
+    with png_errors(where):
+        found = header(data)
+        if found.bits > 8:
+            raise too_wide(f"{found.bits}-bit {NAMES[found.kind]}", where, "image")
+        check(data)
+    turned = _png_orientation(data) if any(word in data for word in _TURNING) else 1
+    return found.width, found.height, found.kind in (GRAY, GRAY_ALPHA), turned
 
 
 _TURNING = (
@@ -63,11 +68,28 @@ _TURNING = (
 )  # where an orientation can stand in a PNG
 
 
-def _decoded_orientation(image: Image.Image, where: str) -> int:
-    """The EXIF orientation, after decoding (a JPEG at 1/8 size)."""
-    image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
-    load(image, where)
-    return int(image.getexif().get(ORIENTATION, 1))
+def _png_orientation(data: bytes) -> int:
+    """For a note only: what cannot be read says nothing."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return int(image.getexif().get(tiff.ORIENTATION, 1))
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error, Image.DecompressionBombError):
+        return 1
+
+
+def _look_at(data: bytes, where: str) -> tuple[int, int, bool, int]:
+    """Width, height, whether it is gray, orientation of an image that is no PNG, after decoding."""
+    with opened(data, where) as image:
+        width, height = tiff.stored_size(image) if is_tiff(data) else image.size
+        if image.mode in ("CMYK", "YCCK"):
+            raise DataError("CMYK image", where=where, allowed="RGB or gray", hint="convert the file to RGB")
+        if image.mode in WIDE or (is_tiff(data) and tiff.bits(image) > 8):
+            raise too_wide(f"{image.mode} {image.format}", where, "image")
+        gray = image.mode in ("L", "1", "LA")
+        image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
+        turned = tiff.orientation(image) if is_tiff(data) else 0
+        load(image, where)
+        return width, height, gray, turned or int(image.getexif().get(tiff.ORIENTATION, 1))
 
 
 @dataclass(frozen=True)
@@ -89,38 +111,27 @@ def read_rgb(data: bytes | memoryview, where: str, *, rows: int | None = None) -
     upper = read_rows(data, rows)
     if upper is not None and upper.ndim == 3:
         return upper
-    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _COLOUR)
-    if image is None:
-        raise DataError("not a readable image", where=where, hint="copy or download it again")
-    return np.asarray(image, dtype=np.uint8)
+    if is_tiff(data):
+        with opened(data, where) as image:
+            if tiff.opencv_changes(image):
+                return np.asarray(loaded_tiff(image, where).convert("RGB"), dtype=np.uint8)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _COLOUR)
+    except cv2.error:  # a size that it refuses
+        pixels = None
+    if pixels is None:
+        raise DataError("not a readable image", where=where, hint=AGAIN)
+    return np.asarray(pixels, dtype=np.uint8)
 
 
-def read_raw_label(data: bytes, where: str) -> Pixels:
-    """label_HW as stored: gray values or palette indices (not colours), 8 bits."""
-    with opened(data, where) as image:
-        refuse_wide(data, image, where, "label")
-        if image.mode not in ("L", "P"):
-            raise DataError(
-                f"expected a one-channel label, found {image.mode} {image.format}",
-                where=where,
-                allowed="8-bit gray or palette PNG",
-                hint="are image and label swapped?",
-            )
-        load(image, where)
-        return np.asarray(image, dtype=np.uint8)
-
-
-def refuse_wide(data: bytes, image: Image.Image, where: str, kind: str) -> None:
-    """DataError for more than 8 bits a channel; PIL reads a PNG of 16-bit colours as one of 8 bits."""
-    png = image.format == "PNG" and data[24] > 8  # the header has the bit depth there
-    if png or image.mode in WIDE:
-        bits = image.mode if image.mode in WIDE else f"16-bit {image.mode}"
-        raise DataError(
-            f"{kind} with more than 8 bits ({bits})",
-            where=where,
-            allowed="8 bits a channel",
-            hint="take the owner's file again, or convert all files of the data set to 8 bits",
-        )
+def too_wide(kind: str, where: str, what: str) -> DataError:
+    """More than 8 bits a channel: Pillow and OpenCV would cut such samples or scale them."""
+    return DataError(
+        f"{what} with more than 8 bits ({kind})",
+        where=where,
+        allowed="8 bits a channel",
+        hint="take the owner's file again, or convert all files of the data set to 8 bits",
+    )
 
 
 def read_prepared_label(data: bytes | memoryview, where: str) -> Pixels:
@@ -147,36 +158,49 @@ def count_values(label_HW: Pixels) -> NDArray[np.int64]:
 _EXACT = 1 << 24  # OpenCV counts in float32, which holds every whole number up to here
 
 
-def to_train_ids(raw_HW: Pixels, table: NDArray[np.int16], where: str) -> Pixels:
-    """Look stored values up in a table of 256 (value -> train id; -1: not allowed)."""
-    present = np.flatnonzero(count_values(raw_HW))
-    wrong = [int(value) for value in present if table[value] < 0]
-    if wrong:
-        allowed = ", ".join(str(v) for v in range(256) if table[v] >= 0) if (table < 0).any() else None
-        hint = "is it a label of this data set, not resized and never a JPEG? take the owner's file again"
-        raise DataError(f"label values {wrong[:8]} are of no class", where=where, allowed=allowed, hint=hint)
-    return np.asarray(cv2.LUT(np.ascontiguousarray(raw_HW), table.astype(np.uint8)))
-
-
-def value_table(mapping: dict[int, int]) -> NDArray[np.int16]:
-    """256 entries: stored value -> train id, -1 where the value is not allowed."""
-    table = np.full(256, -1, dtype=np.int16)
-    for value, train_id in mapping.items():
-        table[value] = train_id
-    return table
-
-
-def opened(data: bytes, where: str) -> Image.Image:
+def opened(data: bytes | memoryview, where: str) -> Image.Image:
     """The image, its pixels not read yet; DataError names the file."""
     try:
-        return Image.open(io.BytesIO(data))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError("not a readable image", where=where, hint="copy or download it again") from error
+        image = Image.open(io.BytesIO(data))
+    except _UNREADABLE as error:
+        raise DataError("not a readable image", where=where, hint=AGAIN) from error
+    if image.width * image.height > MOST_PIXELS:
+        size = f"the image declares {image.width}x{image.height} pixels"
+        raise DataError(size, where=where, allowed=f"{MOST_PIXELS:,} pixels in all", hint=AGAIN)
+    return image
+
+
+# What Pillow raises for damaged files. Its warning about size is one where warnings are errors.
+_UNREADABLE = (
+    *(UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
 
 
 def load(image: Image.Image, where: str) -> None:
     """Read the pixels; DataError names the file."""
-    try:
+    with _damage(where):
         image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise DataError(f"damaged image: {error}", where=where, hint="copy or download it again") from error
+
+
+def loaded_tiff(image: Image.Image, where: str) -> Image.Image:
+    """The pixels of an open TIFF as stored; DataError names the file."""
+    with _damage(where):
+        return tiff.load_stored(image)
+
+
+@contextmanager
+def _damage(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise DataError(f"damaged image: {error}", where=where, hint=AGAIN) from error
+
+
+@contextmanager
+def png_errors(where: str) -> Iterator[None]:
+    """What is wrong with a PNG as a DataError that names the file."""
+    try:
+        yield
+    except Damaged as error:
+        raise DataError(f"damaged image: {error}", where=where, hint=AGAIN) from error

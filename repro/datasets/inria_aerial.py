@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repro.datasets.images import value_table
+from repro.datasets.label_maps import value_table
 from repro.datasets.pairing import AGAIN, by_stem, matched, read_values, unlabelled
 from repro.datasets.source import Source
 from repro.datasets.spec import Colour, Download, Pair, Pixels, Window
@@ -34,6 +34,7 @@ DOWNLOADS: tuple[Download, ...] = (Download(name="NEW2-AerialImageDataset.zip", 
 MARKERS: tuple[str, ...] = ("train/images", "train/gt")
 WINDOW = 1000
 _VALUES = value_table({0: 0, 255: 1})
+_COLOURS: Mapping[int, Colour] = dict(zip((0, 255), PALETTE, strict=True))
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
@@ -50,7 +51,7 @@ def pairs(source: Source, split: str) -> list[Pair]:
 
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW: 255 (building) becomes 1."""
-    return read_values(source, pair, _VALUES)
+    return read_values(source, pair, _VALUES, _COLOURS)
 
 
 def windows(height: int, width: int, split: str) -> list[Window]:

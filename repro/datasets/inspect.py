@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.images import check_image, count_values
+from repro.datasets.label_checks import LabelFacts, facts_of, label_warnings
 from repro.datasets.prepare import Progress
 from repro.datasets.samples import checked_label, find_pairs
 from repro.datasets.shared import shared_images
@@ -36,6 +37,7 @@ class SplitFinding:
     sizes: Counter[tuple[int, int]]  # width, height
     histogram: NDArray[np.int64]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]  # what cannot be right with the decoded labels
 
     @property
     def complete(self) -> bool:
@@ -117,22 +119,25 @@ def _look(
     chosen = pairs if deep else pairs[:: max(1, len(pairs) // QUICK)][:QUICK]
     sizes: Counter[tuple[int, int]] = Counter()
     histogram = np.zeros(256, dtype=np.int64)
-    notes = []
+    notes, facts = [], []
     with ThreadPoolExecutor(min(workers, LARGE) if hasattr(module, "windows") else workers) as pool:
         for i, one in enumerate(pool.map(partial(_decode, module, source), chosen), start=1):
             sizes[one.size] += 1
             histogram += one.histogram
             notes += one.notes
+            facts += [one.facts] if one.facts else []
             if progress:
                 progress(split, i, len(chosen))
+    official = getattr(module, "IMAGES", module.SPLITS)[split]
     return SplitFinding(
         split=split,
         images=len(pairs),
-        official=getattr(module, "IMAGES", module.SPLITS)[split],
+        official=official,
         decoded=len(chosen),
         sizes=sizes,
         histogram=histogram,
         notes=tuple(notes),
+        warnings=label_warnings(split, facts, module.CLASSES, complete=len(chosen) == official),
     )
 
 
@@ -141,18 +146,21 @@ class _Decoded:
     size: tuple[int, int]
     histogram: NDArray[np.int64]
     notes: list[str]
+    facts: LabelFacts | None
 
 
 def _decode(module: DatasetModule, source: Source, pair: Pair) -> _Decoded:
     data = source.read(pair.image)
     info = check_image(data, source.place(pair.image))
     del data  # 108 MB, before the label takes as much
-    histogram = np.zeros(256, dtype=np.int64)
+    histogram, facts = np.zeros(256, dtype=np.int64), None
     if pair.label is not None:
         label_HW = checked_label(module, source, pair, info.height, info.width)
         histogram += count_values(label_HW)
+        facts = facts_of(pair.id, label_HW)
     return _Decoded(
         size=(info.width, info.height),
         histogram=histogram,
         notes=[*([info.note] if info.note else []), *source.notes(pair.id)],
+        facts=facts,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from repro.datasets.archive import Sample, member
+from repro.datasets.label_checks import LabelFacts
 from repro.json_reader import parse_json
 
 
@@ -23,6 +24,7 @@ class Made:
     label: bytes | None
     digest: str
     notes: list[str]
+    label_facts: LabelFacts | None  # of the whole image, where it is cut
 
 
 class Journal:
@@ -32,6 +34,7 @@ class Journal:
         self.samples: list[Sample] = []
         self.digests: list[str] = []
         self.notes: list[str] = []
+        self.label_facts: list[LabelFacts] = []
         self.pairs = 0
         self._ids: set[str] = set()
         kept = self._replay(path, lines)
@@ -65,6 +68,7 @@ class Journal:
             "samples": [asdict(one.sample) for one in made],
             "digests": [one.digest for one in made],
             "notes": made[0].notes,
+            "label": made[0].label_facts and asdict(made[0].label_facts),
             "members": [[i.filename, i.header_offset, i.file_size, i.CRC] for i in stored],
         }
         self._note(line)
@@ -81,6 +85,10 @@ class Journal:
         self._ids |= {sample["id"] for sample in line["samples"]}
         self.digests += line["digests"]
         self.notes += line["notes"]
+        if line["label"] is not None:
+            self.label_facts.append(
+                LabelFacts(**line["label"] | {"classes": tuple(line["label"]["classes"])})
+            )
         self.pairs += 1
 
     def _replay(self, path: Path, lines: Path) -> list[zipfile.ZipInfo]:
@@ -125,7 +133,7 @@ def _whole(text: bytes) -> dict[str, Any] | None:
     return line if text.endswith(b"\n") and isinstance(line, dict) and line.keys() >= _KEYS else None
 
 
-_KEYS = {"samples", "digests", "notes", "members"}
+_KEYS = {"samples", "digests", "notes", "label", "members"}
 
 
 def _restored(name: str, offset: int, size: int, crc: int) -> zipfile.ZipInfo:

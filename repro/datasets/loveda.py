@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repro.datasets.images import value_table
+from repro.datasets.label_maps import value_table
 from repro.datasets.pairing import by_stem, matched, read_values, unlabelled
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Colour, Download, Pair, Pixels
@@ -62,6 +62,7 @@ DOWNLOADS: tuple[Download, ...] = (
     ),
 )
 MARKERS: tuple[str, ...] = ("Val",)
+_COLOURS: Mapping[int, Colour] = dict(enumerate(((0, 0, 0), *PALETTE)))
 _VALUES = value_table({0: IGNORE, **{i: i - 1 for i in range(1, 8)}})
 
 
@@ -83,4 +84,4 @@ def scene_pairs(source: Source, part: str, scene: str) -> list[Pair]:
 
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW: 0 is ignored, 1-7 become 0-6."""
-    return read_values(source, pair, _VALUES)
+    return read_values(source, pair, _VALUES, _COLOURS)

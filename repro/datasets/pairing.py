@@ -8,13 +8,15 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.datasets.colour_labels import read_colour_label
-from repro.datasets.images import read_raw_label, to_train_ids
+from repro.datasets.id_lists import Entry
+from repro.datasets.label_maps import read_colour_label, read_value_label
+from repro.datasets.raw_files import lower_extension
 from repro.datasets.source import Source
 from repro.datasets.spec import Colour, Pair, Pixels
 from repro.errors import DataError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+NO_COLOURS: Mapping[int, Colour] = {}
 ONE = "one file an id"
 AGAIN = "copy or download the data again; do images and labels come from the same release?"
 
@@ -26,7 +28,7 @@ def by_stem(source: Source, folder: str, suffix: str = "", *, cut: str = "") -> 
     """
     found: dict[str, str] = {}
     for name in source.names(folder):
-        if not _lower_extension(name).endswith(suffix or IMAGES):
+        if not lower_extension(name).endswith(suffix or IMAGES):
             continue
         stem = PurePosixPath(name).stem.removesuffix(cut)
         if stem in found:
@@ -34,12 +36,6 @@ def by_stem(source: Source, folder: str, suffix: str = "", *, cut: str = "") -> 
             raise DataError(f"duplicate id '{stem}'", where=source.place(name), allowed=ONE, hint=hint)
         found[stem] = name
     return found
-
-
-def _lower_extension(name: str) -> str:
-    """Cameras and Windows write x.JPG."""
-    stem, dot, extension = name.rpartition(".")
-    return stem + dot + extension.lower()
 
 
 def matched(
@@ -56,16 +52,25 @@ def matched(
     return [Pair(id=prefix + stem, image=images[stem], label=labels[stem]) for stem in sorted(images)]
 
 
-def listed(source: Source, ids: Iterable[str], image: str, label: str | None) -> list[Pair]:
-    """Pairs of the given ids; `image` and `label` are names with {} for the id, all of which must exist."""
+def listed(source: Source, ids: Iterable[str | Entry], image: str, label: str | None) -> list[Pair]:
+    """Pairs of the given ids; `image` and `label` are names with {} for the id, all of which must exist.
+
+    Their extensions may be in any case.
+    """
     pairs = []
-    for name in ids:
-        files = [image.format(name), *([label.format(name)] if label else [])]
-        for file in files:
-            if not source.has(file):
-                raise DataError(f"missing file for '{name}'", where=source.place(file), hint=AGAIN)
-        pairs.append(Pair(id=name, image=files[0], label=files[1] if label else None))
+    for entry in ids:
+        name, place = (entry, None) if isinstance(entry, str) else entry
+        found = [_existing(source, form.format(name), name, place) for form in (image, label) if form]
+        pairs.append(Pair(id=name, image=found[0], label=found[1] if label else None))
     return pairs
+
+
+def _existing(source: Source, file: str, name: str, place: str | None) -> str:
+    found = source.spelled(file)
+    if found is None:
+        hint = f"{AGAIN} The id is of {place}" if place else AGAIN
+        raise DataError(f"missing file for '{name}'", where=source.place(file), hint=hint)
+    return found
 
 
 def unlabelled(images: dict[str, str], *, prefix: str = "") -> list[Pair]:
@@ -73,11 +78,19 @@ def unlabelled(images: dict[str, str], *, prefix: str = "") -> list[Pair]:
     return [Pair(id=prefix + stem, image=images[stem], label=None) for stem in sorted(images)]
 
 
-def read_values(source: Source, pair: Pair, table: NDArray[np.int16]) -> Pixels:
-    """label_HW of a one-channel label, its values looked up in `table` (see `value_table`)."""
+def read_values(
+    source: Source, pair: Pair, table: NDArray[np.int16], colours: Mapping[int, Colour] = NO_COLOURS
+) -> Pixels:
+    """label_HW of a label of ids, looked up in `table` (see `value_table`); `colours`: of each stored value.
+
+    `label_maps` has the rule for palettes and colours.
+    """
     assert pair.label is not None
     where = source.place(pair.label)
-    return to_train_ids(read_raw_label(source.read(pair.label), where), table, where)
+    label_HW, note = read_value_label(source.read(pair.label), where, table, colours)
+    if note:
+        source.note(pair.id, f"{where}: {note}")
+    return label_HW
 
 
 def read_colours(
@@ -86,7 +99,7 @@ def read_colours(
     """label_HW of a colour label; other colours, up to the share `tolerated`, are ignored and noted."""
     assert pair.label is not None
     where = source.place(pair.label)
-    label_HW, unknown = read_colour_label(source.read(pair.label), table, where, tolerated=tolerated)
+    label_HW, unknown = read_colour_label(source.read(pair.label), where, table, tolerated=tolerated)
     if unknown:
         pixels = "1 pixel" if unknown == 1 else f"{unknown} pixels"
         source.note(pair.id, f"{where}: ignored {pixels} of colours outside the palette")

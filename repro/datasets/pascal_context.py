@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from repro.datasets.images import value_table
-from repro.datasets.pairing import listed, read_values
+from repro.datasets.id_lists import Entry, read_ids
+from repro.datasets.label_maps import value_table
+from repro.datasets.pairing import by_stem, listed, read_values
 from repro.datasets.palettes import voc_colours
 from repro.datasets.rle import decode_rle
 from repro.datasets.source import Source
@@ -110,6 +111,7 @@ DOWNLOADS: tuple[Download, ...] = (
 )
 MARKERS: tuple[str, ...] = ("JPEGImages",)
 _KEEP = value_table({i: i for i in range(60)})
+_COLOURS = dict(enumerate(PALETTE))
 _NUMBERS = np.zeros(
     1 << 16, dtype=np.uint8
 )  # one of 459 numbers -> train id, 0 where it is not one of the 59
@@ -119,7 +121,7 @@ _DETAIL = "trainval_merged.json"
 
 def pairs(source: Source, split: str) -> list[Pair]:
     """Official ids of the split, with labels from the first of the three places that is there."""
-    if source.names("SegmentationClassContext", ".png"):
+    if by_stem(source, "SegmentationClassContext", ".png"):
         return listed(source, _ids(source, split), "JPEGImages/{}.jpg", "SegmentationClassContext/{}.png")
     if (detail := source.whole().find(_DETAIL)) is not None:
         names = [image["file_name"].removesuffix(".jpg") for image in _detail(detail)[split]]
@@ -127,18 +129,23 @@ def pairs(source: Source, split: str) -> list[Pair]:
         return [Pair(id=pair.id, image=pair.image, label=_DETAIL) for pair in found]
     mats = _mats(source)
     ids = _ids(source, split)
-    missing = [name for name in ids if mats is None or not mats.has(f"{name}.mat")]
+    labels = {entry: mats.spelled(f"{entry.id}.mat") if mats else None for entry in ids}
+    missing = [entry for entry, label in labels.items() if not label]
     if missing:
-        raise DataError(f"no label for '{missing[0]}'", where=source.where, allowed=LAYOUT)
+        what = f"no label for '{missing[0].id}' ({missing[0].place})"
+        raise DataError(what, where=source.where, allowed=LAYOUT)
     found = listed(source, ids, "JPEGImages/{}.jpg", None)
-    return [Pair(id=pair.id, image=pair.image, label=f"{pair.id}.mat") for pair in found]
+    return [
+        Pair(id=pair.id, image=pair.image, label=label)
+        for pair, label in zip(found, labels.values(), strict=True)
+    ]
 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW of train ids 0-59, 0 = background."""
     assert pair.label is not None
-    if pair.label.endswith(".png"):
-        return read_values(source, pair, _KEEP)
+    if pair.label.lower().endswith(".png"):
+        return read_values(source, pair, _KEEP, _COLOURS)
     if pair.label == _DETAIL:
         return _read_detail(source, pair)
     mats = _mats(source)
@@ -146,11 +153,11 @@ def read_label(source: Source, pair: Pair) -> Pixels:
     return _read_mat(mats.read(pair.label), mats.place(pair.label))
 
 
-def _ids(source: Source, split: str) -> list[str]:
+def _ids(source: Source, split: str) -> list[Entry]:
     for folder in ("SegmentationContext", "Main"):
         name = f"ImageSets/{folder}/{split}.txt"
         if source.has(name):
-            return [line.split()[0] for line in source.lines(name)]
+            return read_ids(source, name)
     raise SplitAbsent(
         f"the list of split {split} is missing", where=source.place(f"ImageSets/Main/{split}.txt")
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from repro.datasets import pascal_context
-from repro.datasets.images import to_train_ids, value_table
+from repro.datasets.label_maps import to_train_ids, value_table
 from repro.datasets.pascal_context import DOWNLOADS as DOWNLOADS
 from repro.datasets.pascal_context import LAYOUT as LAYOUT
 from repro.datasets.pascal_context import LICENCE as LICENCE

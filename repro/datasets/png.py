@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 Part = bytes | memoryview
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_KIND = {1: 0, 3: 2, 4: 6}  # channels -> colour type
 _LONGEST = 258  # the longest match of deflate
 _BLOCK = 65535  # the longest block of deflate without compression
 
@@ -36,15 +37,15 @@ def encode_png(pixels: Bytes) -> bytes:
     return stored_png(_filtered(rows, up=False), channels=channels)
 
 
-def stored_png(filtered_HB: Bytes, *, channels: int) -> bytes:
-    """Rows, each behind the number of its filter, as a PNG file without compression; 1 or 3 channels."""
-    return _file(filtered_HB, _stored(filtered_HB.reshape(-1).data), channels)
+def stored_png(filtered_HB: Bytes, *, channels: int, bits: int = 8) -> bytes:
+    """Rows, each behind the number of its filter, as a PNG file without compression: gray, RGB or RGBA."""
+    return _file(filtered_HB, _stored(filtered_HB.reshape(-1).data), channels, bits)
 
 
-def _file(filtered_HB: Bytes, deflated: list[Part], channels: int) -> bytes:
+def _file(filtered_HB: Bytes, deflated: list[Part], channels: int, bits: int = 8) -> bytes:
     """`deflated` is `filtered_HB` after deflate, in parts that are copied once."""
-    width = (filtered_HB.shape[1] - 1) // channels
-    header = struct.pack(">IIBBBBB", width, filtered_HB.shape[0], 8, 0 if channels == 1 else 2, 0, 0, 0)
+    width = (filtered_HB.shape[1] - 1) * 8 // (channels * bits)
+    header = struct.pack(">IIBBBBB", width, filtered_HB.shape[0], bits, _KIND[channels], 0, 0, 0)
     checksum = struct.pack(">I", isal_zlib.adler32(filtered_HB.data))
     pixels = _chunk(b"IDAT", b"\x78\x01", *deflated, checksum)
     return b"".join([SIGNATURE, *_chunk(b"IHDR", header), *pixels, *_chunk(b"IEND")])

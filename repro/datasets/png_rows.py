@@ -1,113 +1,103 @@
-"""The upper rows of a PNG file, without decoding the rest.
+"""Pixels of PNG files: the upper rows of an image without decoding the rest, and any file as it is stored.
 
 A PNG is one deflate stream of rows, so decoding can end after any row; the image libraries go to the end.
 Here ISA-L inflates as far as is asked. Rows that are stored plainly or as differences from the row above
 (all that this project writes) are finished in numpy; other filters are left to OpenCV, which gets the rows
-wrapped again as a PNG of that height without compression. Pixels are those of any other reader.
+wrapped again as a PNG without compression. Pixels are those of any other reader, except that samples of fewer
+than 8 bits are not scaled: a class number stays what it is.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from isal import isal_zlib
+from numpy.typing import NDArray
 
-from repro.datasets.png import SIGNATURE, Bytes, stored_png
+from repro.datasets.png import Bytes, stored_png
+from repro.datasets.png_stream import (
+    GRAY,
+    PALETTE,
+    RGB,
+    Damaged,
+    Data,
+    Header,
+    check,
+    filtered,
+    framed,
+    header,
+    inflated,
+    palette,
+)
 
-_CHUNK = struct.Struct(">I4s")
-_Damaged: type[Exception] = isal_zlib.error  # type: ignore[assignment] # its stub: an instance
-_PLAIN, _UP, _LAST_FILTER = 0, 2, 4
+_NONE, _UP = 0, 2
 
 
-class Layout(NamedTuple):
-    """8-bit gray or RGB without interlacing: H, W and C of the pixels."""
+class Stored(NamedTuple):
+    """samples_HW or samples_HWC as they are in the file, uint8 or uint16; a palette_N3 of indices."""
 
-    height: int
-    width: int
-    channels: int
+    found: Header
+    samples: NDArray[np.uint8] | NDArray[np.uint16]
+    palette_N3: Bytes | None
 
 
-def layout(data: bytes | memoryview) -> Layout | None:
-    """The layout of a PNG file; None where it is another kind of PNG, or none at all."""
-    if len(data) < 33 or data[:8] != SIGNATURE or data[12:16] != b"IHDR":
+def read_png(data: Data) -> Stored:
+    """Every sample of a PNG of any kind, as stored. Damaged where the file is not whole."""
+    found = framed(data)
+    channels = (found.samples,) if found.samples > 1 else ()
+    samples = np.empty((found.height, found.width, *channels), np.uint16 if found.bits > 8 else np.uint8)
+    for part, filtered_HB in filtered(data, found, to_the_end=True):
+        rows_HB = _unfiltered(filtered_HB, found.samples * found.bits // 8)
+        samples[part.rows, part.columns] = _unpacked(rows_HB, found, part.width)
+    return Stored(found, samples, palette(data) if found.kind == PALETTE else None)
+
+
+def read_rows(data: Data, rows: int | None = None) -> Bytes | None:
+    """pixels_HW or pixels_HWC (RGB) of the first `rows` rows, or all.
+
+    None: decode it in another way; only gray and RGB with 8 bits that are not interlaced are read.
+    """
+    try:
+        found = header(data)
+        if found.bits != 8 or found.kind not in (GRAY, RGB) or found.interlaced:
+            return None
+        upper = found._replace(height=min(found.height, rows or found.height))
+        plain = np.frombuffer(inflated(data, upper.size), dtype=np.uint8)
+        pixels_HB = _unfiltered(plain.reshape(upper.height, -1), found.samples)
+    except Damaged:
         return None
-    width, height, *kind = struct.unpack_from(">IIBBBBB", data, 16)
-    channels = {(8, 0, 0, 0, 0): 1, (8, 2, 0, 0, 0): 3}.get(tuple(kind))
-    return None if channels is None else Layout(height, width, channels)
-
-
-def read_rows(data: bytes | memoryview, rows: int | None = None) -> Bytes | None:
-    """pixels_HW or pixels_HWC (RGB) of the first `rows` rows, or all; None: decode it in another way."""
-    found = layout(data)
-    if found is None:
-        return None
-    shape = found._replace(height=min(found.height, rows or found.height))
-    filtered_HB = _inflated(data, shape)
-    if filtered_HB is None:
-        return None
-    kinds = set(np.unique(filtered_HB[:, 0]).tolist())
-    if kinds <= {_PLAIN, _UP}:
-        pixels_HB = _summed(filtered_HB) if _UP in kinds else filtered_HB[:, 1:].copy()
-        return pixels_HB.reshape(shape if shape.channels > 1 else shape[:2])
-    again = np.frombuffer(stored_png(filtered_HB, channels=shape.channels), dtype=np.uint8)
-    pixels = cv2.imdecode(again, cv2.IMREAD_COLOR_RGB if shape.channels > 1 else cv2.IMREAD_GRAYSCALE)
-    return None if pixels is None else np.asarray(pixels, dtype=np.uint8)
+    return pixels_HB.reshape(upper.height, found.width, -1) if found.kind == RGB else pixels_HB
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether all checksums hold and all pixels are there; False may also mean: another kind of PNG."""
-    found = layout(data)
-    if found is None or not _checksums_hold(data):
-        return False
-    filtered_HB = _inflated(data, found, to_the_end=True)
-    return filtered_HB is not None and int(filtered_HB[:, 0].max()) <= _LAST_FILTER
-
-
-def _chunks(data: bytes | memoryview) -> list[tuple[bytes, slice]]:
-    """Kind and place of the contents of every chunk that is complete."""
-    found, at = [], len(SIGNATURE)
-    while at + 12 <= len(data):
-        size, kind = _CHUNK.unpack_from(data, at)
-        if at + 12 + size <= len(data):
-            found.append((kind, slice(at + 8, at + 8 + size)))
-        at += 12 + size
-    return found
-
-
-def _checksums_hold(data: bytes) -> bool:
-    """CRC-32 of kind and contents of every chunk, up to IEND."""
-    view = memoryview(data)
-    chunks = _chunks(data)
-    return (
-        bool(chunks)
-        and chunks[-1][0] == b"IEND"
-        and all(
-            isal_zlib.crc32(view[at.start - 4 : at.stop]) == int.from_bytes(view[at.stop : at.stop + 4])
-            for _, at in chunks
-        )
-    )
-
-
-def _inflated(data: bytes | memoryview, shape: Layout, *, to_the_end: bool = False) -> Bytes | None:
-    """Filtered rows, each behind the number of its filter; None where the stream is damaged or too short.
-
-    With `to_the_end` it must also end there, with the right Adler-32.
-    """
-    view = memoryview(data)
-    packed = b"".join(view[at] for kind, at in _chunks(data) if kind == b"IDAT")
-    stride = 1 + shape.width * shape.channels
-    stream = isal_zlib.decompressobj()
+    """Whether all checksums of a PNG hold and all pixels are there."""
     try:
-        plain = stream.decompress(packed, shape.height * stride)
-        rest = stream.decompress(stream.unconsumed_tail, 1) if to_the_end else b""
-    except (_Damaged, ValueError):
-        return None
-    if len(plain) != shape.height * stride or rest or (to_the_end and not stream.eof):
-        return None
-    return np.frombuffer(plain, dtype=np.uint8).reshape(shape.height, stride)
+        check(data)
+    except Damaged:
+        return False
+    return True
+
+
+def _unfiltered(filtered_HB: Bytes, pixel: int) -> Bytes:
+    """Rows without their filters, which look back by `pixel` bytes (0, less than one, counts as one)."""
+    kinds = set(np.unique(filtered_HB[:, 0]).tolist())
+    if kinds <= {_NONE, _UP}:
+        return _summed(filtered_HB) if _UP in kinds else filtered_HB[:, 1:].copy()
+    channels, bits = _LIKE[pixel]
+    again = np.frombuffer(stored_png(filtered_HB, channels=channels, bits=bits), dtype=np.uint8)
+    photograph = (channels, bits) == (3, 8)
+    pixels = cv2.imdecode(again, cv2.IMREAD_COLOR_RGB if photograph else cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise Damaged("the filters of the rows cannot be undone")
+    if channels > 1 and not photograph:
+        pixels = pixels[..., [2, 1, 0, 3][:channels]]
+    wide = pixels.astype(">u2") if bits == 16 else pixels
+    return np.ascontiguousarray(wide).reshape(filtered_HB.shape[0], -1).view(np.uint8)
+
+
+# Bytes a pixel -> channels and bits of a PNG that OpenCV gives back as it is, whatever its bytes mean here.
+_LIKE = {0: (1, 8), 1: (1, 8), 2: (1, 16), 3: (3, 8), 4: (4, 8), 6: (3, 16), 8: (4, 16)}
 
 
 def _summed(filtered_HB: Bytes) -> Bytes:
@@ -118,3 +108,15 @@ def _summed(filtered_HB: Bytes) -> Bytes:
         np.add(row_B[1:], above_B if row_B[0] == _UP else 0, out=out_B)
         above_B = out_B
     return pixels_HB
+
+
+def _unpacked(rows_HB: Bytes, found: Header, width: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Samples of a part: several in a byte, the first in its highest bits, or the high byte first."""
+    if found.bits == 16:
+        wide = rows_HB.view(">u2").astype(np.uint16)
+        return wide.reshape(len(rows_HB), width, -1) if found.samples > 1 else wide
+    if found.bits < 8:
+        shifts = np.arange(8 - found.bits, -1, -found.bits, dtype=np.uint8)
+        spread = rows_HB[:, :, None] >> shifts & np.uint8((1 << found.bits) - 1)
+        return spread.reshape(len(rows_HB), -1)[:, :width]
+    return rows_HB.reshape(len(rows_HB), width, -1) if found.samples > 1 else rows_HB

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from repro.datasets.archive import Split, index_csv
 from repro.datasets.journal import Journal, Made
+from repro.datasets.label_checks import label_warnings
 from repro.datasets.samples import convert, find_pairs
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, DatasetModule, Pair
@@ -37,11 +38,12 @@ Progress = Callable[[str, int, int], None]  # split, pairs done, pairs in all
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a preparation did; `notes` name files that are unusual but usable."""
+    """What a preparation did; `notes` name unusual files, `warnings` what cannot be right with a split."""
 
     images: dict[str, int]
     fingerprints: dict[str, str]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def prepare_dataset(
@@ -107,8 +109,9 @@ def _prepare(job: _Job) -> Report:
     with _alone(job):
         try:
             _start(job)
-            notes = [note for split, found in splits.items() for note in _write_split(job, split, found)]
-            return _promote(job, tuple(notes))
+            for split, found in splits.items():
+                _write_split(job, split, found)
+            return _promote(job)
         except OSError:
             shutil.rmtree(job.part, ignore_errors=True)
             raise
@@ -149,19 +152,18 @@ def _check_facts(name: str, module: DatasetModule, facts: DatasetFacts) -> None:
             raise ParamsError(f"unknown split '{split}'", where=where, allowed=", ".join(module.SPLITS))
 
 
-def _write_split(job: _Job, split: str, found: list[Pair]) -> list[str]:
-    """Write one split into the part folder, going on after what its journal says is there; its notes."""
-    if not _finished(job, split):
-        with Journal(job.part / f"{split}.zip", job.part / f"{split}.jsonl") as journal:
-            made = _converted(job, split, found[journal.pairs :])
-            for i in range(journal.pairs + 1, len(found) + 1):
-                journal.add(next(made))
-                if job.progress:
-                    job.progress(split, i, len(found))
-            summary = _finish(job, journal, split)
-        write_json(job.part / f"{split}.json", summary)
-    notes: list[str] = _summary(job, split)["notes"]
-    return notes
+def _write_split(job: _Job, split: str, found: list[Pair]) -> None:
+    """Write one split into the part folder, going on after what its journal says is there."""
+    if _finished(job, split):
+        return
+    with Journal(job.part / f"{split}.zip", job.part / f"{split}.jsonl") as journal:
+        made = _converted(job, split, found[journal.pairs :])
+        for i in range(journal.pairs + 1, len(found) + 1):
+            journal.add(next(made))
+            if job.progress:
+                job.progress(split, i, len(found))
+        summary = _finish(job, journal, split)
+    write_json(job.part / f"{split}.json", summary)
 
 
 def _finished(job: _Job, split: str) -> bool:
@@ -208,7 +210,9 @@ def _finish(job: _Job, journal: Journal, split: str) -> dict[str, Any]:
     }
     journal.store("index.csv", index_csv(samples))
     journal.store("fingerprint.json", (json.dumps(summary, indent=1) + "\n").encode())
-    return summary | {"notes": journal.notes}
+    complete = job.facts.splits[split] == job.module.SPLITS[split]
+    warnings = label_warnings(split, journal.label_facts, classes, complete=complete)
+    return summary | {"notes": journal.notes, "warnings": warnings}
 
 
 def _check_count(job: _Job, split: str, found: int) -> None:
@@ -223,7 +227,7 @@ def _check_count(job: _Job, split: str, found: int) -> None:
 
 def _start(job: _Job) -> None:
     """Keep the part folder when it was begun for the same input, else begin anew."""
-    made_from = [job.name, job.source.stamp(), job.facts.classes, dict(job.facts.splits)]
+    made_from = [job.name, job.source.stamp(), job.facts.classes, dict(job.facts.splits), _READER]
     text = json.dumps(made_from, sort_keys=True)
     key, stamp = hashlib.sha256(text.encode()).hexdigest(), job.part / "key"
     if not (stamp.exists() and stamp.read_text(encoding="utf-8") == key):
@@ -232,7 +236,10 @@ def _start(job: _Job) -> None:
         stamp.write_text(key, encoding="utf-8")
 
 
-def _promote(job: _Job, notes: tuple[str, ...]) -> Report:
+_READER = 2  # of labels and of the journal: what another one began is not gone on with
+
+
+def _promote(job: _Job) -> Report:
     """Move what is not in place yet, and take away the splits that params.yaml does not list any more."""
     job.out.mkdir(parents=True, exist_ok=True)
     done = {split: _summary(job, split) for split in job.facts.splits}
@@ -245,5 +252,6 @@ def _promote(job: _Job, notes: tuple[str, ...]) -> Report:
     return Report(
         images={split: summary["images"] for split, summary in done.items()},
         fingerprints={split: summary["fingerprint"] for split, summary in done.items()},
-        notes=notes,
+        notes=tuple(note for summary in done.values() for note in summary["notes"]),
+        warnings=tuple(text for summary in done.values() for text in summary["warnings"]),
     )

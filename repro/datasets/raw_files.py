@@ -22,6 +22,7 @@ from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
+from repro.datasets.system_files import is_system_file
 from repro.errors import DataError
 
 _ZIP = (".zip",)
@@ -61,11 +62,25 @@ class Index:
             handle.close()
 
     @cached_property
+    def spelled(self) -> dict[str, list[str]]:
+        """Names with their extension in lower case -> the names as they are: some cameras write a.JPG."""
+        found: dict[str, list[str]] = {}
+        for name in self.files:
+            found.setdefault(lower_extension(name), []).append(name)
+        return found
+
+    @cached_property
     def folders(self) -> set[str]:
         parents = {name.rpartition("/")[0] for name in self.files} - {""}
         return {
             "/".join(parent.split("/")[: i + 1]) for parent in parents for i in range(parent.count("/") + 1)
         }
+
+
+def lower_extension(name: str) -> str:
+    """The name with what follows its last dot in lower case."""
+    stem, dot, extension = name.rpartition(".")
+    return stem + dot + extension.lower()
 
 
 def scan(path: Path, index: Index, inside: str = "") -> None:
@@ -90,8 +105,11 @@ def _scan_folder(root: Path, index: Index) -> None:
             folders.clear()
             continue
         seen.add(real)
+        folders[:] = [name for name in folders if not is_system_file(name)]
         inside = "" if Path(here) == root else Path(here).relative_to(root).as_posix() + "/"
         for name in names:
+            if is_system_file(name):
+                continue
             path = Path(here, name)
             if name.lower().endswith(ARCHIVES):
                 scan(path, index, inside)
@@ -119,6 +137,8 @@ def _zip(path: Path, index: Index) -> dict[str, File]:
         if (info.external_attr >> 16) & 0o170000 == 0o120000:
             raise _unsafe(path, info.filename, "is a symbolic link")
         name = _safe(path, info.filename)
+        if is_system_file(name):
+            continue
         files[name] = File(partial(_first_inside, archive, info), partial(getattr, info, "file_size"))
     return files
 
@@ -153,7 +173,9 @@ def _tar(path: Path, index: Index) -> dict[str, File]:
                 continue
             if not member.isreg():
                 raise _unsafe(path, member.name, "is a link or a special file")
-            files[_safe(path, member.name)] = reader(member.offset_data, member.size)
+            name = _safe(path, member.name)
+            if not is_system_file(name):
+                files[name] = reader(member.offset_data, member.size)
     return files
 
 

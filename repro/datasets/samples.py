@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from repro.datasets.archive import Sample
 from repro.datasets.images import check_image, read_rgb
 from repro.datasets.journal import Made
+from repro.datasets.label_checks import LabelFacts, facts_of
 from repro.datasets.png import encode_png
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, DatasetModule, Pair, Pixels, SplitAbsent, Window
@@ -48,23 +50,34 @@ def convert(module: DatasetModule, source: Source, pair: Pair, split: str, *, wo
         del data
     size_HW = (info.height, info.width)
     label_HW = None if pair.label is None else checked_label(module, source, pair, *size_HW)
-    notes = [*([info.note] if info.note else []), *source.notes(pair.id)]
+    seen = _Seen(
+        notes=[*([info.note] if info.note else []), *source.notes(pair.id)],
+        facts=None if label_HW is None else facts_of(pair.id, label_HW),
+    )
     windows: list[Window] = cut(*size_HW, split) if cut else []
     if not windows:
         whole = source.read(pair.image) if cut else data
-        return [_made(pair.id, whole, PurePosixPath(pair.image).suffix.lower(), label_HW, size_HW, notes)]
+        return [_made(pair.id, whole, PurePosixPath(pair.image).suffix.lower(), label_HW, size_HW, seen)]
     image_HWC = read_rgb(source.read(pair.image), source.place(pair.image))
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda window: _tile(pair, image_HWC, label_HW, window, notes), windows))
+        return list(pool.map(lambda window: _tile(pair, image_HWC, label_HW, window, seen), windows))
 
 
-def _tile(pair: Pair, image_HWC: Pixels, label_HW: Pixels | None, window: Window, notes: list[str]) -> Made:
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What is to be told of a pair."""
+
+    notes: list[str]
+    facts: LabelFacts | None
+
+
+def _tile(pair: Pair, image_HWC: Pixels, label_HW: Pixels | None, window: Window, seen: _Seen) -> Made:
     """One window; what lies beyond the image is black and ignored."""
     box = (slice(window.top, window.bottom), slice(window.left, window.right))
     size_HW = (window.bottom - window.top, window.right - window.left)
     image = encode_png(_filled(image_HWC[box], size_HW, 0))
     label = None if label_HW is None else _filled(label_HW[box], size_HW, IGNORE)
-    return _made(f"{pair.id}_{window.name}", image, ".png", label, size_HW, notes)
+    return _made(f"{pair.id}_{window.name}", image, ".png", label, size_HW, seen)
 
 
 def _filled(part: Pixels, size_HW: tuple[int, int], value: int) -> Pixels:
@@ -94,7 +107,7 @@ def _made(
     suffix: str,
     label_HW: Pixels | None,
     size_HW: tuple[int, int],
-    notes: list[str],
+    seen: _Seen,
 ) -> Made:
     """The digest covers id, image bytes and label pixels: not the PNG bytes, which an encoder may change."""
     digest = hashlib.sha256(f"{name} {size_HW}\n".encode() + hashlib.sha256(image).digest())
@@ -108,4 +121,11 @@ def _made(
         width=size_HW[1],
     )
     label = None if label_HW is None else encode_png(label_HW)
-    return Made(sample=sample, image=image, label=label, digest=digest.hexdigest(), notes=notes)
+    return Made(
+        sample=sample,
+        image=image,
+        label=label,
+        digest=digest.hexdigest(),
+        notes=seen.notes,
+        label_facts=seen.facts,
+    )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from repro.datasets.raw_files import ARCHIVES, Index, explained, scan, unreadable
+from repro.datasets.raw_files import ARCHIVES, Index, explained, lower_extension, scan, unreadable
 from repro.errors import DataError
 
 T = TypeVar("T")
@@ -99,7 +99,9 @@ class Source:
 
     def note(self, pair_id: str, text: str) -> None:
         """Remember something unusual but usable about a pair, to be told at the end."""
-        self._index.notes.setdefault(pair_id, []).append(text)
+        known = self._index.notes.setdefault(pair_id, [])
+        if text not in known:  # a pair can be in several splits
+            known.append(text)
 
     def notes(self, pair_id: str) -> list[str]:
         """What was remembered about a pair."""
@@ -109,6 +111,14 @@ class Source:
         """Whether a file or a folder of this name exists."""
         full = self._prefix + name
         return full in self._files or full in self._folders()
+
+    def spelled(self, name: str) -> str | None:
+        """The file of this name, whatever the case of its extension, or None; two are a DataError."""
+        found = self._index.spelled.get(lower_extension(self._prefix + name), [])
+        if len(found) > 1:
+            both = " and ".join(self.place(one[len(self._prefix) :]) for one in sorted(found))
+            raise DataError("two files of one name", where=both, hint="take one of the two away")
+        return found[0][len(self._prefix) :] if found else None
 
     def names(self, folder: str = "", suffix: str | tuple[str, ...] = "") -> list[str]:
         """Sorted names of the files below `folder` that end with `suffix`."""
@@ -140,8 +150,11 @@ class Source:
         except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error) as error:
             raise unreadable(error, self.place(name)) from error
 
-    def lines(self, name: str) -> list[str]:
-        """The non-blank lines of a text file, stripped; DataError, with the line, where it is not UTF-8."""
+    def numbered_lines(self, name: str) -> list[tuple[int, str]]:
+        """The non-blank lines of a text file, stripped, and their numbers from 1.
+
+        Raises DataError, with the line, where it is not UTF-8.
+        """
         data = self.read(name)
         try:
             text = data.decode("utf-8-sig")  # editors of Windows begin a file with a byte order mark
@@ -149,7 +162,7 @@ class Source:
             raise self._no_text(name, data[: error.start]) from error
         if "\0" in text:  # UTF-16 without its mark
             raise self._no_text(name, data[: data.index(0)])
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return [(i, line.strip()) for i, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
     def _no_text(self, name: str, before: bytes) -> DataError:
         line = before.count(b"\n") + 1
@@ -176,8 +189,9 @@ class Source:
         return self._index.folders
 
     def _prefixes(self, marker: str) -> Iterable[str]:
+        wanted = lower_extension(marker)
         for name in (*self._files, *self._folders()):
-            if name == marker or name.endswith("/" + marker):
+            if ("/" + lower_extension(name)).endswith("/" + wanted):
                 yield name[: -len(marker)]
 
 

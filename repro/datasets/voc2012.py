@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from repro.datasets.images import to_train_ids, value_table
+from repro.datasets.id_lists import Entry, read_ids
+from repro.datasets.label_maps import to_train_ids, value_table
 from repro.datasets.lists import official
 from repro.datasets.pairing import listed, read_values
 from repro.datasets.palettes import voc_colours
@@ -69,6 +70,7 @@ DOWNLOADS: tuple[Download, ...] = (
 )
 MARKERS: tuple[str, ...] = ("JPEGImages",)
 _VALUES = value_table({**{i: i for i in range(21)}, 255: IGNORE})
+_COLOURS = {**dict(enumerate(PALETTE)), IGNORE: (224, 224, 192)}  # the devkit's map; 255 is the white border
 _SBD = "dataset/cls"
 
 
@@ -77,40 +79,40 @@ def pairs(source: Source, split: str) -> list[Pair]:
     ids = _ids(source, split)
     if split == "trainaug":
         sbd = _sbd(source)
-        return [_augmented(source, sbd, name) for name in ids]
+        return [_augmented(source, sbd, entry) for entry in ids]
     return listed(source, ids, "JPEGImages/{}.jpg", "SegmentationClass/{}.png")
 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW: palette indices 0-20 stay, the white border 255 is ignored; .mat files of SBD likewise."""
     assert pair.label is not None
-    if pair.label.endswith(".mat"):
+    if pair.label.lower().endswith(".mat"):
         sbd = _sbd(source)
         assert sbd is not None
         where = sbd.place(pair.label)
         return to_train_ids(_read_mat(sbd.read(pair.label), where), _VALUES, where)
-    return read_values(source, pair, _VALUES)
+    return read_values(source, pair, _VALUES, _COLOURS)
 
 
-def _ids(source: Source, split: str) -> list[str]:
+def _ids(source: Source, split: str) -> list[Entry]:
     name = f"ImageSets/Segmentation/{split}.txt"
     if source.has(name):
-        return source.lines(name)
+        return read_ids(source, name)
     if split in ("trainaug", "val"):
-        return list(official(f"voc2012_{split}"))
+        return [Entry(name, "the official list") for name in official(f"voc2012_{split}")]
     raise SplitAbsent(f"the list of split {split} is missing", where=source.place(name))
 
 
-def _augmented(source: Source, sbd: Source | None, name: str) -> Pair:
+def _augmented(source: Source, sbd: Source | None, entry: Entry) -> Pair:
     for folder in ("SegmentationClassAug", "SegmentationClass"):
-        if source.has(f"{folder}/{name}.png"):
-            return listed(source, [name], "JPEGImages/{}.jpg", folder + "/{}.png")[0]
-    if sbd is not None and sbd.has(f"{_SBD}/{name}.mat"):
-        image = listed(source, [name], "JPEGImages/{}.jpg", None)[0].image
-        return Pair(id=name, image=image, label=f"{_SBD}/{name}.mat")
+        if source.spelled(f"{folder}/{entry.id}.png"):
+            return listed(source, [entry], "JPEGImages/{}.jpg", folder + "/{}.png")[0]
+    if sbd is not None and (mat := sbd.spelled(f"{_SBD}/{entry.id}.mat")):
+        image = listed(source, [entry], "JPEGImages/{}.jpg", None)[0].image
+        return Pair(id=entry.id, image=image, label=mat)
     raise DataError(
-        f"no label for '{name}' of trainaug",
-        where=source.place(f"SegmentationClassAug/{name}.png"),
+        f"no label for '{entry.id}' of trainaug ({entry.place})",
+        where=source.place(f"SegmentationClassAug/{entry.id}.png"),
         allowed="SegmentationClassAug/*.png, or SBD's dataset/cls/*.mat",
     )
 

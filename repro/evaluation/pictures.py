@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 
+from repro.datasets.images import check_image, read_rgb
 from repro.errors import DataError
 from repro.evaluation.confusion import LabelMap
 from repro.evaluation.evaluate import Predict
@@ -21,29 +20,33 @@ from repro.evaluation.views import Image
 from repro.records import write_bytes
 
 
-def read_picture(path: Path) -> Image:
-    """RGB pixels of a JPEG, PNG, TIFF, ...; orientation tags are obeyed. DataError when unreadable."""
+def read_picture(path: Path) -> tuple[Image, str | None]:
+    """RGB pixels of a JPEG, PNG, TIFF, WebP or BMP, as `prepare` and `evaluate` read them, and a note.
+
+    Orientation tags are ignored and alpha is dropped, as in a data set. DataError when unreadable.
+    """
     if not path.is_file():
         raise DataError("no such picture", where=path)
-    content = np.frombuffer(path.read_bytes(), np.uint8)
-    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    if pixels is None:
-        raise DataError("not a readable picture", where=path, allowed="JPEG, PNG, TIFF, WebP, BMP")
-    return np.ascontiguousarray(pixels[..., ::-1])
+    data = path.read_bytes()
+    note = check_image(data, str(path)).note
+    return read_rgb(data, str(path)), note
 
 
 def predict_pictures(
     predict: Predict, paths: Sequence[Path], out: Path, *, palette: Palette
-) -> Iterator[tuple[Path, LabelMap]]:
-    """Write `<name>.png` (train ids) and `<name>_overlay.png` (picture | classes) for every picture."""
+) -> Iterator[tuple[Path, LabelMap, str | None]]:
+    """Write `<name>.png` (train ids) and `<name>_overlay.png` (picture | classes) for every picture.
+
+    Yields the file, its label map, and a note where something in the picture was ignored.
+    """
     names = unique_names(paths)
     keep_pictures(paths, [out / f"{name}{kind}.png" for name in names for kind in ("", OVERLAY)])
     for path, name in zip(paths, names, strict=True):
-        image = read_picture(path)
+        image, note = read_picture(path)
         label = _predicted(predict, image, path)
         write_bytes(out / f"{name}.png", png(label))
         write_bytes(out / f"{name}{OVERLAY}.png", png(side_by_side([image, colours(label, palette)])))
-        yield out / f"{name}.png", label
+        yield out / f"{name}.png", label, note
 
 
 def _predicted(predict: Predict, image: Image, path: Path) -> LabelMap:

@@ -1,24 +1,23 @@
 """Score label maps that any program made: a folder of PNGs, one an image, against a prepared split.
 
-A map holds train ids (one channel, or a palette), or colours of the data set's palette; 255 and black mean
-no class, which is always wrong. Files are named after the image ids: `<id>.png`, in folders or with `_` for
-`/`. What is missing, left over or wrong is listed before anything is counted; overlays that `repro predict`
+A map holds train ids or colours of the data set's palette, by the rule for labels (`datasets.label_maps`); 255
+and black mean no class, which is always wrong. Files are named after the image ids: `<id>.png`, in folders or
+with `_` for `/`. What is missing, left over or wrong is listed before anything is counted; overlays that `repro predict`
 puts beside its maps are left alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
-
-from repro.datasets.colour_labels import colour_table, packed
 from repro.datasets.images import count_values
-from repro.datasets.spec import IGNORE
+from repro.datasets.label_files import stored_size
+from repro.datasets.label_maps import read_value_label, value_table
+from repro.datasets.raw_files import lower_extension
+from repro.datasets.spec import IGNORE, Colour
+from repro.datasets.system_files import is_system_file
 from repro.errors import DataError
 from repro.evaluation.confusion import LabelMap
 from repro.evaluation.evaluate import Progress, compared, evaluated_classes, true_label
@@ -41,13 +40,13 @@ def score(
     classes = evaluated_classes(split.classes, protocol)
     number = min(len(split), protocol.first or len(split))
     files = match(predictions, split.ids[:number])
-    table = class_table(palette[1:] if protocol.reduce_zero_label else palette)
+    legend = Legend.of(tuple(palette)[1:] if protocol.reduce_zero_label else tuple(palette))
     seen: list[Seen] = []
     wrong: list[str] = []
     for i, file in enumerate(files):
         truth = true_label(split.label(i), len(classes), protocol, where=split.ids[i])
         try:
-            prediction = checked(read_map(file, table), truth, classes)
+            prediction = checked(read_map(file, legend, (truth.shape[0], truth.shape[1])), classes)
         except DataError as error:
             wrong.append(f"{file.name}: {error.what}")
             continue
@@ -58,7 +57,7 @@ def score(
         raise DataError(
             f"{len(wrong)} of {number} label maps cannot be scored: {some(wrong)}",
             where=predictions,
-            allowed="8 bits a pixel, as large as the image, train ids or the classes' colours",
+            allowed="PNG as large as the image, of train ids or the classes' colours",
         )
     return summarise(seen, split, number, classes=classes, protocol=protocol)
 
@@ -67,8 +66,11 @@ def match(folder: Path, ids: Sequence[str]) -> list[Path]:
     """The file of every id; DataError lists the ids without one and the files without an id."""
     if not folder.is_dir():
         raise DataError("no such folder of predictions", where=folder)
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     found = {
-        path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.png"))
+        name[: -len(".png")]: path
+        for name, path in files.items()
+        if lower_extension(name).endswith(".png") and not is_system_file(name)
     }
     names = [image_id if image_id in found else file_name(image_id) for image_id in ids]
     missing = [image_id for image_id, name in zip(ids, names, strict=True) if name not in found]
@@ -86,34 +88,40 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def read_map(file: Path, table: npt.NDArray[np.uint8]) -> LabelMap:
-    """A label map of train ids; colours are looked up in `table`."""
+@dataclass(frozen=True, kw_only=True)
+class Legend:
+    """Colours by train id; black, unless it is a class's, means no class, as 255 does."""
+
+    colours: Mapping[int, Colour]
+
+    @classmethod
+    def of(cls, palette: Palette) -> Legend:
+        """Every class's colour."""
+        black = {} if (0, 0, 0) in palette else {IGNORE: (0, 0, 0)}
+        return cls(colours={**dict(enumerate(palette)), **black})
+
+
+_ANY = value_table({value: value for value in range(256)})  # `checked` says which values are of no class
+
+
+def read_map(file: Path, legend: Legend, size_HW: tuple[int, int]) -> LabelMap:
+    """A label map of train ids; palettes and colours are read as those of a data set's labels are.
+
+    A map of another size is refused before it is decoded.
+    """
     try:
-        with Pillow.open(file) as image:
-            pixels = np.asarray(image if image.mode in ("L", "P") else image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise DataError(f"not a readable picture ({error})") from error
-    if pixels.ndim == 2:
-        return pixels.astype(np.uint8)
-    code = packed(pixels)
-    label_HW: LabelMap = table[code]
-    strange = np.unique(code[(label_HW == IGNORE) & (code != 0)])
-    if strange.size:
-        colours = [f"#{colour:06x}" for colour in strange.tolist()]
-        raise DataError(f"colours of no class: {some(colours)}")
+        data = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}") from error
+    declared = stored_size(data, str(file))
+    if declared != size_HW:
+        raise DataError(f"{size_of(declared)} pixels, the image has {size_of(size_HW)}")
+    label_HW, _ = read_value_label(data, str(file), _ANY, legend.colours)
     return label_HW
 
 
-def class_table(palette: Palette) -> npt.NDArray[np.uint8]:
-    """Class of every 24-bit colour, 255 for none; of classes with one colour the first."""
-    first = {colour: number for number, colour in reversed(list(enumerate(palette)))}
-    return colour_table(first, unknown=IGNORE)
-
-
-def checked(prediction: LabelMap, truth: LabelMap, classes: Sequence[str]) -> LabelMap:
-    """`prediction`, if it has the size of `truth` and no values of no class."""
-    if prediction.shape != truth.shape:
-        raise DataError(f"{size_of(prediction)} pixels, the image has {size_of(truth)}")
+def checked(prediction: LabelMap, classes: Sequence[str]) -> LabelMap:
+    """`prediction`, if it has no values of no class."""
     values = count_values(prediction).nonzero()[0].tolist()
     wrong = [value for value in values if len(classes) <= value != IGNORE]
     if wrong:
@@ -121,5 +129,5 @@ def checked(prediction: LabelMap, truth: LabelMap, classes: Sequence[str]) -> La
     return prediction
 
 
-def size_of(label_HW: LabelMap) -> str:
-    return f"{label_HW.shape[1]}x{label_HW.shape[0]}"
+def size_of(size_HW: tuple[int, ...]) -> str:
+    return f"{size_HW[1]}x{size_HW[0]}"
