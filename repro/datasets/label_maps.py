@@ -112,7 +112,7 @@ def _are_train_ids(present: NDArray[np.intp], table: Table) -> bool:
         return False
     classes = int(table[table != IGNORE].max()) + 1
     ids = present[present != IGNORE]
-    return bool((ids < classes).all() and (table[ids] != ids).any())
+    return bool((ids < classes).all() and (table[present] != present).any())
 
 
 def _by_palette(

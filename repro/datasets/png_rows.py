@@ -45,9 +45,10 @@ class Stored(NamedTuple):
 def read_png(data: Data) -> Stored:
     """Every sample of a PNG of any kind, as stored. Damaged where the file is not whole."""
     found = framed(data)
+    parts = list(filtered(data, found, to_the_end=True))  # before memory of the declared size is taken
     channels = (found.samples,) if found.samples > 1 else ()
     samples = np.empty((found.height, found.width, *channels), np.uint16 if found.bits > 8 else np.uint8)
-    for part, filtered_HB in filtered(data, found, to_the_end=True):
+    for part, filtered_HB in parts:
         rows_HB = _unfiltered(filtered_HB, found.samples * found.bits // 8)
         samples[part.rows, part.columns] = _unpacked(rows_HB, found, part.width)
     return Stored(found, samples, palette(data) if found.kind == PALETTE else None)
