@@ -26,6 +26,7 @@ cv2.setNumThreads(0)  # parallelism is over images; OpenCV's own pool would figh
 
 Pixels = NDArray[np.uint8]
 AGAIN = "copy or download it again"
+READABLE = "JPEG, PNG, TIFF, WebP, BMP"
 # Orientation is ignored everywhere, in data sets and in pictures to predict: labels are drawn on the stored
 # pixel grid and carry no EXIF, and the same file must be the same input wherever it is read.
 _COLOUR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -120,7 +121,7 @@ def read_rgb(data: bytes | memoryview, where: str, *, rows: int | None = None) -
     except cv2.error:  # a size that it refuses
         pixels = None
     if pixels is None:
-        raise DataError("not a readable image", where=where, hint=AGAIN)
+        raise DataError("not a readable image", where=where, allowed=READABLE, hint=AGAIN)
     return np.asarray(pixels, dtype=np.uint8)
 
 
@@ -163,7 +164,7 @@ def opened(data: bytes | memoryview, where: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data))
     except _UNREADABLE as error:
-        raise DataError("not a readable image", where=where, hint=AGAIN) from error
+        raise DataError("not a readable image", where=where, allowed=READABLE, hint=AGAIN) from error
     if image.width * image.height > MOST_PIXELS:
         size = f"the image declares {image.width}x{image.height} pixels"
         raise DataError(size, where=where, allowed=f"{MOST_PIXELS:,} pixels in all", hint=AGAIN)

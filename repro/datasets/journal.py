@@ -85,10 +85,7 @@ class Journal:
         self._ids |= {sample["id"] for sample in line["samples"]}
         self.digests += line["digests"]
         self.notes += line["notes"]
-        if line["label"] is not None:
-            self.label_facts.append(
-                LabelFacts(**line["label"] | {"classes": tuple(line["label"]["classes"])})
-            )
+        self.label_facts += _label_facts(line)
         self.pairs += 1
 
     def _replay(self, path: Path, lines: Path) -> list[zipfile.ZipInfo]:
@@ -120,6 +117,7 @@ class Journal:
     def _next(self, line: dict[str, Any], stored: BinaryIO) -> list[zipfile.ZipInfo]:
         """The members of a line that goes on where the file stands; none where file or ids say otherwise."""
         infos = [_restored(*entry) for entry in line["members"]]
+        _label_facts(line)
         ids = [sample["id"] for sample in line["samples"]]
         fresh = len({*ids} - self._ids) == len(ids)
         return infos if fresh and all(_follows(stored, info) for info in infos) else []
@@ -131,6 +129,12 @@ def _whole(text: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return line if text.endswith(b"\n") and isinstance(line, dict) and line.keys() >= _KEYS else None
+
+
+def _label_facts(line: dict[str, Any]) -> list[LabelFacts]:
+    """Those of a line, if it has a label; raises what `_members_of` expects of a line that is not true."""
+    label = line["label"]
+    return [LabelFacts(**label | {"classes": tuple(label["classes"])})] if label is not None else []
 
 
 _KEYS = {"samples", "digests", "notes", "label", "members"}
