@@ -15,7 +15,7 @@ from repro.datasets.camvid import MARKERS as MARKERS
 from repro.datasets.camvid import PAGE as PAGE
 from repro.datasets.camvid import SPLITS as SPLITS
 from repro.datasets.camvid import pairs as pairs
-from repro.datasets.images import to_train_ids, value_table
+from repro.datasets.label_maps import to_train_ids, value_table
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Colour, Pair, Pixels
 
