@@ -33,7 +33,8 @@ class LabelFacts:
 def facts_of(label_id: str, label_HW: Pixels) -> LabelFacts:
     """What a label holds."""
     present = np.flatnonzero(count_values(label_HW)[:IGNORE]).tolist()
-    changes = np.count_nonzero(label_HW[:, 1:] != label_HW[:, :-1]) / max(1, label_HW[:, 1:].size)
+    some_HW = label_HW[1::4]  # a quarter of the rows says as much
+    changes = np.count_nonzero(some_HW[:, 1:] != some_HW[:, :-1]) / max(1, some_HW[:, 1:].size)
     return LabelFacts(id=label_id, classes=tuple(present), changes=round(changes, 4))
 
 
