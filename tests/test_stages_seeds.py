@@ -87,7 +87,7 @@ def test_show_and_table_tell_the_spread(trained: Project) -> None:
     low, high = seeds.mean - seeds.half, seeds.mean + seeds.half
     assert shown == (
         f"mIoU of 3 seeds: mean {seeds.mean:.2f}, sd {seeds.sd:.2f}, "
-        f"95 % t-interval of one more run {low:.2f} to {high:.2f}"
+        f"95 % prediction interval {low:.2f} to {high:.2f}"
     )
     (table,) = dataset_tables(load_results(trained), "synthetic")
     column = table.columns.index("seeds")

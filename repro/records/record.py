@@ -53,7 +53,7 @@ class Seeds:
     values: Mapping[str, float]  # experiment -> its value
     mean: float
     sd: float  # of the sample: divided by n - 1
-    half: float | None  # 95 % t-interval of one further run: mean ± half; None for fewer than three seeds
+    half: float | None  # 95 % prediction interval of one run: mean ± half; None for fewer than three
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ def default_band(kind: Kind, dataset: str) -> Band:
 
 
 def seed_band(values: Sequence[float]) -> Band | None:
-    """A 95 % t-interval for one more seed, from three or more measured ones; None for fewer.
+    """A 95 % prediction interval of one more seed, from three or more measured ones; None for fewer.
 
     The published number is one run, so the interval is that of a single further run:
     t * s * sqrt(1 + 1/n), not the narrower one of the mean.
@@ -88,7 +88,7 @@ def seed_band(values: Sequence[float]) -> Band | None:
         return None
     t = _T[count - 3] if count - 3 < len(_T) else _T[-1]
     half = t * stdev(values) * math.sqrt(1 + 1 / count)
-    return Band(value=round(half, 3), source=f"95 % t-interval for one more run, from {count} seeds")
+    return Band(value=round(half, 3), source=f"95 % prediction interval of one more run, from {count} seeds")
 
 
 def verdict(
@@ -102,7 +102,7 @@ def verdict(
 ) -> Verdict:
     """The verdict on `measured` against `reference`, percent points both; `published`: whose it is.
 
-    With three or more `seeds` their mean stands for the measurement and their t-interval for the band.
+    With three or more `seeds` their mean stands for the measurement and their prediction interval for the band.
     """
     if measured is None or math.isnan(measured):
         return "unmeasured"

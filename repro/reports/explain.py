@@ -24,7 +24,7 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
     facts = {
         "number": f"{metric} = {value}",
         "interval": cells.interval(record, metric)
-        and f"{cells.interval(record, metric)} (95 %, over images)",
+        and f"{cells.interval(record, metric)} (95 % percentile bootstrap over images)",
         "published": _published(record, metric),
         "verdict": f"{record.verdict} ({_reason(record)})" if metric == record.primary else "",
         "measured on": "" if is_cost else f"{record.dataset} {record.split}, {record.n_images} images",

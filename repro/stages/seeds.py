@@ -70,7 +70,7 @@ def record_again(project: Project, experiment: Experiment, note: Say) -> None:
 
 
 def seeds_text(project: Project, experiment: Experiment) -> str:
-    """'mIoU of 3 seeds: mean 50.12, sd 0.31, 95 % t-interval of one more run 48.58 to 51.66', or ''."""
+    """'mIoU of 3 seeds: mean 50.12, sd 0.31, 95 % prediction interval 48.58 to 51.66', or ''."""
     found = read_record(project.record(experiment.name)).seeds
     return text_of(found) if found else ""
 
@@ -81,7 +81,7 @@ def text_of(seeds: Seeds) -> str:
     if seeds.half is None:
         return spread
     low, high = seeds.mean - seeds.half, seeds.mean + seeds.half
-    return f"{spread}, 95 % t-interval of one more run {low:.2f} to {high:.2f}"
+    return f"{spread}, 95 % prediction interval {low:.2f} to {high:.2f}"
 
 
 def seed_family(project: Project, experiment: Experiment, seeds: int) -> list[Experiment]:
