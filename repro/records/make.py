@@ -148,7 +148,7 @@ def with_spread(record: Record, others: Iterable[Record]) -> Record:
 
 
 def spread(record: Record, family: Iterable[Record]) -> Seeds | None:
-    """Mean, standard deviation and prediction interval of a record and its other seeds; None for a single one."""
+    """Mean, deviation and prediction interval of a record and its other seeds; None for a single one."""
     wanted = record.expectation
     found = {one.experiment: measured_value(one.metrics, wanted) for one in (record, *family)}
     values = {name: value for name, value in found.items() if value is not None}

@@ -102,7 +102,7 @@ def verdict(
 ) -> Verdict:
     """The verdict on `measured` against `reference`, percent points both; `published`: whose it is.
 
-    With three or more `seeds` their mean stands for the measurement and their prediction interval for the band.
+    With three or more `seeds` their mean is the measurement and their prediction interval the band.
     """
     if measured is None or math.isnan(measured):
         return "unmeasured"
