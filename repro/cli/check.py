@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.common import Json, Names, console, emit_json
+from repro.cli.voice import name_broken
 
 if TYPE_CHECKING:
     from repro.reports.gate import Finding
@@ -41,6 +42,7 @@ def check(
     from repro.reports.results import load_results
 
     results = load_results(find_project(), strict=False, thorough=True)
+    name_broken(results.broken)
     wanted = names or []
     if against:
         from repro.reports.against import compare
