@@ -11,7 +11,7 @@ DEMO   := synthetic_mobilenetv2_os16
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-setup: .venv/ready data/synthetic ## make .venv from requirements.lock (pinned, hashed), and the built-in data
+setup: .venv/ready ## make .venv from requirements.lock (pinned, hashed)
 
 $(UV): requirements-bootstrap.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is %d.%d; try make PYTHON=python3.12" % sys.version_info[:2] if not (3, 11) <= sys.version_info < (3, 14) else 0)'
@@ -24,10 +24,6 @@ $(UV): requirements-bootstrap.lock
 	$(UV) pip sync --require-hashes --python .venv requirements.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python .venv --editable .
 	@touch $@
-
-data/synthetic: | .venv/ready
-	repro data synthetic
-	dvc commit --quiet --force data.dvc # into DVC's cache, so that dvc checkout and dvc push know it
 
 demo: setup ## prepare, train, evaluate, record and tabulate the built-in data set
 	dvc repro experiments/$(DEMO)

@@ -2,7 +2,7 @@
 
 Knows the shape of dvc.yaml, never imports dvc.
 
-dvc.yaml at the root is generated: `prepare` for every data set, one stage literally named
+dvc.yaml at the root is generated: `data` and `prepare` for every data set, one stage literally named
 `experiments/<name>` for every folder (so that `dvc repro experiments/<name>` works as typed; `dvc stage add`
 refuses the slash, reading does not), and `tables`. Each folder's dvc.yaml is a copy of a template, not a
 link (through a symlink `dvc metrics diff` and `dvc exp show` fail), with what its params.yaml adds to it.
@@ -11,7 +11,7 @@ link (through a symlink `dvc metrics diff` and `dvc exp show` fail), with what i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -123,7 +123,9 @@ def _wanted(project: Project) -> Iterator[tuple[Path, str | None]]:
     template = cache(lambda name: (project.experiments / f"{name}.yaml").read_text(encoding="utf-8"))
     for name, params in own.items():
         yield project.experiments / name / "dvc.yaml", _pipeline(template, params)
-    yield project.root / "dvc.yaml", HEADER + _root_pipeline(read_yaml(project.params), own)
+    datasets, tracked = sorted(section(read_yaml(project.params), "datasets")), tracked_data(project)
+    asked_for = [name for name in datasets if project.data / name not in tracked]
+    yield project.root / "dvc.yaml", HEADER + _root_pipeline(datasets, asked_for, own)
 
 
 def own_params(project: Project, name: str) -> dict[str, Any]:
@@ -173,21 +175,42 @@ def _of_row(fragment: str, row: Row) -> str:
     return fragment.replace("PAGE", row.page).replace("ROW", row.id)
 
 
-def _root_pipeline(root: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]) -> str:
-    stages = {"prepare": _prepare_stage(sorted(section(root, "datasets")))}
+def tracked_data(project: Project) -> set[Path]:
+    """Raw data that `dvc add data/NAME` tracks: no stage may have it as an output too."""
+    outs = [(file, out) for file in project.data.glob("*.dvc") for out in read_yaml(file).get("outs", [])]
+    return {file.parent / out["path"] for file, out in outs}
+
+
+def _root_pipeline(
+    datasets: Sequence[str], asked_for: Sequence[str], own: Mapping[str, Mapping[str, Any]]
+) -> str:
+    stages = {"data": _data_stage(asked_for), "prepare": _prepare_stage(datasets)}
     stages |= {f"experiments/{name}": _record_stage(name, params) for name, params in own.items()}
     stages["tables"] = _tables_stage()
     return yaml.safe_dump({"stages": stages}, sort_keys=False, width=200)
 
 
-def _prepare_stage(datasets: list[str]) -> dict[str, Any]:
+def _data_stage(datasets: Sequence[str]) -> dict[str, Any]:
+    """Says what is missing and how to get it, where DVC says "dependency 'data/camvid' does not exist".
+
+    DVC hashes the folder or the link without caching it, and never removes it.
+    """
+    stage = {
+        "cmd": "repro data require ${item}",
+        "deps": [NO_RUN_CACHE],  # without a dependency DVC runs a stage every time
+        "outs": [{"data/${item}": {"cache": False, "persist": True}}],
+    }
+    return {"foreach": list(datasets), "do": stage}
+
+
+def _prepare_stage(datasets: Sequence[str]) -> dict[str, Any]:
     stage = {
         "cmd": "repro prepare ${item}",
         "deps": [NO_RUN_CACHE, "data/${item}"],
         "params": ["datasets.${item}", "engine.data"],
         "outs": ["prepared/${item}"],
     }
-    return {"foreach": datasets, "do": stage}
+    return {"foreach": list(datasets), "do": stage}
 
 
 def _record_stage(name: str, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -166,6 +166,35 @@ def test_a_data_set_that_is_not_there(project: Path) -> None:
     (project / "data/camvid").symlink_to(project / "nowhere")
     rows = {row["name"]: row["raw"] for row in json.loads(repro("data", "list", "--json"))}
     assert rows["camvid"] == "broken link"
+    assert "leads to nothing" in (said := repro("data", "require", "camvid", code=2))
+    assert str(project / "nowhere") in said
+
+
+def test_what_is_required_is_here_or_the_way_to_it_is_said(project: Path, tmp_path: Path) -> None:
+    assert "`repro data link camvid PATH`" in (said := repro("data", "require", "camvid", code=2))
+    assert "`dvc repro` without a name" in said
+    assert "`repro data get ade20k` fetches 0.97 GB" in repro("data", "require", "ade20k", code=2)
+    assert "unknown dataset 'camvit'" in repro("data", "require", "camvit", code=2)
+    repro("data", "link", "camvid", str(tmp_path / "mine"))
+    assert json.loads(repro("data", "require", "camvid", "--json")) == {
+        "folder": str(project / "data/camvid")
+    }
+
+
+def test_a_project_inside_another_takes_its_data(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`dvc exp run --temp` and `--queue` work in copies of the project below .dvc/tmp, without its data."""
+    copy = project / ".dvc/tmp/exps/one"
+    (copy / "experiments").mkdir(parents=True)
+    (copy / "params.yaml").write_text((project / "params.yaml").read_text())
+    (tmp_path / "data/ade20k").mkdir(parents=True)  # beside the project, not of a project
+    (tmp_path / "data/ade20k/x").touch()
+    repro("data", "link", "camvid", str(tmp_path / "mine"))
+    monkeypatch.chdir(copy)
+    repro("data", "require", "camvid")
+    assert (copy / "data/camvid").readlink() == tmp_path / "mine"
+    repro("data", "require", "ade20k", code=2)
 
 
 def test_verify(project: Path, tmp_path: Path) -> None:
@@ -263,7 +292,7 @@ def test_a_bar_in_the_name_of_a_class_does_not_break_the_table() -> None:
 
 
 def test_synthetic_scenes_are_pinned() -> None:
-    """data.dvc pins these bytes on every platform; a change here needs synthetic.VERSION + 1."""
+    """dvc.lock holds the hash of these bytes on every platform; a change here needs synthetic.VERSION + 1."""
     digest = hashlib.sha256()
     for i in range(6):
         image, label = synthetic.scene(Draw(synthetic.VERSION, 0, i))
@@ -298,6 +327,19 @@ def test_synthetic_is_made_in_one_command(project: Path, monkeypatch: pytest.Mon
     params = project / "params.yaml"
     params.write_text(params.read_text().replace("train: 96, val: 24, test: 48", "train: 3, val: 1, test: 2"))
     assert "train: 3 images" in repro("data", "verify", "synthetic")
+
+
+def test_the_built_in_set_is_drawn_where_it_is_required(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic, "SPLITS", {"train": 3, "val": 1, "test": 2})
+    (project / "data").mkdir()
+    (project / "data/synthetic").symlink_to(project / "nowhere")
+    repro("data", "require", "synthetic")
+    drawn = project / "data/synthetic/test/test_001.png"
+    before = drawn.stat().st_mtime_ns
+    repro("data", "require", "synthetic")
+    assert drawn.stat().st_mtime_ns == before
 
 
 # Downloads

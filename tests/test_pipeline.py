@@ -81,9 +81,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name)
     made = Clone(root)
-    made.run("repro", "data", "synthetic")
     made.run("git", "init", "-q", "-b", "main")
-    made.run("dvc", "commit", "-q", "-f", "data.dvc")
     params = root / STAGE / "params.yaml"
     own = yaml.safe_load(params.read_text())
     own["training"] |= {"epochs": 1, "batch": 16, "lr": 0.05, "checkpoint_minutes": 0}
@@ -108,7 +106,7 @@ def one_of_each_data_set() -> dict[str, str]:
 def bare(tmp_path: Path) -> Clone:
     """Nothing but what git holds: no data, nothing prepared, nothing trained."""
     root = tmp_path / "bare"
-    paths = ("dvc.yaml", "params.yaml", "data.dvc", ".dvc/config", "experiments", "repro/published")
+    paths = ("dvc.yaml", "params.yaml", ".gitignore", ".dvc/config", "experiments", "repro/published")
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *paths]
     for name in subprocess.check_output(listed, cwd=ROOT, text=True).splitlines():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -118,12 +116,41 @@ def bare(tmp_path: Path) -> Clone:
     return made
 
 
-def test_linked_data_leave_the_pin_of_the_built_in_data(bare: Clone, tmp_path: Path) -> None:
-    """DVC pins what lies in data/: with a link alone, it would pin an empty folder from then on."""
-    camvid(tmp_path / "mine")
-    bare.run("repro", "data", "link", "camvid", str(tmp_path / "mine"))
-    bare.run("dvc", "repro", "data.dvc")
-    assert (bare.root / "data.dvc").read_text() == (ROOT / "data.dvc").read_text()
+@pytest.mark.parametrize("target", [["experiments/ade20k_r50_os16"], []], ids=["one", "all"])
+def test_a_bare_clone_ends_at_the_missing_data_with_the_way_to_it(bare: Clone, target: list[str]) -> None:
+    said = bare.run("dvc", "repro", *target, ok=False)
+    assert _ran(said) == ["data@ade20k"]
+    for words in ("ade20k is not here", "repro data link ade20k PATH", "`dvc repro` without a name"):
+        assert words in said
+    assert "synthetic" not in said
+
+
+def test_linked_data_are_hashed_and_left_alone(bare: Clone, tmp_path: Path) -> None:
+    """DVC looks through the link, never removes or caches what it leads to, and finds it in a copy too."""
+    mine, link = camvid(tmp_path / "mine"), bare.root / "data/camvid"
+    bare.run("repro", "data", "link", "camvid", str(mine))
+    assert bare.repro("data@camvid") == ["data@camvid"]
+    assert bare.repro("data@camvid") == []
+    bare.run("dvc", "checkout", "--force", "data@camvid")
+    assert link.readlink() == mine
+    (mine / "train/train0.png").write_bytes((mine / "train/train1.png").read_bytes())
+    assert bare.repro("data@camvid") == ["data@camvid"]
+    assert link.readlink() == mine
+    assert len(list(mine.rglob("*.png"))) == 12
+    bare.run("git", "add", ".")
+    bare.run("git", "commit", "-qm", "linked")
+    link.unlink()
+    link.symlink_to(mine)
+    assert _ran(bare.run("dvc", "exp", "run", "--temp", "-f", "data@camvid")) == ["data@camvid"]
+    assert bare.run("git", "status", "--short") == ""
+
+
+def test_data_that_dvc_tracks_has_no_stage(bare: Clone, tmp_path: Path) -> None:
+    camvid(bare.root / "data/camvid")
+    bare.run("dvc", "add", "-q", "data/camvid")
+    bare.run("repro", "sync", "--files")
+    assert "data/camvid.dvc" in bare.run("git", "status", "--short", "--untracked-files=all")
+    assert "'data/camvid.dvc'" in bare.run("dvc", "repro", "--dry", "prepare@camvid")
 
 
 def test_a_dry_run_in_a_bare_clone_lists_every_stage(bare: Clone) -> None:
@@ -131,13 +158,13 @@ def test_a_dry_run_in_a_bare_clone_lists_every_stage(bare: Clone) -> None:
     shown = bare.run("dvc", "repro", "--dry", *(f"experiments/{name}" for name in chosen.values()))
     for dataset, name in chosen.items():
         inner = [f"experiments/{name}/dvc.yaml:{stage}" for stage in ("train", "evaluate", "benchmark")]
-        for stage in (f"prepare@{dataset}", *inner, f"experiments/{name}"):
+        for stage in (f"data@{dataset}", f"prepare@{dataset}", *inner, f"experiments/{name}"):
             assert f"Running stage '{stage}':" in shown
 
 
 def test_the_command_as_typed_runs_the_whole_chain(clone: Clone) -> None:
     ran = clone.repro(STAGE)
-    assert set(ran) == {"prepare@synthetic", "train", "evaluate", "benchmark", STAGE}
+    assert set(ran) == {"data@synthetic", "prepare@synthetic", "train", "evaluate", "benchmark", STAGE}
     assert all((clone.root / STAGE / name).is_file() for name in OUTPUTS)
     record = json.loads((clone.root / "reports/rows" / f"{NAME}.json").read_text())
     assert record["metrics"]["mIoU"] == pytest.approx(clone.metrics()["mIoU"])

@@ -49,7 +49,16 @@ def test_sync_writes_copies_and_root_stages_once(project: Project) -> None:
         "experiments/tiny_r18_os16/dvc.yaml",
     }
     assert sync(project) == []
-    assert list(root_stages(project)) == ["prepare", "experiments/tiny_r18_os16", "tables"]
+    assert list(root_stages(project)) == ["data", "prepare", "experiments/tiny_r18_os16", "tables"]
+    assert root_stages(project)["data"]["foreach"] == ["other", "tiny"]
+    assert root_stages(project)["prepare"]["foreach"] == ["other", "tiny"]
+
+
+def test_data_that_a_dvc_file_tracks_is_no_output_of_a_stage(project: Project) -> None:
+    project.data.mkdir()
+    (project.data / "tiny.dvc").write_text("outs:\n- path: tiny\n")
+    sync(project)
+    assert root_stages(project)["data"]["foreach"] == ["other"]
     assert root_stages(project)["prepare"]["foreach"] == ["other", "tiny"]
 
 

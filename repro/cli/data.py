@@ -112,10 +112,10 @@ def synthetic(json_: Json = False) -> None:
     """
     from repro.datasets import synthetic as module
     from repro.params import find_project
-    from repro.stages.ready import draw_built_in
+    from repro.params.project import BUILT_IN
 
-    data = find_project().data
-    folder, count = data / "synthetic", draw_built_in(data)
+    folder = find_project().data / BUILT_IN
+    count = module.write(folder)
     told = f"{folder}: {count} scenes of {module.WIDTH}x{module.HEIGHT}"
     answer({"folder": str(folder), "scenes": count}, told, json=json_)
 
@@ -134,7 +134,7 @@ def link(
     from repro.datasets import dataset_module
     from repro.datasets.inspect import inspect
     from repro.params import find_project
-    from repro.stages.ready import keep_pin
+    from repro.stages.ready import set_link
 
     project = find_project()
     dataset_module(name)
@@ -143,10 +143,28 @@ def link(
         findings = inspect(name, path.resolve(), deep=deep, progress=tell)
     if not json_:
         tell_findings(findings, expected(project, findings))
-    target = _set_link(project.data / name, path.resolve())
-    keep_pin(project)
+    target = project.data / name
+    set_link(target, path.resolve())
     facts = plain(findings) | {"linked": str(target)}
     answer(facts, f"linked {target} -> {path.resolve()}", json=json_)
+
+
+@app.command("require")
+def require(name: Dataset, json_: Json = False) -> None:
+    """Fail, saying where NAME comes from, unless data/NAME is here; DVC runs this as the stage `data@NAME`.
+
+    The built-in set is drawn; an experiment that DVC runs in a copy of the project gets the project's data.
+
+    Example: repro data require camvid
+    """
+    from repro.params import find_project
+    from repro.stages.prepare import require_here
+
+    project = find_project()
+    all_of_them = "; `dvc repro experiments/NAME` needs one data set, `dvc repro` without a name all of them"
+    require_here(project, name, all_of_them)
+    folder = project.data / name
+    answer({"folder": str(folder)}, f"{folder} is here", json=json_)
 
 
 def require_elsewhere(project: Project, name: str, path: Path) -> None:
@@ -161,24 +179,6 @@ def require_elsewhere(project: Project, name: str, path: Path) -> None:
         raise DataError(f"{what}: no data set to link", where=target, hint=hint)
 
 
-def _set_link(link: Path, target: Path) -> Path:
-    from repro.errors import DataError
-    from repro.stages.ready import here
-
-    if here(link) and not link.is_symlink():
-        if link.resolve() == target:
-            return link
-        raise DataError(
-            "there is data in the place of the link", where=link, hint="move it away, or use it as it is"
-        )
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if link.is_dir() and not link.is_symlink():
-        link.rmdir()
-    link.unlink(missing_ok=True)
-    link.symlink_to(target, target_is_directory=target.is_dir())
-    return link
-
-
 @app.command("get")
 def get(name: Dataset, json_: Json = False) -> None:
     """Fetch the owner's archives (where that is allowed without an account) and link them as data/NAME.
@@ -190,6 +190,7 @@ def get(name: Dataset, json_: Json = False) -> None:
     from repro.datasets.inspect import inspect
     from repro.errors import DownloadError
     from repro.params import find_project
+    from repro.stages.ready import set_link
 
     project, downloads = find_project(), dataset_module(name).DOWNLOADS
     free = [download for download in downloads if download.url]
@@ -204,7 +205,7 @@ def get(name: Dataset, json_: Json = False) -> None:
             fetch(download, folder, progress=tell)
     if not rest:
         inspect(name, folder)  # the owner's layout, before anything is linked
-    _set_link(project.data / name, folder)
+    set_link(project.data / name, folder)
     told = f"linked {project.data / name} -> {folder}"
     needed = f"\nstill needed, into {folder}: {by_hand}" if rest else ""
     facts = {"linked": str(project.data / name), "folder": str(folder), "still_needed": by_hand or None}

@@ -1,7 +1,7 @@
 """The built-in data set: small street scenes that the project draws itself, in CamVid's layout and classes.
 
 Scenes are integer arithmetic on raw random words, and the PNG files come from `png.encode_png`, so the
-same bytes appear on every platform and `data.dvc` can pin them.
+same bytes appear on every platform and dvc.lock holds their hash.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def write(folder: Path) -> int:
             image_HWC, label_HW = scene(Draw(VERSION, number, i))
             (images / f"{split}_{i:03d}.png").write_bytes(encode_png(image_HWC))
             (labels / f"{split}_{i:03d}.png").write_bytes(encode_png(label_HW))
+    if folder.is_symlink():
+        folder.unlink()
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(part, folder)
     return sum(SPLITS.values())

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from repro.errors import ParamsError
 
+BUILT_IN = "synthetic"  # the data set that needs no owner: `repro data synthetic` draws it
+
 
 @dataclass(frozen=True)
 class Project:

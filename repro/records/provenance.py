@@ -115,7 +115,7 @@ def packages() -> dict[str, dict[str, str | None]]:
 
 def lock_hashes(root: Path, name: str) -> dict[str, str]:
     """sha256 of the lock files that pin the inputs and outputs of experiment `name`."""
-    locks = ("data.dvc", f"experiments/{name}/dvc.lock", f"experiments/{name}/params.yaml", "params.yaml")
+    locks = (f"experiments/{name}/dvc.lock", f"experiments/{name}/params.yaml", "params.yaml")
     return {lock: digest for lock in locks if (digest := _hash(root / lock))}
 
 

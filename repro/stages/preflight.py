@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from repro.errors import ParamsError, ReproError
 from repro.params import Experiment, Project, load_experiment
-from repro.stages.ready import BUILT_IN, here
+from repro.stages.ready import can_be_here
 
 if TYPE_CHECKING:
     from repro.training.plan import Plan
@@ -59,7 +59,7 @@ def missing(project: Project, experiment: Experiment, machine: Machine, made: Pl
     """As `stops`, and what a run makes by itself first."""
     found = stops(project, experiment, machine, made)
     split = project.prepared_split(experiment.dataset, experiment.training.split)
-    if not split.is_file() and here(project.data / experiment.dataset):
+    if not split.is_file() and can_be_here(project, experiment.dataset):
         found.append(f"prepared data: repro prepare {experiment.dataset}")
     start = experiment.start_from
     if start and not (project.experiments / start / "model.safetensors").is_file():
@@ -70,9 +70,10 @@ def missing(project: Project, experiment: Experiment, machine: Machine, made: Pl
 def _of_data(project: Project, experiment: Experiment) -> Iterator[str]:
     splits = {experiment.training.split, experiment.evaluation.split}
     ready = all(project.prepared_split(experiment.dataset, split).is_file() for split in splits)
-    is_drawn = experiment.dataset == BUILT_IN and (project.root / "data.dvc").is_file()  # by `keep_pin`
-    if not ready and not is_drawn and not here(project.data / experiment.dataset):
-        yield f"data: repro data link {experiment.dataset} PATH"
+    if not ready and not can_be_here(project, experiment.dataset):
+        from repro.stages.prepare import command_to_get  # OpenCV
+
+        yield f"data: {command_to_get(experiment.dataset)}"
 
 
 def _of_training(

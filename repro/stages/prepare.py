@@ -7,7 +7,8 @@ from collections.abc import Callable
 from repro.datasets import Report, dataset_module, prepare_dataset
 from repro.errors import DataError, UnknownNameError
 from repro.params import DatasetFacts, Experiment, Project, parse, read_yaml
-from repro.stages.ready import here
+from repro.params.project import BUILT_IN
+from repro.stages.ready import restore
 
 
 def prepare_named(
@@ -37,15 +38,26 @@ def facts_of(project: Project, name: str) -> DatasetFacts:
     return parse(DatasetFacts, blocks[name], f"params.yaml: datasets.{name}")
 
 
-def require_here(project: Project, name: str) -> None:
-    """DataError, with where to get it, unless something lies at data/NAME."""
-    if not here(project.data / name):
-        raise DataError(
-            f"the data set {name} is not here",
-            where=project.data / name,
-            allowed=dataset_module(name).LAYOUT,
-            hint=f"`repro data list` says where it comes from, then `repro data link {name} PATH`",
-        )
+def require_here(project: Project, name: str, more: str = "") -> None:
+    """DataError, with where to get it, unless something lies at data/NAME; `more` ends the hint."""
+    layout, raw = dataset_module(name).LAYOUT, project.data / name
+    if restore(project, name):
+        return
+    what = f"the data set {name} is not here"
+    if raw.is_symlink():
+        what = f"the link of the data set {name} leads to nothing: {raw.readlink()}"
+    raise DataError(what, where=raw, allowed=layout, hint=to_get(name) + more)
+
+
+def to_get(name: str) -> str:
+    """How to bring a data set, for a hint."""
+    if name == BUILT_IN:
+        return "`repro data synthetic` draws it"
+    files = dataset_module(name).DOWNLOADS
+    link = f"`repro data link {name} PATH`"
+    if files and all(file.url for file in files):
+        return f"`repro data get {name}` fetches {sum(f.size_GB for f in files):.2g} GB, or {link}"
+    return f"`repro data list {name}` says where it comes from, then {link}"
 
 
 def prepare_missing(project: Project, experiment: Experiment) -> None:
