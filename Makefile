@@ -25,15 +25,16 @@ $(UV): requirements-bootstrap.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python .venv --editable .
 	@touch $@
 
-demo: setup ## prepare, train, evaluate, record and tabulate the built-in data set
-	dvc repro experiments/$(DEMO)
-	dvc repro --single-item tables
-	repro table --dataset synthetic
-	repro check $(DEMO)
+demo: setup ## prepare, train, evaluate, record and tabulate the built-in data set, in the folder demo/
+	python -m repro.stages.demo
+	cd demo && dvc repro experiments/$(DEMO) && dvc repro --single-item tables
+	cd demo && repro table --dataset synthetic && repro check $(DEMO)
 	@echo
-	@echo 'Next: make ui                          every run in MLflow, side by side'
-	@echo '      repro show $(DEMO)   one result and where it comes from'
-	@echo '      repro list                       all experiments (first: source .venv/bin/activate)'
+	@echo 'The demo is a project of its own, which git ignores: $(CURDIR)/demo'
+	@echo 'Next: make ui                          its run in MLflow'
+	@echo '      source .venv/bin/activate'
+	@echo '      cd demo && repro show $(DEMO)   its result and where it comes from'
+	@echo '      repro list                       all experiments, in this folder'
 
 test: setup ## pass the tests
 	python -m pytest
@@ -51,8 +52,8 @@ smoke: setup ## run every stage of one experiment of each page and family, on st
 	repro run --smoke
 	python -m pytest -m smoke tests/test_pipeline_smoke.py
 
-ui: setup ## MLflow's own UI on the embedded store
-	repro ui
+ui: setup ## MLflow's own UI on the demo's store (on this project's: repro ui)
+	cd $(if $(wildcard demo/params.yaml),demo,.) && repro ui
 
 bench: parity ## speed and memory as ratios against named peers
 	.venv-parity/bin/python -m tests.bench

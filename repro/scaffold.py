@@ -123,9 +123,8 @@ def _wanted(project: Project) -> Iterator[tuple[Path, str | None]]:
     template = cache(lambda name: (project.experiments / f"{name}.yaml").read_text(encoding="utf-8"))
     for name, params in own.items():
         yield project.experiments / name / "dvc.yaml", _pipeline(template, params)
-    datasets, tracked = sorted(section(read_yaml(project.params), "datasets")), tracked_data(project)
-    asked_for = [name for name in datasets if project.data / name not in tracked]
-    yield project.root / "dvc.yaml", HEADER + _root_pipeline(datasets, asked_for, own)
+    datasets = sorted(section(read_yaml(project.params), "datasets"))
+    yield project.root / "dvc.yaml", HEADER + _root_pipeline(datasets, own)
 
 
 def own_params(project: Project, name: str) -> dict[str, Any]:
@@ -175,16 +174,8 @@ def _of_row(fragment: str, row: Row) -> str:
     return fragment.replace("PAGE", row.page).replace("ROW", row.id)
 
 
-def tracked_data(project: Project) -> set[Path]:
-    """Raw data that `dvc add data/NAME` tracks: no stage may have it as an output too."""
-    outs = [(file, out) for file in project.data.glob("*.dvc") for out in read_yaml(file).get("outs", [])]
-    return {file.parent / out["path"] for file, out in outs}
-
-
-def _root_pipeline(
-    datasets: Sequence[str], asked_for: Sequence[str], own: Mapping[str, Mapping[str, Any]]
-) -> str:
-    stages = {"data": _data_stage(asked_for), "prepare": _prepare_stage(datasets)}
+def _root_pipeline(datasets: Sequence[str], own: Mapping[str, Mapping[str, Any]]) -> str:
+    stages = {"data": _data_stage(datasets), "prepare": _prepare_stage(datasets)}
     stages |= {f"experiments/{name}": _record_stage(name, params) for name, params in own.items()}
     stages["tables"] = _tables_stage()
     return yaml.safe_dump({"stages": stages}, sort_keys=False, width=200)

@@ -145,14 +145,6 @@ def test_linked_data_are_hashed_and_left_alone(bare: Clone, tmp_path: Path) -> N
     assert bare.run("git", "status", "--short") == ""
 
 
-def test_data_that_dvc_tracks_has_no_stage(bare: Clone, tmp_path: Path) -> None:
-    camvid(bare.root / "data/camvid")
-    bare.run("dvc", "add", "-q", "data/camvid")
-    bare.run("repro", "sync", "--files")
-    assert "data/camvid.dvc" in bare.run("git", "status", "--short", "--untracked-files=all")
-    assert "'data/camvid.dvc'" in bare.run("dvc", "repro", "--dry", "prepare@camvid")
-
-
 def test_a_dry_run_in_a_bare_clone_lists_every_stage(bare: Clone) -> None:
     chosen = one_of_each_data_set()
     shown = bare.run("dvc", "repro", "--dry", *(f"experiments/{name}" for name in chosen.values()))

@@ -54,14 +54,6 @@ def test_sync_writes_copies_and_root_stages_once(project: Project) -> None:
     assert root_stages(project)["prepare"]["foreach"] == ["other", "tiny"]
 
 
-def test_data_that_a_dvc_file_tracks_is_no_output_of_a_stage(project: Project) -> None:
-    project.data.mkdir()
-    (project.data / "tiny.dvc").write_text("outs:\n- path: tiny\n")
-    sync(project)
-    assert root_stages(project)["data"]["foreach"] == ["other"]
-    assert root_stages(project)["prepare"]["foreach"] == ["other", "tiny"]
-
-
 def test_record_stage_depends_on_its_rows_alone(project: Project) -> None:
     sync(project)
     assert root_stages(project)["experiments/tiny_r18_os16"]["params"] == [

@@ -74,8 +74,6 @@ def test_the_record_holds_mean_deviation_and_t_interval(trained: Project) -> Non
     assert seeds.mean == pytest.approx(fmean(values.values()), abs=1e-4)
     assert seeds.sd == pytest.approx(stdev(values.values()), abs=1e-4)
     assert seeds.half == pytest.approx(T_2 * stdev(values.values()) * math.sqrt(4 / 3), abs=1e-3)
-    assert seeds.sd > 0
-    assert found[0].verdict == "reproduced"
     assert "judged by the mean of 3 seeds" in found[0].notes
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from repro.cli.common import Json, console, emit_json
@@ -24,10 +25,13 @@ class Finding(NamedTuple):
     found: str
     good: bool
     advice: str = ""
+    required: bool = False  # no experiment can run without it
 
 
 def doctor(as_json: Json = False) -> None:
-    """Look at Python, torch, device, disk, data sets and the MLflow store.
+    """Look at what every run needs (Python, torch, disk, DVC and its files), then at data and MLflow.
+
+    Exit code 1 where something is missing that every run needs.
 
     Example: repro doctor
     """
@@ -36,29 +40,31 @@ def doctor(as_json: Json = False) -> None:
 
     project = find_project()
     findings = [finding for look in LOOKS for finding in look(project)]
+    required = [finding for finding in findings if finding.required]
     if as_json:
         emit_json([finding._asdict() for finding in findings])
     else:
-        console().print(_table(findings))
-    if any(not finding.good for finding in findings if finding.what in VITAL):
-        raise CheckFailed("something that every run needs is missing", hint="see the lines above")
-
-
-VITAL = ("Python", "torch", "disk", "dvc", "MLflow store")
+        console().print(_table("needed by every run", required))
+        optional = [finding for finding in findings if not finding.required]
+        console().print(_table("optional: where you use it", optional))
+        console().print("`repro data list NAME`: where a data set comes from, its size and its layout")
+    if not all(finding.good for finding in required):
+        raise CheckFailed("something that every run needs is missing", hint="see the lines marked 'no'")
 
 
 def _python(project: Project) -> Iterator[Finding]:
     good = SUPPORTED[0] <= sys.version_info[:2] < SUPPORTED[1]
-    yield Finding("Python", sys.version.split()[0], good, "3.11, 3.12 or 3.13 is supported")
+    advice = "install Python 3.11, 3.12 or 3.13, then `make setup PYTHON=python3.12`"
+    yield Finding("Python", sys.version.split()[0], good, advice, required=True)
 
 
 def _torch(project: Project) -> Iterator[Finding]:
     try:
         import torch
     except ImportError as error:
-        yield Finding("torch", str(error), False, "make setup")
+        yield Finding("torch", str(error), False, "`make setup` installs it into .venv", required=True)
         return
-    yield Finding("torch", torch.__version__, True)
+    yield Finding("torch", torch.__version__, True, required=True)
     if torch.cuda.is_available():
         device = torch.cuda.get_device_name()
     else:
@@ -69,29 +75,80 @@ def _torch(project: Project) -> Iterator[Finding]:
 def _disk(project: Project) -> Iterator[Finding]:
     free = shutil.disk_usage(project.root).free / 2**30
     writable = os.access(project.root, os.W_OK)
-    advice = "free some space" if writable else "the project folder may not be written"
-    yield Finding("disk", f"{free:.0f} GiB free", writable and free >= ENOUGH_GIB, advice)
+    advice = f"free some space: {ENOUGH_GIB:g} GiB hold one data set and a few runs"
+    if not writable:
+        advice = f"nothing can be written below {project.root}: change its permissions, or clone elsewhere"
+    good = writable and free >= ENOUGH_GIB
+    yield Finding("disk", f"{free:.0f} GiB free", good, advice, required=True)
 
 
 def _dvc(project: Project) -> Iterator[Finding]:
-    found = shutil.which("dvc"), shutil.which("repro")
-    advice = "source .venv/bin/activate, so that DVC finds `repro`"
-    yield Finding("dvc", "dvc and repro on PATH" if all(found) else "not on PATH", all(found), advice)
+    missing = [program for program in ("dvc", "repro") if shutil.which(program) is None]
+    folder = Path(sys.executable).parent
+    advice = f"source {folder}/activate" if (folder / "activate").is_file() else f"export PATH={folder}:$PATH"
+    found = f"not on PATH: {', '.join(missing)}" if missing else "dvc and repro on PATH"
+    yield Finding("dvc", found, not missing, advice, required=True)
+
+
+def _lock_files(project: Project) -> Iterator[Finding]:
+    """What DVC remembers of its stages: a killed DVC can leave such a file empty, a merge marks in it."""
+    from repro.errors import ParamsError
+    from repro.params import read_yaml
+
+    locks = [project.root / "dvc.lock", *sorted(project.experiments.rglob("dvc.lock"))]
+    damaged = False
+    for path in filter(Path.is_file, locks):
+        try:
+            read_yaml(path)
+        except ParamsError:
+            damaged = True
+            name = path.relative_to(project.root)
+            what = "empty" if path.stat().st_size == 0 else "not readable (marks of a merge?)"
+            yield Finding("dvc.lock", f"{name}: {what}", False, _unlock(project, path), required=True)
+    if not damaged:
+        yield Finding("dvc.lock", "readable", True, required=True)
+
+
+def _unlock(project: Project, path: Path) -> str:
+    """The committed file, or none: then DVC is told that what was made is what the stages make."""
+    from repro.errors import ReproError
+    from repro.records.git import git
+
+    name = path.relative_to(project.root)
+    try:
+        git(project.root, "cat-file", "-e", f"HEAD:{name.as_posix()}")
+        return f"git checkout HEAD -- {name}"
+    except ReproError:
+        return f"rm {name} && dvc commit --force {name.with_name('dvc.yaml')}"
 
 
 def _datasets(project: Project) -> Iterator[Finding]:
     from repro.params import read_yaml
 
-    for name in sorted(read_yaml(project.params)["datasets"]):
-        raw, ready = project.data / name, project.prepared / name
-        places = (("raw", raw), ("prepared", ready))
-        state = [word for word, path in places if path.is_file() or (path.is_dir() and any(path.iterdir()))]
-        yield Finding(
-            f"data {name}",
-            " and ".join(state) or "absent",
-            bool(state),
-            f"repro data link {name} PATH (repro data list: where it comes from)",
-        )
+    for name in sorted(read_yaml(project.params).get("datasets") or {}):
+        yield _dataset(project, str(name))
+
+
+def _dataset(project: Project, name: str) -> Finding:
+    from repro.errors import UnknownNameError
+    from repro.params.project import BUILT_IN
+    from repro.stages.prepare import command_to_get
+    from repro.stages.ready import here
+
+    raw = project.data / name
+    places = (("raw", raw), ("prepared", project.prepared / name))
+    state = " and ".join(word for word, path in places if here(path))
+    if raw.is_symlink() and not raw.exists():
+        state, good = f"the link leads to nothing: {raw.readlink()}", False
+    elif name == BUILT_IN:
+        state, good = state or "drawn by the first run", True
+    else:
+        state, good = state or "absent", bool(state)
+    try:
+        advice = command_to_get(name)
+    except UnknownNameError as error:
+        state, good, advice = error.what, False, "take it out of params.yaml, or add its module"
+    return Finding(f"data {name}", state, good, advice)
 
 
 def _mlflow(project: Project) -> Iterator[Finding]:
@@ -101,15 +158,23 @@ def _mlflow(project: Project) -> Iterator[Finding]:
     yield Finding("MLflow store", uri, good, advice)
 
 
-LOOKS: tuple[Callable[[Project], Iterator[Finding]], ...] = (_python, _torch, _disk, _dvc, _datasets, _mlflow)
+LOOKS: tuple[Callable[[Project], Iterator[Finding]], ...] = (
+    _python,
+    _torch,
+    _disk,
+    _dvc,
+    _lock_files,
+    _datasets,
+    _mlflow,
+)
 
 
-def _table(findings: list[Finding]) -> Any:
+def _table(title: str, findings: Sequence[Finding]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", "found", "", "next", box=None)
+    table = Table("", "found", "", "next", box=None, title=title, title_justify="left")
     for one in findings:
-        mark = "[green]ok[/]" if one.good else ("[red]no[/]" if one.what in VITAL else "[yellow]--[/]")
-        table.add_row(one.what, escape(one.found), mark, "" if one.good else one.advice)
+        mark = "[green]ok[/]" if one.good else ("[red]no[/]" if one.required else "[yellow]--[/]")
+        table.add_row(one.what, escape(one.found), mark, "" if one.good else escape(one.advice))
     return table

@@ -50,14 +50,29 @@ def require_here(project: Project, name: str, more: str = "") -> None:
 
 
 def to_get(name: str) -> str:
-    """How to bring a data set, for a hint."""
+    """How to bring a data set, for the hint of an error."""
     if name == BUILT_IN:
         return "`repro data synthetic` draws it"
-    files = dataset_module(name).DOWNLOADS
-    link = f"`repro data link {name} PATH`"
-    if files and all(file.url for file in files):
-        return f"`repro data get {name}` fetches {sum(f.size_GB for f in files):.2g} GB, or {link}"
+    link, size = (
+        f"`repro data link {name} PATH`",
+        sum(file.size_GB for file in dataset_module(name).DOWNLOADS),
+    )
+    if can_be_fetched(name):
+        return f"`repro data get {name}` fetches {size:.2g} GB, or {link}"
     return f"`repro data list {name}` says where it comes from, then {link}"
+
+
+def command_to_get(name: str) -> str:
+    """The command that brings a data set."""
+    if name == BUILT_IN:
+        return "repro data synthetic"
+    return f"repro data get {name}" if can_be_fetched(name) else f"repro data link {name} PATH"
+
+
+def can_be_fetched(name: str) -> bool:
+    """Whether the owner lets everything be downloaded without an account."""
+    files = dataset_module(name).DOWNLOADS
+    return bool(files) and all(file.url for file in files)
 
 
 def prepare_missing(project: Project, experiment: Experiment) -> None:
