@@ -5,18 +5,29 @@ BIN    := $(CURDIR)/.venv/bin
 # `repro` and `dvc` must be found by the stages that DVC starts.
 export PATH := $(BIN):$(PATH)
 DEMO   := synthetic_mobilenetv2_os16
+# Tests run in this many processes, a file in one of them: its tests may share a fixture and an order.
+JOBS   ?= 2
+PYTEST := python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+# A proxy's certificate is often known to the system alone. uv asks the system's store when told to, pip from 24.2 on
+# does; an older pip takes its own list first, then the system's. A machine without a store keeps the programs' lists.
+CERTS  := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt \
+            /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem))
+ifneq ($(CERTS)$(filter Darwin,$(shell uname -s)),)
+export UV_SYSTEM_CERTS ?= 1
+endif
 
-.PHONY: help setup demo test check smoke ui bench parity lock docs
+.PHONY: help setup demo test test-cpus check smoke ui bench parity lock docs
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: .venv/ready ## make .venv from requirements.lock (pinned, hashed)
 
+BOOTSTRAP := .repro/uv/bin/python -m pip install --quiet --require-hashes -r requirements-bootstrap.lock
 $(UV): requirements-bootstrap.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is %d.%d; try make PYTHON=python3.12" % sys.version_info[:2] if not (3, 11) <= sys.version_info < (3, 14) else 0)'
 	$(PYTHON) -m venv .repro/uv
-	.repro/uv/bin/python -m pip install --quiet --require-hashes -r requirements-bootstrap.lock
+	$(BOOTSTRAP) $(if $(CERTS),|| PIP_CERT=$(CERTS) $(BOOTSTRAP))
 	@touch $@
 
 .venv/ready: requirements.lock pyproject.toml | $(UV)
@@ -37,8 +48,12 @@ demo: setup ## prepare, train, evaluate, record and tabulate the built-in data s
 	@echo '      repro list                       all experiments, in this folder'
 
 test: setup ## pass the tests
-	python -m pytest
+	$(PYTEST)
 	python -m pytest tests/device
+
+test-cpus: setup ## the tests that compute with torch, as processors without AVX-512 and without AVX compute
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(PYTEST) -m 'torch and not smoke'
+	ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default $(PYTEST) -m 'torch and not smoke'
 
 check: setup ## ruff, formatting, types, generated files
 	ruff check .

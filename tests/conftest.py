@@ -12,6 +12,17 @@ os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("REPRO_TEST_GPU", "")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 ROOT = Path(__file__).parents[1]
+# Modules that compute with torch through commands and kits; one that imports torch itself needs no entry.
+COMPUTE = ("bad_input", "evaluation_", "models_", "pipeline", "stages_", "training_")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what computes with torch: processors differ in the last bits, `make test-cpus` imitates some."""
+    for item in items:
+        module = getattr(item, "module", None)
+        if item.path.stem.removeprefix("test_").startswith(COMPUTE) or hasattr(module, "torch"):
+            item.add_marker("torch")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The demo's project: one experiment on the built-in data, in a folder of its own that git ignores.
 
-A first run must not touch what the clone has recorded: another processor trains to other last bits. The folder
-is a project like any other: its own params.yaml, DVC without git, records, tables and MLflow store.
+A first run must not touch what the clone has recorded: another processor trains to other last bits.
+The folder is a project like any other: its own params.yaml, DVC without git, records, tables, MLflow store.
 """
 
 from __future__ import annotations
