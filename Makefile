@@ -8,6 +8,8 @@ DEMO   := synthetic_mobilenetv2_os16
 # Tests run in this many processes, a file in one of them: its tests may share a fixture and an order.
 JOBS   ?= 2
 PYTEST := python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+AVX2   := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
+SSE    := ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default
 # A proxy's certificate is often known to the system alone. uv asks the system's store when told to, pip from 24.2 on
 # does; an older pip takes its own list first, then the system's. A machine without a store keeps the programs' lists.
 CERTS  := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt \
@@ -52,8 +54,10 @@ test: setup ## pass the tests
 	python -m pytest tests/device
 
 test-cpus: setup ## the tests that compute with torch, as processors without AVX-512 and without AVX compute
-	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(PYTEST) -m 'torch and not smoke'
-	ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default $(PYTEST) -m 'torch and not smoke'
+	$(AVX2) $(PYTEST) -m 'torch and not smoke'
+	$(AVX2) python -m pytest tests/device
+	$(SSE) $(PYTEST) -m 'torch and not smoke'
+	$(SSE) python -m pytest tests/device
 
 check: setup ## ruff, formatting, types, generated files
 	ruff check .
