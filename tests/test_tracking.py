@@ -32,8 +32,9 @@ from repro.params import Project
 from repro.records import Journal, write_record
 from repro.tracking import Mirror, read_state, tracking_uri
 from repro.tracking.feed import send_journal
+from repro.tracking.health import store_state
 from repro.tracking.read import read_runs
-from repro.tracking.store import open_client, store_state
+from repro.tracking.store import open_client
 from repro.tracking.stored import stored_records
 from repro.tracking.sync import sync, sync_record
 from tests.tracking_kit import (

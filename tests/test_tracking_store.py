@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -15,13 +18,14 @@ from repro.cli.doctor import _mlflow
 from repro.errors import ReproError, StorageError
 from repro.params import Project
 from repro.records.secrets import shown_uri, without_secrets
+from repro.tracking.address import tracking_uri, with_driver
 from repro.tracking.follow import Follower
+from repro.tracking.health import store_state
 from repro.tracking.read import read_runs
-from repro.tracking.store import store_state, tracking_uri, with_driver
 from repro.tracking.stored import stored_records
 from repro.tracking.sync import sync
 from tests.reports_kit import a_record
-from tests.tracking_kit import a_project
+from tests.tracking_kit import a_project, add_record
 
 pytestmark = [  # MLflow's own
     pytest.mark.mlflow,
@@ -42,6 +46,31 @@ ADDRESSES = {
     "databricks": "databricks",
 }
 
+NO_ADDRESSES = [
+    *(
+        "http://[::1",
+        "http://h:port",
+        "http://h:99999",
+        "http://h:0",
+        "http:// h",
+        "http://.h",
+        "localhost:5000",
+    ),
+    *("postgresql://u@h:port/db", "sqlite://", "sqlite:", "://", "http://" + "h" * 300, "databricks", "//h"),
+]
+
+
+@pytest.mark.parametrize("uri", NO_ADDRESSES)
+def test_no_command_ends_in_a_traceback_over_an_address(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = a_project(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert not store_state(project)[1]
+    for use in (sync, read_runs, stored_records):
+        with pytest.raises(StorageError, match="not the address of an MLflow store"):
+            use(project)
+
 
 @pytest.mark.parametrize("uri", ADDRESSES)
 def test_an_address_is_shown_without_its_secrets(
@@ -54,7 +83,7 @@ def test_an_address_is_shown_without_its_secrets(
         assert store_state(a_project(tmp_path))[0] == ADDRESSES[uri]
 
 
-@pytest.mark.parametrize("uri", ["file:///runs", "mlflow.db", "ftp://u:secret@h", "http://"])
+@pytest.mark.parametrize("uri", [*NO_ADDRESSES, "file:///runs", "mlflow.db", "ftp://u:secret@h", "http://"])
 def test_an_address_that_can_be_no_store_is_told_with_those_that_can(uri: str, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="not the address of an MLflow store") as caught:
         read_runs(a_project(tmp_path), uri)
@@ -67,7 +96,7 @@ def test_an_address_that_can_be_no_store_is_told_with_those_that_can(uri: str, t
 def test_a_bare_postgres_address_gets_the_driver_that_is_installed(
     driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("repro.tracking.store.find_spec", lambda name: True if name == driver else None)
+    monkeypatch.setattr("repro.tracking.address.find_spec", lambda name: True if name == driver else None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://u:se cret@h/db")
     assert tracking_uri(a_project(tmp_path)) == f"postgresql+{driver}://u:se cret@h/db"
     assert "cret" not in without_secrets(f"no answer: {tracking_uri(a_project(tmp_path))}")
@@ -76,7 +105,7 @@ def test_a_bare_postgres_address_gets_the_driver_that_is_installed(
 
 
 def test_without_a_driver_the_address_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("repro.tracking.store.find_spec", lambda name: None)
+    monkeypatch.setattr("repro.tracking.address.find_spec", lambda name: None)
     assert with_driver("postgresql://h/db") == "postgresql://h/db"
 
 
@@ -181,7 +210,7 @@ def test_doctor_sees_a_damaged_store(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_doctor_tells_busy_from_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = a_project(tmp_path)
     assert store_state(project)[1:] == (True, "")  # nothing yet: the first use makes it
-    monkeypatch.setattr("repro.tracking.store.CHECK_SECONDS", 0.1)
+    monkeypatch.setattr("repro.tracking.health.CHECK_SECONDS", 0.1)
     with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
         other.execute("create table x (y)")
         other.execute("begin exclusive")
@@ -208,7 +237,7 @@ def test_doctor_sees_that_nothing_answers(
 def test_doctor_does_not_wait_for_a_database_that_never_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("repro.tracking.store.CHECK_SECONDS", 2)  # the least that PostgreSQL's library takes
+    monkeypatch.setattr("repro.tracking.health.CHECK_SECONDS", 2)  # the least that PostgreSQL's library takes
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began, port = time.monotonic(), silent.getsockname()[1]
         assert "timeout" in state_of(a_project(tmp_path), f"postgresql://u@127.0.0.1:{port}/db", monkeypatch)
@@ -268,3 +297,93 @@ def test_a_record_that_mlflow_did_not_get_is_told_without_secrets(
     monkeypatch.setattr("repro.stages.shown.is_wanted", lambda: True)
     show_in_mlflow(a_project(tmp_path), a_record(), note)
     assert "no answer from postgresql://***@h/db [red]" in capsys.readouterr().err
+
+
+NAMES = [
+    "a b",
+    "100%",
+    "%41",
+    "what?",
+    "a#b",
+    "ünï",
+    'it\'s "q"',
+    "a\nb",
+    "a;b&c=d",
+    "a\\b",
+    "a@b:c",
+    "-x",
+    "[x]",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_store_lies_in_the_project_whatever_its_folder_is_called(
+    name: str, tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    project = a_project(tmp_path / "clones" / name)
+    shutil.copy(empty_database, project.root / "mlflow.db")
+    record = add_record(project, "camvid_a", key="a")
+    assert sync(project).sent == ["camvid_a"]
+    assert sync(project).unchanged == ["camvid_a"]
+    assert [run.name for run in read_runs(project)] == ["camvid_a"]
+    assert stored_records(project)["camvid_a"].content_hash == record.content_hash
+    assert store_state(project)[1:] == (True, "")
+    assert list((project.root / "mlartifacts").rglob("record.json"))
+    assert os.listdir(tmp_path / "clones") == [name]
+    report = sync(project, rebuild=True)
+    assert report.sent == ["camvid_a"]
+    assert (project.root / "mlflow.db.before-rebuild").is_file()
+    assert os.listdir(tmp_path / "clones") == [name]
+
+
+def test_a_folder_that_is_no_text_is_refused_in_words(tmp_path: Path) -> None:
+    project = a_project(tmp_path / os.fsdecode(b"\xff"))
+    with pytest.raises(StorageError, match="no UTF-8") as caught:
+        sync(project)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [("bd07f7e963c5", "an older MLflow"), ("0123456789ab", "another MLflow")]
+)
+def test_doctor_sees_tables_of_another_version(
+    version: str, told: str, tmp_path: Path, empty_database: Path
+) -> None:
+    project = a_project(tmp_path)
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    assert store_state(project)[1:] == (True, "")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+        connection.execute("update alembic_version set version_num = ?", (version,))
+        connection.commit()
+    _, good, advice = store_state(project)
+    assert not good
+    assert advice.startswith(f"its tables are of {told}")
+    assert "`repro sync --rebuild`" in advice
+    with pytest.raises(StorageError, match="out-of-date database schema"):
+        sync(project)
+
+
+def test_eight_first_syncs_of_two_clones_share_one_absent_store(tmp_path: Path) -> None:
+    """The lock lies beside the store: each clone's own would let alembic meet itself."""
+    address = f"sqlite:///{tmp_path}/store/mlflow.db"
+    (tmp_path / "store").mkdir()
+    program = "from repro.params import Project; from repro.tracking.sync import sync; import sys, pathlib;"
+    program += "print(sync(Project(pathlib.Path(sys.argv[1]))).failed)"
+    projects = [a_project(tmp_path / name) for name in ("one", "two")]
+    for project, key in zip(projects, ("a", "b"), strict=True):
+        add_record(project, f"camvid_{key}", key=key)
+    environment = os.environ | {"MLFLOW_TRACKING_URI": address}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", program, str(projects[i % 2].root)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(8)
+    ]
+    for process in running:
+        out, error = process.communicate(timeout=500)
+        assert (process.returncode, out) == (0, "{}\n"), error

@@ -19,11 +19,12 @@ from repro.errors import ParamsError, StorageError
 from repro.params import Project
 from repro.records import Journal, write_record
 from repro.tracking import Mirror
+from repro.tracking.address import tracking_uri
 from repro.tracking.families import note, spread
 from repro.tracking.promote import promote
 from repro.tracking.registry import champions, note_champion
 from repro.tracking.send import finished, journals, send_record
-from repro.tracking.store import open_client, tracking_uri
+from repro.tracking.store import open_client
 from repro.tracking.sync import sync
 from tests.reports_kit import a_record
 from tests.tracking_kit import (

@@ -90,7 +90,7 @@ def check_files(project: Project, broken: Broken, *, as_json: bool = False) -> N
 
 def tell(project: Project, report: Report) -> None:
     """What was sent, and what was not and why."""
-    from repro.tracking.store import shown_address
+    from repro.tracking.address import shown_address
 
     out = console()
     out.print(

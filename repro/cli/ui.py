@@ -22,10 +22,12 @@ def ui(
 
     from repro.errors import ReproError
     from repro.params import find_project
-    from repro.tracking.store import is_database, open_client, shown_address, tracking_uri, usable
+    from repro.tracking.address import is_database, require_address, shown_address, tracking_uri
+    from repro.tracking.store import open_client, usable
 
     project = find_project()
     uri = tracking_uri(project)
+    require_address(uri)
     if not is_database(uri):
         where = shown_address(project)
         raise ReproError("MLFLOW_TRACKING_URI names a server: open it in a browser", where=where)

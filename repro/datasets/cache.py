@@ -13,12 +13,14 @@ from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from repro.datasets.archive import Split
 from repro.datasets.images import Pixels
 from repro.errors import StorageError
+from repro.records import locked
+
+HOURS = 24 * 3600.0  # of a large split on a slow disk; who decodes shows signs of life all the time
 
 
 class CachedPixels:
@@ -62,7 +64,7 @@ def open_cache(split: Split) -> CachedPixels:
     path = cache_path(split)
     if not _whole(path, split):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
+        with locked(path.with_name(f"{path.name}.lock"), "the pixels are being decoded", patience=HOURS):
             if not _whole(path, split):
                 _build(path, split)
     return CachedPixels(path, split)

@@ -19,8 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from repro.datasets.archive import Split, index_csv
 from repro.datasets.journal import Journal, Made
 from repro.datasets.label_checks import label_warnings
@@ -30,6 +28,7 @@ from repro.datasets.spec import IGNORE, DatasetModule, Pair
 from repro.errors import DataError, ParamsError, StorageError
 from repro.json_reader import read_json
 from repro.params import DatasetFacts
+from repro.records import locked
 from repro.records.files import write_json
 from repro.threads import cores, in_order
 
@@ -122,15 +121,11 @@ def _alone(job: _Job) -> Iterator[None]:
     """No second preparation writes into the same folder; what cannot be written is a StorageError."""
     path = job.out.parent / f".{job.out.name}.lock"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path, timeout=0):
+        with locked(path, f"the data set {job.name} is being prepared"):
             try:
                 yield
             finally:
                 path.unlink(missing_ok=True)  # while it is ours: a lock on a removed file counts for nobody
-    except Timeout:
-        what, hint = f"the data set {job.name} is being prepared already", "wait for it or stop it"
-        raise StorageError(what, where=job.part, hint=hint) from None
     except OSError as error:
         raise StorageError(
             f"cannot write the prepared data: {error.strerror}",

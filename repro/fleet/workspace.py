@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from repro.errors import StorageError
 from repro.params import Project
-from repro.records import read_records
+from repro.records import is_locked, locked, read_records
 from repro.tracking import read_state
 
 # Everything here can be made again by the command that made it.
@@ -20,27 +19,8 @@ CACHES = {"smoke": "smoke run", "replay": "replayed run", "fleet": "log of a fle
 @contextmanager
 def alone(work: Path) -> Iterator[None]:
     """No training runs in this work folder meanwhile; StorageError where one does."""
-    from filelock import FileLock, Timeout
-
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(work / ".lock", timeout=0):  # the lock that a training holds
-            yield
-    except Timeout:
-        raise StorageError(
-            "a training with these parameters is running here", where=work, hint="wait for it or stop it"
-        ) from None
-
-
-def is_locked(work: Path) -> bool:
-    """Whether a training runs in this work folder, also before the first line of its journal."""
-    if not (work / ".lock").is_file():
-        return False
-    try:
-        with alone(work):
-            return False
-    except StorageError:
-        return True
+    with locked(work / ".lock", "a training with these parameters is running here"):  # a training holds it
+        yield
 
 
 def garbage(project: Project, *, older_than: float) -> Iterator[tuple[Path, str]]:
@@ -49,7 +29,7 @@ def garbage(project: Project, *, older_than: float) -> Iterator[tuple[Path, str]
     recorded = {record.run_key for record in records.values()}
     for work in sorted(path for path in project.work.glob("*") if path.is_dir()):
         why = _why(work, recorded)
-        if why and _age(work) > older_than and not is_locked(work):
+        if why and _age(work) > older_than and not is_locked(work / ".lock"):
             yield work, why
     for name, why in CACHES.items():
         for path in sorted((project.root / ".repro" / name).glob("*")):

@@ -19,6 +19,7 @@ from repro.records.files import (
     write_text,
 )
 from repro.records.journal import Journal, follow_journal, read_journal, truncate_journal
+from repro.records.locks import is_locked, locked
 from repro.records.make import keep_training, make_record, training_key, with_spread
 from repro.records.provenance import DIFF, collect, git_state, lock_hashes, source_diff, timestamp
 from repro.records.record import (
@@ -65,8 +66,10 @@ __all__ = [
     "follow_journal",
     "from_json",
     "git_state",
+    "is_locked",
     "keep_training",
     "lock_hashes",
+    "locked",
     "make_record",
     "peak_memory",
     "read_journal",

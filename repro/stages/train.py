@@ -8,15 +8,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from repro.checkpoints import save_model
 from repro.datasets.archive import Split
-from repro.errors import StorageError
 from repro.evaluation.evaluate import evaluate
 from repro.params import Experiment, Project, to_plain
-from repro.records import Journal, training_key, write_bytes
+from repro.records import Journal, locked, training_key, write_bytes
 from repro.stages.inputs import open_split, training_split
 from repro.stages.network import initial_weights
 from repro.stages.voice import SILENT, Say, Voice
@@ -145,11 +143,5 @@ def _alone(work: Path, ranks: Ranks) -> Iterator[None]:
     if not ranks.first:
         yield
         return
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(work / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise StorageError(
-            "this training is running already", where=work, hint="wait for it or stop it"
-        ) from None
+    with locked(work / ".lock", "this training is running"):
+        yield

@@ -1,8 +1,9 @@
 """MLflow: a live view of journals and records that can be rebuilt from them at any time."""
 
+from repro.tracking.address import tracking_uri
+from repro.tracking.health import store_state
 from repro.tracking.mirror import Mirror
 from repro.tracking.run import Run
 from repro.tracking.state import RunState, Status, read_state
-from repro.tracking.store import store_state, tracking_uri
 
 __all__ = ["Mirror", "Run", "RunState", "Status", "read_state", "store_state", "tracking_uri"]

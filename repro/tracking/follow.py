@@ -14,9 +14,10 @@ from pathlib import Path
 
 from repro.params import Project
 from repro.records.secrets import without_secrets
+from repro.tracking.address import tracking_uri
 from repro.tracking.feed import RemoteRun, attach, send_journal, send_missing, set_status
 from repro.tracking.state import RunState, read_state
-from repro.tracking.store import open_client, tracking_uri
+from repro.tracking.store import open_client
 
 POLL_SECONDS = 1.0
 SHARE = 0.02  # of one core, at most, for reading a long journal again

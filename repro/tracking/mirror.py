@@ -20,9 +20,9 @@ from typing import Self
 
 from repro.params import Project
 from repro.records import DIFF, Journal, collect, source_diff, write_bytes
+from repro.tracking.address import tracking_uri
 from repro.tracking.run import Run, start_fields
 from repro.tracking.state import Status
-from repro.tracking.store import tracking_uri
 
 LOG = "mirror.log"  # beside the journal
 _FOLLOWERS: list[subprocess.Popen[bytes]] = []  # they outlive their block, so somebody must hold them

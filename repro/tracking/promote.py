@@ -5,8 +5,9 @@ from __future__ import annotations
 from repro.errors import RecordError
 from repro.params import Project
 from repro.records import Record
+from repro.tracking.address import tracking_uri
 from repro.tracking.registry import check_alias, note_champion, point, registered_name
-from repro.tracking.store import open_client, tracking_uri, usable
+from repro.tracking.store import open_client, usable
 from repro.tracking.sync import sync_record
 
 CHAMPION = "champion"

@@ -7,7 +7,6 @@ SELECTs through sqlite3, a server by the REST calls that its client makes; neith
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -16,16 +15,8 @@ from typing import Any
 
 from repro.errors import StorageError
 from repro.params import Project
-from repro.records.secrets import shown_uri
-from repro.tracking.store import (
-    is_database,
-    read_only,
-    refusal,
-    require_address,
-    sqlite_path,
-    tracking_uri,
-    with_driver,
-)
+from repro.tracking.address import is_database, require_address, sqlite_path, tracking_uri, with_driver
+from repro.tracking.store import read_only, refusal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +34,6 @@ class StoredRun:
 
 
 PAGE = 1000
-ADDRESSES = "sqlite:///FILE, postgresql://, mysql://, mssql:// or a server's http://, https://"
 LONG = ("mlflow.note.content", "mlflow.user")  # nothing for a table
 TABLES = {
     "metrics": "select run_uuid, key, value from latest_metrics where not is_nan",
@@ -61,8 +51,8 @@ RUNS = """
 def read_runs(project: Project, uri: str | None = None) -> list[StoredRun]:
     """All active runs, newest first, with the last value of every metric; StorageError without a store."""
     uri = with_driver(uri) if uri else tracking_uri(project)
+    require_address(uri)
     if not is_database(uri):
-        _require_server(uri)
         return _from_server(uri)
     with _query(uri) as query:
         columns = ("id", "name", "experiment", "status", "started")
@@ -97,7 +87,6 @@ def _query_database(uri: str) -> Iterator[Any]:
     from sqlalchemy import create_engine, text
     from sqlalchemy.exc import SQLAlchemyError
 
-    require_address(uri)
     try:
         engine = create_engine(uri)
         with engine.connect() as connection:
@@ -105,15 +94,6 @@ def _query_database(uri: str) -> Iterator[Any]:
         engine.dispose()
     except (SQLAlchemyError, ImportError) as error:  # a driver may be missing
         raise refusal(uri, error) from None
-
-
-def _require_server(uri: str) -> None:
-    if not re.match(r"(?i)https?://.", uri):
-        what, hint = (
-            "not the address of an MLflow store",
-            "for a database in a file: sqlite:///PATH/mlflow.db",
-        )
-        raise StorageError(what, where=shown_uri(uri), allowed=ADDRESSES, hint=hint)
 
 
 def _from_server(uri: str) -> list[StoredRun]:

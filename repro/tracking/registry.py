@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from filelock import FileLock
 
 from repro.errors import ParamsError, RecordError
 from repro.params import Project, read_yaml
-from repro.records import Record, write_text
+from repro.records import Record, locked, write_text
 from repro.tracking.feed import ensure_experiment, find_runs
 from repro.tracking.send import ensure_model
 from repro.tracking.shown import note_of
@@ -24,7 +23,7 @@ from repro.tracking.store import pages
 
 HEADING = "# Aliases of the data sets' models: `repro promote` writes this, `repro sync` follows it.\n"
 OWN = "repro.alias."  # tag of a registered model: this alias was set by us
-LOCK_SECONDS = 60
+LOCK_SECONDS = 60.0
 
 
 def champions_file(project: Project) -> Path:
@@ -34,7 +33,7 @@ def champions_file(project: Project) -> Path:
 def champions(project: Project) -> dict[str, dict[str, str]]:
     """Data set -> alias -> experiment; ParamsError when the file says something else."""
     path = champions_file(project)
-    found = read_yaml(path) if path.is_file() else {}
+    found = read_yaml(path) if path.is_file() and _says_anything(path) else {}
     for dataset, aliases in found.items():
         if not isinstance(aliases, Mapping) or not all(isinstance(name, str) for name in aliases.values()):
             allowed = "DATASET: {ALIAS: EXPERIMENT}"
@@ -42,11 +41,16 @@ def champions(project: Project) -> dict[str, dict[str, str]]:
     return found
 
 
+def _says_anything(path: Path) -> bool:
+    """Whether a YAML file holds more than remarks: with its last line deleted it is nobody's mistake."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
+
+
 def note_champion(project: Project, record: Record, alias: str) -> None:
     """Write down that `alias` of the record's data set is the record's experiment."""
     lock = project.root / ".repro" / "champions.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock, timeout=LOCK_SECONDS):
+    with locked(lock, "champions.yaml is being written", patience=LOCK_SECONDS):
         noted = champions(project)
         noted[record.dataset] = noted.get(record.dataset, {}) | {alias: record.experiment}
         write_text(champions_file(project), HEADING + yaml.safe_dump(noted, sort_keys=True))

@@ -12,26 +12,17 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from repro.params import Project
 from repro.records import Record, families, read_records
 from repro.records.secrets import without_secrets
+from repro.tracking.address import sqlite_path, sqlite_uri, tracking_uri
 from repro.tracking.families import join_family, stem
 from repro.tracking.feed import INTERRUPTED, JOURNAL, NAME, RECORD, mark, send_journal
 from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
 from repro.tracking.send import finished, journals, send_record
 from repro.tracking.state import RunState
-from repro.tracking.store import (
-    KEY,
-    open_client,
-    own_runs,
-    sqlite_path,
-    tracking_uri,
-    usable,
-)
+from repro.tracking.store import KEY, one_at_a_time, open_client, own_runs, usable
 
-LOCK_SECONDS = 600
 Identity = tuple[str, str]  # run key, experiment
 Known = dict[Identity, Any]  # -> the run in MLflow
 
@@ -53,7 +44,7 @@ def sync(project: Project, *, rebuild: bool = False) -> Report:
     A run that fails does not keep the others from being sent.
     """
     uri = tracking_uri(project)
-    with one_at_a_time(project), usable(uri):
+    with usable(uri), one_at_a_time(project, uri):
         if not rebuild:
             return _sync_into(project, uri)
         if sqlite_path(uri) is not None:
@@ -120,7 +111,7 @@ def _rebuild_file(project: Project, uri: str) -> Report:
         left.unlink()
     # A name of its own: MLflow would take one that this process has used for a store with tables in it.
     new = path.with_name(f"{path.name}.rebuilding-{time.time_ns()}")
-    report = _sync_into(project, f"sqlite:///{new}")
+    report = _sync_into(project, sqlite_uri(new))
     if report.failed and path.exists():
         new.unlink()
         return replace(report, sent=[], kept=True)
@@ -162,14 +153,6 @@ def _text(error: Exception) -> str:
     return without_secrets(f"{type(error).__name__}: {error}")[:500]
 
 
-@contextmanager
-def one_at_a_time(project: Project) -> Iterator[None]:
-    lock = project.root / ".repro" / "sync.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock, timeout=LOCK_SECONDS):
-        yield
-
-
 def known_runs(client: Any) -> Known:
     """What MLflow holds of this project."""
     return {(run.data.tags[KEY], run.data.tags.get(NAME, "")): run for run in own_runs(client)}
@@ -192,7 +175,7 @@ def sync_journal(client: Any, project: Project, uri: str, state: RunState, known
 def sync_record(project: Project, record: Record, *, uri: str | None = None) -> None:
     """Send one record (what `repro record` calls); raises when MLflow cannot be reached."""
     uri = uri or tracking_uri(project)
-    with one_at_a_time(project):
+    with one_at_a_time(project, uri):
         client = open_client(project, uri)
         known = known_runs(client)
         states = journals(project)

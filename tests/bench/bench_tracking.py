@@ -17,8 +17,9 @@ from typing import Any
 
 from repro.params import Project
 from repro.records import Journal, Record, write_record
+from repro.tracking.address import tracking_uri
 from repro.tracking.read import read_runs
-from repro.tracking.store import open_client, tracking_uri
+from repro.tracking.store import open_client
 from repro.tracking.sync import sync
 from tests.bench.row import Row, best_of
 from tests.tracking_kit import a_project, add_record

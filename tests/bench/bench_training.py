@@ -35,7 +35,7 @@ from repro.models import build
 from repro.params import DatasetFacts, Experiment, Project, load_experiment
 from repro.records import Journal, read_journal
 from repro.tracking import Mirror
-from repro.tracking.store import sqlite_path, tracking_uri
+from repro.tracking.address import sqlite_path, tracking_uri
 from repro.training.train import train
 from repro.training.watch import Status
 from tests.bench.row import Row
