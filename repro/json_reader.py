@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from repro import limits
 from repro.errors import RecordError, ReproError
+from repro.merge_markers import marked, unmerged
 
 Error = type[ReproError]
 
@@ -32,6 +33,8 @@ def load_json(
     try:
         found = parse_json(data)
     except ValueError as wrong:
+        if marked(data):
+            raise unmerged(where, error) from None
         raise error(f"not JSON: {wrong}", where=where, hint=hint) from None
     if not isinstance(found, dict):
         raise error("not a JSON object", where=where, allowed='{"key": value, ...}', hint=hint)

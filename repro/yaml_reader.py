@@ -9,6 +9,7 @@ import yaml
 
 from repro import limits
 from repro.errors import ParamsError
+from repro.merge_markers import marked, unmerged
 
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is about 8 times faster
 
@@ -78,6 +79,8 @@ def load_yaml(text: str, where: object) -> dict[str, Any]:
     except _Wrong as wrong:
         raise ParamsError(str(wrong), where=where, allowed=wrong.allowed, hint=wrong.hint) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2001-99-99
+        if marked(text):
+            raise unmerged(where) from None
         raise ParamsError(f"not valid YAML: {error}", where=where) from None
     if not isinstance(raw, dict):
         raise ParamsError("expected a mapping of keys to values", where=where, allowed="key: value lines")

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "repro"
 LAYERS = [
     {"errors"},
-    {"limits"},
+    {"limits", "merge_markers"},
     {"download", "threads", "json_reader", "yaml_reader"},
     {"published", "params"},
     {"records"},

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from repro.records import (
     collect,
     default_band,
     device_identity,
+    files,
     follow_journal,
     read_journal,
     read_record,
@@ -41,6 +43,7 @@ from repro.records import (
 )
 from repro.records.device import gpu_driver
 from repro.records.provenance import ENVIRONMENT
+from repro.records.replicates import with_replicates
 from repro.records.secrets import scrub
 from repro.records.verdict import _T
 from tests.reports_kit import a_record
@@ -488,3 +491,42 @@ def test_only_a_device_with_a_queue_is_waited_for(monkeypatch: pytest.MonkeyPatc
     for device in ("cpu", "mps", "cuda:1"):
         synchronize(device)
     assert waited == ["mps", "cuda:1"]
+
+
+def test_a_killed_write_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
+    """Half of a file in an output of DVC would count as a change, beside README as a new file."""
+    (tmp_path / "experiments" / "a" / "overlays").mkdir(parents=True)
+    (tmp_path / "params.yaml").write_text("{}\n")
+    path = tmp_path / "experiments" / "a" / "overlays" / "one.png"
+    code = f"""
+import os, signal
+from pathlib import Path
+from repro.records import files
+files.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+files.write_bytes(Path({str(path)!r}), b"half")
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -9
+    assert list(path.parent.iterdir()) == []
+    left = tmp_path / ".repro" / "tmp"
+    assert len(list(left.iterdir())) == 1
+    write_bytes(path, b"whole")  # the next run removes it
+    assert path.read_bytes() == b"whole"
+    assert list(left.iterdir()) == []
+
+
+def test_outside_a_project_the_half_lies_beside_the_file(tmp_path: Path) -> None:
+    assert files.temporary(tmp_path / "a.json").parent == tmp_path
+
+
+def test_a_record_names_what_another_machine_measured() -> None:
+    first = replace(a_record("a"), model_sha256="1" * 64, content_hash="11")
+    second = replace(a_record("a"), model_sha256="2" * 64, content_hash="22")
+    both = with_replicates(second, [first])
+    assert [one.content_hash for one in both.replicates] == ["11"]
+    assert both.replicates[0].metrics == first.metrics
+    again = with_replicates(replace(first, content_hash="33"), [replace(both, content_hash="44")])
+    assert [one.content_hash for one in again.replicates] == ["44"]
+    assert with_replicates(replace(both, replicates=()), [both]).replicates == both.replicates
+    other_run = replace(second, run_key="f" * 16)
+    assert with_replicates(other_run, [first]).replicates == ()

@@ -16,7 +16,7 @@ import torch
 
 from repro.errors import CheckpointError
 from repro.records import read_journal
-from repro.training import loop, resume
+from repro.training import loop, resume, watch
 from repro.training.state import forget, rewind
 from repro.training.watch import Interrupted, Status
 from tests.training_kit import Cut, batches, numbers, run_tiny, same, some_params
@@ -281,3 +281,34 @@ def test_validation_does_not_depend_on_when_a_checkpoint_was_written(tmp_path: P
     assert same(seldom.state_dict, often.state_dict)
     referred = {torch.load(path)["best"]["name"] for path in resume.checkpoints(tmp_path / "b")}
     assert {path.name for path in (tmp_path / "b").glob("best-*.pt")} == referred
+
+
+@pytest.mark.parametrize("stopped_at", [2, 6, 12])
+def test_a_signal_during_a_validation_saves_and_the_resumed_run_equals_one_never_stopped(
+    tmp_path: Path, stopped_at: int
+) -> None:
+    """Also at the last iteration: the validation that did not end comes first."""
+    p = some_params(iterations=12, keep="best", validate_every=2, checkpoint_minutes=100)
+    seen: list[int] = []
+
+    def size(model: torch.nn.Module) -> dict[str, float]:
+        return {"mIoU": -float(sum(q.detach().abs().sum() for q in model.parameters()))}
+
+    def interrupted(model: torch.nn.Module) -> dict[str, float] | None:
+        seen.append(2 * len(seen) + 2)
+        if seen[-1] != stopped_at:
+            return size(model)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert watch.signalled()
+        return None
+
+    whole = run_tiny(tmp_path / "whole", p, validate=size)
+    with pytest.raises(watch.Interrupted, match=f"after {stopped_at} of 12"):
+        run_tiny(tmp_path / "cut", p, validate=interrupted)
+    assert not watch.signalled()
+    assert torch.load(resume.checkpoints(tmp_path / "cut")[-1])["iteration"] == stopped_at
+    outcome = run_tiny(tmp_path / "cut", p, validate=size)
+    assert outcome.resumed_from == stopped_at
+    assert outcome.chosen == whole.chosen
+    assert same(outcome.state_dict, whole.state_dict)
+    assert numbers(tmp_path / "cut") == numbers(tmp_path / "whole")

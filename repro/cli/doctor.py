@@ -151,6 +151,15 @@ def _dataset(project: Project, name: str) -> Finding:
     return Finding(f"data {name}", state, good, advice)
 
 
+def _merge(project: Project) -> Iterator[Finding]:
+    from repro.merge_markers import unmerged
+    from repro.params.conflicts import conflicted
+
+    for path in conflicted(project):
+        name = str(path.relative_to(project.root))
+        yield Finding(f"merge {name}", "both sides of a merge are in it", False, str(unmerged(path).hint))
+
+
 def _mlflow(project: Project) -> Iterator[Finding]:
     from repro.tracking import store_state
 
@@ -164,6 +173,7 @@ LOOKS: tuple[Callable[[Project], Iterator[Finding]], ...] = (
     _disk,
     _dvc,
     _lock_files,
+    _merge,
     _datasets,
     _mlflow,
 )

@@ -146,6 +146,10 @@ def result(found: Record | None) -> dict[str, str]:
         facts["expected"] = f"{wanted.metric} {wanted.value:g} ± {wanted.band:g}: {wanted.source}"
     if found.seeds:
         facts["seeds"] = text_of(found.seeds)
+    for one in found.replicates:
+        value = one.metrics.get(found.primary)
+        number = "" if value is None else f"{found.primary} {value:.4f}, "
+        facts[f"replicate {one.content_hash[:8]}"] = f"{number}{one.at} on {one.device or 'another machine'}"
     git = found.provenance.get("git", {})
     facts["measured"] = f"{found.provenance.get('at', '')} at {str(git.get('commit'))[:12]}"
     return facts

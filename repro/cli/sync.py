@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro.cli.common import Json, console, emit_json
-from repro.cli.voice import name_broken
+from repro.cli.common import Json, console, counted, emit_json
+from repro.cli.voice import name_broken, note
+from repro.errors import ReproError
 
 if TYPE_CHECKING:
     from repro.params import Broken, Project
@@ -20,11 +23,17 @@ def sync(
     ] = False,
     files: Annotated[bool, typer.Option("--files", help="Only the generated files, not MLflow.")] = False,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Make the MLflow store anew from the records in git.")
+        bool, typer.Option("--rebuild", help="Send all again, from the records in git and journals.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Delete this clone's superseded runs without asking.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Bring the generated DVC files and MLflow up to date with experiments, journals and records.
+
+    Runs of other clones, projects and programs stay as they are. Before own runs are deleted, in whose place
+    newer ones are, they are listed and you are asked.
 
     Example: repro sync --rebuild
     """
@@ -43,7 +52,8 @@ def sync(
     else:
         from repro.tracking.sync import sync as to_mlflow
 
-        report = to_mlflow(project, rebuild=rebuild)
+        question = Question(yes=yes)
+        report = to_mlflow(project, rebuild=rebuild, confirm=question.ask)
     if as_json:
         emit_json({"files": written, "broken": words(broken), **(vars(report) if report else {})})
     else:
@@ -55,6 +65,35 @@ def sync(
         raise broken_error(broken, done="all others are up to date")
     if report and report.failed:
         raise CheckFailed(f"{len(report.failed)} were not sent", hint="`repro sync` tries them again")
+    if report and question.unanswered:
+        raise question.unanswered
+
+
+@dataclass
+class Question:
+    """Asks a person whether runs may be deleted; `unanswered` where there is nobody to ask."""
+
+    yes: bool
+    unanswered: ReproError | None = None
+
+    def ask(self, runs: list[str]) -> bool:
+        note(f"in MLflow, {counted(len(runs), 'run')} of this clone would be deleted (kept in its trash):")
+        for text in runs[:LISTED]:
+            note(f"  {text}")
+        if len(runs) > LISTED:
+            note(f"  and {len(runs) - LISTED} more")
+        if self.yes:
+            return True
+        if sys.stdin.isatty():
+            return typer.confirm("Delete them?", err=True)
+        words = " ".join(["repro", *sys.argv[1:], "--yes"])
+        self.unanswered = ReproError(
+            "nothing was deleted: nobody can be asked here", hint=f"`{words}` deletes them"
+        )
+        return False
+
+
+LISTED = 20
 
 
 def broken_of(project: Project) -> Broken:
@@ -101,3 +140,5 @@ def tell(project: Project, report: Report) -> None:
         out.print(f"not sent: {name}: {error}", markup=False)
     if report.kept:
         out.print("nothing was rebuilt: the store is what it was")
+    if report.deleted:
+        out.print(f"deleted {counted(len(report.deleted), 'run')} of this clone that others have replaced")

@@ -58,11 +58,13 @@ def evaluate(
     device: str = "cpu",
     progress: Progress | None = None,
     keep: Callable[[int, Image, LabelMap, LabelMap], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> EvaluationResult:
     """Evaluate `model` on `split`.
 
     `keep(index, image, truth, prediction)` is called with every image in turn, for pictures. The model's
-    mode is put back. Raises DataError when `num_classes` does not fit the split's classes.
+    mode is put back. Raises DataError when `num_classes` does not fit the split's classes, Stopped in every
+    process once `stopped`, which is asked before each batch, says so in one.
     """
     classes = evaluated_classes(split.classes, protocol)
     if num_classes != len(classes):
@@ -72,9 +74,18 @@ def evaluate(
     with evaluating(model):
         seen = list(
             observe(
-                predict, split, number, classes=num_classes, protocol=protocol, progress=progress, keep=keep
+                predict,
+                split,
+                number,
+                classes=num_classes,
+                protocol=protocol,
+                progress=progress,
+                keep=keep,
+                stopped=stopped,
             )
         )
+    if stopped_anywhere(stopped()):
+        raise Stopped
     return summarise(gathered(seen), split, number, classes=classes, protocol=protocol)
 
 
@@ -145,11 +156,14 @@ def observe(
     protocol: Protocol,
     progress: Progress | None = None,
     keep: Callable[[int, Image, LabelMap, LabelMap], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Seen]:
     """Look at this process's share of the first `number` images of `split`, batch by batch, in order."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     starts = range(0, number, protocol.batch)[rank::world]
     for start, loaded in zip(starts, preloaded(split, starts, protocol.batch, number), strict=True):
+        if stopped():
+            return
         for _, group in groupby(enumerate(loaded, start), key=lambda one: image_size(one[1][0])):
             same_size = list(group)
             predictions = predict([image for _, (image, _) in same_size])
@@ -196,6 +210,19 @@ def compared(i: int, truth: LabelMap, prediction: Predictions, classes: int, pro
     wanted = protocol.boundary_ratio > 0
     outlines = boundary.count(truth, prediction[""], classes=classes, width=width) if wanted else None
     return Seen(index=i, cells=counted, outlines=outlines)
+
+
+class Stopped(Exception):
+    """Somebody asked for the end before all images were seen."""
+
+
+def stopped_anywhere(here: bool) -> bool:
+    """Whether any process was asked to stop, the same answer in all."""
+    if not dist.is_initialized():
+        return here
+    flags: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(flags, here)
+    return any(flags)
 
 
 def gathered(seen: Sequence[Seen]) -> list[Seen]:

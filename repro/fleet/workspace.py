@@ -13,7 +13,13 @@ from repro.records import is_locked, locked, read_records
 from repro.tracking import read_state
 
 # Everything here can be made again by the command that made it.
-CACHES = {"smoke": "smoke run", "replay": "replayed run", "fleet": "log of a fleet", "import": "unpacked run"}
+CACHES = {
+    "tmp": "half-written file",
+    "smoke": "smoke run",
+    "replay": "replayed run",
+    "fleet": "log of a fleet",
+    "import": "unpacked run",
+}
 
 
 @contextmanager

@@ -57,6 +57,17 @@ class Seeds:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Replicate:
+    """The same training (run key) measured elsewhere: other weights, as processors differ; percent."""
+
+    content_hash: str  # of its record, which git history and MLflow hold
+    model_sha256: str | None
+    metrics: Mapping[str, float]
+    at: str  # UTC
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """One result. Metrics, intervals and per_class are percent; cost is what cost.json holds."""
 
@@ -79,6 +90,7 @@ class Record:
     expectation: Expected | None
     verdict: Verdict
     seeds: Seeds | None = None  # its family, where there was one when this was recorded
+    replicates: tuple[Replicate, ...] = ()  # other measurements of this training, the newest first
     notes: tuple[str, ...] = ()  # why a result is incomparable, what a reader must know
     model_sha256: str | None
     params: Mapping[str, Any]  # the resolved experiment

@@ -20,6 +20,7 @@ from repro.records import (
     write_record,
 )
 from repro.records.make import ALSO, make_cost_record
+from repro.records.replicates import with_replicates
 from repro.records.verdict import Kind
 from repro.stages.inputs import open_split, training_split
 from repro.stages.network import initial_sha256
@@ -51,7 +52,8 @@ def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -
         inputs={"training_fingerprint": trained, "initial_sha256": initial},
     )
     known, _ = read_records(project.rows)
-    made = with_spread(keep_training(made, known.values()), known.values())
+    made = with_replicates(keep_training(made, known.values()), known.values())
+    made = with_spread(made, known.values())
     return judged(made, judgement_of(project, experiment, {**known, made.experiment: made}))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from repro.checkpoints import save_model
 from repro.datasets.archive import Split
-from repro.evaluation.evaluate import evaluate
+from repro.evaluation.evaluate import Stopped, evaluate
 from repro.params import Experiment, Project, to_plain
 from repro.records import Journal, locked, training_key, write_bytes
 from repro.stages.inputs import open_split, training_split
@@ -23,8 +23,10 @@ from repro.training import resume, state
 from repro.training.curve import curve_csv
 from repro.training.loop import Outcome
 from repro.training.ranks import Ranks
+from repro.training.step import Validate
 from repro.training.train import train
 from repro.training.validation import validation_loss
+from repro.training.watch import signalled
 
 
 def train_experiment(
@@ -80,27 +82,32 @@ def promote(
     note(f"wrote {os.path.relpath(folder)}/model.safetensors and curve.csv")
 
 
-def validation(
-    project: Project, experiment: Experiment, ranks: Ranks
-) -> Callable[[nn.Module], Mapping[str, float]] | None:
+def validation(project: Project, experiment: Experiment, ranks: Ranks) -> Validate | None:
     """How the loop measures the network while training: the experiment's own protocol at one scale."""
     if experiment.training.validate_every is None:
         return None
     split = open_split(project, experiment)
     protocol = replace(experiment.protocol, ms_flip=None, scales=(1.0,), flip=False)
 
-    def validate(model: nn.Module) -> Mapping[str, float]:
-        result = evaluate(
-            model,
-            split,
-            protocol=protocol,
-            model_params=experiment.model,
-            num_classes=experiment.facts.classes,
-            device=str(ranks.device),
-        )
+    def validate(model: nn.Module) -> Mapping[str, float] | None:
+        try:
+            result = evaluate(
+                model,
+                split,
+                protocol=protocol,
+                model_params=experiment.model,
+                num_classes=experiment.facts.classes,
+                device=str(ranks.device),
+                stopped=signalled,
+            )
+        except Stopped:
+            return None
         values = {"mIoU": result.metrics["mIoU"]}
         if experiment.training.monitor == "loss":
-            values["loss"] = validation_loss(model, split, experiment, device=ranks.device)
+            loss = validation_loss(model, split, experiment, device=ranks.device, stopped=signalled)
+            if loss is None:
+                return None
+            values["loss"] = loss
         return values
 
     return validate

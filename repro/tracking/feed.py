@@ -1,8 +1,9 @@
 """Bringing one run in MLflow to the state its journal tells. Doing it twice changes nothing.
 
-A run is found by the tag `repro.run_key`. A metric is known by its name and step: what MLflow has already is
-not sent again. Where MLflow holds something the journal does not say (a resumed run that came out otherwise),
-the run is deleted and made anew: MLflow cannot take a single point back.
+A run is found by the tag `repro.run_key` among those of this clone (owner.py). A metric is known by its name
+and step: what MLflow has already is not sent again. Where MLflow holds something the journal does not say (a
+resumed run that came out otherwise), another run is made and then the first one deleted: MLflow cannot take a
+single point back.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 from repro.params import Project
 from repro.records import sha256_text
+from repro.tracking.owner import CLONE, RETIRED, Owner, owner_of, tracking_params
 from repro.tracking.run import Run, training_params
 from repro.tracking.state import Point, RunState
 from repro.tracking.store import KEY, artifact_location
@@ -45,7 +47,8 @@ def ensure_experiment(client: Any, project: Project, uri: str, dataset: str) -> 
     """Id of the MLflow experiment of a data set; made, or brought back from the trash, when needed."""
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(dataset)
+    name = tracking_params(project).prefix + dataset
+    found = client.get_experiment_by_name(name)
     if found is None:
         tags = {
             "mlflow.experimentKind": TRAINING,
@@ -53,8 +56,8 @@ def ensure_experiment(client: Any, project: Project, uri: str, dataset: str) -> 
             "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
         }
         with suppress(MlflowException):  # another process was faster
-            client.create_experiment(dataset, artifact_location(project, uri, dataset), tags)
-        found = client.get_experiment_by_name(dataset)
+            client.create_experiment(name, artifact_location(project, uri, dataset), tags)
+        found = client.get_experiment_by_name(name)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     if VIEW_TAG not in found.tags:
@@ -62,26 +65,38 @@ def ensure_experiment(client: Any, project: Project, uri: str, dataset: str) -> 
     return str(found.experiment_id)
 
 
-def find_runs(client: Any, experiment_id: str, run_key: str, name: str = "") -> list[Any]:
-    """Active runs of a run key and, where it is given, an experiment's name; the one to keep first.
+def find_runs(client: Any, owner: Owner, experiment_id: str, run_key: str, name: str = "") -> list[Any]:
+    """This clone's runs of a run key and, where it is given, an experiment's name; the one to keep first.
 
     Two experiments that train the same have the same key, and each has a run and a record of its own.
     """
-    wanted = f"tags.`{KEY}` = '{run_key}'" + (f" and tags.`{NAME}` = '{name}'" if name else "")
-    return sorted(client.search_runs([experiment_id], wanted), key=lambda run: run.info.run_id)
+    wanted = f"tags.`{KEY}` = '{run_key}' and tags.`{CLONE}` = '{owner.clone}'"
+    wanted += f" and tags.`{NAME}` = '{name}'" if name else ""
+    found = [run for run in client.search_runs([experiment_id], wanted) if RETIRED not in run.data.tags]
+    return sorted(found, key=lambda run: run.info.run_id)
 
 
-def ensure_run(client: Any, experiment_id: str, run: Run, started: int, *, renamed: bool = False) -> str:
-    """Id of the one run of `run.run_key` under `run.name`, or with `renamed` under any name.
+def ensure_run(
+    client: Any,
+    owner: Owner,
+    experiment_id: str,
+    run: Run,
+    started: int,
+    *,
+    renamed: bool = False,
+    tags: Mapping[str, str] | None = None,
+) -> str:
+    """Id of this clone's one run of `run.run_key` under `run.name`, or with `renamed` under any name.
 
-    Two machines may create it at the same moment. Both then see two, keep the one with the smaller id and
+    Two processes may create it at the same moment. Both then see two, keep the one with the smaller id and
     delete the other; who was feeding the other fails, looks again and goes on with the one that is left.
     """
-    found = find_runs(client, experiment_id, run.run_key, "" if renamed else run.name)
+    name = "" if renamed else run.name
+    found = find_runs(client, owner, experiment_id, run.run_key, name)
     if not found:
-        tags = {KEY: run.run_key, NAME: run.name}
-        client.create_run(experiment_id, start_time=started, tags=tags, run_name=run.name)
-        found = find_runs(client, experiment_id, run.run_key, "" if renamed else run.name)
+        about = {KEY: run.run_key, NAME: run.name, **owner.tags, **(tags or {})}
+        client.create_run(experiment_id, start_time=started, tags=about, run_name=run.name)
+        found = find_runs(client, owner, experiment_id, run.run_key, name)
     for extra in found[1:]:
         client.delete_run(extra.info.run_id)
     return str(found[0].info.run_id)
@@ -90,7 +105,7 @@ def ensure_run(client: Any, experiment_id: str, run: Run, started: int, *, renam
 def attach(client: Any, project: Project, uri: str, state: RunState) -> RemoteRun:
     """The run of a journal, described, with the points MLflow has of it."""
     experiment_id = ensure_experiment(client, project, uri, state.run.dataset)
-    run_id = ensure_run(client, experiment_id, state.run, state.started)
+    run_id = ensure_run(client, owner_of(project), experiment_id, state.run, state.started)
     remote = RemoteRun(client=client, run_id=run_id)
     for name in sorted({name for name, _ in state.points}):
         for metric in client.get_metric_history(run_id, name):
@@ -136,15 +151,24 @@ def send_journal(client: Any, project: Project, uri: str, state: RunState) -> Re
             return remote
     superfluous = remote.sent.keys() - state.points.keys() if state.status != "RUNNING" else set()
     if superfluous or remote.doubled or not send_missing(remote, state):
-        drop_run(client, remote.run_id)
+        before = remote.run_id
+        retire(client, before)
         remote = attach(client, project, uri, state)
         send_missing(remote, state)
+        set_status(client, remote.run_id, state)
+        drop_run(client, before)
+        return remote
     set_status(client, remote.run_id, state)
     return remote
 
 
+def retire(client: Any, run_id: str) -> None:
+    """Look at a run no more: another one takes its place, and when that is whole this one is deleted."""
+    client.set_tag(run_id, RETIRED, "true")
+
+
 def drop_run(client: Any, run_id: str) -> None:
-    """Delete a run that is made anew, and its model entity, which would lead nowhere."""
+    """Delete a run whose place another one took, and its model entity, which would lead nowhere."""
     experiment_id = client.get_run(run_id).info.experiment_id
     for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
         client.delete_logged_model(model.model_id)

@@ -23,7 +23,7 @@ def promote(project: Project, record: Record, *, alias: str = CHAMPION) -> str:
     if record.model_sha256 is None:
         where = project.record(record.experiment)
         raise RecordError("the record has no weights to promote", where=where, allowed="a trained network")
-    uri, name = tracking_uri(project), registered_name(record.dataset)
+    uri, name = tracking_uri(project), registered_name(project, record.dataset)
     with usable(uri):
         sync_record(project, record)
         client = open_client(project, uri)

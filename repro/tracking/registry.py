@@ -16,13 +16,17 @@ import yaml
 from repro.errors import ParamsError, RecordError
 from repro.params import Project, read_yaml
 from repro.records import Record, locked, write_text
-from repro.tracking.feed import ensure_experiment, find_runs
+from repro.tracking.address import sqlite_path
+from repro.tracking.feed import RECORD, ensure_experiment
+from repro.tracking.known import known_runs
+from repro.tracking.owner import owner_of, tracking_params
 from repro.tracking.send import ensure_model
 from repro.tracking.shown import note_of
 from repro.tracking.store import pages
 
 HEADING = "# Aliases of the data sets' models: `repro promote` writes this, `repro sync` follows it.\n"
-OWN = "repro.alias."  # tag of a registered model: this alias was set by us
+OWN = "repro.alias."  # tag of a registered model: `repro promote` set this alias
+OWNER = "repro.alias-of."  # and for which project
 LOCK_SECONDS = 60.0
 
 
@@ -87,33 +91,60 @@ def follow_alias(client: Any, project: Project, uri: str, noted: Noted, records:
     )
 
 
-def registered_name(dataset: str) -> str:
-    return f"deeplab-{dataset}"
+def registered_name(project: Project, dataset: str) -> str:
+    return f"{tracking_params(project).prefix}deeplab-{dataset}".replace("/", "-")  # MLflow takes no slash
 
 
 def point(client: Any, project: Project, uri: str, record: Record, alias: str) -> bool:
     """Let `alias` lead to the model of the record's run; False when it does already."""
     experiment_id = ensure_experiment(client, project, uri, record.dataset)
-    run_id = find_runs(client, experiment_id, record.run_key, record.experiment)[0].info.run_id
-    model_id = ensure_model(client, experiment_id, run_id, record)
-    name = registered_name(record.dataset)
-    version = ensure_version(client, name, run_id, model_id, record)
+    run = _run_of(client, project, uri, experiment_id, record)
+    model_id = ensure_model(client, experiment_id, run.info.run_id, record)
+    name, owner = registered_name(project, record.dataset), owner_of(project).project
+    version = ensure_version(client, name, run.info.run_id, model_id, record)
     (model,) = client.search_registered_models(f"name = '{name}'")
+    theirs = model.tags.get(OWNER + alias, owner)
+    if theirs != owner:
+        raise ParamsError(
+            f"'{alias}' of {name} in MLflow belongs to the project '{theirs}'",
+            hint="give this project's models a name of their own: tracking.prefix in params.yaml",
+        )
     if str(model.aliases.get(alias)) == version and OWN + alias in model.tags:
         return False
     client.set_registered_model_tag(name, OWN + alias, record.experiment)
+    client.set_registered_model_tag(name, OWNER + alias, owner)
     client.set_registered_model_alias(name, alias, version)
     return True
 
 
-def drop_aliases(client: Any, noted: Sequence[Noted]) -> None:
-    """Take back the aliases that are noted no more; those that somebody set in MLflow by hand stay."""
-    kept = {(registered_name(one.dataset), one.alias) for one in noted}
+def _run_of(client: Any, project: Project, uri: str, experiment_id: str, record: Record) -> Any:
+    """The run that shows a record, whoever sent it, else this clone's."""
+    identity = (record.run_key, record.experiment)
+    same = [
+        run
+        for run in known_runs(client, project, uri).of(identity)
+        if run.info.experiment_id == experiment_id
+    ]
+    same.sort(key=lambda run: (run.data.tags.get(RECORD) != record.content_hash, run.info.run_id))
+    if not same:
+        raise ParamsError(f"the record of '{record.experiment}' is not in MLflow", hint="`repro sync`")
+    return same[0]
+
+
+def drop_aliases(client: Any, project: Project, uri: str, noted: Sequence[Noted]) -> None:
+    """Take back this project's aliases that are noted no more; those of other projects and people stay."""
+    kept, own = (
+        {(registered_name(project, one.dataset), one.alias) for one in noted},
+        owner_of(project).project,
+    )
+    local = sqlite_path(uri) == project.root / "mlflow.db"  # from before aliases had owners, they are ours
     for model in list(pages(client.search_registered_models)):
         for alias in (tag.removeprefix(OWN) for tag in model.tags if tag.startswith(OWN)):
-            if (model.name, alias) not in kept:
+            ours = model.tags.get(OWNER + alias, own if local else "") == own
+            if ours and (model.name, alias) not in kept:
                 client.delete_registered_model_alias(model.name, alias)
-                client.delete_registered_model_tag(model.name, OWN + alias)
+                for tag in {OWN + alias, OWNER + alias} & model.tags.keys():
+                    client.delete_registered_model_tag(model.name, tag)
 
 
 def ensure_version(client: Any, name: str, run_id: str, model_id: str, record: Record) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from repro.errors import StorageError
 from repro.params import Project
 from repro.records import Record
+from repro.records.secrets import shown_uri
 from repro.tracking.feed import (
     JOURNAL,
     RECORD,
@@ -17,12 +21,15 @@ from repro.tracking.feed import (
     drop_run,
     ensure_experiment,
     ensure_run,
+    find_runs,
     log_dataset,
     log_params,
     log_points,
+    retire,
     send_journal,
     set_tags,
 )
+from repro.tracking.owner import PROJECT, RETIRED, Owner, owner_of
 from repro.tracking.run import Run, shown_params
 from repro.tracking.shown import (
     confusion_figure,
@@ -36,6 +43,21 @@ from repro.tracking.state import RunState, read_state
 from repro.tracking.store import KEY
 
 LONGEST_MODEL_PARAM = 250
+SENDING = "repro.sending"  # "<record's content hash> <when>": set with the run, for clones that send at once
+SENDING_SECONDS = 600.0  # after that the other is taken to be dead
+IN_GIT = "repro.in_git"  # yes: the record in git is this one; no: another measurement of the same
+# Scheme of an artifact store -> the module that MLflow 3.17 imports for it, and the package that has it.
+LIBRARIES = {
+    "s3": ("boto3", "boto3"),
+    "r2": ("boto3", "boto3"),
+    "b2": ("boto3", "boto3"),
+    "gs": ("google.cloud.storage", "google-cloud-storage"),
+    "wasbs": ("azure.storage.blob", "azure-storage-blob azure-identity"),
+    "abfss": ("azure.storage.filedatalake", "azure-storage-file-datalake azure-identity"),
+    "sftp": ("pysftp", "pysftp"),
+    "hdfs": ("pyarrow", "pyarrow"),
+    "viewfs": ("pyarrow", "pyarrow"),
+}
 
 
 def journals(project: Project) -> list[RunState]:
@@ -53,32 +75,72 @@ def send_record(client: Any, project: Project, uri: str, record: Record, told: R
     """Metrics, params, tags, data set and files of a record; the mark that it is complete comes last.
 
     `told` is the journal of its training, where it lies here: what it says is not taken from the committed
-    curve. A run that shows another record already is made anew, because MLflow keeps old values of a metric.
+    curve. For a run that shows another record already a new one is made, because MLflow keeps old values of a
+    metric; then the first is deleted. "" where another clone is sending the same record right now.
     """
-    at, began = measured_at(record), began_at(record)
+    at, began, owner = measured_at(record), began_at(record), owner_of(project)
     run = Run(name=record.experiment, dataset=record.dataset, run_key=record.run_key)
     experiment_id = ensure_experiment(client, project, uri, record.dataset)
-    run_id = ensure_run(client, experiment_id, run, began)
+    require_client(client, experiment_id)
+    before = [
+        one.info.run_id
+        for one in find_runs(client, owner, experiment_id, run.run_key, run.name)
+        if one.data.tags.get(RECORD)
+    ]
+    for run_id in before:
+        retire(client, run_id)
+    if before and told:
+        run_id = send_journal(client, project, uri, told).run_id
+    else:
+        sending = {SENDING: f"{record.content_hash} {time.time():.0f}"}
+        run_id = ensure_run(client, owner, experiment_id, run, began, tags=sending)
     found = client.get_run(run_id)
-    if found.data.tags.get(RECORD):
-        drop_run(client, run_id)
-        run_id = (
-            send_journal(client, project, uri, told).run_id
-            if told
-            else ensure_run(client, experiment_id, run, began)
-        )
-        found = client.get_run(run_id)
+    if somebody_else_sends(client, owner, found, record):
+        client.delete_run(run_id)
+        return ""
     model_id = ensure_model(client, experiment_id, run_id, record)
     send_numbers(client, record, run_id, found, at, model_id)
     if told is None and "train/loss" not in found.data.metrics:
         # The curve in git has no times: a millisecond a step keeps the order.
         curve = {(name, step): (value, at + step) for name, step, value in curve_of(project, record)}
         log_points(client, run_id, curve)
-    send_files(client, project, record, run_id)
     if found.info.status == "RUNNING" and JOURNAL not in found.data.tags:
-        client.set_terminated(run_id, status="FINISHED", end_time=at)
-    set_tags(client, run_id, {RECORD: record.content_hash})
+        client.set_terminated(run_id, status="FINISHED", end_time=at)  # also where its files cannot be sent
+    send_files(client, project, record, run_id)
+    set_tags(client, run_id, {RECORD: record.content_hash, IN_GIT: "yes"})
+    for one in before:
+        drop_run(client, one)
     return run_id
+
+
+def somebody_else_sends(client: Any, owner: Owner, run: Any, record: Record) -> bool:
+    """Whether another clone began to send the same record just before: its run stays, this one goes."""
+    wanted = f"tags.`{SENDING}` LIKE '{record.content_hash} %' and tags.`{PROJECT}` = '{owner.project}'"
+    if SENDING not in run.data.tags:
+        return False
+    for other in client.search_runs([run.info.experiment_id], wanted):
+        began = float(other.data.tags[SENDING].split()[1])
+        fresh = RECORD in other.data.tags or abs(time.time() - began) < SENDING_SECONDS
+        if other.info.run_id < run.info.run_id and fresh and RETIRED not in other.data.tags:
+            return True
+    return False
+
+
+def require_client(client: Any, experiment_id: str) -> None:
+    """StorageError where a library is missing that brings files to the place of an experiment's artifacts."""
+    place = str(client.get_experiment(experiment_id).artifact_location)
+    module, package = LIBRARIES.get(place.partition(":")[0], ("", ""))
+    if module and not _is_installed(module):
+        what = f"MLflow keeps its files where `{package}` is needed, which is not installed"
+        hint = f"pip install {package}, then the same command"
+        raise StorageError(what, where=shown_uri(place), hint=hint)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package above it is missing
+        return False
 
 
 def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,7 @@ class RunState:
     ended: int | None
     error: str
     pid: int
+    provenance: Mapping[str, Any]  # of the training's process, {} in old journals
     points: dict[Point, tuple[float, int]]  # (metric, step) -> value, time; the last line wins
     steps: int
 
@@ -61,6 +62,7 @@ def _state_of(entries: Sequence[dict[str, Any]]) -> RunState | None:
         ended=milliseconds(ends[-1]) if ends else milliseconds(entries[-1]),
         error=str(ends[-1].get("error", "")) if ends else "",
         pid=int(starts[-1]["pid"]),
+        provenance=next((one.get("found", {}) for one in entries[::-1] if one["kind"] == "provenance"), {}),
         points=points,
         steps=max((step for _, step in points), default=0),
     )

@@ -132,8 +132,8 @@ def pages(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
             return
 
 
-def own_runs(client: Any) -> Iterator[Any]:
-    """Every active run that carries a run key, of all data sets."""
+def keyed_runs(client: Any) -> Iterator[Any]:
+    """Every active run that carries a run key, of all data sets and whoever owns it."""
     experiments = [found.experiment_id for found in pages(client.search_experiments)]
     if experiments:
         yield from pages(client.search_runs, experiments, f"tags.`{KEY}` != ''")

@@ -11,7 +11,9 @@ from repro.errors import StorageError
 from repro.params import Project
 from repro.records import Record, read_record
 from repro.tracking.feed import RECORD
+from repro.tracking.owner import PROJECT, owner_of
 from repro.tracking.read import StoredRun, read_runs
+from repro.tracking.send import IN_GIT
 from repro.tracking.store import open_client
 
 
@@ -21,7 +23,9 @@ def stored_records(project: Project, uri: str | None = None) -> dict[str, Record
     Runs without a record, of other programs or unfinished, are passed over. Raises StorageError where a
     record cannot be fetched, RecordError where it was edited.
     """
-    newest = list(_newest(read_runs(project, uri)))
+    owner = owner_of(project)
+    ours = (run for run in read_runs(project, uri) if run.tags.get(PROJECT, owner.project) == owner.project)
+    newest = list(_newest(sorted(ours, key=lambda run: run.tags.get(IN_GIT) == "no")))
     client = open_client(project, uri) if newest else None
     with tempfile.TemporaryDirectory() as folder:
         found = [_fetch(client, run, Path(folder) / run.id) for run in newest]

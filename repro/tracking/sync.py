@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, count
@@ -16,15 +17,25 @@ from repro.params import Project
 from repro.records import Record, families, read_records
 from repro.records.secrets import without_secrets
 from repro.tracking.address import sqlite_path, sqlite_uri, tracking_uri
-from repro.tracking.families import join_family, stem
-from repro.tracking.feed import INTERRUPTED, JOURNAL, NAME, RECORD, mark, send_journal
+from repro.tracking.families import join_family, join_machines, stem
+from repro.tracking.feed import INTERRUPTED, NAME, ensure_experiment, retire, send_journal
+from repro.tracking.known import Known, delete_all, known_runs, label, mark_in_git, owned, superseded, tag
+from repro.tracking.owner import CLONE, PROJECT, RETIRED, owner_of
 from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
-from repro.tracking.send import finished, journals, send_record
+from repro.tracking.send import finished, journals, require_client, send_record
 from repro.tracking.state import RunState
-from repro.tracking.store import KEY, one_at_a_time, open_client, own_runs, usable
+from repro.tracking.store import (
+    CHECK_SECONDS,
+    KEY,
+    damage,
+    keyed_runs,
+    one_at_a_time,
+    open_client,
+    read_only,
+    usable,
+)
 
-Identity = tuple[str, str]  # run key, experiment
-Known = dict[Identity, Any]  # -> the run in MLflow
+Confirm = Callable[[list[str]], bool]  # labels of runs that would be deleted -> whether they may
 
 
 @dataclass(kw_only=True)
@@ -34,60 +45,76 @@ class Report:
     sent: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-    kept: bool = False  # a rebuild failed, and the store is what it was
+    deleted: list[str] = field(default_factory=list)  # labels of own runs whose place others took
+    kept: bool = False  # a rebuild failed or was declined, and the store is what it was
 
 
-def sync(project: Project, *, rebuild: bool = False) -> Report:
-    """Send what MLflow lacks. `rebuild` starts from an empty store and uses what git holds, and journals.
+def sync(project: Project, *, rebuild: bool = False, confirm: Confirm = lambda runs: True) -> Report:
+    """Send what MLflow lacks. `rebuild` sends everything again from what git holds, and journals.
 
-    One sync at a time on this machine; two machines end with the same single run each (feed.ensure_run).
+    One sync at a time on this machine. Runs of other clones, projects and programs stay as they are; own ones
+    that nothing shows any more are deleted last, once `confirm`, which gets their labels, says yes.
     A run that fails does not keep the others from being sent.
     """
     uri = tracking_uri(project)
     with usable(uri), one_at_a_time(project, uri):
         if not rebuild:
-            return _sync_into(project, uri)
-        if sqlite_path(uri) is not None:
+            return _sync_into(project, uri, confirm)
+        if sqlite_path(uri) is not None and not holds_others(project, uri):
             return _rebuild_file(project, uri)
-        delete_runs(project, uri)
-        return _sync_into(project, uri)
+        return _rebuild_in_place(project, uri, confirm)
 
 
-def _sync_into(project: Project, uri: str) -> Report:
+def _sync_into(project: Project, uri: str, confirm: Confirm = lambda runs: True) -> Report:
     client, report = open_client(project, uri), Report()
-    known, records, states = known_runs(client), _believed(project, report), journals(project)
+    known, records, states = known_runs(client, project, uri), _believed(project, report), journals(project)
     recorded = {(one.run_key, one.experiment) for one in records}
+    waiting = [one for one in records if not known.holds_record(one)]
+    for dataset in sorted(
+        {one.dataset for one in waiting}
+    ):  # what no library can send is said before the first
+        require_client(client, ensure_experiment(client, project, uri, dataset))
     for state in states:
         if state.status in INTERRUPTED and (state.run.run_key, state.run.name) in recorded:
             continue  # a repetition that came to nothing: the record speaks for the run
         _guard(report, state.run.name, partial(sync_journal, client, project, uri, state, known))
-    told = finished(states)
     live = {(state.run.run_key, state.run.name) for state in states if state.status == "RUNNING"}
     for record in records:
         if (record.run_key, record.experiment) in live:
             continue  # its follower feeds the run now
-        _guard(report, record.experiment, partial(_sync, client, project, uri, record, known, told))
-    _sync_families(client, project, uri, records, known, report)
+        _guard(report, record.experiment, partial(_sync, client, project, uri, record, known, states))
+    if report.sent or report.failed:
+        known = known_runs(client, project, uri)
+    mark_in_git(client, known, records)
+    _join(client, project, uri, records, known, report)
     _sync_aliases(client, project, uri, records, report)
+    _clear(client, superseded(known, records, states), report, confirm)
     return report
 
 
-def _sync_families(
+def _clear(client: Any, runs: list[Any], report: Report, confirm: Confirm) -> None:
+    """Delete runs of ours whose place others have taken by now, unless somebody says no."""
+    if runs and confirm([label(run) for run in runs]):
+        delete_all(client, runs)
+        report.deleted += [label(run) for run in runs]
+
+
+def _join(
     client: Any, project: Project, uri: str, records: list[Record], known: Known, report: Report
 ) -> None:
-    """Parent runs of repeated seeds; `known` are the runs from before this sync."""
-    changed = report.sent or report.failed
-    runs = list(own_runs(client) if changed else known.values())
+    """Parent runs: of what several machines measured, and of repeated seeds."""
+    with _reported(report, "runs of several machines"):
+        known = join_machines(client, known)
     for members in families(records).values():
         with _reported(report, f"seeds of {stem(members[0].experiment)}"):
-            join_family(client, project, uri, members, runs)
+            join_family(client, project, uri, members, known)
 
 
 def _sync_aliases(client: Any, project: Project, uri: str, records: list[Record], report: Report) -> None:
     """The registry's aliases as reports/champions.yaml notes them."""
     with _reported(report, "champions.yaml"):
         noted = noted_aliases(project)
-        drop_aliases(client, noted)
+        drop_aliases(client, project, uri, noted)
         for one in noted:
             send = partial(follow_alias, client, project, uri, one, records)
             _guard(report, f"{one.alias} of {one.dataset}", send)
@@ -122,6 +149,55 @@ def _rebuild_file(project: Project, uri: str) -> Report:
     return report
 
 
+def holds_others(project: Project, uri: str) -> bool:
+    """Whether a sqlite file has active runs that are not this clone's: then it is no file to be replaced."""
+    path, owner = sqlite_path(uri), owner_of(project)
+    if path is None or not path.exists() or damage(path):
+        return False
+    ours, unowned = "key = ? and value = ?", f"key = '{PROJECT}'"
+    query = "select count(*) from runs where lifecycle_stage = 'active' and run_uuid not in "
+    query += _TAGGED.format(ours)
+    if path == project.root / "mlflow.db":  # of this project, from before runs had owners
+        keyed = f"key = '{KEY}'"
+        query += (
+            f" and not (run_uuid in {_TAGGED.format(keyed)} and run_uuid not in {_TAGGED.format(unowned)})"
+        )
+    try:
+        with closing(read_only(path, timeout=CHECK_SECONDS)) as connection:
+            (count,) = connection.execute(query, (CLONE, owner.clone)).fetchone()
+    except sqlite3.Error:  # no such tables: nothing of anybody is in it
+        return False
+    return bool(count)
+
+
+_TAGGED = "(select run_uuid from tags where {})"
+
+
+def _rebuild_in_place(project: Project, uri: str, confirm: Confirm) -> Report:
+    """Send everything again beside what is there, then delete this clone's runs from before.
+
+    Those of an experiment that could not be sent stay.
+    """
+    client = open_client(project, uri)
+    before = [run for run in owned(known_runs(client, project, uri)) if run.info.status != "RUNNING"]
+    if before and not confirm([label(run) for run in before]):
+        return Report(kept=True)
+    for run in before:
+        retire(client, run.info.run_id)
+    report = _sync_into(project, uri)
+    lost = [run for run in before if tag(run, NAME) in report.failed]
+    for run in lost:
+        client.delete_tag(run.info.run_id, RETIRED)
+    gone = [run for run in before if run not in lost and run.info.run_id in _active(client)]
+    delete_all(client, gone)
+    report.deleted += [label(run) for run in gone]
+    return report
+
+
+def _active(client: Any) -> set[str]:
+    return {run.info.run_id for run in keyed_runs(client)}
+
+
 def _free_name(path: Path) -> Path:
     """`path`, or with the first number that is free: no backup takes the place of an earlier one."""
     numbered = (path.with_name(f"{path.name}.{number}") for number in count(2))
@@ -153,22 +229,11 @@ def _text(error: Exception) -> str:
     return without_secrets(f"{type(error).__name__}: {error}")[:500]
 
 
-def known_runs(client: Any) -> Known:
-    """What MLflow holds of this project."""
-    return {(run.data.tags[KEY], run.data.tags.get(NAME, "")): run for run in own_runs(client)}
-
-
-def _tag(known: Known, identity: tuple[str, str], name: str) -> str:
-    return str(known[identity].data.tags.get(name, "")) if identity in known else ""
-
-
 def sync_journal(client: Any, project: Project, uri: str, state: RunState, known: Known) -> bool:
     """Send one journal; False when MLflow has all of it."""
-    identity = (state.run.run_key, state.run.name)
-    if _tag(known, identity, JOURNAL) == mark(state):
+    if known.holds_journal(state):
         return False
     send_journal(client, project, uri, state)
-    known.pop(identity, None)  # it may have been made anew: the record is sent again
     return True
 
 
@@ -177,32 +242,34 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
     uri = uri or tracking_uri(project)
     with one_at_a_time(project, uri):
         client = open_client(project, uri)
-        known = known_runs(client)
-        states = journals(project)
+        known, states = known_runs(client, project, uri), journals(project)
         for state in states:
             if (state.run.run_key, state.run.name) == (record.run_key, record.experiment):
                 sync_journal(client, project, uri, state, known)
-        _sync(client, project, uri, record, known, finished(states))
-        seeds = families(read_records(project.rows)[0].values()).get(record.family_key)
+        _sync(client, project, uri, record, known, states)
+        records = list(read_records(project.rows)[0].values())
+        known = join_machines(client, known_runs(client, project, uri))
+        seeds = families(records).get(record.family_key)
         if seeds:
-            join_family(client, project, uri, seeds, list(own_runs(client)))
+            join_family(client, project, uri, seeds, known)
         for alias, name in champions(project).get(record.dataset, {}).items():
             if name == record.experiment:  # a record that changed has another run
                 point(client, project, uri, record, alias)
 
 
 def _sync(
-    client: Any, project: Project, uri: str, record: Record, known: Known, told: Mapping[Identity, RunState]
+    client: Any, project: Project, uri: str, record: Record, known: Known, states: Sequence[RunState]
 ) -> bool:
-    identity = (record.run_key, record.experiment)
-    if _tag(known, identity, RECORD) == record.content_hash and known[identity].info.status == "FINISHED":
+    if known.holds_record(record):
         return False
-    send_record(client, project, uri, record, told.get(identity))
-    return True
+    return bool(send_record(client, project, uri, record, journal_of(record, states)))
 
 
-def delete_runs(project: Project, uri: str) -> None:
-    """Move every run of this project on a server to MLflow's trash."""
-    client = open_client(project, uri)
-    for run in list(own_runs(client)):  # all before the first is deleted: that would move the pages
-        client.delete_run(run.info.run_id)
+def journal_of(record: Record, states: Sequence[RunState]) -> RunState | None:
+    """The journal of the training that a record shows, where it is here: another machine has its own."""
+    trained = record.provenance.get("training") or {}
+    for one in finished(states).values():
+        same = (one.run.run_key, one.run.name) == (record.run_key, record.experiment)
+        if same and (not trained or not one.provenance or one.provenance.get("at") == trained.get("at")):
+            return one
+    return None

@@ -72,6 +72,8 @@ def batches_of(run: Run) -> Generator[tuple[Batch, float]]:
 def _iterate(run: Run, batches: Iterable[tuple[Batch, float]], stop: Stop) -> None:
     task, speed = run.task, Speed()
     saved = reported = time.monotonic()
+    if run.unvalidated:
+        validate_or_stop(run)
     for batch, waited in batches:
         run.losses.add(update(run, batch))
         run.iteration += 1
@@ -83,17 +85,30 @@ def _iterate(run: Run, batches: Iterable[tuple[Batch, float]], stop: Stop) -> No
                 log_system(run, speed)
         report_progress(run, speed)
         if validation_is_due(task.params, task.of, run.iteration):
-            validate(run)
+            validate_or_stop(run)
         settle(run)
         if checkpoint_is_due(run, stop, minutes=(time.monotonic() - saved) / 60):
             save(run)
             saved = time.monotonic()
             if stop.signal is not None or stop.elsewhere:
-                settle(run, wait=True)
-                raise Interrupted(
-                    f"training stopped after {run.iteration} of {task.of.iterations} iterations",
-                    hint="it is saved: the same command goes on from there",
-                )
+                raise interrupted(run)
+
+
+def validate_or_stop(run: Run) -> None:
+    """Validate; where a signal comes before the end, save and stop: the resumed run validates first."""
+    run.unvalidated = not validate(run)
+    if run.unvalidated:
+        save(run)
+        raise interrupted(run)
+
+
+def interrupted(run: Run) -> Interrupted:
+    """The end by a signal, once the checkpoint is on the disk."""
+    settle(run, wait=True)
+    return Interrupted(
+        f"training stopped after {run.iteration} of {run.task.of.iterations} iterations",
+        hint="it is saved: the same command goes on from there",
+    )
 
 
 def log_losses(run: Run) -> None:
@@ -114,28 +129,35 @@ def log_system(run: Run, speed: Speed) -> None:
     run.task.journal.metrics(values, step=run.iteration)
 
 
-def validate(run: Run) -> None:
-    """Validate; keep the weights if they are the best so far. Leaves no trace in the random state."""
+def validate(run: Run) -> bool:
+    """Validate; keep the weights if they are the best so far. Leaves no trace in the random state.
+
+    False where a signal came to any process before the end: nothing is kept of such a validation.
+    """
     task = run.task
     if task.validate is None:
-        return
+        return True
     task.ranks.share(run.model.buffers())  # statistics of batch normalisation: measure what rank 0 keeps
     with precision.forked(task.ranks.device), torch.no_grad():
         run.model.eval()
-        values = task.ranks.gather(dict(task.validate(run.model)))[0]  # all decide by the same numbers
+        found = task.ranks.gather(task.validate(run.model))
     # Evaluation may lay the weights out channels_last; other strides mean other kernels and other last bits.
     run.model.to(memory_format=memory_format(task.params))
     parameters.training_mode(run.model, task.params)
+    if any(one is None for one in found):
+        return False
+    values = dict(found[0])  # all decide by the same numbers
     if task.journal is not None:
         task.journal.metrics({f"val/{name}": value for name, value in values.items()}, step=run.iteration)
     if not task.params.watched:
-        return
+        return True
     watched = values[task.params.monitor]
     run.plateau.update(watched, task.params)
     if task.params.keep == "best" and better(watched, run.best.value, task.params):
         weights = clean_state(run.model)
         best = Best.write(task.work, weights, watched, run.iteration, write=task.ranks.first)
         run.best = task.ranks.gather(best)[0]  # all know the name of the file
+    return True
 
 
 def validation_is_due(params: TrainingParams, of: Length, iteration: int) -> bool:

@@ -79,6 +79,7 @@ def save(run: Run) -> None:
         "losses": run.losses.state(),
         "plateau": asdict(run.plateau),
         "best": asdict(run.best),
+        "unvalidated": run.unvalidated,
         "journal": task.journal.offset if task.journal is not None else 0,
     }
     run.writer.begin(state, iteration=run.iteration)
@@ -118,6 +119,7 @@ def restore(run: Run) -> int:
     run.iteration = int(state["iteration"])
     run.losses, run.plateau = Losses(**state["losses"]), Plateau(**state["plateau"])
     run.best = Best(**state["best"])
+    run.unvalidated = bool(state.get("unvalidated"))  # not in checkpoints from before
     run.saved_bests.append(run.best)
     if task.ranks.rank < len(state["random"]):
         set_random_state(state["random"][task.ranks.rank], task.ranks.device)

@@ -25,7 +25,7 @@ from repro.training.schedule import Length, Plateau
 from repro.training.state import Best
 from repro.training.watch import Losses, Progress
 
-Validate = Callable[[nn.Module], Mapping[str, float]]
+Validate = Callable[[nn.Module], Mapping[str, float] | None]  # None: a signal came before its end
 
 
 class Batch(Protocol):
@@ -73,6 +73,7 @@ class Run:
     losses: Losses = field(default_factory=Losses)
     plateau: Plateau = field(default_factory=Plateau)
     best: Best = field(default_factory=Best)
+    unvalidated: bool = False  # a signal came during the validation that is due at this iteration
 
 
 def start(task: Task) -> Run:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import torch
 from torch import Tensor, nn
@@ -12,14 +14,24 @@ from repro.training.losses import counted_pixels, only_classes, total_loss
 from repro.training.train import logits_resize, network_input
 
 
-def validation_loss(model: nn.Module, split: Split, experiment: Experiment, *, device: torch.device) -> float:
+def validation_loss(
+    model: nn.Module,
+    split: Split,
+    experiment: Experiment,
+    *,
+    device: torch.device,
+    stopped: Callable[[], bool] = lambda: False,
+) -> float | None:
     """Mean over the images of `split` of the cross entropy of each, resized to the crop's size.
 
+    None once `stopped`, which is asked before each image, says so.
     As the TensorFlow rows of page 000 do it: validation images are brought to 768x768 while training.
     """
     params, classes = experiment.training, experiment.facts.classes
     losses = []
     for i in range(len(split)):
+        if stopped():
+            return None
         image_NCHW, label_NHW = _sized(split, i, experiment.augmentation.crop)
         label_NHW = only_classes(label_NHW, classes=classes)
         heads = model(network_input(experiment)(image_NCHW.to(device)))[:1]

@@ -56,7 +56,8 @@ def signals() -> Iterator[Stop]:
 
     Spot machines and SLURM send SIGTERM 30 s or more before they kill.
     """
-    stop = Stop()
+    global _current
+    before_it, _current = _current, (stop := Stop())
 
     def note(number: int, frame: FrameType | None) -> None:
         if stop.signal is not None:
@@ -66,13 +67,21 @@ def signals() -> Iterator[Stop]:
     try:
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not the main thread: signals go to somebody else
-        yield stop
-        return
+        before = {}
     try:
         yield stop
     finally:
+        _current = before_it
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+_current = Stop()
+
+
+def signalled() -> bool:
+    """Whether a signal asked this process's training to stop: a long validation asks before every batch."""
+    return _current.signal is not None
 
 
 @dataclass

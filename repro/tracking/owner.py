@@ -1,0 +1,104 @@
+"""Whose a run is: several projects, and several clones of one, may share an MLflow server.
+
+A clone changes and deletes its own runs alone. The project's id is in git (params.yaml: tracking), that of
+the clone in `.repro`, which git ignores: a training that is resumed on another node of a cluster has the same
+owner.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.errors import ParamsError
+from repro.params import Project, parse, read_yaml
+from repro.records import locked, sha256_text, write_json
+from repro.records.locks import user
+
+PROJECT = "repro.project"
+CLONE = "repro.clone"
+MACHINE = "repro.machine"
+USER = "mlflow.user"
+RETIRED = "repro.retired"  # a newer run is to take its place: nobody looks at it any more
+PREFIX = "REPRO_MLFLOW_PREFIX"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracking:
+    """`tracking:` of the root params.yaml."""
+
+    project: str = ""  # id of this project on a server that others use too
+    prefix: str = ""  # before the names of its experiments and models there
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A clone of a project."""
+
+    project: str
+    clone: str
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of a run of this clone, on this machine."""
+        return {PROJECT: self.project, CLONE: self.clone, MACHINE: platform.node(), USER: user()}
+
+    def owns(self, run: Any) -> bool:
+        """Whether a run of MLflow is this clone's."""
+        return bool(run.data.tags.get(CLONE) == self.clone)
+
+
+def tracking_params(project: Project) -> Tracking:
+    """`tracking:` of params.yaml, with the prefix of the environment; ParamsError for odd characters."""
+    found = read_yaml(project.params).get("tracking") or {}
+    where = "params.yaml: tracking"
+    if not isinstance(found, Mapping):
+        raise ParamsError("expected a mapping of keys to values", where=where, allowed="project, prefix")
+    params = parse(Tracking, {**found, **_of_the_environment()}, where)
+    for name, value in vars(params).items():
+        if not re.fullmatch(r"[\w./ -]{0,80}", value):
+            allowed = "up to 80 letters, digits, spaces, . / _ and -"
+            raise ParamsError(f"'{name}' cannot be '{value[:80]}'", where=where, allowed=allowed)
+    return params
+
+
+def _of_the_environment() -> dict[str, str]:
+    return {"prefix": os.environ[PREFIX]} if PREFIX in os.environ else {}
+
+
+def owner_of(project: Project) -> Owner:
+    """The owner of what is sent from here; a project without an id is as much its own as its clone."""
+    clone = _clone_id(project.root)
+    return Owner(project=tracking_params(project).project or clone, clone=clone)
+
+
+def _clone_id(root: Path) -> str:
+    """Id of the clone at `root`, made at its first use; a copy of a clone that is still there is another."""
+    path = root / ".repro" / "clone.json"
+    if own := _noted_id(path):
+        return own
+    try:
+        with locked(path.with_name("clone.lock"), "this clone gets its id", patience=60.0):
+            own = _noted_id(path) or uuid.uuid4().hex[:16]
+            write_json(path, {"id": own, "path": str(root.resolve())})
+    except OSError:  # a clone that may not be written is known by its place
+        own = sha256_text(f"{platform.node()}:{root.resolve()}")[:16]
+    return own
+
+
+def _noted_id(path: Path) -> str:
+    """The id that was noted for this folder, or for one that was moved here; "" where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        own, place = str(found["id"]), Path(str(found["path"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    copied = place != path.parent.parent.resolve() and (place / ".repro" / path.name).is_file()
+    return "" if copied else own
