@@ -38,10 +38,10 @@ KEY = "0123456789abcdef"
 
 
 def a_project(root: Path) -> Project:
-    """An empty checkout."""
+    """An empty clone of one project."""
     for folder in ("experiments", "reports/rows"):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    (root / "params.yaml").write_text("{}\n")
+    (root / "params.yaml").write_text("tracking: {project: tests}\n")
     return Project(root)
 
 

@@ -12,7 +12,7 @@ from repro.params import Project
 from repro.records import Record, seeds_of, sha256_text
 from repro.records.make import measured_value
 from repro.tracking.feed import NAME, ensure_experiment, ensure_run, log_params, log_points, retire, set_tags
-from repro.tracking.known import Identity, Known, identity_of, is_parent
+from repro.tracking.known import Identity, Known, identity_of, is_parent, shows
 from repro.tracking.owner import MACHINE, RETIRED, USER, owner_of
 from repro.tracking.run import Run, shown_params
 from repro.tracking.send import IN_GIT, measured_at
@@ -70,12 +70,22 @@ def join_machines(client: Any, known: Known) -> Known:
     for run in known.runs:
         if not is_parent(run) and RETIRED not in run.data.tags:
             groups.setdefault(identity_of(run), []).append(run)
-    made = []
+    made, gone = [], set()
     for (key, name), runs in groups.items():
         parents = [one for one in known.runs if identity_of(one) == (f"{MACHINES}{key}", name)]
-        if len(runs) > 1:
+        if len(set(map(shows, runs))) > 1:
             made += [_parent_of(client, known, runs, parents)]
-    return replace(known, runs=(*known.runs, *(one for one in made if one not in known.runs)))
+        else:
+            gone |= {one.info.run_id for one in parents if known.owner.owns(one)}
+    for run in known.runs:
+        if run.info.run_id in gone:
+            client.delete_run(run.info.run_id)
+        elif run.data.tags.get(PARENT) in gone:
+            client.delete_tag(run.info.run_id, PARENT)
+            del run.data.tags[PARENT]
+    kept = [run for run in known.runs if run.info.run_id not in gone]
+    ids = {run.info.run_id for run in kept}
+    return replace(known, runs=(*kept, *(one for one in made if one.info.run_id not in ids)))
 
 
 def _parent_of(client: Any, known: Known, runs: list[Any], parents: list[Any]) -> Any:

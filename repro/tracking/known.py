@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,35 +79,40 @@ def mark_in_git(client: Any, known: Known, records: Iterable[Record]) -> None:
 
 
 def superseded(known: Known, records: Sequence[Record], states: Sequence[RunState]) -> list[Any]:
-    """Runs of this clone that say nothing any more: a newer one of the same training is in.
+    """Runs of this clone that say nothing any more: another one of the same training is in for them."""
+    hashes, marks = {one.content_hash for one in records}, {mark(one) for one in states}
+    return [
+        run
+        for run in owned(known)
+        if not is_parent(run)
+        and any(_replaces(known, other, run, hashes, marks) for other in known.of(identity_of(run)))
+    ]
+
+
+def _replaces(known: Known, other: Any, run: Any, hashes: Set[str], marks: Set[str]) -> bool:
+    """Whether `run` says nothing beside `other`: both show the same, or `other` alone what git says now.
 
     A run of another clone takes the place of one of ours only where both show the same weights.
     """
-    return [
-        run
-        for run in known.runs
-        if known.owner.owns(run)
-        and not is_parent(run)
-        and any(_takes_its_place(known, run, one) for one in _current(known, run, records, states))
-    ]
-
-
-def _current(known: Known, run: Any, records: Sequence[Record], states: Sequence[RunState]) -> list[Any]:
-    """Other runs of the same training that show what git or a journal says now; none where `run` does too."""
-    hashes = {one.content_hash for one in records}
-    marks = {mark(one) for one in states if (one.run.run_key, one.run.name) == identity_of(run)}
-    current = [
-        one
-        for one in known.of(identity_of(run))
-        if tag(one, RECORD) in hashes or (RECORD not in one.data.tags and tag(one, JOURNAL) in marks)
-    ]
-    same = any(one.info.run_id == run.info.run_id for one in current)
-    return [] if same or (run.info.status == "RUNNING" and RETIRED not in run.data.tags) else current
-
-
-def _takes_its_place(known: Known, run: Any, other: Any) -> bool:
+    retired = RETIRED in run.data.tags
+    if other.info.run_id == run.info.run_id or (run.info.status == "RUNNING" and not retired):
+        return False
+    if not retired and shows(run) == shows(other):
+        return str(other.info.run_id) < str(run.info.run_id)
+    if _is_current(run, hashes, marks) and not retired:
+        return False
     weights = "model_sha256"
-    return known.owner.owns(other) or (RECORD in run.data.tags and tag(run, weights) == tag(other, weights))
+    same = known.owner.owns(other) or (RECORD in run.data.tags and tag(run, weights) == tag(other, weights))
+    return _is_current(other, hashes, marks) and same
+
+
+def shows(run: Any) -> str:
+    """What a run shows: a record, a whole journal, or what no other does."""
+    return tag(run, RECORD) or tag(run, JOURNAL) or str(run.info.run_id)
+
+
+def _is_current(run: Any, hashes: Set[str], marks: Set[str]) -> bool:
+    return tag(run, RECORD) in hashes if RECORD in run.data.tags else tag(run, JOURNAL) in marks
 
 
 def delete_all(client: Any, runs: Iterable[Any]) -> None:
