@@ -162,8 +162,8 @@ def test_a_new_word_on_the_same_weights_takes_the_place_of_the_own_run(
 
 
 def test_a_journal_of_another_clone_stays_beside_ones_own(clones: tuple[Project, Project]) -> None:
-    for project in clones:
-        train(project, steps=2, live=False)
+    for steps, project in enumerate(clones, start=2):
+        train(project, steps=steps, live=False)
         sync(project)
     runs = [run for run in active(clones[0]) if run.data.tags.get("kind") != "machines"]
     assert {run.data.tags[CLONE] for run in runs} == {owner_of(project).clone for project in clones}
@@ -244,7 +244,8 @@ def test_runs_from_before_owners_are_ones_own_in_the_own_store_alone(
     assert run.data.tags[CLONE] == owner_of(project).clone
     for name in (PROJECT, CLONE):
         client.delete_tag(run.info.run_id, name)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/./mlflow.db")  # as on a server
+    shutil.copy(tmp_path / "mlflow.db", tmp_path / "shared.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")  # as on a server
     assert sync(project).unchanged == ["camvid_a"]
     assert PROJECT not in active(project)[0].data.tags
 
@@ -275,21 +276,25 @@ def test_a_run_whose_files_cannot_be_sent_is_finished(
 def test_the_command_asks_and_where_it_cannot_deletes_nothing(
     clones: tuple[Project, Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, _ = clones
+    one, two = clones
+    add_record(two, "camvid_b", key="b")
+    sync(two)  # a store of this clone alone is rebuilt as a new file, and nothing is asked
     monkeypatch.chdir(one.root)
     monkeypatch.setattr("repro.stages.ready.write_files", lambda project: [])
     monkeypatch.setattr("sys.argv", ["repro", "sync", "--rebuild"])
     add_record(one, "camvid_a", key="a")
     sync(one)
-    before = active(one)[0].info.run_id
+    before = {run.info.run_name: run.info.run_id for run in active(one)}
     done = CliRunner().invoke(app, ["sync", "--rebuild"])
     assert getattr(done.exception, "exit_code", 0) == 2
     assert "repro sync --rebuild --yes" in str(done.exception)
     assert "camvid_a (" in done.stderr
-    assert [run.info.run_id for run in active(one)] == [before]
+    assert {run.info.run_name: run.info.run_id for run in active(one)} == before
     done = CliRunner().invoke(app, ["sync", "--rebuild", "--yes"])
     assert done.exit_code == 0
-    assert [run.info.run_id for run in active(one)] != [before]
+    after = {run.info.run_name: run.info.run_id for run in active(one)}
+    assert after["camvid_b"] == before["camvid_b"]
+    assert after["camvid_a"] != before["camvid_a"]
 
 
 def test_two_clones_on_a_real_server(

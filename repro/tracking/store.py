@@ -66,10 +66,10 @@ def one_at_a_time(project: Project, uri: str) -> Iterator[None]:
 @contextmanager
 def usable(uri: str) -> Iterator[None]:
     """What MLflow and its libraries raise over a store, as a StorageError with a way out."""
+    require_address(uri)
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    require_address(uri)
     try:
         yield
     except (MlflowException, SQLAlchemyError, ImportError) as error:  # a driver may be missing as well
