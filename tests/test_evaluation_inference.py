@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from repro.errors import DataError
-from repro.evaluation.evaluate import evaluate, predictor, true_label
+from repro.evaluation.evaluate import Stopped, evaluate, predictor, true_label
 from repro.evaluation.fields import (
     Enlarged,
     Mirrored,
@@ -352,3 +352,19 @@ def test_numbers_stay(name: str) -> None:
         "evaluation gives other numbers: raise engine.evaluation in params.yaml, and say so in CHANGELOG"
     )
     assert values == pytest.approx(GOLDEN[name], abs=0.02), message
+
+
+def test_a_stop_is_honoured_before_the_next_batch() -> None:
+    """A signal during the validation of a training: seconds, not the rest of the split."""
+    split, seen = MemorySplit([(24, 32)] * 6), []
+    with pytest.raises(Stopped):
+        evaluate(
+            TinyNet(),
+            split,
+            protocol=protocol(mode="whole", batch=2),
+            model_params=model_params(),
+            num_classes=5,
+            keep=lambda index, *_: seen.append(index),
+            stopped=lambda: len(seen) >= 2,
+        )
+    assert seen == [0, 1]
