@@ -14,6 +14,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +58,23 @@ class Owner:
 
 def tracking_params(project: Project) -> Tracking:
     """`tracking:` of params.yaml, with the prefix of the environment; ParamsError for odd characters."""
-    found = read_yaml(project.params).get("tracking") or {}
+    changed = project.params.stat().st_mtime_ns if project.params.is_file() else 0
+    return _tracking_params(project.params, changed, os.environ.get(PREFIX))
+
+
+@lru_cache  # asked for every run that is sent
+def _tracking_params(path: Path, changed: int, prefix: str | None) -> Tracking:
+    found = read_yaml(path).get("tracking") or {}
     where = "params.yaml: tracking"
     if not isinstance(found, Mapping):
         raise ParamsError("expected a mapping of keys to values", where=where, allowed="project, prefix")
-    params = parse(Tracking, {**found, **_of_the_environment()}, where)
+    chosen = {} if prefix is None else {"prefix": prefix}
+    params = parse(Tracking, {**found, **chosen}, where)
     for name, value in vars(params).items():
         if not re.fullmatch(r"[\w./ -]{0,80}", value):
             allowed = "up to 80 letters, digits, spaces, . / _ and -"
             raise ParamsError(f"'{name}' cannot be '{value[:80]}'", where=where, allowed=allowed)
     return params
-
-
-def _of_the_environment() -> dict[str, str]:
-    return {"prefix": os.environ[PREFIX]} if PREFIX in os.environ else {}
 
 
 def owner_of(project: Project) -> Owner:

@@ -1,0 +1,43 @@
+"""GitHub's workflows: what a fork may do, and that a required check always runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).parents[1] / ".github" / "workflows"
+
+
+def workflow(name: str) -> dict[Any, Any]:
+    found: dict[Any, Any] = yaml.safe_load((FOLDER / name).read_text())
+    return found
+
+
+def scripts(found: dict[Any, Any]) -> str:
+    return "\n".join(step.get("run", "") for job in found["jobs"].values() for step in job["steps"])
+
+
+def test_the_gate_runs_for_every_pull_request_and_may_only_read() -> None:
+    gate = workflow("results.yml")
+    assert gate[True] == {"pull_request": None}  # YAML 1.1 reads `on` as true; a path filter would be in here
+    assert gate["permissions"] == {"contents": "read"}
+    assert "permissions" not in gate["jobs"]["gate"]
+    assert "repro check --against" in scripts(gate)
+
+
+def test_code_scanning_takes_nothing_from_a_fork() -> None:
+    annotate = workflow("results.yml")["jobs"]["annotate"]
+    assert annotate["permissions"]["security-events"] == "write"
+    assert "head.repo.full_name == github.repository" in annotate["if"]
+    assert not any("make" in step.get("run", "") for step in annotate["steps"])
+
+
+def test_the_comment_is_written_by_a_workflow_that_runs_no_foreign_code() -> None:
+    comment = workflow("comment.yml")
+    assert comment[True]["workflow_run"]["workflows"] == [workflow("results.yml")["name"]]
+    assert comment["permissions"] == {"actions": "read", "pull-requests": "write"}
+    steps = comment["jobs"]["comment"]["steps"]
+    assert not any("uses" in step for step in steps)
+    assert "${{" not in scripts(comment)  # what a fork names reaches the shell by the environment alone
