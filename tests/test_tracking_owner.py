@@ -95,7 +95,9 @@ def test_a_rebuild_keeps_the_runs_of_another_clone(clones: tuple[Project, Projec
 def test_a_rebuild_sends_before_it_deletes(
     clones: tuple[Project, Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, _ = clones
+    one, two = clones
+    add_record(two, "camvid_c", key="c")
+    sync(two)  # a file of one clone alone would be rebuilt as a new file
     add_record(one, "camvid_a", key="a")
     add_record(one, "camvid_b", key="b")
     sync(one)

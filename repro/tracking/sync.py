@@ -20,13 +20,12 @@ from repro.tracking.address import sqlite_path, sqlite_uri, tracking_uri
 from repro.tracking.families import join_family, join_machines, stem
 from repro.tracking.feed import INTERRUPTED, NAME, ensure_experiment, retire, send_journal
 from repro.tracking.known import Known, delete_all, known_runs, label, mark_in_git, owned, superseded, tag
-from repro.tracking.owner import CLONE, PROJECT, RETIRED, owner_of
+from repro.tracking.owner import CLONE, RETIRED, owner_of
 from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
 from repro.tracking.send import finished, journals, require_client, send_record
 from repro.tracking.state import RunState
 from repro.tracking.store import (
     CHECK_SECONDS,
-    KEY,
     damage,
     keyed_runs,
     one_at_a_time,
@@ -150,27 +149,25 @@ def _rebuild_file(project: Project, uri: str) -> Report:
 
 
 def holds_others(project: Project, uri: str) -> bool:
-    """Whether a sqlite file has active runs that are not this clone's: then it is no file to be replaced."""
+    """Whether a sqlite file has active runs of others, and may not be replaced.
+
+    In the project's own file those are runs of other clones: the backup keeps what other programs logged.
+    """
     path, owner = sqlite_path(uri), owner_of(project)
     if path is None or not path.exists() or damage(path):
         return False
-    ours, unowned = "key = ? and value = ?", f"key = '{PROJECT}'"
-    query = "select count(*) from runs where lifecycle_stage = 'active' and run_uuid not in "
-    query += _TAGGED.format(ours)
-    if path == project.root / "mlflow.db":  # of this project, from before runs had owners
-        keyed = f"key = '{KEY}'"
-        query += (
-            f" and not (run_uuid in {_TAGGED.format(keyed)} and run_uuid not in {_TAGGED.format(unowned)})"
-        )
+    own = path == project.root / "mlflow.db"
     try:
         with closing(read_only(path, timeout=CHECK_SECONDS)) as connection:
-            (count,) = connection.execute(query, (CLONE, owner.clone)).fetchone()
+            (count,) = connection.execute(_OTHER_CLONES if own else _OTHERS, (CLONE, owner.clone)).fetchone()
     except sqlite3.Error:  # no such tables: nothing of anybody is in it
         return False
     return bool(count)
 
 
-_TAGGED = "(select run_uuid from tags where {})"
+_ACTIVE = "select count(*) from runs where lifecycle_stage = 'active' and run_uuid"
+_OTHERS = f"{_ACTIVE} not in (select run_uuid from tags where key = ? and value = ?)"
+_OTHER_CLONES = f"{_ACTIVE} in (select run_uuid from tags where key = ? and value != ?)"
 
 
 def _rebuild_in_place(project: Project, uri: str, confirm: Confirm) -> Report:
