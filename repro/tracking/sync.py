@@ -138,6 +138,7 @@ def _rebuild_file(project: Project, uri: str) -> Report:
     # A name of its own: MLflow would take one that this process has used for a store with tables in it.
     new = path.with_name(f"{path.name}.rebuilding-{time.time_ns()}")
     report = _sync_into(project, sqlite_uri(new))
+    new.with_name(f"{new.name}.lock").unlink(missing_ok=True)  # nobody else knows this file
     if report.failed and path.exists():
         new.unlink()
         return replace(report, sent=[], kept=True)
