@@ -11,6 +11,7 @@ link (through a symlink `dvc metrics diff` and `dvc exp show` fail), with what i
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import takewhile
@@ -30,6 +31,7 @@ from repro.params import (
     sorted_out,
 )
 from repro.params.names import SEED_COPY
+from repro.plain_names import plain_name
 from repro.published import Row, row_ids, rows
 from repro.published.weights import own_weights
 from repro.records import write_text
@@ -58,7 +60,7 @@ def new_experiment(project: Project, name: str, like: str) -> Path:
     name, like = experiment_name(name), experiment_name(like)
     if not NAME.fullmatch(name):
         raise ParamsError(f"not a name: '{name}'", allowed="lower-case letters, digits, underscores")
-    source, target = (project.experiments / n / "params.yaml" for n in (like, name))
+    source, target = (project.params_of(n) for n in (like, name))
     if not source.is_file():
         raise UnknownNameError("experiment", like, experiment_names(project))
     if target.exists():
@@ -122,17 +124,23 @@ def _wanted(project: Project) -> Iterator[tuple[Path, str | None]]:
     _check_claims(project, own)
     template = cache(lambda name: (project.experiments / f"{name}.yaml").read_text(encoding="utf-8"))
     for name, params in own.items():
-        yield project.experiments / name / "dvc.yaml", _pipeline(template, params)
-    datasets = sorted(section(read_yaml(project.params), "datasets"))
+        yield project.experiment_folder(name) / "dvc.yaml", _pipeline(template, params)
+    where, found = project.params, section(read_yaml(project.params), "datasets")
+    datasets = sorted(plain_name(name, "data set", where=where) for name in found)
     yield project.root / "dvc.yaml", HEADER + _root_pipeline(datasets, own)
 
 
 def own_params(project: Project, name: str) -> dict[str, Any]:
-    """What params.yaml says; a ReproError where it cannot be read, or no pipeline can be made of it."""
-    path = project.experiments / name / "params.yaml"
+    """What params.yaml says; a ReproError where it cannot be read, or no pipeline can be made of it.
+
+    DVC makes paths and commands from the names in it.
+    """
+    path = project.params_of(name)
     params = read_yaml(path)
     row_ids(params.get("rows", []), path)
-    also_names(params, path)
+    names = [*also_names(params, path), params.get("start_from"), params.get("dataset")]
+    for one in filter(None, names):
+        plain_name(one, where=path)
     return params
 
 
@@ -142,7 +150,7 @@ def _check_claims(project: Project, own: Mapping[str, Mapping[str, Any]]) -> Non
     for name, params in own.items():
         base = SEED_COPY.sub("", name)
         base = base if base in own else name
-        where = project.experiments / name / "params.yaml"
+        where = project.params_of(name)
         for row in row_ids(params.get("rows", []), where):
             first = claimed.setdefault(row, base)
             if first != base:
@@ -213,7 +221,7 @@ def _record_stage(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     results = ("cost.json",) if params.get("measure") == "cost" else RESULTS
     also = [f"also/{protocol}/metrics.json" for protocol in params.get("also", [])]
     return {
-        "cmd": f"repro record {name}",
+        "cmd": f"repro record {shlex.quote(name)}",
         "deps": [NO_RUN_CACHE, *(f"{folder}/{file}" for file in (*results, *also))],
         "params": [{f"{folder}/params.yaml": own}, *({page: keys} for page, keys in pages.items())],
         "outs": [{f"reports/rows/{name}.json": {"cache": False}}],

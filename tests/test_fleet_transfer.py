@@ -257,7 +257,7 @@ def test_a_run_key_names_no_other_folder(project: Project, tmp_path: Path, key: 
     forge(path, {"record.json": json.dumps(to_json(record)).encode()})
     home = checkout(tmp_path / "home")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(RecordError, match="not a run key"):
+    with pytest.raises(RecordError, match=r"run.key"):
         import_run(home, path)
     assert sorted(tmp_path.rglob("*")) == before
 

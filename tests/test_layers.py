@@ -16,7 +16,7 @@ PACKAGE = ROOT / "repro"
 LAYERS = [
     {"errors"},
     {"limits", "merge_markers"},
-    {"download", "threads", "json_reader", "yaml_reader"},
+    {"download", "threads", "json_reader", "yaml_reader", "plain_names"},
     {"published", "params"},
     {"records"},
     {"models", "datasets", "checkpoints"},

@@ -29,7 +29,7 @@ def benchmark(
 
     project = find_project()
     experiment = load_experiment(project, name)
-    folder = out or project.root / experiment.folder
+    folder = out or project.experiment_folder(experiment.name)
     cost = benchmark_experiment(project, experiment, folder, device=device, seconds=seconds)
     emit_json(cost) if json else console().print(cost_line(cost))
 

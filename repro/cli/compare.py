@@ -139,7 +139,7 @@ def draw(
     place = chosen_device(device)
     predicts = [
         predictor(
-            trained_model(project.root / one.folder / "model.safetensors", one, place).eval(),
+            trained_model(project.weights(one.name), one, place).eval(),
             protocol=one.protocol if protocol is None else protocol_named(project, protocol),
             model_params=one.model,
             device=place,

@@ -110,10 +110,12 @@ def launcher_of(how: How) -> Launcher:
 def make_job(project: Project, one: Estimate) -> Job:
     from repro.fleet import Job
     from repro.params import read_yaml
+    from repro.plain_names import plain_name
 
-    own = read_yaml(project.experiments / one.name / "params.yaml")
-    dataset = "" if own.get("measure") == "cost" else str(own["dataset"])
-    log = project.root / ".repro" / "fleet" / f"{one.name}.log"
+    where = project.params_of(one.name)
+    own = read_yaml(where)
+    dataset = "" if own.get("measure") == "cost" else plain_name(own["dataset"], "data set", where=where)
+    log = project.cache_folder("fleet", f"{one.name}.log")
     return Job(name=one.name, dataset=dataset, log=log, seconds=one.seconds)
 
 

@@ -40,7 +40,7 @@ def predict(
     if ms_flip and chosen.ms_flip is None:
         raise ParamsError("the protocol has no second variant", hint="leave --ms-flip out")
     place = chosen_device(device)
-    model = trained_model(project.root / experiment.folder / "model.safetensors", experiment, place).eval()
+    model = trained_model(project.weights(experiment.name), experiment, place).eval()
     one = chosen.alone(ms_flip=ms_flip)
     run = predictor(model, protocol=one, model_params=experiment.model, device=place)
     module = dataset_module(experiment.dataset)

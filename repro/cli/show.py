@@ -157,7 +157,7 @@ def result(found: Record | None) -> dict[str, str]:
 
 def training(project: Project, experiment: Experiment) -> dict[str, str]:
     """The loss as a sparkline, and where a running or stopped training stands."""
-    path = project.root / experiment.folder / "curve.csv"
+    path = project.experiment_folder(experiment.name) / "curve.csv"
     facts: dict[str, str] = {}
     if losses := course(path):
         facts["loss"] = losses

@@ -39,7 +39,7 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
     """Write the finished run of `name` to `out`; RecordError when that is not what is recorded."""
     if not out.parent.is_dir():
         raise StorageError("no such folder", where=out.parent, hint=f"`mkdir -p {out.parent}`")
-    record, folder = read_record(project.record(name)), project.experiments / name
+    record, folder = read_record(project.record(name)), project.experiment_folder(name)
     sources = dict(_sources(project, record))
     check_complete(record, sources, where=folder, hint=f"`repro run {name}`")
     hashes = {member: sha256_file(path) for member, path in sources.items()}
@@ -50,13 +50,13 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
 
 
 def _sources(project: Project, record: Record) -> Iterator[tuple[str, Path]]:
-    folder = project.experiments / record.experiment
+    folder = project.experiment_folder(record.experiment)
     yield RECORD, project.record(record.experiment)
     yield from ((name, folder / name) for name in OUTPUTS if (folder / name).is_file())
     yield from ((f"overlays/{path.name}", path) for path in sorted((folder / "overlays").glob("*.png")))
     further = (path for protocol in record.also for path in sorted((folder / ALSO / protocol).rglob("*")))
     yield from ((path.relative_to(folder).as_posix(), path) for path in further if path.is_file())
-    work = project.work / record.run_key
+    work = project.work_folder(record.run_key)
     yield from ((name, work / name) for name in OF_WORK if (work / name).is_file())
 
 
@@ -81,9 +81,9 @@ def import_run(project: Project, path: Path) -> Record:
     record = bundle.record
     if measured_on(project, record).is_file():
         check_data(project, record)
-    unpacked = project.root / ".repro" / "import" / record.experiment
+    unpacked = project.cache_folder("import", record.experiment)
     try:
-        with alone(project.work / record.run_key):
+        with alone(project.work_folder(record.run_key)):
             _unpack(bundle, unpacked)
             _place(project, record, unpacked)
     finally:
@@ -103,7 +103,7 @@ def _unpack(bundle: Bundle, unpacked: Path) -> None:
 
 def _place(project: Project, record: Record, unpacked: Path) -> None:
     """By renames on one disk; the record, which says that all is there, comes last."""
-    folder, work = project.experiments / record.experiment, project.work / record.run_key
+    folder, work = project.experiment_folder(record.experiment), project.work_folder(record.run_key)
     for name in ("overlays", ALSO):
         shutil.rmtree(folder / name, ignore_errors=True)
         if (unpacked / name).is_dir():

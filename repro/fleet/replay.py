@@ -18,8 +18,9 @@ from typing import Any, Literal
 from repro.errors import RecordError, ReproError
 from repro.fleet.workspace import remove
 from repro.params import Project
-from repro.records import DIFF, Record, read_journal, read_record, sha256_file
-from repro.records.git import git
+from repro.plain_names import require_inside
+from repro.records import DIFF, Record, read_journal, read_row, sha256_file
+from repro.records.git import commit_id, git, run_git
 
 Outcome = Literal["bit-equal", "inside tolerance", "different", "missing"]
 
@@ -41,46 +42,47 @@ def replay(
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Compared]:
     """Make the result of `name` again and compare. `run(folder, arguments)` runs a command of repro there."""
-    record = read_record(project.record(name))
-    tree = worktree(project, record)
+    record = read_row(project.record(name))
+    tree = project.cache_folder("replay", record.experiment)
     try:
+        worktree(project, record, tree)
         for stage in stages(record, tree):
             say(f"repro {' '.join(stage)} in {tree.relative_to(project.root)}")
             (run or run_stage)(tree, stage)
         return list(compare(project, record, tree))
     finally:
-        git(project.root, "worktree", "remove", "--force", str(tree))
+        remove(require_inside(project.root, tree))
+        run_git(project.root, "worktree", "prune")
 
 
 def stages(record: Record, tree: Path) -> Iterator[list[str]]:
     """Arguments of repro, in order; the data is prepared where that was not done here."""
-    if not (tree / "prepared" / record.dataset).is_dir():
+    if not Project(tree).prepared_split(record.dataset, record.split).parent.is_dir():
         yield ["prepare", record.dataset]
     yield ["train", record.experiment]
     yield ["evaluate", record.experiment]
 
 
-def worktree(project: Project, record: Record) -> Path:
-    """A checkout of the recorded code with this project's data; no weights and no results in it."""
+def worktree(project: Project, record: Record, tree: Path) -> None:
+    """A checkout of the recorded code at `tree` with this project's data; no weights and no results in it."""
     training = record.provenance.get("training") or record.provenance
     made_at = training["git"]
     if not made_at.get("commit"):
         raise RecordError("the record does not know its commit", where=record.experiment)
-    tree = project.root / ".repro" / "replay" / record.experiment
-    remove(tree)  # whatever lies there: git removes only what it knows as a worktree
+    commit = commit_id(made_at["commit"], record.experiment)
+    remove(require_inside(project.root, tree))  # git removes only what it knows as a worktree
     git(project.root, "worktree", "prune")
-    git(project.root, "worktree", "add", "--force", "--detach", str(tree), made_at["commit"])
+    git(project.root, "worktree", "add", "--force", "--detach", "--end-of-options", str(tree), commit)
     if made_at.get("dirty"):
         _apply(project, record, tree, str(made_at["diff_sha256"]))
     for name in ("data", "prepared"):
-        link(project.root / name, tree / name)
-    forget_results(tree / "experiments" / record.experiment)
-    return tree
+        link(project.root / name, require_inside(tree, tree / name))
+    forget_results(require_inside(tree, Project(tree).experiment_folder(record.experiment)))
 
 
 def _apply(project: Project, record: Record, tree: Path, wanted: str) -> None:
     """The difference that the code had from its commit, kept beside the journal of the training."""
-    path = project.work / record.run_key / DIFF
+    path = project.work_folder(record.run_key) / DIFF
     if not path.is_file() or sha256_file(path) != wanted:
         hint = "commit before a training, and its results can be replayed anywhere"
         raise ReproError("the code was not committed, and its difference is not here", where=path, hint=hint)
@@ -113,12 +115,12 @@ def run_stage(tree: Path, arguments: Sequence[str]) -> None:
 
 def compare(project: Project, record: Record, tree: Path) -> Iterator[Compared]:
     """Every output, and the first step at which the losses part."""
-    here, there = (root / "experiments" / record.experiment for root in (project.root, tree))
+    here, there = (one.experiment_folder(record.experiment) for one in (project, Project(tree)))
     yield compare_weights(record, there / "model.safetensors")
     yield compare_metrics(record, there / "metrics.json")
     for name in ("curve.csv", "confusion.csv"):
         yield compare_bytes(name, here / name, there / name)
-    yield first_divergence(_losses(project.work, record.run_key), _losses(Project(tree).work, record.run_key))
+    yield first_divergence(_losses(project, record), _losses(Project(tree), record))
 
 
 def compare_weights(record: Record, path: Path) -> Compared:
@@ -163,7 +165,7 @@ def first_divergence(before: dict[int, float], after: dict[int, float]) -> Compa
     return Compared(output="journal", outcome="bit-equal", detail=f"{len(before)} losses")
 
 
-def _losses(work: Path, run_key: str) -> dict[int, float]:
-    entries = read_journal(work / run_key / "journal.jsonl")
+def _losses(project: Project, record: Record) -> dict[int, float]:
+    entries = read_journal(project.journal(record.run_key))
     metrics = [entry for entry in entries if entry["kind"] == "metrics" and "train/loss" in entry["values"]]
     return {int(entry["step"]): float(entry["values"]["train/loss"]) for entry in metrics}

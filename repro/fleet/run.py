@@ -175,6 +175,6 @@ def stages_of(project: Project, name: str) -> list[str]:
     Only looking whether shared data is up to date takes a lock that DVC does not wait for ("is busy") while
     any training reads that data: the fleet did it before.
     """
-    start = read_yaml(project.experiments / name / "params.yaml").get("start_from")
+    start = read_yaml(project.params_of(name)).get("start_from")
     before = stages_of(project, start) if start else []
     return [*before, f"experiments/{name}/dvc.yaml", f"experiments/{name}"]

@@ -54,7 +54,7 @@ def folder_evidence(project: Project, name: str, *, thorough: bool, locked: bool
 
     `locked` is False while its stages run: DVC writes dvc.lock after them.
     """
-    folder = project.experiments / name
+    folder = project.experiment_folder(name)
     lock = read_lock(folder / LOCK) if locked else None
     if locked and lock is None and (project.root / ".dvc").is_dir():
         lock = Lock(outs={}, deps={})

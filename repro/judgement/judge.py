@@ -48,7 +48,7 @@ def from_project(project: Project) -> Callable[[str], Experiment | ReproError | 
     """A function that gives an experiment as params.yaml has it now, or why it cannot be read."""
 
     def experiment(name: str) -> Experiment | ReproError | None:
-        if not (project.experiments / name / "params.yaml").is_file():
+        if not project.params_of(name).is_file():
             return None
         try:
             return load_experiment(project, name)

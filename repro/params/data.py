@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from repro.params.bounds import Byte, Count, NotNegative, Positive, Share
+from repro.params.bounds import Byte, Count, NotNegative, PlainName, Positive, Share
 
 SMALLEST = 8  # pixels a side; the stems of the networks see nothing of less
 Pipeline = Literal["scale_crop", "sssegmentation", "mmsegmentation", "rsi", "vainf", "keras", "tensorpack"]
@@ -23,7 +23,7 @@ class DatasetFacts:
     """
 
     classes: Annotated[int, Gt(1), Le(254)]  # void and other unlabelled pixels (255) not counted
-    splits: Mapping[str, Count]
+    splits: Mapping[PlainName, Count]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le
 
 from repro.errors import ParamsError, UnknownNameError, nearest
+from repro.params.bounds import PlainName
 from repro.params.data import Augmentation, DatasetFacts
 from repro.params.model import ModelParams
 from repro.params.names import experiment_name, experiment_names
@@ -34,7 +35,7 @@ ROOT = "params.yaml"  # in errors: the shared file, at the root of the project
 class Evaluation:
     """Where and how an experiment is measured."""
 
-    split: str
+    split: PlainName
     protocol: str  # a key of `protocols:` in the root params.yaml
 
 
@@ -60,21 +61,21 @@ class Engine:
 class Experiment:
     """A fully resolved experiment: nothing left to look up."""
 
-    name: str
-    dataset: str
+    name: PlainName
+    dataset: PlainName
     recipe: str
     rows: tuple[str, ...] = ()
     note: str = ""
     seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
     expect: Expectation | None = None
-    start_from: str | None = None  # another experiment whose weights training starts from
+    start_from: PlainName | None = None  # another experiment whose weights training starts from
     measure: Literal["all", "cost"] = "all"  # cost: size and speed of the network alone, from no data
     model: ModelParams
     augmentation: Augmentation
     training: TrainingParams
     evaluation: Evaluation
     protocol: Protocol
-    also: Mapping[str, Protocol] = field(default_factory=dict)  # further protocols, each measured on its own
+    also: Mapping[PlainName, Protocol] = field(default_factory=dict)  # further ones, each measured apart
     facts: DatasetFacts
     engine: Engine
 
@@ -91,7 +92,7 @@ def num_classes(experiment: Experiment, protocol: Protocol) -> int:
 def load_experiment(project: Project, name: str) -> Experiment:
     """The experiment `name` (also `experiments/name` and with a trailing slash), fully resolved."""
     name = experiment_name(name)
-    path = project.experiments / name / "params.yaml"
+    path = project.params_of(name)
     if not path.is_file():
         raise UnknownNameError("experiment", name, experiment_names(project), hint="`repro list` shows all")
     return resolve(name, read_yaml(path), read_yaml(project.params), path)

@@ -35,7 +35,7 @@ def resolve_all(
     """
     root = read_yaml(project.params)
     return sorted_out(
-        own, lambda name: resolve(name, own[name], root, project.experiments / name / "params.yaml")
+        own, lambda name: resolve(name, own[name], root, project.params_of(name))
     )
 
 

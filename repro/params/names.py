@@ -9,6 +9,7 @@ from pathlib import Path
 
 from repro.errors import ParamsError, UnknownNameError
 from repro.params.project import Project
+from repro.plain_names import ALLOWED, is_plain_name
 
 SEED_COPY = re.compile(r"_seed\d+$")  # `repro run NAME --seeds` makes NAME_seed1 and so on, rows and all
 MAX_NAME = 64  # MLflow run names and SLURM job names stay readable
@@ -21,12 +22,15 @@ def experiment_names(project: Project) -> list[str]:
 
 def experiment_name(text: str) -> str:
     """'experiments/x/', 'x', and '.' inside the folder all name x; shell completion adds the slash."""
-    name = Path(text).resolve().name if text in (".", "./") else text.rstrip("/").removeprefix("experiments/")
-    if not 0 < len(name) <= MAX_NAME or "/" in name:
-        raise ParamsError(
-            f"not an experiment name: '{text}'", allowed=f"1 to {MAX_NAME} characters, no slash"
-        )
+    name = _bare(text)
+    if len(name) > MAX_NAME or not is_plain_name(name):
+        allowed = f"1 to {MAX_NAME} characters, {ALLOWED}"
+        raise ParamsError(f"not an experiment name: '{text}'", allowed=allowed)
     return name
+
+
+def _bare(text: str) -> str:
+    return Path(text).resolve().name if text in (".", "./") else text.rstrip("/").removeprefix("experiments/")
 
 
 def matching(patterns: Sequence[str], known: Collection[str]) -> list[str]:
@@ -35,7 +39,7 @@ def matching(patterns: Sequence[str], known: Collection[str]) -> list[str]:
     UnknownNameError when a pattern matches none.
     """
     chosen: set[str] = set() if patterns else set(known)
-    for pattern in map(experiment_name, patterns):
+    for pattern in map(_bare, patterns):
         found = [name for name in known if fnmatchcase(name, pattern)]
         if not found:
             raise UnknownNameError("experiment", pattern, known, hint="`repro list` shows all")

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from repro.errors import nearest
+from repro.plain_names import ALLOWED
 
 Loc = tuple[int | str, ...]  # the way to a key: ("training", "steps", 0)
 Found = Mapping[str, Any]  # one of ValidationError.errors()
@@ -65,6 +66,10 @@ def _not_among(cls: Any, found: Found, key: str) -> Problem:
     return dataclasses.replace(told, hint=_did_you_mean(found["input"], choices))
 
 
+def _no_plain_name(cls: Any, found: Found, key: str) -> Problem:
+    return Problem(f"key '{key.removesuffix('.[key]')}': got {found['input'][:80]!r}", ALLOWED)
+
+
 def _no_number(cls: Any, found: Found, key: str) -> Problem:
     return dataclasses.replace(_wrong_value(cls, found, key), hint=_number_hint(found["input"]))
 
@@ -83,6 +88,7 @@ _TOLD: dict[str, Callable[[Any, Found, str], Problem]] = {
     "missing_argument": _missing,
     "missing_keyword_only_argument": _missing,
     "literal_error": _not_among,
+    "plain_name": _no_plain_name,
     "float_type": _no_number,
     "tuple_type": _no_list,
 }

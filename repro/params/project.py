@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import ParamsError
+from repro.plain_names import plain_path
 
 BUILT_IN = "synthetic"  # the data set that needs no owner: `repro data synthetic` draws it
 
@@ -34,8 +35,20 @@ class Project:
         """What stages make of raw data: one folder a data set."""
         return self.root / "prepared"
 
+    def experiment_folder(self, name: str) -> Path:
+        """Parameters and results of one experiment."""
+        return plain_path(self.experiments, name)
+
+    def params_of(self, name: str) -> Path:
+        """What an experiment is, written by its author."""
+        return self.experiment_folder(name) / "params.yaml"
+
+    def weights(self, name: str) -> Path:
+        """Trained weights of an experiment."""
+        return self.experiment_folder(name) / "model.safetensors"
+
     def prepared_split(self, dataset: str, split: str) -> Path:
-        return self.prepared / dataset / f"{split}.zip"
+        return plain_path(self.prepared, dataset, f"{split}.zip")
 
     @property
     def rows(self) -> Path:
@@ -43,15 +56,22 @@ class Project:
         return self.root / "reports" / "rows"
 
     def record(self, experiment: str) -> Path:
-        return self.rows / f"{experiment}.json"
+        return plain_path(self.rows, f"{experiment}.json")
 
     @property
     def work(self) -> Path:
         """.repro/work/<run key>/: journals and checkpoints of unfinished runs, outside DVC's outs."""
         return self.root / ".repro" / "work"
 
+    def work_folder(self, run_key: str) -> Path:
+        return plain_path(self.work, run_key)
+
     def journal(self, run_key: str) -> Path:
-        return self.work / run_key / "journal.jsonl"
+        return self.work_folder(run_key) / "journal.jsonl"
+
+    def cache_folder(self, kind: str, name: str) -> Path:
+        """.repro/<kind>/<name>: what a command makes for itself and may delete."""
+        return plain_path(self.root / ".repro", kind, name)
 
 
 def find_project(start: Path | None = None) -> Project:

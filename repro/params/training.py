@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from repro.params.bounds import BelowOne, Count, NotNegative, Positive, Share
+from repro.params.bounds import BelowOne, Count, NotNegative, PlainName, Positive, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class TrainingParams:
     """Optimiser, schedule, loss, batch and machine of one training run."""
 
     # --- What is learned from, and for how long: exactly one of `epochs` and `iterations`.
-    split: str
+    split: PlainName
     """Split of the data set that is trained on (train, trainval, train_aug, ...)."""
     batch: Count
     """Images per update over all devices, as the page counts it (003 prints it per GPU: multiply)."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
-from repro.errors import ReproError
+from repro.errors import RecordError, ReproError
 
 
 def git(root: Path, *arguments: str, feed: bytes = b"") -> bytes:
@@ -28,6 +29,15 @@ def run_git(
         raise ReproError(
             "git is not installed", where=root, hint="install it: old code is read by it"
         ) from None
+
+
+def commit_id(text: object, where: object) -> str:
+    """The full hash of a commit as a record holds it; RecordError for anything else, such as an option."""
+    if not isinstance(text, str) or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text):
+        raise RecordError(
+            f"not a commit: {str(text)[:80]!r}", where=where, allowed="40 or 64 hexadecimal digits"
+        )
+    return text
 
 
 def _reason(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -52,7 +52,7 @@ def make_record(
     `inputs` is what the run key was made from beside the params: `training_fingerprint`, `initial_sha256`.
     RecordError when evaluation has not run.
     """
-    folder = project.root / experiment.folder
+    folder = project.experiment_folder(experiment.name)
     found = read_metrics(folder / "metrics.json")
     weights, journal = folder / "model.safetensors", read_journal(project.journal(key))
     locks, training = lock_hashes(project.root, experiment.name), training_provenance(journal)
@@ -90,7 +90,7 @@ def make_cost_record(project: Project, experiment: Experiment) -> Record:
 
     Raises RecordError where the benchmark has not run.
     """
-    path = project.root / experiment.folder / "cost.json"
+    path = project.experiment_folder(experiment.name) / "cost.json"
     cost, plain = inference_cost(path), to_plain(experiment)
     if not cost:
         raise RecordError("nothing was measured yet", where=path, hint=f"`repro benchmark {experiment.name}`")

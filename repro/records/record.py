@@ -14,6 +14,7 @@ from typing import Any
 
 from repro.errors import ParamsError, RecordError, UnknownNameError
 from repro.json_reader import read_json
+from repro.params.bounds import PlainName
 from repro.params.parse import parse
 from repro.records.files import canonical, sha256_text, write_json
 from repro.records.neutral import without_neutral
@@ -72,19 +73,19 @@ class Record:
     """One result. Metrics, intervals and per_class are percent; cost is what cost.json holds."""
 
     schema: int = SCHEMA
-    experiment: str
+    experiment: PlainName
     rows: tuple[str, ...]  # published rows this result stands for, e.g. ("003-028",)
     kind: Kind
-    dataset: str
+    dataset: PlainName
     dataset_fingerprint: str
-    split: str
+    split: PlainName
     n_images: int
     metrics: Mapping[str, float]  # mIoU, aAcc, mAcc, fwIoU, and the same with _ms_flip
     intervals: Mapping[str, tuple[float, float]]  # metric -> 95 % bootstrap interval over images
     per_class: Mapping[str, float | None]  # class -> IoU; None: the class is not in the split
     protocol: Mapping[str, Any]
     protocol_hash: str
-    also: Mapping[str, Measured] = field(default_factory=dict)  # further protocol -> what it gave
+    also: Mapping[PlainName, Measured] = field(default_factory=dict)  # further protocol -> what it gave
     cost: Mapping[str, Any]
     published: Mapping[str, float]  # metric -> value of the row
     expectation: Expected | None
@@ -94,7 +95,7 @@ class Record:
     notes: tuple[str, ...] = ()  # why a result is incomparable, what a reader must know
     model_sha256: str | None
     params: Mapping[str, Any]  # the resolved experiment
-    run_key: str
+    run_key: PlainName
     provenance: Mapping[str, Any]
     content_hash: str = field(default="")  # sha256 of everything above
 

@@ -136,7 +136,7 @@ def paired_interval(
     content = folder_evidence(project, name, thorough=False).read(NPZ)
     if content is None:
         raise RecordError(f"{NPZ} of {name} is not here", hint="`dvc pull` or `dvc checkout` brings it")
-    after = parse_confusions(content, project.experiments / name / NPZ)
+    after = parse_confusions(content, project.experiment_folder(name) / NPZ)
     variant = metric.removeprefix("mIoU")
     found = compare_matrices(
         before,

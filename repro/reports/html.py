@@ -106,7 +106,7 @@ def _line(row: Row | None, name: str, record: Record | None, results: Results) -
 
 
 def _experiment(results: Results, name: str) -> dict[str, Any]:
-    record, folder = results.records.get(name), results.project.experiments / name
+    record, folder = results.records.get(name), results.project.experiment_folder(name)
     if record is None:
         return _without_record(results, name)
     found = finding(results, name)

@@ -145,7 +145,7 @@ def declared_experiments(project: Project) -> tuple[dict[str, Declared], Broken]
 
 
 def _declared(project: Project, name: str) -> Declared:
-    path = project.experiments / name / "params.yaml"
+    path = project.params_of(name)
     raw = read_yaml(path)
     model = raw.get("model") or {}
     if not isinstance(model, Mapping):
@@ -166,7 +166,7 @@ def _resolved(
     project: Project, name: str, raw: Mapping[str, Any], shared: Mapping[str, Any]
 ) -> Experiment | ReproError:
     try:
-        return resolve(name, raw, shared, project.experiments / name / "params.yaml")
+        return resolve(name, raw, shared, project.params_of(name))
     except ReproError as error:
         return error
 

@@ -33,7 +33,7 @@ def elsewhere(project: Project, out: Path) -> Path:
 
 def own_folder(project: Project, experiment: Experiment, protocol: str | None) -> Path:
     """Where results under `protocol` belong; ParamsError for one that the experiment does not name."""
-    folder = project.root / experiment.folder
+    folder = project.experiment_folder(experiment.name)
     if protocol in (None, experiment.evaluation.protocol):
         return folder
     if protocol not in experiment.also:
@@ -64,8 +64,7 @@ def evaluate_experiment(
     Raises DataError where nothing is prepared, CheckpointError for no weights or those of another network.
     """
     split = open_split(project, experiment)
-    weights = project.root / experiment.folder / "model.safetensors"
-    model = trained_model(weights, experiment, device)
+    model = trained_model(project.weights(experiment.name), experiment, device)
     with pictures(folder / "overlays", split, protocol) as keep, voice.bar("evaluate") as progress:
         result = evaluate(
             model,

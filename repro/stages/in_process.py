@@ -27,7 +27,7 @@ def run_stages(
 
     Of an experiment that measures cost alone the last two.
     """
-    ranks, folder = join(device), project.root / experiment.folder
+    ranks, folder = join(device), project.experiment_folder(experiment.name)
     place = str(ranks.device)
     if experiment.measure == "all":
         train_line(project, experiment, ranks, voice)
@@ -39,7 +39,7 @@ def run_stages(
 def train_line(project: Project, experiment: Experiment, ranks: Ranks, voice: Voice) -> None:
     """Prepare its data and train, before that whatever it starts from that has no weights yet."""
     start = experiment.start_from
-    if start is not None and not (project.experiments / start / "model.safetensors").is_file():
+    if start is not None and not project.weights(start).is_file():
         train_line(project, load_experiment(project, start), ranks, voice)
     prepare_missing(project, experiment)
     train_experiment(project, experiment, ranks=ranks, voice=voice)

@@ -34,7 +34,7 @@ def trained_model(path: Path, experiment: Experiment, device: str) -> nn.Module:
 def initial_weights(project: Project, experiment: Experiment) -> tuple[dict[str, Tensor] | None, str]:
     """(weights that training starts from or None, the sha256 that stands for them in the run key)."""
     if experiment.start_from is not None:
-        path = project.experiments / experiment.start_from / "model.safetensors"
+        path = project.weights(experiment.start_from)
         weights, _ = load_model(path)
         return weights, sha256_file(path)
     if experiment.model.pretrained is not None:
@@ -45,7 +45,7 @@ def initial_weights(project: Project, experiment: Experiment) -> tuple[dict[str,
 def initial_sha256(project: Project, experiment: Experiment) -> str:
     """The second half of `initial_weights`, without reading any weights; "" for a start from scratch."""
     if experiment.start_from is not None:
-        return sha256_file(project.experiments / experiment.start_from / "model.safetensors")
+        return sha256_file(project.weights(experiment.start_from))
     if experiment.model.pretrained is not None:
         return pretrained_id(experiment.model)
     return ""

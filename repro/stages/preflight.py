@@ -50,7 +50,7 @@ def stops(project: Project, experiment: Experiment, machine: Machine, made: Plan
     """
     if experiment.measure == "cost":
         return []  # it needs neither data nor weights
-    is_trained = (project.experiments / experiment.name / "model.safetensors").is_file()
+    is_trained = project.weights(experiment.name).is_file()
     training = () if is_trained else _of_training(project, experiment, machine, made)
     return [*_of_data(project, experiment), *training]
 
@@ -62,7 +62,7 @@ def missing(project: Project, experiment: Experiment, machine: Machine, made: Pl
     if not split.is_file() and can_be_here(project, experiment.dataset):
         found.append(f"prepared data: repro prepare {experiment.dataset}")
     start = experiment.start_from
-    if start and not (project.experiments / start / "model.safetensors").is_file():
+    if start and not project.weights(start).is_file():
         found.append(f"weights of {start}: repro run {start}")
     return list(dict.fromkeys(found))
 
@@ -101,7 +101,7 @@ def _is_stored(weights: str) -> bool:
 
 def _of_start(project: Project, name: str, machine: Machine) -> Iterator[str]:
     """What stops the experiment whose weights are the start, where it has none yet."""
-    if (project.experiments / name / "model.safetensors").is_file():
+    if project.weights(name).is_file():
         return
     try:
         yield from (f"{name}: {why}" for why in stops(project, load_experiment(project, name), machine))

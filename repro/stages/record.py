@@ -42,7 +42,7 @@ def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -
     measured = open_split(project, experiment).fingerprint
     trained, initial = training_split(project, experiment).fingerprint, initial_sha256(project, experiment)
     for name in ("", *(f"{ALSO}/{one}" for one in experiment.also)):
-        read_confusions(project.root / experiment.folder / name / NPZ)  # the interval is recomputed from it
+        read_confusions(project.experiment_folder(experiment.name) / name / NPZ)  # the interval is recomputed from it
     made = make_record(
         project,
         experiment,
@@ -70,7 +70,7 @@ def judgement_of(project: Project, experiment: Experiment, records: Mapping[str,
     wrong = judge.contradiction(name)
     if wrong:
         hint = f"`dvc repro {experiment.folder}` or `repro evaluate {name}` measures again"
-        raise RecordError(wrong, where=project.root / experiment.folder, hint=hint)
+        raise RecordError(wrong, where=project.experiment_folder(name), hint=hint)
     return judge.judge(name)
 
 

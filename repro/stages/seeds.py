@@ -95,7 +95,7 @@ def seed_copy(project: Project, base: Experiment, number: int) -> Experiment:
     ParamsError where it has, and where the seed cannot be replaced in NAME's params.yaml.
     """
     name, seed = experiment_name(f"{base.name}_seed{number}"), base.seed + number
-    source, path = (project.experiments / one / "params.yaml" for one in (base.name, name))
+    source, path = (project.params_of(one) for one in (base.name, name))
     wrong = unlike(load_experiment(project, name), base, seed) if path.exists() else ["not there yet"]
     if not wrong:
         return load_experiment(project, name)
@@ -118,7 +118,7 @@ def unlike(copy: Experiment, base: Experiment, seed: int) -> list[str]:
 
 def has_results(project: Project, name: str) -> bool:
     """Whether anything of the experiment was trained, measured or recorded."""
-    folder = project.experiments / name
+    folder = project.experiment_folder(name)
     results = (folder / "model.safetensors", folder / "metrics.json", project.record(name))
     return any(path.is_file() for path in results)
 

@@ -28,13 +28,13 @@ BASE = (96, 65)  # long and short side of an image before the network
 
 def smoke_project(project: Project, experiment: Experiment) -> tuple[Project, Experiment]:
     """Make .repro/smoke/<name>/ anew: stand-in raw data, params; the project there and its experiment."""
-    root = project.root / ".repro" / "smoke" / experiment.name
+    root = project.cache_folder("smoke", experiment.name)
     shutil.rmtree(root, ignore_errors=True)
     small, line = Project(root), lineage(project, experiment)
     splits = {e.dataset: write_standin(e.dataset, small.data / e.dataset) for e in line}
     _write(small.params, shared_params(line, splits))
     for e in line:
-        _write(small.experiments / e.name / "params.yaml", own_params(e))
+        _write(small.params_of(e.name), own_params(e))
     (root / "SMOKE.txt").write_text(NOTE + "\n", encoding="utf-8")
     return small, load_experiment(small, experiment.name)
 

@@ -46,7 +46,7 @@ def train_experiment(
     split = training_split(project, experiment)
     initial, initial_sha256 = initial_weights(project, experiment)
     key = training_key(experiment, split.fingerprint, initial_sha256=initial_sha256)
-    work = project.work / key
+    work = project.work_folder(key)
     with _alone(work, ranks):
         if ranks.first:
             _rewind(work, fresh, voice.note)
@@ -76,7 +76,7 @@ def promote(
     project: Project, experiment: Experiment, weights: Mapping[str, Tensor], work: Path, key: str, note: Say
 ) -> None:
     """Put curve.csv and model.safetensors into the experiment's folder, each by one rename."""
-    folder = project.root / experiment.folder
+    folder = project.experiment_folder(experiment.name)
     write_bytes(folder / "curve.csv", curve_csv(work / "journal.jsonl").encode())
     save_model(folder / "model.safetensors", weights, {"experiment": experiment.name, "run_key": key})
     note(f"wrote {os.path.relpath(folder)}/model.safetensors and curve.csv")

@@ -15,6 +15,7 @@ import yaml
 
 from repro.errors import ParamsError, RecordError
 from repro.params import Project, read_yaml
+from repro.plain_names import is_plain_name
 from repro.records import Record, locked, write_text
 from repro.tracking.address import sqlite_path
 from repro.tracking.feed import RECORD, ensure_experiment
@@ -39,7 +40,7 @@ def champions(project: Project) -> dict[str, dict[str, str]]:
     path = champions_file(project)
     found = read_yaml(path) if path.is_file() and _says_anything(path) else {}
     for dataset, aliases in found.items():
-        if not isinstance(aliases, Mapping) or not all(isinstance(name, str) for name in aliases.values()):
+        if not isinstance(aliases, Mapping) or not all(map(is_plain_name, [dataset, *aliases.values()])):
             allowed = "DATASET: {ALIAS: EXPERIMENT}"
             raise ParamsError(f"'{dataset}' cannot be read", where=path, allowed=allowed)
     return found
@@ -76,6 +77,7 @@ class Noted(NamedTuple):
 
 
 def noted_aliases(project: Project) -> list[Noted]:
+    """Every line of champions.yaml."""
     return [Noted(dataset, *one) for dataset, noted in champions(project).items() for one in noted.items()]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from repro.plain_names import is_plain_name
 from repro.records.nested import flatten
 
 
@@ -33,8 +34,11 @@ def start_fields(run: Run) -> dict[str, Any]:
 
 
 def read_run(entry: Mapping[str, Any]) -> Run:
-    """The run of a `run` event."""
-    return Run(**entry["run"])
+    """The run of a `run` event; ValueError where its names are none."""
+    run = Run(**entry["run"])
+    if not all(map(is_plain_name, (run.name, run.dataset, run.run_key))):
+        raise ValueError("a name in it is none")
+    return run
 
 
 # Names, remarks and further protocols may change without another run, and MLflow's params never can.

@@ -190,7 +190,7 @@ def send_files(client: Any, project: Project, record: Record, run_id: str) -> No
         for path, under in files_of(project, record):
             (folder / under).mkdir(exist_ok=True)
             (folder / under / path.name).symlink_to(path)
-        table = project.experiments / record.experiment / "confusion.csv"
+        table = project.experiment_folder(record.experiment) / "confusion.csv"
         if table.is_file():
             confusion_figure(table, record.per_class).savefig(folder / "confusion.png", dpi=120)
         client.log_artifacts(run_id, str(folder))

@@ -103,7 +103,7 @@ def _note_row(record: Record, name: str) -> str:
 def curve_of(project: Project, record: Record) -> list[tuple[str, int, float]]:
     """(metric, step, value) of the committed learning curve; empty where there is none."""
     names = {"loss": "train/loss", "lr": "train/lr", "val_mIoU": "val/mIoU"}
-    found = read_curve(project.experiments / record.experiment / "curve.csv")
+    found = read_curve(project.experiment_folder(record.experiment) / "curve.csv")
     return [(names[column], step, value) for column, points in found.items() for step, value in points]
 
 
@@ -122,9 +122,9 @@ def texts_of(record: Record) -> dict[str, str]:
 
 def files_of(project: Project, record: Record) -> list[tuple[Path, str]]:
     """(file, artifact folder) of what lies beside the record: overlays, tables, and uncommitted code."""
-    folder = project.experiments / record.experiment
+    folder = project.experiment_folder(record.experiment)
     overlays = [(path, "overlays") for path in sorted((folder / "overlays").glob("*.png"))]
-    others = (folder / "confusion.csv", folder / "curve.csv", project.work / record.run_key / DIFF)
+    others = (folder / "confusion.csv", folder / "curve.csv", project.work_folder(record.run_key) / DIFF)
     return [*overlays, *((path, "") for path in others if path.is_file())]
 
 

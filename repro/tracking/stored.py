@@ -28,7 +28,7 @@ def stored_records(project: Project, uri: str | None = None) -> dict[str, Record
     newest = list(_newest(sorted(ours, key=lambda run: run.tags.get(IN_GIT) == "no")))
     client = open_client(project, uri) if newest else None
     with tempfile.TemporaryDirectory() as folder:
-        found = [_fetch(client, run, Path(folder) / run.id) for run in newest]
+        found = [_fetch(client, run, Path(folder) / str(i)) for i, run in enumerate(newest)]
     return {record.experiment: record for record in reversed(found)}
 
 
