@@ -368,13 +368,14 @@ def _git(root: Path, *arguments: str) -> str:
 def committed(project: Project) -> Project:
     """The checkout in git, its run made by code that was edited after the commit."""
     (project.root / ".gitignore").write_text(".repro/\ndata\nprepared\nmodel.safetensors\n")
-    (project.root / "code.txt").write_text("first\n")
+    (project.root / "repro").mkdir()
+    (project.root / "repro" / "code.py").write_text("first\n")
     (project.prepared / "synthetic").mkdir(parents=True)
     (project.prepared / "synthetic" / "split.zip").write_text("data")
     _git(project.root, "init", "-q")
     _git(project.root, "add", ".")
     _git(project.root, "commit", "-qm", "first")
-    (project.root / "code.txt").write_text("second\n")
+    (project.root / "repro" / "code.py").write_text("second\n")
     finish(project)
     record = read_record(project.record(NAME))
     entries = [json.loads(line) for line in project.journal(KEY).read_text().splitlines()]
@@ -387,10 +388,13 @@ def committed(project: Project) -> Project:
 def test_a_replay_runs_the_recorded_code_on_the_same_data(committed: Project) -> None:
     seen: list[tuple[str, str, str]] = []
     assert source_diff(committed.root)
-    (committed.root / "code.txt").write_text("third\n")  # edited since: the replay must not see it
+    (committed.root / "repro" / "code.py").write_text("third\n")  # edited since: the replay must not see it
 
     def run(tree: Path, arguments: Sequence[str]) -> None:
-        code, data = (tree / "code.txt").read_text(), (tree / "prepared/synthetic/split.zip").read_text()
+        code, data = (
+            (tree / "repro" / "code.py").read_text(),
+            (tree / "prepared/synthetic/split.zip").read_text(),
+        )
         seen.append((arguments[0], code, data))
         folder = tree / "experiments" / NAME
         assert not (folder / "metrics.json").exists()
@@ -409,7 +413,7 @@ def test_a_replay_runs_the_recorded_code_on_the_same_data(committed: Project) ->
         "first at step 2: 1.0 then 1.5",
     )
     assert len(_git(committed.root, "worktree", "list").splitlines()) == 1  # the replay's is gone
-    assert (committed.root / "code.txt").read_text() == "third\n"
+    assert (committed.root / "repro" / "code.py").read_text() == "third\n"
 
 
 def finish_journal(project: Project, losses: Sequence[float]) -> None:

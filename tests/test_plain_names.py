@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -119,6 +120,8 @@ FORGERIES: dict[str, Callable[[str], Callable[[dict[str, Any]], None]]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of MLflow's libraries
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("field", FORGERIES)
 def test_a_forged_record_touches_nothing_else(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
@@ -259,17 +262,16 @@ def test_the_id_of_a_run_on_a_server_names_no_folder(tmp_path: Path, monkeypatch
         id="../../evil", name="a", experiment="b", status="FINISHED", started=0, tags={RECORD: "x"}
     )
     folders: list[Path] = []
+
+    def fetch(client: object, run: object, folder: Path) -> Any:
+        folders.append(folder)
+        return SimpleNamespace(experiment="a")
+
     monkeypatch.setattr(stored, "read_runs", lambda project, uri: [run])
     monkeypatch.setattr(stored, "open_client", lambda project, uri: None)
-    monkeypatch.setattr(stored, "_fetch", lambda client, run, folder: folders.append(folder) or _named("a"))
+    monkeypatch.setattr(stored, "_fetch", fetch)
     stored.stored_records(Project(tmp_path))
     assert [folder.name for folder in folders] == ["0"]
-
-
-def _named(name: str) -> Any:
-    from types import SimpleNamespace
-
-    return SimpleNamespace(experiment=name)
 
 
 # --- the functions ------------------------------------------------------------------------------------------

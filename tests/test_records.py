@@ -362,10 +362,10 @@ def test_bands_say_where_they_come_from() -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A git repository with one commit: code.py and the pipeline's reports/row.json."""
-    (tmp_path / "reports").mkdir()
-    (tmp_path / "code.py").write_text("x = 1\n")
-    (tmp_path / "reports" / "row.json").write_text("{}\n")
+    """A git repository with one commit: repro/code.py and the pipeline's reports/row.json."""
+    for name, text in (("repro/code.py", "x = 1\n"), ("reports/row.json", "{}\n")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
         _git(tmp_path, *command)
     return tmp_path
@@ -385,25 +385,22 @@ def test_provenance_tells_code_from_results(repository: Path) -> None:
     }
     (repository / "reports" / "row.json").write_text('{"mIoU": 50}\n')  # what the pipeline writes itself
     assert collect(repository)["git"]["dirty"] is False
-    (repository / "code.py").write_text("x = 2\n")
+    (repository / "repro" / "code.py").write_text("x = 2\n")
     assert collect(repository)["git"]["dirty"] is True
 
 
 def test_the_difference_can_be_applied_to_a_clean_checkout(repository: Path, tmp_path: Path) -> None:
     _git(repository, "config", "diff.noprefix", "true")
-    (repository / "code.py").write_text("x = 2\n")
-    (repository / "new.bin").write_bytes(bytes(range(256)))
-    (repository / "neu ü.txt").write_bytes("grün\n".encode("latin-1"))
+    (repository / "repro" / "code.py").write_text("x = 2\n")
+    (repository / "experiments" / "neu ü").mkdir(parents=True)
+    (repository / "experiments" / "neu ü" / "params.yaml").write_bytes("note: grün\n".encode("latin-1"))
+    (repository / "Makefile").write_bytes(b"all:\r\n\ttrue")
     patch = source_diff(repository)
     clean = repository / ".clean"
     _git(repository, "worktree", "add", "-q", "--detach", str(clean), "HEAD")
     subprocess.run(["git", "apply", "-"], cwd=clean, input=patch, check=True)
-    for name in ("code.py", "new.bin", "neu ü.txt"):
+    for name in ("repro/code.py", "experiments/neu ü/params.yaml", "Makefile"):
         assert (clean / name).read_bytes() == (repository / name).read_bytes()
-
-
-def test_outside_a_repository_the_commit_is_unknown(tmp_path: Path) -> None:
-    assert collect(tmp_path)["git"] == {"commit": None, "dirty": None, "diff_sha256": None}
 
 
 def test_no_secret_gets_into_provenance(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,7 +414,7 @@ def test_no_secret_gets_into_provenance(repository: Path, monkeypatch: pytest.Mo
     for name in (".env", "deploy/.env.local", "API_TOKEN.txt", "deploy/server.key"):
         (repository / name).parent.mkdir(exist_ok=True)
         (repository / name).write_text(planted)
-    (repository / "tokens.py").write_text("x = 1\n")
+    (repository / "repro" / "tokens.py").write_text("x = 1\n")
     _git(repository, "add", "-f", ".env", "deploy/server.key")  # what git knows of is no better
     found = collect(repository, command=command)
     assert planted not in json.dumps(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -151,8 +151,15 @@ def result(found: Record | None) -> dict[str, str]:
         number = "" if value is None else f"{found.primary} {value:.4f}, "
         facts[f"replicate {one.content_hash[:8]}"] = f"{number}{one.at} on {one.device or 'another machine'}"
     git = found.provenance.get("git", {})
-    facts["measured"] = f"{found.provenance.get('at', '')} at {str(git.get('commit'))[:12]}"
+    facts["measured"] = f"{found.provenance.get('at', '')} at {_commit(git)}"
     return facts
+
+
+def _commit(git: Mapping[str, Any]) -> str:
+    """The commit, or why it is not known."""
+    return (
+        str(git["commit"])[:12] if git.get("commit") else f"no known commit ({git.get('unknown', 'no git')})"
+    )
 
 
 def training(project: Project, experiment: Experiment) -> dict[str, str]:

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +20,12 @@ from repro.fleet.workspace import remove
 from repro.params import Project
 from repro.plain_names import require_inside
 from repro.records import DIFF, Record, read_journal, read_row, sha256_file
-from repro.records.git import commit_id, git, run_git
+from repro.records.git import commit_id, git, is_shallow, run_git
 
+_INCOMPLETE = {
+    "not_kept": "not committed and not in the recorded difference, so not in this replay",
+    "masked": "credentials were masked in the recorded difference of",
+}
 Outcome = Literal["bit-equal", "inside tolerance", "different", "missing"]
 
 
@@ -46,6 +50,8 @@ def replay(
     tree = project.cache_folder("replay", record.experiment)
     try:
         worktree(project, record, tree)
+        for warning in incomplete(record):
+            say(warning)
         for stage in stages(record, tree):
             say(f"repro {' '.join(stage)} in {tree.relative_to(project.root)}")
             (run or run_stage)(tree, stage)
@@ -53,6 +59,21 @@ def replay(
     finally:
         remove(require_inside(project.root, tree))
         run_git(project.root, "worktree", "prune")
+
+
+def incomplete(record: Record) -> Iterator[str]:
+    """What the recorded code had and this replay has not."""
+    made_at = _made_at(record)
+    for key, what in _INCOMPLETE.items():
+        names = made_at.get(key)
+        if isinstance(names, list) and names:
+            yield f"{what}: {', '.join(map(str, names))}"
+
+
+def _made_at(record: Record) -> Mapping[str, Any]:
+    """What git said of the code when the weights were trained."""
+    found = (record.provenance.get("training") or record.provenance).get("git")
+    return found if isinstance(found, Mapping) else {}
 
 
 def stages(record: Record, tree: Path) -> Iterator[list[str]]:
@@ -65,15 +86,22 @@ def stages(record: Record, tree: Path) -> Iterator[list[str]]:
 
 def worktree(project: Project, record: Record, tree: Path) -> None:
     """A checkout of the recorded code at `tree` with this project's data; no weights and no results in it."""
-    training = record.provenance.get("training") or record.provenance
-    made_at = training["git"]
+    made_at = _made_at(record)
     if not made_at.get("commit"):
-        raise RecordError("the record does not know its commit", where=record.experiment)
+        why = f": {made_at['unknown']}" if made_at.get("unknown") else ""
+        raise RecordError(f"the record does not know its commit{why}", where=record.experiment)
     commit = commit_id(made_at["commit"], record.experiment)
     remove(require_inside(project.root, tree))  # git removes only what it knows as a worktree
     git(project.root, "worktree", "prune")
+    if run_git(project.root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
+        hint = (
+            "`git fetch --unshallow`" if is_shallow(project.root) else "`git fetch` the branch it was made on"
+        )
+        raise RecordError(
+            f"its commit {commit[:12]} is not in this clone", where=record.experiment, hint=hint
+        )
     git(project.root, "worktree", "add", "--force", "--detach", "--end-of-options", str(tree), commit)
-    if made_at.get("dirty"):
+    if made_at.get("diff_sha256"):
         _apply(project, record, tree, str(made_at["diff_sha256"]))
     for name in ("data", "prepared"):
         link(project.root / name, require_inside(tree, tree / name))

@@ -21,7 +21,7 @@ from repro.records.files import (
 from repro.records.journal import Journal, follow_journal, read_journal, truncate_journal
 from repro.records.locks import is_locked, locked
 from repro.records.make import keep_training, make_record, training_key, with_spread
-from repro.records.provenance import DIFF, collect, git_state, lock_hashes, source_diff, timestamp
+from repro.records.provenance import collect, git_state, lock_hashes, timestamp
 from repro.records.record import (
     Expected,
     Record,
@@ -32,6 +32,7 @@ from repro.records.record import (
     to_json,
     write_record,
 )
+from repro.records.source_diff import DIFF, source_diff
 from repro.records.verdict import (
     FAILING,
     PASSING,

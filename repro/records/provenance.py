@@ -10,7 +10,6 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,9 +19,11 @@ from typing import Any
 from repro.errors import ReproError
 from repro.records.device import cpu_identity, device_identity, gpu_driver
 from repro.records.files import sha256_file, sha256_text
-from repro.records.git import run_git
-from repro.records.secrets import is_secret_file, scrub
+from repro.records.git import git, is_shallow
+from repro.records.secrets import scrub
+from repro.records.source_diff import shortened, source_changes
 
+SECONDS = 60.0  # that git may take
 PACKAGES = (
     *("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scipy"),
     *("safetensors", "pydantic", "mlflow", "dvc"),
@@ -34,12 +35,6 @@ ENVIRONMENT = (
     *("PYTORCH_ALLOC_CONF", "PYTHONHASHSEED", "SLURM_JOB_ID"),
     *("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"),
 )
-# What the pipeline itself writes: it differs from HEAD in every `dvc repro` and says nothing of the code.
-WRITTEN = (
-    *("reports/**", "README.md", "dvc.lock", "experiments/*/dvc.lock", "experiments/*/*.json"),
-    *("experiments/*/*.csv", "experiments/*/overlays/**", "experiments/*/also/**"),
-)
-DIFF = "source.diff"  # the artifact that holds the difference of the code, and the file beside the journal
 
 
 def collect(root: Path, *, device: str | None = None, command: Sequence[str] | None = None) -> dict[str, Any]:
@@ -67,37 +62,34 @@ def timestamp() -> str:
 
 
 def git_state(root: Path) -> dict[str, Any]:
-    """Commit, whether hand-written files differ from it, and the sha256 of the difference."""
-    commit = _git(root, "rev-parse", "HEAD")
-    if not commit:
-        return {"commit": None, "dirty": None, "diff_sha256": None}
-    diff = source_diff(root)
-    digest = hashlib.sha256(diff).hexdigest() if diff else None
-    return {"commit": commit.decode().strip(), "dirty": bool(diff), "diff_sha256": digest}
+    """Commit, whether hand-written files differ from it, and the sha256 of the difference that is kept.
 
-
-def source_diff(root: Path) -> bytes:
-    """Changes of hand-written files against HEAD as a patch for `git apply`; empty without any.
-
-    New files that git does not ignore are in it too: a module that was never added can change a number.
-    Files whose names say that they hold secrets are not.
+    Where there is something to say: `not_kept` names changed files that are not in the difference, `masked`
+    those in it without a credential, `unknown` says why git could not be asked, `shallow` that older commits
+    are not in this clone.
     """
-    paths = ["--", ".", *(f":(exclude,glob){pattern}" for pattern in WRITTEN)]
-    # A user's own prefixes would make a patch that `git apply` does not take.
-    plain = ["--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/"]
-    new = _names(_git(root, "ls-files", "--others", "--exclude-standard", "-z", *paths))
-    added = [
-        _git(root, "diff", *plain, "--no-index", "--", "/dev/null", name)
-        for name in new
-        if not is_secret_file(name)
-    ]
-    changed = _names(_git(root, "diff", "HEAD", "--name-only", "-z", *paths))
-    hidden = [f":(top,exclude,literal){name}" for name in changed if is_secret_file(name)]
-    return b"".join([_git(root, "diff", "HEAD", *plain, *paths, *hidden), *added])
+    try:
+        commit = git(root, "rev-parse", "HEAD", timeout=SECONDS).decode().strip()
+    except ReproError as error:
+        return {"commit": None, "dirty": None, "diff_sha256": None, "unknown": _why(error, root)}
+    shallow = {"shallow": True} if is_shallow(root) else {}
+    try:
+        changes = source_changes(root)
+    except ReproError as error:
+        return {"commit": commit, "dirty": None, "diff_sha256": None, "unknown": _why(error, root), **shallow}
+    named = {"not_kept": shortened(changes.left_out), "masked": shortened(changes.masked)}
+    return {
+        "commit": commit,
+        "dirty": bool(changes.patch or changes.left_out),
+        "diff_sha256": hashlib.sha256(changes.patch).hexdigest() if changes.patch else None,
+        **{key: names for key, names in named.items() if names},
+        **shallow,
+    }
 
 
-def _names(listed: bytes) -> list[str]:
-    return [os.fsdecode(name) for name in listed.split(b"\0") if name]
+def _why(error: ReproError, root: Path) -> str:
+    """Without the path of the checkout, which often holds a user's name."""
+    return error.what.replace(str(root), ".")
 
 
 def packages() -> dict[str, dict[str, str | None]]:
@@ -121,12 +113,3 @@ def lock_hashes(root: Path, name: str) -> dict[str, str]:
 
 def _hash(path: Path) -> str | None:
     return sha256_file(path) if path.is_file() else None
-
-
-def _git(root: Path, *arguments: str) -> bytes:
-    """Output of git; empty where git or a repository is missing. `diff --no-index` exits 1 by design."""
-    try:
-        done = run_git(root, *arguments, timeout=60)
-    except (ReproError, OSError, subprocess.SubprocessError):
-        return b""
-    return done.stdout if done.returncode == 0 or "--no-index" in arguments else b""

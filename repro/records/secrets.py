@@ -12,11 +12,31 @@ from pathlib import Path
 
 # Files that hold secrets by custom: the difference of the code is an artifact that others read.
 _FILE = re.compile(
-    r"(?i)(^|/)(\.env[^/]*|\.netrc|\.pypirc|id_(rsa|ed25519)[^/]*|[^/]*\.(pem|key)"
+    r"(?i)(^|/)(\.env[^/]*|[._]netrc|\.pypirc|\.npmrc|kubeconfig|id_(rsa|dsa|ecdsa|ed25519)[^/]*"
+    r"|[^/]*\.(pem|key|p12|pfx|jks|keystore|tfvars)|[^/]*service[-_]?account[^/]*\.json"
     r"|[^/]*(token|secret|passw|credential)[^/]*(?<!\.py))$"
 )
 _STAGE = re.compile(r"[a-z]+@[a-z0-9_]+")  # prepare@camvid, as DVC calls a stage of a list
-_NAME = re.compile(r"(?i)(token|secret|passw(or)?d|pwd|api[-_]?key|credential)")
+_SECRET = r"token|secret|passw(?:or)?d|passwd|pwd|api[-_]?key|credential"
+_NAME = re.compile(rf"(?i)({_SECRET})")
+# In a file: what is set to a key of such a name, in quotes, or in what is no code without them. The pattern
+# begins with the word itself and every run is bounded, against a quadratic time.
+_KEY = (
+    rf"(?:{_SECRET}|(?:access|account|private|shared)[-_]?(?:access)?[-_]?key|_auth|authorization)"
+    r"[\w.-]{0,40}[\"']?\s{0,4}"
+)
+_QUOTED = re.compile(rf"""(?i)({_KEY}(?::[\w\[\]| .]{{1,40}})?[:=]\s{{0,4}}[rbf]?)(["'])((?!\2).+?)\2""")
+_BARE = re.compile(rf"""(?i)({_KEY}[:=]{{1,2}}\s{{0,4}})([^\s"'#\[{{$:=][^\s;,&]*)""")
+_SIGNED = re.compile(
+    r"(?i)\b(sig|signature|x-(?:amz|goog)-[\w-]{1,40}|awsaccesskeyid|key-pair-id)=[^&\s\"']+"
+)
+_USER = re.compile(r"([A-Za-z][\w+.-]{0,30}://)[^\s\"'<>]{0,400}@")
+# Values that are tokens by their shape: of code hosts, clouds, model hubs, chats, and signed ones.
+_SHAPES = re.compile(
+    r"\b(gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{20,}|xox[abeprs]-[\w-]{8,}"
+    r"|sk-[\w-]{20,}|A[KS]IA[0-9A-Z]{12,}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+)
+_BEGIN, _END = re.compile(r"-----BEGIN [A-Z0-9 ]+-----"), re.compile(r"-----END [A-Z0-9 ]+-----")
 
 
 def shown_uri(uri: str) -> str:
@@ -63,6 +83,22 @@ def scrub(command: Sequence[str]) -> list[str]:
             part = part if "=" in parts[position - 1] else "***"
         clean.append(part)
     return clean
+
+
+def masked(lines: Sequence[str], *, is_code: bool) -> list[str]:
+    """The lines of a file with `***` in place of every credential; in code only literals count as one."""
+    found, inside = [], False
+    for line in lines:
+        inside = inside or bool(_BEGIN.search(line))
+        found.append("***" if inside else _masked(line, is_code))
+        inside = inside and not _END.search(line)
+    return found
+
+
+def _masked(line: str, is_code: bool) -> str:
+    line = _SHAPES.sub("***", _SIGNED.sub(r"\1=***", _USER.sub(r"\1***@", line)))
+    line = _QUOTED.sub(r"\1\2***\2", line)
+    return line if is_code else _BARE.sub(r"\1***", line)
 
 
 def is_secret_file(name: str) -> bool:

@@ -20,7 +20,7 @@ from repro.judgement.evidence import LOCK, NPZ, folder_evidence
 from repro.params import Project, Protocol, parse
 from repro.published.metrics import QUIRK
 from repro.records import PASSING, Record, Verdict, from_json, verdict
-from repro.records.git import git, run_git
+from repro.records.git import git, is_shallow, refusal, run_git
 from repro.records.make import measured_value
 from repro.records.storage import cached, parse_lock
 from repro.reports.gate import Finding, about, finding
@@ -165,11 +165,17 @@ def _matrices_at(project: Project, name: str, commit: str) -> Path:
 
 
 def _resolve(root: Path, rev: str) -> str:
-    done = run_git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
+    done = run_git(root, "rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}")
     if done.returncode:
-        hint = "`git fetch` may be needed"
-        raise ReproError(f"'{rev}' is no git revision here", where=root, hint=hint)
+        raise refusal(root, done) or _no_revision(root, rev)
     return done.stdout.decode().strip()
+
+
+def _no_revision(root: Path, rev: str) -> ReproError:
+    if is_shallow(root):
+        what = f"'{rev}' is not in this shallow clone"
+        return ReproError(what, where=root, hint="`git fetch --unshallow`")
+    return ReproError(f"'{rev}' is no git revision here", where=root, hint="`git fetch` may be needed")
 
 
 def _records_at(root: Path, commit: str) -> dict[str, Record | RecordError]:

@@ -20,6 +20,7 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
     value = _value(record, metric)
     is_cost, of_training = metric not in _quality(record), metric.startswith("train_")
     git = record.provenance.get("git") or {}
+    unknown = f" ({git['unknown']})" if git.get("unknown") else ""
     dirty = " with uncommitted changes" if git.get("dirty") else ""
     facts = {
         "number": f"{metric} = {value}",
@@ -35,7 +36,7 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
         "weights": f"sha256 {record.model_sha256}" if record.model_sha256 and not is_cost else "",
         "record": f"{path} (content {record.content_hash[:16]})",
         "run": f"{record.run_key} ({record.kind})",
-        "commit": f"{git.get('commit') or 'unknown'}{dirty}",
+        "commit": f"{git.get('commit') or 'unknown'}{dirty}{unknown}",
         "made": str(record.provenance.get("at", "")),
         "device": _device(record, metric),
         "notes": "; ".join(record.notes),
