@@ -1,4 +1,4 @@
-"""What is kept of uncommitted code: code and params by a list, no secret anywhere, and what git could not say."""
+"""What is kept of uncommitted code: by a list, without secrets; and what git could not say."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from repro.tracking.shown import files_of, texts_of
 from tests.test_fleet_transfer import KEY, NAME, _git, checkout, finish
 
 SECRET = "s3cr3tPlanted"
-# What a clone of a person holds besides the code: tracked files that were edited, and files git does not know.
+# What clones hold besides the code: tracked files that were edited, and files that git does not know.
 TRACKED = {
-    ".dvc/config": f"['remote \"r\"']\nurl = https://u:{SECRET}@h/x\npassword = {SECRET}\nsas_token = sv=1&sig={SECRET}\n",
+    ".dvc/config": f"url = https://u:{SECRET}@h/x\npassword = {SECRET}\nsas_token = sv=1&sig={SECRET}\n",
     "config.txt": f"token: {SECRET}\n",
     ".gitmodules": f"[submodule]\nurl = https://u:{SECRET}@h/x\n",
 }
@@ -78,7 +78,7 @@ def changed(record: Any, provenance: dict[str, Any]) -> Any:
 
 
 def test_no_planted_secret_is_in_anything_that_travels(project: Project, tmp_path: Path) -> None:
-    """Of the findings: a DVC remote's password, tokens, keys, stores of keys, lay in source.diff and went along."""
+    """A DVC remote's password, tokens, keys and stores of keys were in source.diff, and went along."""
     bundle = export_run(project, NAME, tmp_path / "run.zip")
     record = read_record(project.record(NAME))
     with zipfile.ZipFile(bundle.path) as archive:
@@ -159,7 +159,7 @@ def test_code_without_a_secret_stays(line: str) -> None:
     assert masked([line], is_code=True) == [line]
 
 
-# --- what git could not say ----------------------------------------------------------------------------------
+# --- what git could not say ---------------------------------------------------------------------------------
 
 
 def fake_git(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
