@@ -34,9 +34,7 @@ def resolve_all(
     ParamsError where the root params.yaml cannot be read: all would be broken for its reason.
     """
     root = read_yaml(project.params)
-    return sorted_out(
-        own, lambda name: resolve(name, own[name], root, project.params_of(name))
-    )
+    return sorted_out(own, lambda name: resolve(name, own[name], root, project.params_of(name)))
 
 
 def broken_error(broken: Mapping[str, ReproError], *, done: str) -> ParamsError:
