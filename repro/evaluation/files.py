@@ -18,6 +18,7 @@ from repro.errors import RecordError
 from repro.evaluation.confusion import Confusions, Counts
 from repro.evaluation.metrics import Absent, chosen_classes
 from repro.records import write_bytes, write_json
+from repro.records.safe_text import cell_text, csv_cell
 
 if TYPE_CHECKING:
     from repro.evaluation.summary import EvaluationResult
@@ -68,12 +69,12 @@ def table(totals: Mapping[str, Counts], classes: Sequence[str]) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    several = len(totals) > 1
+    names, several = list(map(csv_cell, classes)), len(totals) > 1
     writer.writerow([*COLUMNS, VARIANT] if several else COLUMNS)
     for suffix, matrix in totals.items():
-        columns = [*classes, NO_CLASS] if matrix[:, -1].any() else list(classes)
+        columns = [*names, NO_CLASS] if matrix[:, -1].any() else names
         end = [suffix] if several else []
-        for actual, row in zip(classes, matrix.tolist(), strict=True):
+        for actual, row in zip(names, matrix.tolist(), strict=True):
             writer.writerows([actual, name, pixels, *end] for name, pixels in zip(columns, row, strict=False))
     return text.getvalue()
 
@@ -92,6 +93,7 @@ def read_table(text: str, where: object) -> Totals:
         header, *lines = csv.reader(io.StringIO(text))
         if header not in ([*COLUMNS], [*COLUMNS, VARIANT]) or any(len(line) != len(header) for line in lines):
             raise ValueError(f"columns {', '.join(header)}")
+        lines = [[*map(cell_text, line[:2]), *line[2:]] for line in lines]
         classes = tuple(dict.fromkeys(line[0] for line in lines))
         suffixes = dict.fromkeys(line[3] if len(line) > 3 else "" for line in lines)
         matrices = {

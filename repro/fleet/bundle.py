@@ -16,6 +16,7 @@ from pathlib import Path
 
 from repro.errors import StorageError
 from repro.fleet.check_bundle import (
+    COPY,
     MANIFEST,
     OF_WORK,
     OUTPUTS,
@@ -28,7 +29,7 @@ from repro.fleet.check_bundle import (
     measured_on,
     verify_bundle,
 )
-from repro.fleet.workspace import alone
+from repro.fleet.workspace import alone, remove
 from repro.params import Project
 from repro.records import Record, read_record, sha256_file, write_bytes
 from repro.records.make import ALSO
@@ -46,7 +47,7 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
     again = f"`repro record {name}`, or `repro run {name}` where a stage is out of date"
     check_results(record, hashes[WEIGHTS], lambda it: read_metrics(folder / it), where=folder, hint=again)
     _write(out, {"name": name, "files": hashes}, sources)
-    return Bundle(path=out, record=record, members=tuple(sources))
+    return Bundle(path=out, record=record, hashes=hashes)
 
 
 def _sources(project: Project, record: Record) -> Iterator[tuple[str, Path]]:
@@ -94,18 +95,20 @@ def import_run(project: Project, path: Path) -> Record:
 def _unpack(bundle: Bundle, unpacked: Path) -> None:
     shutil.rmtree(unpacked, ignore_errors=True)
     with zipfile.ZipFile(bundle.path) as archive:
-        for member in bundle.members:
+        for member, wanted in bundle.hashes.items():
             target = unpacked / member
             target.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(member) as source, target.open("wb") as file:
                 shutil.copyfileobj(source, file)
+            if sha256_file(target) != wanted:
+                raise StorageError(f"'{member}' changed while it was read", where=bundle.path, hint=COPY)
 
 
 def _place(project: Project, record: Record, unpacked: Path) -> None:
     """By renames on one disk; the record, which says that all is there, comes last."""
     folder, work = project.experiment_folder(record.experiment), project.work_folder(record.run_key)
     for name in ("overlays", ALSO):
-        shutil.rmtree(folder / name, ignore_errors=True)
+        remove(folder / name)
         if (unpacked / name).is_dir():
             (unpacked / name).replace(folder / name)
     for name in OUTPUTS:

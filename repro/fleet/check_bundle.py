@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import stat
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from repro.errors import RecordError, ReproError, UnknownNameError
 from repro.params import Project, experiment_names, load_experiment, to_plain
+from repro.plain_names import is_plain_name
 from repro.records import DIFF, Record, from_json
 from repro.records.make import ALSO
 from repro.records.measured import intervals, plain_metrics
@@ -27,6 +29,19 @@ METRICS = "metrics.json"
 OF_WORK = ("journal.jsonl", DIFF)  # of the work folder
 OUTPUTS = (WEIGHTS, "curve.csv", METRICS, "cost.json", "confusion.csv", "confusion.npz")
 NEEDED = (WEIGHTS, METRICS, "cost.json", "confusion.npz")
+# Most members of a file, and most bytes of one by the end of its name: what a run has is far below.
+MOST_MEMBERS = 2_000
+_MiB = 1 << 20
+LARGEST = {
+    WEIGHTS: 4096 * _MiB,
+    "journal.jsonl": 512 * _MiB,
+    "confusion.npz": 1024 * _MiB,
+    DIFF: 64 * _MiB,
+    ".png": 32 * _MiB,
+    ".csv": 32 * _MiB,
+    ".json": 16 * _MiB,
+}
+LONGEST = 255  # bytes of a name: what file systems take
 RUN_KEY = re.compile(r"[0-9a-f]{16}")  # it names a folder: a forged one must not name another
 COPY = "copy the file again, or export it again where it was made"
 
@@ -37,19 +52,25 @@ class Bundle:
 
     path: Path
     record: Record
-    members: tuple[str, ...]
+    hashes: Mapping[str, str]  # member -> sha256
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(self.hashes)
 
 
 def verify_bundle(project: Project, path: Path) -> Bundle:
     """Check a file completely; RecordError tells what is wrong with it."""
     with _reading(path) as archive:
+        check_entries(archive.infolist(), path)
         hashes = _manifest(archive)
+        _check_listed(archive, hashes, path)
         _check_members(archive, hashes, path)
         record = from_json(_mapping(archive, RECORD), path)
         check_complete(record, hashes, where=path, hint=COPY)
         check_results(record, hashes[WEIGHTS], lambda name: _mapping(archive, name), where=path, hint=COPY)
     _check_experiment(project, record, path)
-    return Bundle(path=path, record=record, members=tuple(hashes))
+    return Bundle(path=path, record=record, hashes=hashes)
 
 
 @contextmanager
@@ -81,10 +102,38 @@ def _mapping(archive: zipfile.ZipFile, member: str) -> dict[str, Any]:
     return found
 
 
+def check_entries(entries: Sequence[zipfile.ZipInfo], where: Path) -> None:
+    """Before anything is read: every name is an output's, in its one spelling and once, none is too large."""
+    if len(entries) > MOST_MEMBERS:
+        raise RecordError(
+            f"the file holds {len(entries)} members", where=where, allowed=f"{MOST_MEMBERS} at most"
+        )
+    names: set[str] = set()
+    for entry in entries:
+        name = entry.filename
+        if name != MANIFEST and not allowed(name):
+            raise RecordError(f"the file holds {name[:80]!r}", where=where, allowed="outputs of the stages")
+        if name in names:
+            raise RecordError(f"the file holds '{name}' twice", where=where, hint=COPY)
+        if stat.S_ISLNK(entry.external_attr >> 16) or entry.flag_bits & 1:
+            raise RecordError(f"'{name}' is a link or encrypted", where=where, allowed="plain files")
+        most = next(size for end, size in LARGEST.items() if name.endswith(end))
+        if entry.file_size > most:
+            what = f"'{name}' has {entry.file_size / _MiB:,.0f} MiB"
+            raise RecordError(what, where=where, allowed=f"{most // _MiB:,} MiB at most")
+        names.add(name)
+
+
+def _check_listed(archive: zipfile.ZipFile, hashes: Mapping[str, str], path: Path) -> None:
+    """The manifest lists every member, and nothing else."""
+    for member in sorted({*archive.namelist()} ^ {*hashes, MANIFEST}):
+        if not allowed(member):
+            raise RecordError(f"the file holds {member[:80]!r}", where=path, allowed="outputs of the stages")
+        raise RecordError(f"'{member}' is not both in the file and in its manifest", where=path, hint=COPY)
+
+
 def _check_members(archive: zipfile.ZipFile, hashes: Mapping[str, str], path: Path) -> None:
     for member, wanted in hashes.items():
-        if not allowed(member):
-            raise RecordError(f"the file holds '{member}'", where=path, allowed="outputs of the stages")
         with archive.open(member) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
         if found != wanted:
@@ -92,13 +141,25 @@ def _check_members(archive: zipfile.ZipFile, hashes: Mapping[str, str], path: Pa
 
 
 def allowed(member: str) -> bool:
-    """Whether a member is an output of a stage, and nothing that leaves the experiment's folder."""
-    parts = PurePosixPath(member).parts
-    further = len(parts) > 2 and parts[0] == ALSO and parts[1] != ".."  # a folder for each protocol
+    """Whether a member is an output of a stage in its one spelling: `./a`, `a//b` and `b/../a` are none."""
+    parts = tuple(member.split("/"))
+    further = len(parts) > 2 and parts[0] == ALSO and is_plain_name(parts[1])  # a folder for each protocol
     inner = parts[2:] if further else parts
-    picture = len(inner) == 2 and inner[0] == "overlays" and inner[1].endswith(".png")
+    picture = len(inner) == 2 and inner[0] == "overlays" and _is_picture(inner[1])
     known = "/".join(inner) in (*OUTPUTS, *(() if further else (RECORD, *OF_WORK)))
-    return (known or picture) and "\\" not in member
+    return known or picture
+
+
+def _is_picture(name: str) -> bool:
+    """Ids of images are names of many kinds; a hidden one or a path is none."""
+    size = len(name.encode(errors="replace"))
+    return (
+        name.endswith(".png")
+        and name[0] != "."
+        and size <= LONGEST
+        and name.isprintable()
+        and "\\" not in name
+    )
 
 
 def check_complete(record: Record, members: Iterable[str], *, where: Path, hint: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from repro import limits
 from repro.errors import RecordError
+from repro.records.safe_text import cell_text
 
 CURVE = ("loss", "lr", "val_mIoU")  # columns beside `step`
 Point = tuple[int, float]  # step, value
@@ -42,7 +43,7 @@ def read_confusion(path: Path) -> dict[tuple[str, str], float]:
         except (ValueError, KeyError, TypeError) as error:
             raise RecordError(f"line {number} is damaged: {error}", where=path, hint=hint) from None
         if not line.get("variant"):  # the others are of further variants, such as _ms_flip
-            found[line["actual"], line["predicted"]] = pixels
+            found[cell_text(line["actual"]), cell_text(line["predicted"])] = pixels
     return found
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from repro.published import Row, rows
 from repro.records import Record
+from repro.records.safe_text import csv_cell
 from repro.reports.cells import device_text, size_text
 from repro.reports.gate import finding
 from repro.reports.links import measured_links
@@ -89,10 +90,10 @@ def everything(results: Results, names: Sequence[str]) -> str:
     for row in rows().values():
         name = results.by_row.get(row.id, "")
         if not wanted or name in wanted:
-            writer.writerow(_csv_line(results, name, row))
+            writer.writerow(_safe(_csv_line(results, name, row)))
     for name in results.own():
         if not wanted or name in wanted:
-            writer.writerow(_csv_line(results, name, None))
+            writer.writerow(_safe(_csv_line(results, name, None)))
     return out.getvalue()
 
 
@@ -167,6 +168,10 @@ def _csv_line(results: Results, name: str, row: Row | None) -> dict[str, Any]:
         line |= {f"published_{m}": row.metrics.get(m) for m in ("mIoU", "mIoU_ms_flip")}
     record = results.records.get(name)
     return line | (_measured(results, record) if record else {})
+
+
+def _safe(line: Mapping[str, object]) -> dict[str, object]:
+    return {key: csv_cell(value) for key, value in line.items()}
 
 
 def _measured(results: Results, record: Record) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from repro.published.markdown import LINK, links
+from repro.records.safe_text import csv_cell
 
 _LINK = re.compile(LINK.pattern.removeprefix("(?<!!)"))  # an image's too
 _TEX_NAMES = {"~": r"\textasciitilde{}", "^": r"\^{}", "\\": r"\textbackslash{}"}
@@ -51,11 +52,13 @@ def comma_separated(grids: Sequence[Grid]) -> str:
     columns = _union(grids)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["table", *columns])
+    writer.writerow(["table", *map(csv_cell, columns)])
     for grid in grids:
         for row in grid.rows:
             named = dict(zip(grid.columns, row, strict=True))
-            writer.writerow([grid.title, *(plain(named.get(column, "")) for column in columns)])
+            writer.writerow(
+                [csv_cell(grid.title), *(csv_cell(plain(named.get(column, ""))) for column in columns)]
+            )
     return out.getvalue()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from repro.records import FAILING, PASSING
+from repro.records.safe_text import well_formed
 from repro.reports import cells
 from repro.reports.gate import Finding, summary
 from repro.reports.grid import Grid, markdown
@@ -83,7 +84,11 @@ def junit(findings: Sequence[Finding]) -> str:
         if one.verdict in outcome:
             ElementTree.SubElement(case, outcome[one.verdict], message=message(one))
     ElementTree.indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, "unicode") + "\n"
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        + well_formed(ElementTree.tostring(suite, "unicode"))
+        + "\n"
+    )
 
 
 def sarif(findings: Sequence[Finding]) -> str:
@@ -113,7 +118,7 @@ def sarif(findings: Sequence[Finding]) -> str:
         "version": "2.1.0",
         "runs": [{"tool": {"driver": driver}, "results": results}],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return well_formed(json.dumps(document, indent=2, ensure_ascii=False)) + "\n"
 
 
 def comment(findings: Sequence[Finding], code: int) -> str:
@@ -121,7 +126,7 @@ def comment(findings: Sequence[Finding], code: int) -> str:
     head = {0: "holds", 1: "regressed", 2: "cannot be compared"}[code]
     interesting = [one for one in findings if one.verdict not in (*_QUIET, "unmeasured")]
     text = f"## Results: {head}\n\n{summary(findings)}\n"
-    return text + ("\n" + markdown([grid(interesting)]) if interesting else "")
+    return well_formed(text + ("\n" + markdown([grid(interesting)]) if interesting else ""))
 
 
 def grid(findings: Iterable[Finding], title: str = "") -> Grid:
@@ -147,7 +152,7 @@ def grid(findings: Iterable[Finding], title: str = "") -> Grid:
 def github(findings: Iterable[Finding]) -> str:
     """GitHub workflow commands, one a line: shown at the params.yaml in a pull request."""
     shown = [one for one in findings if one.verdict in (*FAILING, "incomparable")]
-    return "".join(_command(one) for one in shown)
+    return well_formed("".join(_command(one) for one in shown))
 
 
 def _command(one: Finding) -> str:
