@@ -22,6 +22,7 @@ from repro.records.provenance import git_state
 from repro.records.secrets import masked
 from repro.records.source_diff import LARGEST, source_changes
 from repro.reports import against
+from repro.reports.html import html_report
 from repro.reports.results import load_results
 from repro.tracking.shown import files_of, texts_of
 from tests.test_fleet_transfer import KEY, NAME, _git, checkout, finish
@@ -85,6 +86,7 @@ def test_no_planted_secret_is_in_anything_that_travels(project: Project, tmp_pat
         travels = {name: archive.read(name) for name in archive.namelist()}
     travels |= {f"mlflow/{path.name}": path.read_bytes() for path, _ in files_of(project, record)}
     travels |= {f"mlflow/{name}": text.encode() for name, text in texts_of(record).items()}
+    travels |= {"report": html_report(project).encode()}
     travels |= {"work": (project.work_folder(KEY) / "source.diff").read_bytes()}
     assert "source.diff" in travels
     assert "mlflow/source.diff" in travels

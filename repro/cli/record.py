@@ -27,6 +27,9 @@ def record(
     project = find_project()
     experiment = load_experiment(project, name)
     made = record_experiment(project, experiment)
+    unknown = made.provenance["git"].get("unknown")
+    if unknown:
+        note(f"the record does not know its code: {unknown}")
     if as_json:
         emit_json(to_json(made))
     else:
