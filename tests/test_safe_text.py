@@ -44,7 +44,8 @@ def test_classes_with_any_names_come_back_from_their_matrix(tmp_path: Path) -> N
     counts = np.arange(12, dtype=np.int64).reshape(3, 4)
     written = table({"": counts}, classes)
     found = read_table(written, "here")
-    assert found.classes == classes and (found.matrices[""] == counts).all()
+    assert found.classes == classes
+    assert (found.matrices[""] == counts).all()
     (tmp_path / "confusion.csv").write_text(written)
     assert read_confusion(tmp_path / "confusion.csv")["=sky", "road"] == 2
 

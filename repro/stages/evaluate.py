@@ -64,7 +64,8 @@ def evaluate_experiment(
     Raises DataError where nothing is prepared, CheckpointError for no weights or those of another network.
     """
     split = open_split(project, experiment)
-    model = trained_model(project.weights(experiment.name), experiment, device)
+    weights = project.weights(experiment.name)
+    model = trained_model(weights, experiment, device)
     with pictures(folder / "overlays", split, protocol) as keep, voice.bar("evaluate") as progress:
         result = evaluate(
             model,

@@ -41,8 +41,9 @@ def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -
         return make_cost_record(project, experiment)
     measured = open_split(project, experiment).fingerprint
     trained, initial = training_split(project, experiment).fingerprint, initial_sha256(project, experiment)
+    folder = project.experiment_folder(experiment.name)
     for name in ("", *(f"{ALSO}/{one}" for one in experiment.also)):
-        read_confusions(project.experiment_folder(experiment.name) / name / NPZ)  # the interval is recomputed from it
+        read_confusions(folder / name / NPZ)  # the interval is recomputed from it
     made = make_record(
         project,
         experiment,
