@@ -196,8 +196,10 @@ def test_names_in_params_reach_no_path_and_no_pipeline(project: Project, key: st
     change_params(path, **{key: [name] if key == "also" else name})
     with pytest.raises(ReproError, match=r"not a|unknown|key"):
         load_experiment(project, NAME)
-    with pytest.raises(ReproError, match="not a name"):
-        sync(project)
+    sync(project)  # a broken folder keeps no pipeline, and the others theirs
+    pipeline = yaml.safe_load((project.root / "dvc.yaml").read_text())
+    assert f"experiments/{NAME}" not in pipeline["stages"]
+    assert not (project.experiment_folder(NAME) / "dvc.yaml").exists()
     if key == "start_from":
         with pytest.raises(ReproError, match="not a name"):
             stages_of(project, NAME)
