@@ -165,7 +165,8 @@ def a_split(project: Project, fingerprint: str) -> None:
     path.parent.mkdir(parents=True)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("index.csv", "id,image,label,height,width\n")
-        archive.writestr("fingerprint.json", json.dumps({"fingerprint": fingerprint}))
+        facts = {"fingerprint": fingerprint, "classes": [], "palette": []}
+        archive.writestr("fingerprint.json", json.dumps(facts))
 
 
 @pytest.mark.parametrize("same", [True, False])
