@@ -59,6 +59,7 @@ class MemorySplit:
     classes: tuple[str, ...] = CLASSES
     palette: tuple[tuple[int, int, int], ...] = PALETTE
     fingerprint: str = "f" * 64
+    dataset: str = "memory"
     ignored: float = 0.1
 
     @property

@@ -16,7 +16,7 @@ import numpy as np
 
 from repro.evaluation.confusion import Confusions, Counts
 from repro.evaluation.files import Totals, npz, pack, parse_confusions, table
-from repro.evaluation.recompute import from_images, from_totals, metric_names
+from repro.evaluation.recompute import from_images, from_totals, metric_names, resampled
 from repro.params import Experiment, Project, Protocol, read_yaml, to_plain
 from repro.params.experiment import num_classes, resolve
 from repro.params.protocol import protocol_hash
@@ -137,7 +137,8 @@ def add(
 ) -> Record:
     """Write a record and the folder of its experiment: params.yaml, and every file that a result has.
 
-    Without `confusions` (of every image, by suffix) the matrix of the split gives the record's mIoU. Metrics
+    Without `confusions` (of every image, by suffix) the matrix of the split gives the record's mIoU, or
+    holds nothing where the record has undefined metrics. Metrics
     that the matrices determine are theirs, with `confusions` all of them and their intervals.
     """
     folder = project.experiments / record.experiment
@@ -176,12 +177,15 @@ def write_files(
         (folder / name).unlink(missing_ok=True)
     if confusions is None:
         totals = matrices(record.metrics, names, now.protocol)
+        if record.undefined:
+            totals = Totals(classes=totals.classes, matrices={"": 0 * totals.matrices[""]})
         given = from_totals(totals, now.protocol)
     else:
         totals = Totals(classes=tuple(names), matrices={s: one.total() for s, one in confusions.items()})
         stored = stored_confusions(confusions, names, record, now)
         (folder / "confusion.npz").write_bytes(stored)
-        given = from_images(parse_confusions(stored, folder), now.protocol)
+        parsed = parse_confusions(stored, folder)
+        given = from_images(parsed, now.protocol, resampled(parsed, record.dataset, record.interval))
         record = replace(record, metrics=plain_metrics(given), intervals=intervals(given))
     known = metric_names(now.protocol) & given.keys()
     record = replace(
@@ -189,6 +193,7 @@ def write_files(
         metrics={
             name: given[name] if name in known and 0 <= value <= 100 else value
             for name, value in record.metrics.items()
+            if given.get(name, value) is not None
         },
         intervals={name: pair for name, pair in record.intervals.items() if name in record.metrics},
         per_class=given["IoU"],
@@ -247,7 +252,15 @@ def metrics_of(record: Record) -> dict[str, Any]:
         for name, pair in record.intervals.items()
         for end, value in zip(("low", "high"), pair, strict=True)
     }
-    said = {"n_images": record.n_images, "protocol": record.protocol_hash, "split": record.split}
+    said: dict[str, Any] = {
+        "n_images": record.n_images,
+        "protocol": record.protocol_hash,
+        "split": record.split,
+    }
+    if record.interval:
+        said |= {"interval": record.interval}
+    if record.undefined:
+        said |= {**dict.fromkeys(record.undefined), "undefined": dict(record.undefined)}
     return json.loads(json.dumps({**record.metrics, **ends, **said, "IoU": dict(record.per_class)}))  # type: ignore[no-any-return]
 
 

@@ -299,7 +299,7 @@ def test_further_protocols_end_in_the_record(project: Path, run: Run) -> None:
     assert "result, protocol tiles" in shown
     assert f"{tiles['mIoU']:.2f}  ({tiles['mIoU_low']:.2f} to {tiles['mIoU_high']:.2f})" in shown
     _, table, _ = run("table", "--dataset", "camvid")
-    assert f"{tiles['mIoU']:.2f} {tiles['mIoU_low']:.2f}–{tiles['mIoU_high']:.2f} (2)" in table
+    assert f"{tiles['mIoU']:.2f} {tiles['mIoU_low']:.2f}–{tiles['mIoU_high']:.2f} (i1) (2)" in table
     assert "(2) protocol: camvid test, 3 images, slide, tiles 32x32" in table
     _, out, _ = run("compare", "camvid_a", "camvid_b", "--protocol", "tiles", "--json")
     assert json.loads(out)["mIoU"]["a"] == pytest.approx(tiles["mIoU"], abs=1e-4)

@@ -17,6 +17,7 @@ from repro.evaluation import boundary
 from repro.evaluation.bootstrap import counts, interval, miou_draws
 from repro.evaluation.confusion import EXACT, Confusions, collect, count, squeeze
 from repro.evaluation.metrics import chosen_classes, metrics, page_000_metrics, per_class
+from repro.evaluation.resampling import over_images
 
 Labels = npt.NDArray[np.uint8]
 CLASSES = 6
@@ -235,7 +236,7 @@ def test_draws_are_those_of_redrawn_images() -> None:
     """Every resample by hand: the matrices of the drawn images, added, and their mIoU."""
     stored = some_confusions(7, 5)
     chosen = np.arange(5)
-    draws = miou_draws(counts(stored, chosen), resamples=20, absent="skip")
+    draws = miou_draws(counts(stored, chosen), over_images(7), resamples=20, absent="skip")
     drawn = np.random.default_rng(0).integers(0, 7, (20, 7), dtype=np.int32)
     for value, images in zip(draws, drawn, strict=True):
         total = sum(stored.of(int(i)) for i in images)

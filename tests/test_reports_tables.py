@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from repro.cli.app import app
+from repro.cli.show import numbers
 from repro.cli.table import explain
 from repro.errors import CheckFailed, ParamsError, ReproError, UnknownNameError
 from repro.evaluation.confusion import collect, squeeze
@@ -33,12 +34,15 @@ from repro.reports import layouts, regions, tables
 from repro.reports.cells import difference
 from repro.reports.choices import Values
 from repro.reports.explain import explanation, unmeasured
+from repro.reports.exports import everything
 from repro.reports.grid import FORMATS, Grid, plain
 from repro.reports.links import measured_links, model_location
 from repro.reports.listing import listing
 from repro.reports.results import Declared, load_results
 from repro.reports.runs import runs_table
+from repro.stages.shown import summary
 from repro.tracking.read import StoredRun, read_runs
+from repro.tracking.shown import note_of, tags_of
 from tests.reports_kit import COST, ROOT, a_project, a_record, add, results, seeded, unjudged
 from tests.test_published import PUBLISHED_TEXT
 
@@ -134,7 +138,7 @@ def test_published_beside_measured() -> None:
         "model": rows()["003-028"].label,
         "published mIoU": "50.00",
         "measured mIoU": "50.55",
-        "95 % interval": "48.90–51.70",
+        "95 % interval": "48.90–51.70 (i1)",
         "difference": "+0.55",
         "verdict": "reproduced",
         "params (M)": "2.99",
@@ -148,9 +152,25 @@ def test_published_beside_measured() -> None:
     assert shown["003-030"]["verdict"] == "not run"
     assert page.notes[1] == "(a) device: Test CPU, 2 threads, torch 2.15.0, fp32, batch 1"
     assert "(1) protocol: camvid test, 233 images, whole" in page.notes[2]
+    assert page.notes[3].startswith(
+        "(i1) interval: 95 % percentile bootstrap over 233 single images (too narrow"
+    )
     (line,) = ours.rows
     assert line[0] == "camvid_mobilenetv2_os16"
     assert ours.notes[1] == "(a) device: NVIDIA H200, torch 2.15.0, fp32, batch 1"
+
+
+def test_the_kind_of_an_interval_is_named_wherever_it_is_shown() -> None:
+    kind = "95 % percentile bootstrap over blocks of 10 consecutive frames of 2 videos"
+    record = a_record(interval=kind)
+    (page, *_) = tables.dataset_tables(results(record), "camvid")
+    assert f"(i1) interval: {kind}" in page.notes
+    assert explanation(record, "mIoU", Path("x.json"))["interval"] == f"48.90–51.70 ({kind})"
+    assert f"(48.90 to 51.70, {kind})" in summary(record)
+    assert numbers(record)["interval"] == kind
+    assert f"Interval: {kind}." in note_of(record)
+    assert tags_of(record)["interval"] == kind
+    assert kind in {line["interval"] for line in csv.DictReader(io.StringIO(everything(results(record), [])))}
 
 
 def test_page_004s_memory_is_that_of_training() -> None:
@@ -436,6 +456,7 @@ def test_listing_filters() -> None:
         "published": 43.21,
         "measured": 43.21,
         "gap": 0.0,
+        "undefined": None,
         "verdict": "reproduced",
     }
 

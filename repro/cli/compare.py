@@ -98,7 +98,8 @@ def show(found: Comparison, a: str, b: str) -> None:
     )
     for one in (found.mIoU, *found.classes):
         out.print(line(one), markup=False)
-    out.print("p: two-sided, by class corrected after Holm; interval 95 %, paired bootstrap over images")
+    out.print("p: two-sided, by class corrected after Holm")
+    out.print(f"interval of the difference, paired: {found.interval}", markup=False)
     changed = [image for image in found.changed if image.a != image.b]
     out.print("most changed images (their own mIoU):" if changed else "no image changed")
     for image in changed[:SHOWN]:
@@ -106,6 +107,8 @@ def show(found: Comparison, a: str, b: str) -> None:
 
 
 def line(one: Difference) -> str:
+    if one.name == "mIoU" and one.difference is None:
+        return f"{one.name:16} undefined: no class of the mean is in truth or prediction of one of the two"
     if one.difference is None or one.low is None or one.high is None or one.p is None:
         return f"{one.name:16} in neither truth nor prediction of one of the two"
     return (

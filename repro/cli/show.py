@@ -127,7 +127,8 @@ def numbers(found: Record | Measured) -> dict[str, str]:
     for metric, value in found.metrics.items():
         low_high = found.intervals.get(metric)
         facts[metric] = f"{value:.2f}" + (f"  ({low_high[0]:.2f} to {low_high[1]:.2f})" if low_high else "")
-    return facts
+    facts |= {metric: f"undefined: {reason}" for metric, reason in found.undefined.items()}
+    return facts | ({"interval": found.interval_kind} if found.intervals else {})
 
 
 def others(found: Record | None) -> dict[str, dict[str, str]]:

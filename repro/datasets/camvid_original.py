@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from repro.datasets import camvid
+from repro.datasets.camvid import BLOCK as BLOCK
 from repro.datasets.camvid import CLASSES as CLASSES
+from repro.datasets.camvid import GROUP as GROUP
 from repro.datasets.camvid import LICENCE as LICENCE
 from repro.datasets.camvid import PAGE as PAGE
 from repro.datasets.camvid import PALETTE as PALETTE
+from repro.datasets.camvid import group as group
 from repro.datasets.lists import official
 from repro.datasets.pairing import AGAIN, by_stem, read_colours
 from repro.datasets.raw_files import lower_extension

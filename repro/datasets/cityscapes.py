@@ -57,6 +57,8 @@ DOWNLOADS: tuple[Download, ...] = (
     ),
 )
 MARKERS: tuple[str, ...] = ("leftImg8bit",)
+GROUP = "city"
+BLOCK = 10  # frames in the order of the drive, as for CamVid; their correlation is not measured
 # Colours of the ids that are not evaluated; 0 to 4 are black. Pole and pole group (18) share theirs, so that
 # it cannot be read back. Source: cityscapesscripts/helpers/labels.py.
 _OTHERS: Mapping[int, Colour] = {
@@ -91,3 +93,12 @@ def pairs(source: Source, split: str) -> list[Pair]:
 def read_label(source: Source, pair: Pair) -> Pixels:
     """label_HW: label ids become the 19 train ids, the rest is ignored."""
     return read_values(source, pair, _VALUES, _COLOURS)
+
+
+def group(image_id: str) -> str:
+    """The city of a frame `<city>_<sequence>_<frame>`, through which one car drove.
+
+    Not the sequence: in most cities a sequence has one labelled frame and follows the one before on the same
+    drive, while two sequences hold the 267 frames of Frankfurt in val.
+    """
+    return image_id.partition("_")[0]

@@ -12,7 +12,7 @@ from repro.datasets.label_maps import value_table
 from repro.datasets.pairing import AGAIN, by_stem, matched, read_values, unlabelled
 from repro.datasets.source import Source
 from repro.datasets.spec import Colour, Download, Pair, Pixels, Window
-from repro.datasets.tiling import grid
+from repro.datasets.tiling import grid, source_image
 from repro.errors import DataError
 
 TITLE = "Inria Aerial Image Labeling (split of page 003)"
@@ -33,6 +33,7 @@ LAYOUT = "AerialImageDataset/{train/{images,gt},test/images}/*.tif"
 DOWNLOADS: tuple[Download, ...] = (Download(name="NEW2-AerialImageDataset.zip", page=PAGE, size_GB=20.7),)
 MARKERS: tuple[str, ...] = ("train/images", "train/gt")
 WINDOW = 1000
+GROUP, group = "source image", source_image
 _VALUES = value_table({0: 0, 255: 1})
 _COLOURS: Mapping[int, Colour] = dict(zip((0, 255), PALETTE, strict=True))
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from repro.datasets.pairing import by_stem, matched, read_colours
 from repro.datasets.source import Source
 from repro.datasets.spec import Colour, Download, Pair, Pixels, Window
-from repro.datasets.tiling import grid
+from repro.datasets.tiling import grid, source_image
 
 _TABLE: tuple[tuple[str, Colour], ...] = (
     ("background", (0, 0, 0)),
@@ -47,6 +47,7 @@ DOWNLOADS: tuple[Download, ...] = (
 )
 MARKERS: tuple[str, ...] = ("train", "val")
 SIZE, OVERLAP = 896, 384
+GROUP, group = "source image", source_image
 _SUFFIX = "_instance_color_RGB"
 _COLOURS = {colour: i for i, colour in enumerate(PALETTE)}
 

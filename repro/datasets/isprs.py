@@ -9,7 +9,7 @@ from __future__ import annotations
 from repro.datasets.pairing import read_colours
 from repro.datasets.source import Source
 from repro.datasets.spec import IGNORE, Colour, Pair, Pixels, Window
-from repro.datasets.tiling import grid
+from repro.datasets.tiling import grid, source_image
 
 CLASSES: tuple[str, ...] = ("impervious_surface", "building", "low_vegetation", "tree", "car", "clutter")
 PALETTE: tuple[Colour, ...] = (
@@ -22,6 +22,7 @@ PALETTE: tuple[Colour, ...] = (
 )
 LICENCE = "research use, on request"
 TILE = 512
+GROUP, group = "source image", source_image
 _COLOURS = {**{colour: i for i, colour in enumerate(PALETTE)}, (0, 0, 0): IGNORE}  # black: eroded borders
 _TOLERATED = 0.01
 

@@ -1,6 +1,7 @@
 """LoveDA, land cover from 0.3 m aerial images, 7 classes (page 004). Wang et al., NeurIPS 2021.
 
-Value 0 (no data) is ignored and 1-7 become 0-6. Ids carry their scene: `rural_0`, `urban_1366`. The two
+Value 0 (no data) is ignored and 1-7 become 0-6. The images are tiles of larger ones, but their names, plain
+numbers, do not say of which: they have no `group`. Ids carry their scene: `rural_0`, `urban_1366`. The two
 domain-adaptation rows are data sets of their own: `loveda_r2u` trains on rural and is measured on urban
 images, `loveda_u2r` the other way round.
 """

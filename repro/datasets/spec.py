@@ -62,6 +62,8 @@ class DatasetModule(Protocol):
 
     A module whose large images are cut has besides `windows(height, width, split)`, the tiles of an image in
     order (none: keep it whole), and `IMAGES`, the official numbers before cutting; its SPLITS count windows.
+    A module whose file names say which images belong together has `group(id)`, `GROUP` and, for sequences in
+    time, `BLOCK`: see `groups`.
     """
 
     TITLE: str

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from repro.datasets.spec import Window
+
+_WINDOW = re.compile(r"(_\d+){4}$")
 
 
 def grid(height: int, width: int, *, size: int, step: int) -> list[Window]:
@@ -19,3 +23,8 @@ def grid(height: int, width: int, *, size: int, step: int) -> list[Window]:
 
 def _starts(length: int, size: int, step: int) -> list[int]:
     return sorted({max(0, min(start, length - size)) for start in range(0, length, step)})
+
+
+def source_image(image_id: str) -> str:
+    """The image that a window was cut from: `P0003` of `P0003_0_0_896_896`; a whole image is its own."""
+    return _WINDOW.sub("", image_id)

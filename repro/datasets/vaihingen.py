@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from repro.datasets.isprs import CLASSES as CLASSES
+from repro.datasets.isprs import GROUP as GROUP
 from repro.datasets.isprs import LICENCE as LICENCE
 from repro.datasets.isprs import PALETTE as PALETTE
+from repro.datasets.isprs import group as group
 from repro.datasets.isprs import read_label as read_label
 from repro.datasets.isprs import windows as windows
 from repro.datasets.pairing import by_stem, listed

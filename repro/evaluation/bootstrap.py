@@ -1,8 +1,9 @@
-"""How far a mean IoU would move if other images had been drawn: the bootstrap over images.
+"""How far a mean IoU would move if other images had been drawn: the percentile bootstrap.
 
-An image is drawn with all its pixels, because neighbouring pixels are not independent. A resample is a
-weight for every image; with all weights in one matrix the resampled sums are one matrix product:
-weights [R, N] x counts [N, 2C]. Shapes: R resamples, N images, C classes.
+An image is drawn with all its pixels, because neighbouring pixels are not independent, and images that belong
+together are drawn together: `resampling` says which. A resample is a weight for every unit; with all weights
+in one matrix the resampled sums are one matrix product: weights [R, U] x counts [U, 2C]. Percentile, not BCa:
+docs/decisions/2026-11-29-intervals.md. Shapes: R resamples, N images, U units, C classes.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ import numpy.typing as npt
 
 from repro.evaluation.confusion import Confusions
 from repro.evaluation.metrics import Absent, Floats
+from repro.evaluation.resampling import Resampling, over_images
 
 RESAMPLES = 10_000
-CHUNK = 1_000  # resamples at a time: 1,000 x 2,000 weights are 16 MB
-SEED = 0
 
 
 def interval(
@@ -25,11 +25,18 @@ def interval(
     *,
     chosen: npt.NDArray[np.intp],
     absent: Absent,
+    over: Resampling | None = None,
     level: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
-    """The percentile interval of the mIoU, in percent; deterministic."""
-    draws = miou_draws(counts(confusions, chosen), resamples=resamples, absent=absent)
+    """The percentile interval of the mIoU, in percent; deterministic.
+
+    `over` says what is resampled (none: images). NaN, NaN where no resample has an mIoU.
+    """
+    over = over or over_images(confusions.images)
+    draws = miou_draws(counts(confusions, chosen), over, resamples=resamples, absent=absent)
+    if np.isnan(draws).all():
+        return float("nan"), float("nan")
     tail = (1 - level) / 2
     low, high = np.nanquantile(draws, (tail, 1 - tail))
     return float(low), float(high)
@@ -48,16 +55,16 @@ def counts(
     return right, true + given - right
 
 
-def miou_draws(pair: tuple[Floats, Floats], *, resamples: int, absent: Absent) -> Floats:
-    """mIoU of every resample, percent, [R]; equal seeds give equal images to any pair of equal length."""
-    return np.concatenate([class_mean(iou, absent) for iou in iou_draws(pair, resamples=resamples)])
+def miou_draws(pair: tuple[Floats, Floats], over: Resampling, *, resamples: int, absent: Absent) -> Floats:
+    """mIoU of every resample, percent, [R]; equal for every pair of equal counts."""
+    return np.concatenate([class_mean(iou, absent) for iou in iou_draws(pair, over, resamples=resamples)])
 
 
-def iou_draws(pair: tuple[Floats, Floats], *, resamples: int) -> Iterator[Floats]:
+def iou_draws(pair: tuple[Floats, Floats], over: Resampling, *, resamples: int) -> Iterator[Floats]:
     """IoU of every class in every resample, percent, in chunks [R', C]; NaN where a class is not drawn."""
-    inter_union = np.concatenate(pair, axis=1)
+    inter_union = over.sums(np.concatenate(pair, axis=1))
     classes = pair[0].shape[1]
-    for weights in draw_weights(len(inter_union), resamples):
+    for weights in over.weights(resamples):
         sums = weights @ inter_union
         inter, union = sums[:, :classes], sums[:, classes:]
         yield 100 * np.divide(inter, union, out=np.full_like(inter, np.nan), where=union > 0)
@@ -71,13 +78,3 @@ def class_mean(iou: Floats, absent: Absent) -> Floats:
     result: Floats = np.full(len(iou), np.nan)
     np.divide(total, number, out=result, where=number > 0)
     return result
-
-
-def draw_weights(images: int, resamples: int) -> Iterator[Floats]:
-    """How often every image is drawn: chunks [R', N] of multinomial weights, the same for every call."""
-    generator = np.random.default_rng(SEED)
-    for start in range(0, resamples, CHUNK):
-        size = min(CHUNK, resamples - start)
-        drawn = generator.integers(0, images, (size, images), dtype=np.int32)
-        drawn += np.arange(size, dtype=np.int32)[:, None] * images
-        yield np.bincount(drawn.ravel(), minlength=size * images).reshape(size, images).astype(np.float64)

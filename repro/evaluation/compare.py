@@ -1,6 +1,7 @@
 """Two results on the same images: is the difference more than luck of the draw?
 
-Both are resampled with the same images (a paired bootstrap), which takes out how hard an image is. The
+Both are resampled with the same images (a paired bootstrap), which takes out how hard an image is; images
+that belong together (frames of a video) are drawn together, as `resampling` says. The
 p-value asks how often a difference as large would come up if there were none: the resampled differences,
 moved to mean zero, that are at least as far from zero as the measured one. Per-class p-values are
 corrected by Holm's step-down method.
@@ -19,6 +20,7 @@ from repro.errors import IncomparableError
 from repro.evaluation.bootstrap import RESAMPLES, class_mean, counts, iou_draws
 from repro.evaluation.files import StoredConfusions
 from repro.evaluation.metrics import Floats, ratio
+from repro.evaluation.resampling import Resampling, resampling
 
 LEVEL = 0.95
 
@@ -56,6 +58,7 @@ class Comparison:
     classes: tuple[Difference, ...]  # p by Holm
     changed: tuple[Changed, ...]  # most changed first
     n_images: int
+    interval: str  # what kind the intervals are: "95 % percentile bootstrap over 500 images"
     variant: str
     warnings: tuple[str, ...]
 
@@ -82,7 +85,8 @@ def compare(
         pick(counts(one.confusions[variant], a.chosen, union_bug=union_bug), [place[name] for name in ids])
         for one, place in zip((a, b), places, strict=True)
     ]
-    first, second = (iou_matrix(pair, resamples) for pair in pairs)
+    over = paired_resampling(a, b, ids)
+    first, second = (iou_matrix(pair, over, resamples) for pair in pairs)
     whole = [ratio(inter.sum(0), union.sum(0)) * 100 for inter, union in pairs]
     names = [a.classes[k] for k in a.chosen]
     classes = [
@@ -96,6 +100,7 @@ def compare(
         classes=tuple(holm(classes)),
         changed=tuple(most_changed(ids, pairs[0], pairs[1])),
         n_images=len(ids),
+        interval=over.kind,
         variant=variant,
         warnings=tuple(warnings),
     )
@@ -132,9 +137,18 @@ def pick(pair: tuple[Floats, Floats], images: Sequence[int]) -> tuple[Floats, Fl
     return pair[0][images], pair[1][images]
 
 
-def iou_matrix(pair: tuple[Floats, Floats], resamples: int) -> Floats:
+def paired_resampling(a: StoredConfusions, b: StoredConfusions, ids: Sequence[str]) -> Resampling:
+    """What to resample of the images `ids` that both have; matrices of an older form know no groups."""
+    known = next((one for one in (a, b) if one.groups is not None), None)
+    if known is None or known.groups is None:
+        return resampling(len(ids), None)
+    names = dict(zip(known.ids, known.groups.names, strict=True))
+    return resampling(len(ids), replace(known.groups, names=tuple(names[name] for name in ids)))
+
+
+def iou_matrix(pair: tuple[Floats, Floats], over: Resampling, resamples: int) -> Floats:
     """IoU of every class in every resample, percent, [R, C]; rows of two calls are paired."""
-    return np.concatenate(list(iou_draws(pair, resamples=resamples)))
+    return np.concatenate(list(iou_draws(pair, over, resamples=resamples)))
 
 
 def difference(name: str, a: float, b: float, drawn: Floats) -> Difference:
@@ -143,6 +157,8 @@ def difference(name: str, a: float, b: float, drawn: Floats) -> Difference:
         return Difference(name=name, a=known(a), b=known(b), difference=None, low=None, high=None, p=None)
     drawn = drawn[~np.isnan(drawn)]
     measured = b - a
+    if not drawn.size:  # no resample has the class in both
+        return Difference(name=name, a=a, b=b, difference=measured, low=None, high=None, p=None)
     low, high = np.quantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     # The measured sample is one of the possible ones: p is never 0 (Davison and Hinkley, 1997, 4.2.1).
     extreme = np.abs(drawn - drawn.mean()) >= abs(measured) - 1e-12

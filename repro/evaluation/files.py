@@ -16,6 +16,7 @@ import numpy.typing as npt
 from repro import limits
 from repro.errors import RecordError
 from repro.evaluation.confusion import Confusions, Counts
+from repro.evaluation.groups import Groups
 from repro.evaluation.metrics import Absent, chosen_classes
 from repro.records import write_bytes, write_json
 from repro.records.safe_text import cell_text, csv_cell
@@ -40,7 +41,7 @@ def write_result(result: EvaluationResult, folder: Path, *, split: str, model_sh
         "chosen": chosen_classes(result.classes, result.protocol.mean_over),
         "absent": np.array(result.protocol.absent),
     }
-    write_bytes(folder / "confusion.npz", npz(arrays))
+    write_bytes(folder / "confusion.npz", npz(arrays | pack_groups(result.groups)))
     totals = {suffix: one.total() for suffix, one in result.confusions.items()}
     write_bytes(folder / "confusion.csv", table(totals, result.classes).encode())
     write_json(
@@ -48,7 +49,7 @@ def write_result(result: EvaluationResult, folder: Path, *, split: str, model_sh
     )
 
 
-def metrics_json(result: EvaluationResult, *, split: str) -> dict[str, object]:
+def metrics_json(result: EvaluationResult, *, split: str) -> dict[str, Any]:
     """What metrics.json holds: numbers first, then the tables by class."""
     flat = {name: value for name, value in result.metrics.items() if not isinstance(value, dict)}
     nested = {name: value for name, value in result.metrics.items() if isinstance(value, dict)}
@@ -131,6 +132,7 @@ class StoredConfusions:
     split: str
     chosen: npt.NDArray[np.intp]  # classes in the means
     absent: Absent
+    groups: Groups | None = None  # of the images; none: independent, or matrices of an older form
 
 
 def read_confusions(path: Path) -> StoredConfusions:
@@ -171,6 +173,7 @@ def _stored(data: bytes) -> StoredConfusions:
             split=_text(arrays["split"]),
             chosen=_whole(arrays["chosen"], "chosen", below=len(arrays["classes"])).astype(np.intp),
             absent="zero" if _text(arrays["absent"]) == "zero" else "skip",
+            groups=unpack_groups(arrays),
         )
     shape = (len(stored.ids), len(stored.classes))
     if "" not in stored.confusions or any(_shape(one) != shape for one in stored.confusions.values()):
@@ -241,6 +244,28 @@ def _unpack(arrays: Mapping[str, npt.NDArray[np.generic]], suffix: str) -> Confu
     if found.pixels.sum(dtype=np.float64) > EXACT:
         raise ValueError("more pixels than can be counted exactly")
     return found
+
+
+def pack_groups(groups: Groups | None) -> dict[str, npt.NDArray[np.generic]]:
+    """Groups as named arrays; nothing where there are none."""
+    if groups is None:
+        return {}
+    return {
+        "groups": np.array(groups.names),
+        "group_noun": np.array(groups.noun),
+        "group_block": np.array(groups.block),
+    }
+
+
+def unpack_groups(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Groups | None:
+    """The inverse of `pack_groups`; ValueError where there is not one group for every image."""
+    if "groups" not in arrays:
+        return None
+    names, images = arrays["groups"], len(arrays["ids"])
+    if names.shape != (images,) or names.dtype.kind != "U":
+        raise ValueError(f"{names.size} groups of {images} images")
+    block = _whole(arrays["group_block"].reshape(-1), "group_block", below=2**31)
+    return Groups(names=tuple(names.tolist()), noun=_text(arrays["group_noun"]), block=int(block[0]))
 
 
 def npz(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:

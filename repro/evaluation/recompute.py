@@ -13,8 +13,10 @@ from typing import Any
 
 from repro.evaluation.confusion import Counts
 from repro.evaluation.files import StoredConfusions, Totals
+from repro.evaluation.groups import groups_of
 from repro.evaluation.metrics import chosen_classes, metrics, page_000_miou
-from repro.evaluation.summary import class_tables, finite, summary
+from repro.evaluation.resampling import Resampling, over_images, resampling
+from repro.evaluation.summary import class_tables, or_none, summary
 from repro.params.protocol import Protocol
 from repro.published.metrics import QUIRK
 
@@ -51,16 +53,29 @@ def compared_metric(name: str, protocol: Protocol) -> str:
     return name + QUIRK if name + QUIRK in metric_names(protocol) else name
 
 
-def from_images(stored: StoredConfusions, protocol: Protocol, *, intervals: bool = True) -> dict[str, Any]:
-    """Numbers and tables by class as metrics.json holds them, percent. `intervals` takes most of the time."""
-    if not intervals:
+def resampled(stored: StoredConfusions, dataset: str, kind: str) -> Resampling:
+    """What the intervals resample: what the data set says, or images in results that name no `kind`.
+
+    The data set's own module says it, not the file of the matrices, which may come from anywhere.
+    """
+    images = len(stored.ids)
+    return resampling(images, groups_of(dataset, stored.ids)) if kind else over_images(images)
+
+
+def from_images(stored: StoredConfusions, protocol: Protocol, over: Resampling | None) -> dict[str, Any]:
+    """Numbers and tables by class as metrics.json holds them, percent; None: undefined.
+
+    Without `over`, what intervals resample, there are no intervals, which take most of the time.
+    """
+    if over is None:
         totals = {suffix: one.total() for suffix, one in stored.confusions.items()}
         return from_totals(Totals(classes=stored.classes, matrices=totals), protocol)
     found: dict[str, Any] = {}
     for suffix in suffixes(protocol):
         if suffix in stored.confusions:
-            found |= summary(stored.confusions[suffix], suffix, stored.classes, protocol)
-    return found | class_tables(stored.confusions[""].total(), stored.classes, ignored=protocol.ignore_index)
+            found |= summary(stored.confusions[suffix], suffix, stored.classes, protocol, over)
+    tables = class_tables(stored.confusions[""].total(), stored.classes, ignored=protocol.ignore_index)
+    return found | tables | {"interval": over.kind}
 
 
 def from_totals(totals: Totals, protocol: Protocol) -> dict[str, Any]:
@@ -74,7 +89,7 @@ def from_totals(totals: Totals, protocol: Protocol) -> dict[str, Any]:
 
 def _of_total(
     matrix: Counts, suffix: str, classes: tuple[str, ...], protocol: Protocol
-) -> Mapping[str, float]:
+) -> Mapping[str, float | None]:
     chosen = chosen_classes(classes, protocol.mean_over)
     found = {
         name + suffix: value for name, value in metrics(matrix, chosen=chosen, absent=protocol.absent).items()
@@ -82,4 +97,4 @@ def _of_total(
     if protocol.union_bug:
         page = page_000_miou(matrix, chosen=chosen)
         found |= {f"{name}{suffix}{QUIRK}": value for name, value in page.items()}
-    return finite(found)
+    return or_none(found)

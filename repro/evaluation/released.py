@@ -24,6 +24,7 @@ class Checked:
     published: float
     measured: float | None
     good: bool
+    undefined: str = ""  # why, where the metric is 0/0
 
 
 def released_row(experiment: Experiment, rows: Mapping[str, Row]) -> Row:
@@ -47,11 +48,16 @@ def check(metrics: Mapping[str, Any], published: Mapping[str, float]) -> tuple[C
         if metric in published:
             value = as_the_page(metrics, metric)
             good = value is not None and abs(value - published[metric]) <= TOLERANCE + 1e-9
-            found.append(Checked(metric=metric, published=published[metric], measured=value, good=good))
+            why = str(metrics.get("undefined", {}).get(metric, ""))
+            found.append(
+                Checked(metric=metric, published=published[metric], measured=value, good=good, undefined=why)
+            )
     return tuple(found)
 
 
 def line(one: Checked) -> str:
+    if one.undefined:
+        return f"{one.metric}: published {one.published:.2f}, undefined here: {one.undefined}"
     if one.measured is None:
         return f"{one.metric}: published {one.published:.2f}, not measured under this protocol"
     difference = one.measured - one.published
@@ -108,8 +114,8 @@ def _plain(value: object) -> str:
 
 
 def verdict(found: Sequence[Checked]) -> str:
-    """reproduced, differs, or unmeasured."""
-    measured = [one for one in found if one.measured is not None]
+    """reproduced, differs, or unmeasured; an undefined metric differs from any number."""
+    measured = [one for one in found if one.measured is not None or one.undefined]
     if not measured:
         return "unmeasured"
     return "reproduced" if all(one.good for one in measured) else "differs"

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from repro.errors import DataError
 from repro.evaluation.bootstrap import interval
 from repro.evaluation.confusion import Cells, Confusions, Counts, LabelMap, collect
+from repro.evaluation.groups import Groups, groups_of
 from repro.evaluation.metrics import (
     Floats,
     chosen_classes,
@@ -26,6 +27,7 @@ from repro.evaluation.metrics import (
     percent,
     ratio,
 )
+from repro.evaluation.resampling import Resampling, resampling
 from repro.params.protocol import Protocol, protocol_hash
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 class Images(Interface):
     """What an evaluation needs of a split."""
 
+    @property
+    def dataset(self) -> str: ...
     @property
     def ids(self) -> Sequence[str]: ...
     @property
@@ -62,6 +66,7 @@ class EvaluationResult:
     metrics: dict[str, Any]
     confusions: dict[str, Confusions]  # suffix of the metrics -> matrices of all images
     ids: tuple[str, ...]
+    groups: Groups | None  # of the images, where the data set knows any
     classes: tuple[str, ...]
     protocol: Protocol
     protocol_hash: str
@@ -77,15 +82,21 @@ def summarise(
     suffixes = seen[0].cells if seen else {"": None}
     confusions = {s: collect([one.cells[s] for one in seen], classes=len(classes)) for s in suffixes}
     code = protocol_hash(protocol, classes=classes)
+    ids = tuple(split.ids[:number])
+    groups = groups_of(split.dataset, ids)
+    over = resampling(number, groups)
     found: dict[str, Any] = {}
     for suffix, confusion in confusions.items():
-        found |= summary(confusion, suffix, classes, protocol)
+        found |= summary(confusion, suffix, classes, protocol, over)
     found |= boundary_summary(seen, chosen_classes(classes, protocol.mean_over))
+    reasons = undefined(found, confusions[""].total(), classes, protocol)
     found |= class_summary(confusions[""], classes, ignored=protocol.ignore_index)
+    found |= {"undefined": reasons} if reasons else {}
     return EvaluationResult(
-        metrics=found | {"n_images": number, "protocol": code},
+        metrics=found | {"n_images": number, "protocol": code, "interval": over.kind},
         confusions=confusions,
-        ids=tuple(split.ids[:number]),
+        ids=ids,
+        groups=groups,
         classes=classes,
         protocol=protocol,
         protocol_hash=code,
@@ -94,18 +105,40 @@ def summarise(
 
 
 def summary(
-    confusion: Confusions, suffix: str, classes: tuple[str, ...], protocol: Protocol
-) -> dict[str, float]:
-    """Metrics of one variant, its bootstrap interval and, where the protocol has it, the page's value."""
+    confusion: Confusions, suffix: str, classes: tuple[str, ...], protocol: Protocol, over: Resampling
+) -> dict[str, float | None]:
+    """Metrics of one variant, its bootstrap interval and, where the protocol has it, the page's value.
+
+    None: undefined, 0/0.
+    """
     chosen = chosen_classes(classes, protocol.mean_over)
     values = metrics(confusion.total(), chosen=chosen, absent=protocol.absent)
-    low, high = interval(confusion, chosen=chosen, absent=protocol.absent)
+    low, high = interval(confusion, chosen=chosen, absent=protocol.absent, over=over)
     result = {name + suffix: value for name, value in values.items()}
-    result |= {f"mIoU{suffix}_low": round(low, 4), f"mIoU{suffix}_high": round(high, 4)}
+    if np.isfinite(low):
+        result |= {f"mIoU{suffix}_low": round(low, 4), f"mIoU{suffix}_high": round(high, 4)}
     if protocol.union_bug:
         page = page_000_metrics(confusion, chosen=chosen)
         result |= {f"{name}{suffix}_page": value for name, value in page.items()}
-    return finite(result)
+    return or_none(result)
+
+
+def undefined(
+    found: Mapping[str, float | None], matrix: Counts, classes: Sequence[str], protocol: Protocol
+) -> dict[str, str]:
+    """Metric -> why it is undefined (0/0), for every metric of `found` that is None."""
+    names = protocol.mean_over or tuple(classes)
+    return {name: why_undefined(name, matrix, names) for name, value in found.items() if value is None}
+
+
+def why_undefined(metric: str, matrix: Counts, names: Sequence[str]) -> str:
+    """The classes that are absent, and from what; `names` are those in the means."""
+    if not matrix.any():
+        return "no pixel has a label"
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    which = f"class{'' if len(names) == 1 else 'es'} {', '.join(map(repr, names[:3]))}{more}"
+    where = {"mAcc": "the truth", "mPrecision": "the prediction"}
+    return f"no pixel of {which} in {where.get(metric.split('_')[0], 'truth or prediction')}"
 
 
 def class_summary(confusion: Confusions, classes: tuple[str, ...], *, ignored: int) -> dict[str, Any]:
@@ -125,13 +158,13 @@ def class_tables(matrix: Counts, classes: tuple[str, ...], *, ignored: int) -> d
     return {name: by_class(values, classes) for name, values in tables.items()}
 
 
-def boundary_summary(seen: Sequence[Seen], chosen: npt.NDArray[np.intp]) -> dict[str, float]:
+def boundary_summary(seen: Sequence[Seen], chosen: npt.NDArray[np.intp]) -> dict[str, float | None]:
     """Mean boundary IoU over the split, from sums over all images."""
     pairs = [one.outlines for one in seen if one.outlines is not None]
     if not pairs:
         return {}
     inter, union = (np.sum([pair[k] for pair in pairs], axis=0) for k in (0, 1))
-    return finite(percent({"boundary_mIoU": mean(ratio(inter, union)[chosen], "skip")}))
+    return or_none(percent({"boundary_mIoU": mean(ratio(inter, union)[chosen], "skip")}))
 
 
 def by_class(values: Floats, classes: Sequence[str]) -> dict[str, float | None]:
@@ -141,6 +174,6 @@ def by_class(values: Floats, classes: Sequence[str]) -> dict[str, float | None]:
     }
 
 
-def finite(values: Mapping[str, float]) -> dict[str, float]:
-    """Without the metrics that are 0/0 (a split without one valid pixel)."""
-    return {name: value for name, value in values.items() if np.isfinite(value)}
+def or_none(values: Mapping[str, float]) -> dict[str, float | None]:
+    """None for the metrics that are 0/0 (a split without one valid pixel, or without a class of the mean)."""
+    return {name: value if np.isfinite(value) else None for name, value in values.items()}

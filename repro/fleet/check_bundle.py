@@ -18,7 +18,7 @@ from repro.params import Project, experiment_names, load_experiment, to_plain
 from repro.plain_names import is_plain_name
 from repro.records import DIFF, Record, from_json
 from repro.records.make import ALSO
-from repro.records.measured import intervals, plain_metrics
+from repro.records.measured import interval_kind, intervals, plain_metrics, undefined_metrics
 from repro.records.nested import leaves
 from repro.records.record import Measured
 
@@ -184,8 +184,14 @@ def check_results(
 
 
 def _agrees(found: Mapping[str, Any], measured: Record | Measured) -> bool:
-    numbers = (plain_metrics(found), intervals(found), found.get("IoU"), found.get("n_images"))
-    recorded = (measured.metrics, measured.intervals, measured.per_class, measured.n_images)
+    shown = (intervals(found), interval_kind(found), undefined_metrics(found))
+    numbers = (plain_metrics(found), shown, found.get("IoU"), found.get("n_images"))
+    recorded = (
+        measured.metrics,
+        (measured.intervals, measured.interval, measured.undefined),
+        measured.per_class,
+        measured.n_images,
+    )
     return numbers == recorded and found.get("protocol") == measured.protocol_hash
 
 

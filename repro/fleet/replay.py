@@ -165,7 +165,11 @@ def compare_metrics(record: Record, path: Path) -> Compared:
     if not path.is_file():
         return Compared(output=name, outcome="missing")
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if found.get("undefined", {}) != dict(record.undefined):
+        return Compared(output=name, outcome="different", detail="other metrics are undefined")
     gaps = {key: abs(float(found.get(key, float("inf"))) - value) for key, value in record.metrics.items()}
+    if not gaps:
+        return Compared(output=name, outcome="bit-equal")
     worst = max(gaps, key=lambda key: gaps[key])
     if gaps[worst] == 0:
         return Compared(output=name, outcome="bit-equal")

@@ -9,7 +9,7 @@ from typing import Any
 
 from repro.errors import RecordError, ReproError
 from repro.evaluation.files import StoredConfusions, Totals, parse_confusions, read_table
-from repro.evaluation.recompute import determined, from_images, from_totals
+from repro.evaluation.recompute import determined, from_images, from_totals, resampled
 from repro.json_reader import load_json
 from repro.judgement.evidence import ALSO, CSV, METRICS, NPZ, Evidence
 from repro.params import Experiment, Protocol
@@ -105,7 +105,8 @@ class Measurement:
         if "" not in suffixes or not found.classes:
             raise RecordError("the matrices hold nothing", where=self.case.evidence.where)
         if isinstance(found, StoredConfusions):
-            return from_images(found, self.protocol, intervals=self.case.evidence.thorough)
+            over = resampled(found, self.case.record.dataset, self.claim.interval)
+            return from_images(found, self.protocol, over if self.case.evidence.thorough else None)
         return from_totals(found, self.protocol)
 
     @cached_property

@@ -10,10 +10,12 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from repro.errors import RecordError, ReproError
+from repro.evaluation.groups import groups_of
 from repro.evaluation.recompute import TOLERANCE, metric_names
 from repro.judgement.case import Case, Measurement, mapping
 from repro.judgement.evidence import COST, CSV, CURVE, LOCK, METRICS, NPZ
@@ -21,7 +23,7 @@ from repro.params import Experiment
 from repro.params.experiment import num_classes
 from repro.params.protocol import protocol_hash
 from repro.records.make import training_key
-from repro.records.measured import intervals, plain_metrics
+from repro.records.measured import interval_kind, intervals, plain_metrics, undefined_metrics
 from repro.records.shapes import Cost, require
 
 RUN_KEY, SHA256 = re.compile(r"[0-9a-f]{16}"), re.compile(r"[0-9a-f]{64}")
@@ -74,6 +76,8 @@ def metrics_file(case: Case) -> Iterator[str]:
         claimed: dict[str, object] = {
             "the metrics": dict(one.claim.metrics),
             "the intervals": {key: tuple(pair) for key, pair in one.claim.intervals.items()},
+            "the kind of the intervals": one.claim.interval,
+            "the undefined metrics": dict(one.claim.undefined),
             "IoU": dict(one.claim.per_class),
             "n_images": one.claim.n_images,
             "protocol": one.claim.protocol_hash,
@@ -84,12 +88,20 @@ def metrics_file(case: Case) -> Iterator[str]:
         stated = {
             "the metrics": plain_metrics(found),
             "the intervals": intervals(found),
+            "the kind of the intervals": interval_kind(found),
+            "the undefined metrics": _nulls(found),
             **{key: found[key] for key in ("dataset_fingerprint", "model_sha256") if key in found},
             **{key: found.get(key) for key in ("IoU", "n_images", "protocol", "split")},
         }
         wrong = [key for key, value in stated.items() if value != claimed[key]]
         if wrong:
             yield f"{wrong[0]} of the record and of {name} differ"
+
+
+def _nulls(found: Mapping[str, Any]) -> dict[str, str]:
+    """Metric that is null in metrics.json -> why."""
+    reasons = undefined_metrics(found)
+    return {name: reasons.get(name, "") for name, value in found.items() if value is None}
 
 
 def matrices(case: Case) -> Iterator[str]:
@@ -134,40 +146,54 @@ def _same_measurement(one: Measurement) -> Iterator[str]:
         for what, (here, there) in found.items()
         if here != there
     )
+    if stored.groups != (groups_of(record.dataset, stored.ids) if one.claim.interval else None):
+        yield f"the groups of {one.folder}{NPZ} are not those of {record.dataset}"
 
 
 def _same_numbers(one: Measurement) -> Iterator[str]:
     produced, given = metric_names(one.protocol), one.recomputed
-    for name, value in one.claim.metrics.items():
+    numbers: list[tuple[str, float | None]] = [*one.claim.metrics.items()]
+    for name, value in (*numbers, *((name, None) for name in one.claim.undefined)):
         if name not in produced:
             yield f"{one.folder}{name} is no metric of the protocol {one.claim.protocol_hash}"
         elif name in one.determined and not _close(value, given.get(name)):
-            yield f"{one.folder}{name} is {value:g}, its matrices give {_text(given.get(name))}"
-    for name, (low, high) in one.claim.intervals.items():
-        if not name.startswith("mIoU") or name not in produced:
-            yield f"the protocol gives no interval of {one.folder}{name}"
-        ends = given.get(f"{name}_low", low), given.get(f"{name}_high", high)
-        if not (_close(low, ends[0]) and _close(high, ends[1])):
-            yield f"the interval of {one.folder}{name} is {low:g} to {high:g}, its matrices give {ends}"
+            yield f"{one.folder}{name} is {_text(value)}, its matrices give {_text(given.get(name))}"
+    yield from _same_intervals(one)
     tables = {"IoU": one.claim.per_class, **{name: (one.metrics or {}).get(name) for name in TABLES[1:]}}
     for name, table in tables.items():
         if table is not None and not _same_table(table, given[name]):
             yield f"{one.folder}{name} of the classes is not what the matrices give"
 
 
+def _same_intervals(one: Measurement) -> Iterator[str]:
+    """Ends and kind of the intervals, where the matrices of every image were resampled."""
+    produced, given = metric_names(one.protocol), one.recomputed
+    kind = given.get("interval")
+    if kind and one.claim.interval not in ("", kind):
+        yield f"the intervals of {one.folder}{METRICS} are named '{one.claim.interval}', and are '{kind}'"
+    for name, (low, high) in one.claim.intervals.items():
+        if not name.startswith("mIoU") or name not in produced:
+            yield f"the protocol gives no interval of {one.folder}{name}"
+        ends = given.get(f"{name}_low"), given.get(f"{name}_high")
+        if kind and not (_close(low, ends[0]) and _close(high, ends[1])):
+            yield f"the interval of {one.folder}{name} is {low:g} to {high:g}, its matrices give {ends}"
+
+
 def _same_table(claimed: Mapping[str, float | None], given: Mapping[str, float | None]) -> bool:
     return claimed.keys() == given.keys() and all(
-        (value is None and given[name] is None) or (value is not None and _close(value, given[name]))
-        for name, value in claimed.items()
+        _close(value, given[name]) for name, value in claimed.items()
     )
 
 
-def _close(claimed: float, given: float | None) -> bool:
-    return given is not None and abs(claimed - given) <= TOLERANCE
+def _close(claimed: float | None, given: float | None) -> bool:
+    """Equal, or both undefined."""
+    if claimed is None or given is None:
+        return claimed is given
+    return abs(claimed - given) <= TOLERANCE
 
 
 def _text(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4f}"
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def parameters(case: Case) -> Iterator[str]:

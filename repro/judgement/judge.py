@@ -21,7 +21,7 @@ from repro.judgement.evidence import Evidence, folder_evidence
 from repro.params import Experiment, Project, load_experiment
 from repro.published import rows
 from repro.records import Band, Record, Verdict, disagreement, families, seed_band, seeds_of, verdict
-from repro.records.make import measured_value, sizes_of
+from repro.records.make import measured_value, sizes_of, why_undefined
 from repro.records.sizes import size_text, size_verdict
 
 NO_REFERENCE = "nothing to compare with: no published number, and no `expect:` in its params.yaml"
@@ -194,7 +194,7 @@ def obstacles(case: Case, seeds: tuple[float, ...]) -> Iterator[str]:
     if record.kind == "smoke":
         yield "a smoke run: too short to mean anything"
     if compared_metric(record.primary, case.main.protocol) not in record.metrics:
-        yield f"the record has no {record.primary}"
+        yield why_undefined(record.undefined, wanted) or f"the record has no {record.primary}"
     yield from _published(record)
     disagreed = disagreement(seeds, wanted.band) if wanted else ""
     if disagreed:

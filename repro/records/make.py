@@ -11,11 +11,18 @@ from typing import Any
 from repro.errors import RecordError
 from repro.params import Experiment, Project, Protocol, to_plain
 from repro.published import Row, row_ids, rows
-from repro.published.metrics import as_the_page
+from repro.published.metrics import QUIRK, as_the_page
 from repro.records.family import seeds_of
 from repro.records.files import run_key, sha256_file
 from repro.records.journal import read_journal
-from repro.records.measured import inference_cost, intervals, plain_metrics, read_metrics
+from repro.records.measured import (
+    inference_cost,
+    interval_kind,
+    intervals,
+    plain_metrics,
+    read_metrics,
+    undefined_metrics,
+)
 from repro.records.neutral import without_neutral
 from repro.records.provenance import collect, lock_hashes
 from repro.records.record import Expected, Measured, Record, Seeds
@@ -68,7 +75,9 @@ def make_record(
         split=str(found["split"]),
         n_images=int(found["n_images"]),
         metrics=plain_metrics(found),
+        undefined=undefined_metrics(found),
         intervals=intervals(found),
+        interval=interval_kind(found),
         per_class=found["IoU"],
         protocol=to_plain(experiment.protocol),
         protocol_hash=str(found["protocol"]),
@@ -197,7 +206,9 @@ def measured_under(experiment: Experiment, folder: Path, protocol: Protocol) -> 
     return Measured(
         n_images=int(found["n_images"]),
         metrics=plain_metrics(found),
+        undefined=undefined_metrics(found),
         intervals=intervals(found),
+        interval=interval_kind(found),
         per_class=found["IoU"],
         protocol=to_plain(protocol),
         protocol_hash=str(found["protocol"]),
@@ -232,6 +243,13 @@ def expected(experiment: Experiment, kind: Kind, published: Mapping[str, float])
 def measured_value(metrics: Mapping[str, Any], expectation: Expected | None) -> float | None:
     """The number to compare; where a page computed its metric otherwise, the number of that computation."""
     return as_the_page(metrics, expectation.metric if expectation else "mIoU")
+
+
+def why_undefined(undefined: Mapping[str, str], expectation: Expected | None) -> str:
+    """Why the number to compare is none: the absent class; empty where it has a value."""
+    metric = expectation.metric if expectation else "mIoU"
+    name = metric + QUIRK if metric + QUIRK in undefined else metric
+    return f"{metric} is undefined: {undefined[name]}" if name in undefined else ""
 
 
 def doubts(experiment: Experiment, metrics: Mapping[str, Any], protocol: Protocol) -> tuple[str, ...]:

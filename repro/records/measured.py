@@ -23,6 +23,16 @@ def intervals(found: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     return {name: (float(found[f"{name}_low"]), float(found[f"{name}_high"])) for name in names}
 
 
+def interval_kind(found: Mapping[str, Any]) -> str:
+    """What kind the intervals of metrics.json are; "" in files from before they named it."""
+    return str(found.get("interval", ""))
+
+
+def undefined_metrics(found: Mapping[str, Any]) -> dict[str, str]:
+    """Metric -> why it has no value; metrics.json holds null for these."""
+    return {str(name): str(reason) for name, reason in found.get("undefined", {}).items()}
+
+
 def read_metrics(path: Path) -> dict[str, Any]:
     """metrics.json, checked for what a record needs; RecordError."""
     found = _read(path, "evaluate")

@@ -40,10 +40,16 @@ class Measured:
 
     n_images: int
     metrics: Mapping[str, float]
+    undefined: Mapping[str, str] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]]
+    interval: str = ""
     per_class: Mapping[str, float | None]
     protocol: Mapping[str, Any]
     protocol_hash: str
+
+    @property
+    def interval_kind(self) -> str:
+        return self.interval or ungrouped(self.n_images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +87,9 @@ class Record:
     split: PlainName
     n_images: int
     metrics: Mapping[str, float]  # mIoU, aAcc, mAcc, fwIoU, and the same with _ms_flip
-    intervals: Mapping[str, tuple[float, float]]  # metric -> 95 % bootstrap interval over images
+    undefined: Mapping[str, str] = field(default_factory=dict)  # metric without a value (0/0) -> why
+    intervals: Mapping[str, tuple[float, float]]  # metric -> 95 % interval
+    interval: str = ""  # their kind: "95 % percentile bootstrap over 500 images"; "": see `ungrouped`
     per_class: Mapping[str, float | None]  # class -> IoU; None: the class is not in the split
     protocol: Mapping[str, Any]
     protocol_hash: str
@@ -100,6 +108,11 @@ class Record:
     content_hash: str = field(default="")  # sha256 of everything above
 
     @property
+    def interval_kind(self) -> str:
+        """What kind the intervals are, in words."""
+        return self.interval or ungrouped(self.n_images)
+
+    @property
     def primary(self) -> str:
         """The metric the verdict is about."""
         return self.expectation.metric if self.expectation else "mIoU"
@@ -110,6 +123,14 @@ class Record:
         own = ("name", "seed", "note", "expect", "rows", "also")
         same = {k: v for k, v in without_neutral(self.params).items() if k not in own}
         return sha256_text(canonical({**same, "kind": self.kind}))[:16]
+
+
+_NARROW = "too narrow where these are frames of one video or tiles of one image"
+
+
+def ungrouped(images: int) -> str:
+    """The kind of an interval that names none, made before related images were drawn together."""
+    return f"95 % percentile bootstrap over {images} single images ({_NARROW})"
 
 
 def to_json(record: Record) -> dict[str, Any]:

@@ -92,12 +92,14 @@ class Shown(_Open):
 
 
 class Metrics(_Open):
-    """metrics.json: these four, and every metric a number."""
+    """metrics.json: these, and every metric a number, or null where it is undefined."""
 
     split: str
     n_images: Annotated[int, Ge(0), Le(2**53)]
     protocol: str
     IoU: dict[str, Percent]
+    interval: str = ""  # the kind of the intervals
+    undefined: dict[str, str] = Field(default_factory=dict)  # metric -> why it is null
 
 
 class Line(_Open):
@@ -144,7 +146,8 @@ def _told(shape: type[BaseModel], found: Any, first: Mapping[str, Any]) -> tuple
     if not loc:
         return "it is no mapping", "a mapping"
     if first["type"] == "missing":
-        return f"no '{'.'.join(map(str, loc))}' in it", "all of " + ", ".join(shape.model_fields)
+        needed = [name for name, field in shape.model_fields.items() if field.is_required()]
+        return f"no '{'.'.join(map(str, loc))}' in it", "all of " + ", ".join(needed)
     field = shape.model_fields.get(str(loc[0]))
     if field and field.description:
         return f"{loc[0]} is {found[loc[0]]!r}"[:100], field.description

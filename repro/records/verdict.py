@@ -68,8 +68,6 @@ _WORDS: dict[bool, tuple[Verdict, Verdict, Verdict]] = {
     True: ("reproduced", "regressed", "improved"),
     False: ("holds", "drifted", "holds"),
 }
-# 97.5 % quantiles of Student's t for 2 to 9 degrees of freedom (tests compare them with scipy)
-_T = (4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
 
 
 def default_band(kind: Kind, dataset: str) -> Band:
@@ -86,8 +84,9 @@ def seed_band(values: Sequence[float]) -> Band | None:
     count = len(values)
     if count < 3:
         return None
-    t = _T[count - 3] if count - 3 < len(_T) else _T[-1]
-    half = t * stdev(values) * math.sqrt(1 + 1 / count)
+    from scipy.special import stdtrit  # Student's t; here, because scipy takes a while to import
+
+    half = float(stdtrit(count - 1, 0.975)) * stdev(values) * math.sqrt(1 + 1 / count)
     return Band(value=round(half, 3), source=f"95 % prediction interval of one more run, from {count} seeds")
 
 
@@ -106,7 +105,11 @@ def verdict(
     """
     if measured is None or math.isnan(measured):
         return "unmeasured"
-    if reference is None or not comparable:
+    if (
+        reference is None
+        or not comparable
+        or not all(map(math.isfinite, (measured, reference, band, *seeds)))
+    ):
         return "incomparable"
     from_seeds = seed_band(seeds)
     if from_seeds is not None:

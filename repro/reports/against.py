@@ -2,9 +2,9 @@
 
 First the gate on this tree: what fails there fails here. Then what was expected at the revision, where that
 was lowered or widened since. Then the earlier number: a drop fails when it is larger than the band and
-significant, which is when the 95 % interval of the difference, from a paired bootstrap over images, is below
-zero. The matrices of the old revision come from DVC's cache; where they are not there, a drop larger than the
-band cannot be compared, and that is no pass.
+significant, which is when the 95 % interval of the difference, from a paired bootstrap over images (or over
+groups or blocks of images that belong together), is below zero. The matrices of the old revision come from
+DVC's cache; where they are not there, a drop larger than the band cannot be compared, and that is no pass.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from repro.params import Project, Protocol, parse
 from repro.published.metrics import QUIRK
 from repro.records import PASSING, Record, Verdict, from_json, verdict
 from repro.records.git import git, is_shallow, refusal, run_git
-from repro.records.make import measured_value
+from repro.records.make import measured_value, why_undefined
 from repro.records.storage import cached, parse_lock
 from repro.reports.gate import Finding, about, finding
 from repro.reports.results import Results
@@ -96,7 +96,9 @@ def _difference(results: Results, found: Finding, old: Record, commit: str, rev:
     new = results.records[found.experiment]
     before = measured_value(old.metrics, new.expectation)
     if before is None or found.measured is None:
-        return replace(found, verdict="incomparable", reason=f"no {found.metric} at {rev}")
+        why = why_undefined(old.undefined, new.expectation)
+        reason = f"at {rev}, {why}" if why else f"no {found.metric} at {rev}"
+        return replace(found, verdict="incomparable", reason=reason)
     band = min(one.band for one in (old.expectation, new.expectation) if one)
     at_rev = replace(found, reference=before, band=band)
     decided, reason = _weigh(results.project, new, at_rev, commit, rev)
@@ -112,17 +114,19 @@ def _weigh(project: Project, new: Record, found: Finding, commit: str, rev: str)
         place = "within" if after - before <= (found.band or 0.0) + 1e-9 else "above"
         return found.verdict, f"{place} the band of {rev}"
     try:
-        low, high = paired_interval(project, new, found.metric, (before, after), commit)
+        low, high, kind = paired_interval(project, new, found.metric, (before, after), commit)
     except ReproError as error:
         return "incomparable", f"larger than the band, and {error.what}"
-    reason = f"95 % interval of the difference {low:+z.2f} to {high:+z.2f}"
+    reason = f"95 % interval of the difference {low:+z.2f} to {high:+z.2f} ({kind}, paired)"
     return (decided if high < 0 else found.verdict), reason
 
 
 def paired_interval(
     project: Project, new: Record, metric: str, values: tuple[float, float], commit: str
-) -> tuple[float, float]:
-    """95 % interval of now - before of a mIoU over the same resampled images, by the page's formula if any.
+) -> tuple[float, float, str]:
+    """95 % interval of now - before of a mIoU over the same resampled images, and its kind.
+
+    By the page's formula if it has one.
 
     RecordError where the matrices do not give `values`: they would then say nothing about them.
     """
@@ -138,19 +142,20 @@ def paired_interval(
         raise RecordError(f"{NPZ} of {name} is not here", hint="`dvc pull` or `dvc checkout` brings it")
     after = parse_confusions(content, project.experiment_folder(name) / NPZ)
     variant = metric.removeprefix("mIoU")
-    found = compare_matrices(
+    compared = compare_matrices(
         before,
         after,
         variant=variant + (QUIRK if protocol.zero_tile == "nan" else ""),
         union_bug=protocol.union_bug,
         resamples=RESAMPLES,
-    ).mIoU
+    )
+    found = compared.mIoU
     if found.a is None or found.b is None or found.low is None or found.high is None:
         raise RecordError(f"the matrices give no {metric}")
     for given, value in zip((found.a, found.b), values, strict=True):
         if not math.isclose(given, value, abs_tol=ROUNDING):
             raise RecordError(f"a record does not have the {metric} of its matrices, {given:.2f}")
-    return found.low, found.high
+    return found.low, found.high, compared.interval
 
 
 def _matrices_at(project: Project, name: str, commit: str) -> Path:

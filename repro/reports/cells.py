@@ -18,6 +18,11 @@ def percent(value: float | None) -> str:
     return NO_VALUE if value is None else f"{value:.2f}"
 
 
+def metric(one: Record | Measured, name: str) -> str:
+    """A measured metric in percent, or that it is undefined; a note of the table says why."""
+    return "undefined" if name in one.undefined else percent(one.metrics.get(name))
+
+
 def difference(measured: float | None, published: float | None) -> str:
     """Signed points; empty unless both are known."""
     if measured is None or published is None:
@@ -26,7 +31,7 @@ def difference(measured: float | None, published: float | None) -> str:
 
 
 def interval(record: Record | Measured, metric: str = "mIoU") -> str:
-    """95 % bootstrap interval over images."""
+    """The 95 % interval of a metric; `interval_kind` of the record says how it was made."""
     low_high = record.intervals.get(metric)
     return NO_VALUE if low_high is None else f"{low_high[0]:.2f}–{low_high[1]:.2f}"
 
@@ -64,11 +69,12 @@ def device_text(cost: Mapping[str, Any]) -> str:
 
 
 class Footnotes:
-    """Marks for texts that many cells share, in order of appearance: a, b, ..., z, aa, ... or 1, 2, ..."""
+    """Marks for texts that many cells share, in order of appearance: a, b, ..., z, aa, ... or `numbered`."""
 
-    def __init__(self, *, numbered: bool = False) -> None:
+    def __init__(self, *, numbered: bool = False, prefix: str = "") -> None:
         self._letters: dict[str, str] = {}
-        self._mark: Callable[[int], str] = (lambda index: str(index + 1)) if numbered else _letter
+        number: Callable[[int], str] = lambda index: f"{prefix}{index + 1}"  # noqa: E731
+        self._mark = number if numbered else _letter
 
     def mark(self, cell: str, text: str) -> str:
         """`cell` with the mark of `text`; unchanged when either is empty."""

@@ -25,7 +25,7 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
     facts = {
         "number": f"{metric} = {value}",
         "interval": cells.interval(record, metric)
-        and f"{cells.interval(record, metric)} (95 % percentile bootstrap over images)",
+        and f"{cells.interval(record, metric)} ({record.interval_kind})",
         "published": _published(record, metric),
         "verdict": f"{record.verdict} ({_reason(record)})" if metric == record.primary else "",
         "measured on": "" if is_cost else f"{record.dataset} {record.split}, {record.n_images} images",
@@ -89,9 +89,11 @@ def _of_row(row: Row, metric: str) -> dict[str, str]:
 def _quality(record: Record) -> dict[str, float | str]:
     """Every number that was measured on images."""
     per_class = record.per_class.items()
-    return {**record.metrics} | {
-        f"IoU/{name}": "undefined" if iou is None else iou for name, iou in per_class
-    }
+    return (
+        {**record.metrics}
+        | {name: f"undefined ({why})" for name, why in record.undefined.items()}
+        | {f"IoU/{name}": "undefined" if iou is None else iou for name, iou in per_class}
+    )
 
 
 def _device(record: Record, metric: str) -> str:

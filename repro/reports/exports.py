@@ -48,6 +48,8 @@ CSV_COLUMNS = (
         "mIoU",
         "mIoU_low",
         "mIoU_high",
+        "interval",
+        "undefined",
         "mIoU_ms_flip",
         "aAcc",
         "mAcc",
@@ -180,7 +182,13 @@ def _measured(results: Results, record: Record) -> dict[str, Any]:
     line: dict[str, Any] = {
         m: record.metrics.get(m) for m in ("mIoU", "mIoU_ms_flip", "aAcc", "mAcc", "fwIoU")
     }
-    line |= {"mIoU_low": low, "mIoU_high": high, "kind": record.kind}
+    line |= {
+        "mIoU_low": low,
+        "mIoU_high": high,
+        "interval": record.interval_kind if low is not None else None,
+    }
+    line |= {"undefined": "; ".join(f"{name}: {why}" for name, why in record.undefined.items())}
+    line |= {"kind": record.kind}
     line |= {"split": record.split, "n_images": record.n_images, "protocol": record.protocol_hash}
     line |= {"dataset_fingerprint": record.dataset_fingerprint, "model_sha256": record.model_sha256}
     line |= {name: cost.get(name) for name in _COSTS}

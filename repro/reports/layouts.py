@@ -76,7 +76,7 @@ def _measured_cell(column: Column, record: Record | None, ours: Mapping[str, str
         return None
     value = measured_value(record, column.field) if record else None
     if record is None or value is None:
-        return ""
+        return "undefined" if record and column.field in record.undefined else ""
     device = measured_on(record, column.field)
     return column.show(value) + (f" ({device})" if device else "")
 

@@ -30,13 +30,14 @@ def listing(
         for line in lines
         if (dataset is None or dataset in line["datasets"])
         and (page is None or any(row.startswith(page) for row in line["rows"]))
-        and (not measured or line["measured"] is not None)
+        and (not measured or line["experiment"] in results.records)
     ]
 
 
 def one_line(line: Line) -> str:
     """A line of the list: experiment, row, published and measured mIoU, verdict."""
     published, ours = (percent(line[key]) for key in ("published", "measured"))
+    ours = ours or ("undef." if line["undefined"] else "")
     return f"{line['experiment']:<56} {' '.join(line['rows']):<8} {published:>6} {ours:>6}  {line['verdict']}"
 
 
@@ -64,5 +65,6 @@ def _line(results: Results, name: str) -> dict[str, Any]:
         "published": expected,
         "measured": ours,
         "gap": None if expected is None or ours is None else round(ours - expected, 4),
+        "undefined": record.undefined.get("mIoU") if record else None,
         "verdict": verdict,
     }

@@ -99,14 +99,27 @@ def _all_rows() -> Iterable[Row]:
     return rows().values()
 
 
+class Marks:
+    """The footnotes of one table."""
+
+    def __init__(self) -> None:
+        self.devices, self.protocols = cells.Footnotes(), cells.Footnotes(numbered=True)
+        self.intervals = cells.Footnotes(numbered=True, prefix="i")
+
+    def notes(self) -> list[str]:
+        named = {"device": self.devices, "protocol": self.protocols, "interval": self.intervals}
+        return [note for name, one in named.items() for note in one.notes(name)]
+
+
 def _table(results: Results, title: str, rows: Iterable[Row], own: Iterable[str], base: str) -> Grid:
-    devices, protocols = cells.Footnotes(), cells.Footnotes(numbered=True)
-    lines = [_line(results, row, results.by_row.get(row.id, ""), devices, protocols, base) for row in rows]
-    lines += [_line(results, None, name, devices, protocols, base) for name in own]
+    marks = Marks()
+    lines = [_line(results, row, results.by_row.get(row.id, ""), marks, base) for row in rows]
+    lines += [_line(results, None, name, marks, base) for name in own]
     grid = Grid(title=title, columns=COLUMNS, rows=tuple(_cells(line) for line in lines)).used()
     notes = [MACS_NOTE] if "GMACs" in grid.columns else []
-    notes += [*devices.notes("device"), *protocols.notes("protocol")]
+    notes += marks.notes()
     notes += own_notes(results, dict.fromkeys(line["experiment"] for line in lines))
+    notes += undefined_notes(results, dict.fromkeys(line["experiment"] for line in lines))
     if any("[log]" in line["links"] and "[model]" not in line["links"] for line in lines):
         notes.append(WEIGHTS_NOTE)
     return Grid(title=title, columns=grid.columns, rows=grid.rows, notes=tuple(notes))
@@ -118,6 +131,18 @@ def own_notes(results: Results, names: Iterable[str]) -> list[str]:
     return [f"{name}: {note}" for name, note in declared.items() if note and name in results.records]
 
 
+def undefined_notes(results: Results, names: Iterable[str]) -> list[str]:
+    """Why a metric of a result has no value: the class that is absent."""
+    notes = []
+    for record in (results.records[name] for name in names if name in results.records):
+        under: dict[str, Record | Measured] = {record.experiment: record}
+        under |= {f"{record.experiment}, {name}": one for name, one in record.also.items()}
+        for name, one in under.items():
+            reasons = [(metric, why) for metric, why in one.undefined.items() if metric.startswith("mIoU")]
+            notes += [f"{name}: {metric} is undefined: {why}" for metric, why in reasons]
+    return notes
+
+
 def _cells(line: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(line.get(column, "") for column in COLUMNS)
 
@@ -126,15 +151,14 @@ def _line(
     results: Results,
     row: Row | None,
     name: str,
-    devices: cells.Footnotes,
-    protocols: cells.Footnotes,
+    marks: Marks,
     base: str,
 ) -> dict[str, str]:
     record = results.records.get(name)
     line = {"row": row.id if row else "", "experiment": name, "verdict": "unmeasured" if name else "not run"}
     line |= _published(row) if row else {}
     if record:
-        line |= _measured(record, row, devices, protocols) | _judged(results, record, row)
+        line |= _measured(record, row, marks) | _judged(results, record, row)
         line |= _sizes(record, row)
     ours = measured_links(results.project, name, base=base) if name else {}
     theirs = {f"published {role}": url for role, url in (row.links if row else {}).items() if role == "model"}
@@ -158,30 +182,30 @@ def _sizes(record: Record, row: Row | None) -> dict[str, str]:
     return {"size (MiB)": f"{found['size_MB']:.2f}"} if "size_MB" in found else {}
 
 
-def _measured(
-    record: Record, row: Row | None, devices: cells.Footnotes, protocols: cells.Footnotes
-) -> dict[str, str]:
+def _measured(record: Record, row: Row | None, marks: Marks) -> dict[str, str]:
     cost = record.cost
     latency, memory = cost.get("latency_ms_p50"), cost.get("peak_memory_MiB")
     device, smoke = cells.device_text(cost), " (smoke run)" if record.kind == "smoke" else ""
+    protocol = record.protocol_hash[:8] if record.metrics or record.undefined else ""
     return {
-        "measured mIoU": cells.percent(record.metrics.get("mIoU")) + smoke,
-        "95 % interval": cells.interval(record),
-        "as the page computes": cells.percent(record.metrics.get("mIoU" + QUIRK)),
-        "measured ms+flip": cells.percent(record.metrics.get("mIoU_ms_flip")),
+        "measured mIoU": cells.metric(record, "mIoU") + smoke,
+        "95 % interval": marks.intervals.mark(cells.interval(record), record.interval_kind),
+        "as the page computes": cells.metric(record, "mIoU" + QUIRK),
+        "measured ms+flip": cells.metric(record, "mIoU_ms_flip"),
         "params (M)": f"{cost['params_M']:.2f}" if cost.get("params_M") is not None else "",
         "GMACs": cells.macs(cost),
-        "latency p50 (ms)": devices.mark("" if latency is None else f"{latency:.1f}", device),
-        "memory (MiB)": devices.mark("" if memory is None else f"{memory:.0f}", device),
-        "protocol": protocols.mark(record.protocol_hash[:8], protocol_text(record)) if record.metrics else "",
-        "other protocols": " · ".join(other_protocol(record, one, protocols) for one in record.also.values()),
+        "latency p50 (ms)": marks.devices.mark("" if latency is None else f"{latency:.1f}", device),
+        "memory (MiB)": marks.devices.mark("" if memory is None else f"{memory:.0f}", device),
+        "protocol": marks.protocols.mark(protocol, protocol_text(record)),
+        "other protocols": " · ".join(other_protocol(record, one, marks) for one in record.also.values()),
     }
 
 
-def other_protocol(record: Record, one: Measured, protocols: cells.Footnotes) -> str:
-    """mIoU and interval of the same weights under a further protocol, which its footnote describes."""
-    cell = " ".join([cells.percent(one.metrics.get("mIoU")), cells.interval(one)]).strip()
-    return protocols.mark(cell, protocol_text(record, one))
+def other_protocol(record: Record, one: Measured, marks: Marks) -> str:
+    """mIoU and interval of the same weights under a further protocol; footnotes describe both."""
+    interval = marks.intervals.mark(cells.interval(one), one.interval_kind)
+    cell = " ".join([cells.metric(one, "mIoU"), interval]).strip()
+    return marks.protocols.mark(cell, protocol_text(record, one))
 
 
 def _judged(results: Results, record: Record, row: Row | None) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from repro.params import Project
 from repro.records import Record
+from repro.records.make import why_undefined
 from repro.records.secrets import without_secrets
 from repro.stages.voice import Say
 from repro.tracking.mirror import is_wanted
@@ -19,9 +20,10 @@ def summary(made: Record) -> str:
     if made.kind == "cost":
         return f"{made.experiment}: {'; '.join(made.notes)}: {made.verdict}"
     value = made.metrics.get(made.primary)
-    measured = "not measured" if value is None else f"{made.primary} {value:.2f}"
+    undefined = why_undefined(made.undefined, made.expectation)
+    measured = undefined or "not measured" if value is None else f"{made.primary} {value:.2f}"
     low_high = made.intervals.get(made.primary)
-    interval = f" ({low_high[0]:.2f} to {low_high[1]:.2f})" if low_high else ""
+    interval = f" ({low_high[0]:.2f} to {low_high[1]:.2f}, {made.interval_kind})" if low_high else ""
     wanted = made.expectation
     against = f", expected {wanted.value:.2f} ± {wanted.band:g}" if wanted else ", nothing to compare with"
     return f"{made.experiment}: {measured}{interval}{against}: {made.verdict}"
@@ -34,6 +36,7 @@ def facts(made: Record) -> dict[str, Any]:
         "verdict": made.verdict,
         "metric": made.primary,
         "value": made.metrics.get(made.primary),
+        "undefined": dict(made.undefined),
         "seeds": asdict(made.seeds) if made.seeds else None,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -60,11 +61,14 @@ def train_experiment(
                     work=work,
                     device=ranks,
                     journal=journal,
-                    validate=validation(project, experiment, ranks),
+                    validate=validation(project, experiment, ranks, voice.note),
                     progress=progress,
                     initial=initial,
                     workers=workers,
                 )
+            if outcome.no_best and ranks.first:
+                note = "no validation gave a number to choose by (keep: best): the last weights are kept"
+                voice.note(note)
             if ranks.first:  # inside: weights that could not be written are no finished run
                 promote(project, experiment, outcome.state_dict, work, key, voice.note)
         if ranks.first:
@@ -82,8 +86,11 @@ def promote(
     note(f"wrote {os.path.relpath(folder)}/model.safetensors and curve.csv")
 
 
-def validation(project: Project, experiment: Experiment, ranks: Ranks) -> Validate | None:
-    """How the loop measures the network while training: the experiment's own protocol at one scale."""
+def validation(project: Project, experiment: Experiment, ranks: Ranks, note: Say) -> Validate | None:
+    """How the loop measures the network while training: the experiment's own protocol at one scale.
+
+    An undefined mIoU is NaN there, and `note` says which class is absent.
+    """
     if experiment.training.validate_every is None:
         return None
     split = open_split(project, experiment)
@@ -102,7 +109,9 @@ def validation(project: Project, experiment: Experiment, ranks: Ranks) -> Valida
             )
         except Stopped:
             return None
-        values = {"mIoU": result.metrics["mIoU"]}
+        values = {"mIoU": math.nan if result.metrics["mIoU"] is None else result.metrics["mIoU"]}
+        if result.metrics["mIoU"] is None and ranks.first:
+            note(f"validation: mIoU is undefined: {result.metrics['undefined']['mIoU']}")
         if experiment.training.monitor == "loss":
             loss = validation_loss(model, split, experiment, device=ranks.device, stopped=signalled)
             if loss is None:

@@ -62,6 +62,8 @@ def tags_of(record: Record) -> dict[str, str]:
         "output_stride": str(model.get("output_stride", "")),
         "seed": str(record.params.get("seed", "")),
         "protocol_hash": record.protocol_hash,
+        "interval": record.interval_kind if record.intervals else "",
+        "undefined": "; ".join(f"{name}: {why}" for name, why in record.undefined.items()),
         "dataset_fingerprint": record.dataset_fingerprint,
         "model_sha256": record.model_sha256 or "",
         "git.commit": str(git.get("commit") or ""),
@@ -83,6 +85,9 @@ def note_of(record: Record) -> str:
         lines += [f"Published row {', '.join(record.rows)}, {record.dataset} {record.split}.", ""]
     lines += ["| metric | measured | 95 % interval | published |", "|---|--:|:-:|--:|"]
     lines += [_note_row(record, name) for name in record.metrics]
+    lines += [f"| {name} | undefined: {reason} | | |" for name, reason in record.undefined.items()]
+    if record.intervals:
+        lines += ["", f"Interval: {record.interval_kind}."]
     if wanted:
         lines += ["", f"Expected {wanted.metric} {wanted.value:g} ± {wanted.band:g}: {wanted.source}."]
     lines += ["", *(f"- {note}" for note in record.notes)]

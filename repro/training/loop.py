@@ -33,6 +33,7 @@ class Outcome:
     iterations: int
     chosen: int
     resumed_from: int
+    no_best: bool  # `keep: best` without one validation that gave a number: these are the last weights
     nondeterministic: tuple[str, ...]
 
 
@@ -54,10 +55,15 @@ def fit(task: Task) -> Outcome:
             settle(run, wait=True)
         if task.journal is not None:
             task.journal.event("nondeterministic", operations=nondeterministic)
+        best = task.params.keep == "best" and run.best.is_defined
+        no_best = task.params.keep == "best" and not best
+        if no_best and task.journal is not None:
+            task.journal.event("no_best", step=run.iteration)
         return Outcome(
-            state_dict=run.best.load(task.work) if task.params.keep == "best" else clean_state(run.model),
+            state_dict=run.best.load(task.work) if best else clean_state(run.model),
             iterations=run.iteration,
-            chosen=run.best.iteration if task.params.keep == "best" else run.iteration,
+            chosen=run.best.iteration if best else run.iteration,
+            no_best=no_best,
             resumed_from=resumed_from,
             nondeterministic=tuple(nondeterministic),
         )

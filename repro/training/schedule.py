@@ -7,6 +7,7 @@ after an epoch as tensorpack's ScheduledHyperParamSetter does (003); plateau as 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -106,8 +107,14 @@ class Plateau:
 
 
 def better(value: float, than: float | None, params: TrainingParams, *, margin: float = 0.0) -> bool:
-    """Whether a watched value beats the best so far: lower for a loss, higher for mIoU."""
-    if than is None:
+    """Whether a watched value beats the best so far: lower for a loss, higher for mIoU.
+
+    NaN and infinity (an undefined mIoU, a loss that overflowed) are never better, and any number is better
+    than they are.
+    """
+    if not math.isfinite(value):
+        return False
+    if than is None or not math.isfinite(than):
         return True
     return value < than - margin if params.monitor == "loss" else value > than + margin
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -43,6 +44,11 @@ class Best:
             return best
         path = resume.write_checked(work, weights, name=f"best-{iteration:09d}", suffix=".pt")
         return replace(best, name=path.name)
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether any validation gave a number."""
+        return self.value is not None and math.isfinite(self.value)
 
     def is_whole(self, work: Path) -> bool:
         return not self.name or resume.is_whole(work / self.name)

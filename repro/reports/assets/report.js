@@ -101,7 +101,7 @@ function results() {
   return el("section", { id: "results" }, el("h2", {}, "Results"),
     el("div", { class: "controls" }, search, choose, chips, count),
     el("div", { class: "scroll", tabindex: "0" }, el("table", {}, el("thead", {}, el("tr", {}, heads)), body)),
-    el("p", { class: "soft" }, "Percent. Intervals: bootstrap over images. A gap is measured minus published, in points."));
+    el("p", { class: "soft" }, "Percent. Intervals: 95 % percentile bootstrap; the page of an experiment says over what. A gap is measured minus published, in points."));
 }
 
 function scatter() {
@@ -186,12 +186,12 @@ function facts(title, values, id) {
 }
 
 function metrics(one) {
-  return el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ["metric", "measured", "95 % interval", "published"].map((title, index) => el("th", { scope: "col", class: index ? "n" : "" }, title)))),
+  return el("div", { class: "scroll" }, one.interval ? el("p", { class: "soft" }, "Interval: " + one.interval) : null, el("table", {}, el("thead", {}, el("tr", {}, ["metric", "measured", "95 % interval", "published"].map((title, index) => el("th", { scope: "col", class: index ? "n" : "" }, title)))),
     el("tbody", {}, Object.entries(one.metrics).map(([name, value]) => {
       const interval = one.intervals[name], printed = one.published[name];
       return el("tr", {}, el("td", {}, name), el("td", { class: "n" }, number(value)),
         el("td", { class: "n" }, interval ? number(interval[0]) + " to " + number(interval[1]) : ""), el("td", { class: "n" }, printed === undefined ? "" : String(printed)));
-    }))));
+    }).concat(Object.entries(one.undefined).map(([name, why]) => el("tr", {}, el("td", {}, name), el("td", { colspan: "3" }, "undefined: " + why)))))));
 }
 
 function bars(per_class) {
