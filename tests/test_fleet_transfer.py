@@ -16,28 +16,33 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from typer.testing import CliRunner
 
+from repro.checkpoints import save_model
 from repro.cli.app import app
 from repro.cli.show import sparkline
 from repro.errors import RecordError, ReproError, StorageError
+from repro.evaluation.confusion import Confusions
 from repro.fleet.bundle import export_run, import_run
 from repro.fleet.check_bundle import allowed, difference, verify_bundle
 from repro.fleet.replay import compare_metrics, first_divergence, replay, run_stage
 from repro.fleet.workspace import garbage, remove, size_of
 from repro.params import Project, load_experiment, to_plain
-from repro.records import Journal, Record, read_record, sha256_file, source_diff, to_json, write_record
+from repro.records import Journal, read_record, sha256_file, source_diff, to_json, write_record
+from repro.records.make import expected, training_key
 from repro.records.record import Measured
 from repro.tracking import Mirror, Run
-from tests.tracking_kit import add_record
+from tests.reports_kit import a_record, write_files
 
 ROOT = Path(__file__).parents[1]
 NAME = "synthetic_mobilenetv2_os16"
-KEY = "00112233445566ff"
+INPUTS = {"training_fingerprint": "ef" * 32, "initial_sha256": ""}
+KEY = training_key(load_experiment(Project(ROOT), NAME), INPUTS["training_fingerprint"], initial_sha256="")
 
 
 def checkout(root: Path) -> Project:
@@ -50,11 +55,10 @@ def checkout(root: Path) -> Project:
     return Project(root)
 
 
-def finish(project: Project, losses: Sequence[float] = (3.0, 2.0, 1.0)) -> None:
-    """Outputs, journal and record of a run, as its stages would leave them."""
-    folder = project.experiments / NAME
-    for name in ("model.safetensors", "confusion.npz", "cost.json"):
-        (folder / name).write_bytes(f"content of {name}".encode())
+def finish(project: Project, losses: Sequence[float] = (3.0, 2.0, 1.0), images: int = 48) -> None:
+    """Outputs, journal and record of a sound run, as its stages would leave them."""
+    folder, experiment = project.experiment_folder(NAME), load_experiment(project, NAME)
+    save_model(project.weights(NAME), {"a": torch.zeros(3)}, {"experiment": NAME, "run_key": KEY})
     (folder / "overlays").mkdir(exist_ok=True)
     (folder / "overlays" / "0.png").write_bytes(b"picture")
     path = project.journal(KEY)
@@ -62,22 +66,33 @@ def finish(project: Project, losses: Sequence[float] = (3.0, 2.0, 1.0)) -> None:
     with Journal(path) as journal, Mirror(project, path, run=run, live=False):
         for step, loss in enumerate(losses):
             journal.metrics({"train/loss": loss}, step=step)
-    record = add_record(project, NAME, key=KEY, dataset="synthetic")
-    (folder / "metrics.json").write_text(json.dumps(metrics_of(record)))
-    params = to_plain(load_experiment(project, NAME))
-    sha256 = sha256_file(folder / "model.safetensors")
-    write_record(project.record(NAME), replace(record, params=params, model_sha256=sha256))
+    record = a_record(NAME, row=None, dataset="synthetic", n_images=images, run_key=KEY)
+    record = replace(
+        record,
+        params=to_plain(experiment),
+        expectation=expected(experiment, "trained", {}),
+        model_sha256=sha256_file(project.weights(NAME)),
+        provenance=record.provenance | {"inputs": INPUTS},
+    )
+    matrices = confusions(images, experiment.facts.classes)
+    record = write_files(folder, project, record, dict.fromkeys(experiment.protocol.variants(), matrices))
+    change_json(folder / "metrics.json", model_sha256=record.model_sha256)
 
 
-def metrics_of(measured: Record | Measured) -> dict[str, Any]:
-    """metrics.json of a record."""
-    ends = {
-        f"{name}_{end}": value
-        for name, interval in measured.intervals.items()
-        for end, value in zip(("low", "high"), interval, strict=True)
-    }
-    facts = {"split": "test", "n_images": measured.n_images, "protocol": measured.protocol_hash}
-    return {**measured.metrics, **ends, **facts, "IoU": dict(measured.per_class)}
+def confusions(images: int, classes: int) -> Confusions:
+    """Of every image 1000 pixels of the first class, 46.3 or 54.3 % of them found: a mIoU of 50.3."""
+    found = np.where(np.arange(images) % 2, 463, 543)
+    return Confusions(
+        images=images,
+        classes=classes,
+        image=np.repeat(np.arange(images, dtype=np.int32), 2),
+        cell=np.tile(np.array([0, classes], np.int32), images),
+        pixels=np.stack([found, 1000 - found], 1).reshape(-1).astype(np.int64),
+    )
+
+
+def change_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 @pytest.fixture
@@ -109,19 +124,22 @@ def test_a_run_arrives_as_it_left(project: Project, tmp_path: Path) -> None:
 
 
 def test_results_under_further_protocols_travel_too(project: Project, tmp_path: Path) -> None:
-    folder = project.experiments / NAME / "also" / "page000"
+    home, other = checkout(tmp_path / "home"), checkout(tmp_path / "other")
+    under = other.params_of(NAME)
+    under.write_text(under.read_text().replace("protocol: whole", "protocol: page000"))
+    finish(other)
+    for one in (project, home):
+        with one.params_of(NAME).open("a") as file:
+            file.write("also: [page000]\n")
+    folder = project.experiment_folder(NAME) / "also" / "page000"
     (folder / "overlays").mkdir(parents=True)
-    for name in ("confusion.npz", "overlays/0.png"):
-        (folder / name).write_bytes(name.encode())
-    path = project.record(NAME)
-    record = read_record(path)
-    under = Measured(
-        n_images=1, metrics={"mIoU": 1.0}, intervals={}, per_class={}, protocol={}, protocol_hash="ab"
-    )
-    (folder / "metrics.json").write_text(json.dumps(metrics_of(under)))
-    write_record(path, replace(record, also={"page000": under}))
+    for name in ("metrics.json", "confusion.npz", "confusion.csv", "overlays/0.png"):
+        shutil.copy(other.experiment_folder(NAME) / name, folder / name)
+    measured = read_record(other.record(NAME))
+    also = {"page000": Measured(**{key: getattr(measured, key) for key in Measured.__dataclass_fields__})}
+    params = to_plain(load_experiment(project, NAME))
+    write_record(project.record(NAME), replace(read_record(project.record(NAME)), also=also, params=params))
     bundle = export_run(project, NAME, tmp_path / "run.zip")
-    home = checkout(tmp_path / "home")
     import_run(home, bundle.path)
     assert outputs(home) == outputs(project)
     assert any("also/page000/overlays/0.png" in name for name in outputs(home))
@@ -139,8 +157,7 @@ def test_a_second_import_replaces_everything(project: Project, tmp_path: Path) -
 def test_what_the_file_does_not_hold_is_not_left_from_before(project: Project, tmp_path: Path) -> None:
     folder = project.experiments / NAME
     shutil.rmtree(folder / "overlays")
-    for name in ("curve.csv", "confusion.csv"):
-        (folder / name).unlink()
+    (folder / "confusion.csv").unlink()
     bundle = export_run(project, NAME, tmp_path / "run.zip")
     home = checkout(tmp_path / "home")
     finish(home)
@@ -188,8 +205,8 @@ def test_what_was_made_again_since_its_record_cannot_be_exported(
     project: Project, tmp_path: Path, name: str
 ) -> None:
     path = project.experiments / NAME / name
-    path.write_bytes(path.read_bytes().replace(b"50.3", b"51.3").replace(b"content", b"more"))
-    with pytest.raises(RecordError, match=f"made of another {name}") as found:
+    path.write_bytes(path.read_bytes().replace(b"50.3", b"51.3").replace(b"F32", b"I32"))
+    with pytest.raises(RecordError, match=r"differ|the weights are") as found:
         export_run(project, NAME, tmp_path / "run.zip")
     assert f"repro record {NAME}" in str(found.value)
     assert list(tmp_path.glob("*.zip")) == []
@@ -239,7 +256,7 @@ def test_a_file_with_other_results_than_its_record_is_refused(
 ) -> None:
     path = export_run(project, NAME, tmp_path / "run.zip").path
     forge(path, {name: b"{}"})
-    with pytest.raises(RecordError, match=f"made of another {name}"):
+    with pytest.raises(RecordError, match=r"differ|not a complete safetensors file"):
         verify_bundle(project, path)
 
 
@@ -280,13 +297,13 @@ def test_what_is_no_exported_run_is_said_plainly(
     path = export_run(project, NAME, tmp_path / "run.zip").path
     change = _rewrite if member == "manifest.json" else forge
     change(path, {member: content.encode()})
-    with pytest.raises(RecordError, match=r"not an exported run|not a record"):
+    with pytest.raises(RecordError, match=r"not an exported run|not a record|cannot be read"):
         verify_bundle(project, path)
 
 
 def test_damage_anywhere_is_a_clear_error(project: Project, tmp_path: Path) -> None:
     lines = "".join(f"road,sky,{number * 7919 % 1000}\n" for number in range(2000))
-    (project.experiments / NAME / "confusion.csv").write_text(lines)  # so that some of it is compressed
+    (project.experiments / NAME / "overlays" / "0.png").write_text(lines)  # so that some of it is compressed
     path = export_run(project, NAME, tmp_path / "run.zip").path
     data, chosen = path.read_bytes(), random.Random(0)
     for _ in range(200):
@@ -388,6 +405,7 @@ def committed(project: Project) -> Project:
 
 def test_a_replay_runs_the_recorded_code_on_the_same_data(committed: Project) -> None:
     seen: list[tuple[str, str, str]] = []
+    metrics = dict(read_record(committed.record(NAME)).metrics)
     assert source_diff(committed.root)
     (committed.root / "repro" / "code.py").write_text("third\n")  # edited since: the replay must not see it
 
@@ -401,7 +419,7 @@ def test_a_replay_runs_the_recorded_code_on_the_same_data(committed: Project) ->
         assert not (folder / "metrics.json").exists()
         if arguments[0] == "evaluate":
             shutil.copy(committed.experiments / NAME / "model.safetensors", folder)
-            (folder / "metrics.json").write_text(json.dumps({"mIoU": 50.5, "aAcc": 81.25}))
+            (folder / "metrics.json").write_text(json.dumps(metrics | {"mIoU": 50.5}))
             finish_journal(Project(tree), (3.0, 2.0, 1.5))
 
     found = {one.output: one for one in replay(committed, NAME, run=run)}
@@ -464,7 +482,7 @@ def test_uncommitted_code_without_its_difference_is_refused(committed: Project) 
 def test_metrics_outside_the_band_are_different(project: Project, tmp_path: Path) -> None:
     record = read_record(project.record(NAME))
     path = tmp_path / "metrics.json"
-    path.write_text(json.dumps({"mIoU": 52.0, "aAcc": 81.25}))
+    path.write_text(json.dumps(dict(record.metrics) | {"mIoU": 60.0}))
     assert compare_metrics(record, path).outcome == "different"
     path.write_text(json.dumps(dict(record.metrics)))
     assert compare_metrics(record, path).outcome == "bit-equal"
@@ -484,10 +502,9 @@ def test_show_tells_result_and_course(project: Project, monkeypatch: pytest.Monk
     monkeypatch.chdir(project.root)
     shown = CliRunner().invoke(app, ["show", NAME])
     assert shown.exit_code == 0, shown.output
-    # The record of this test stands for a row that the experiment does not name: the gate says so.
     for text in (
-        "incomparable: rows changed",
-        "50.30  (48.90 to 51.70)",
+        "verdict  holds",
+        "50.30  (49.13 to 51.47)",
         "FINISHED, iteration 2",
         "█▅▁",
         "mobilenetv2",

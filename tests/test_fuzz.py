@@ -50,9 +50,9 @@ from repro.reports.grid import FORMATS
 from repro.reports.html import confusion, curve, gallery, report_data
 from repro.reports.lint import lint
 from repro.reports.listing import listing
+from repro.tracking.address import require_address, shown_address, sqlite_path
 from repro.tracking.shown import metrics_of, note_of, tags_of
 from repro.tracking.state import state_of
-from repro.tracking.store import require_address, shown_address, sqlite_path
 from repro.training.curve import curve_csv
 from repro.yaml_reader import load_yaml
 from tests.reports_kit import COST, a_project, a_record, results

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from repro.cli.app import app
 from repro.params import Project
-from repro.records import Expected, from_json, write_json, write_record
+from repro.records import Expected, write_json
 from repro.records.files import canonical, sha256_text
 from repro.reports import against, gate
 from repro.reports.results import load_results
@@ -33,7 +33,7 @@ def of_record(edit: Callable[[dict[str, Any]], Any]) -> Attack:
         raw = json.loads(path.read_text())
         edit(raw)
         del raw["content_hash"]
-        write_record(path, from_json(raw | {"content_hash": sha256_text(canonical(raw))}, path))
+        write_json(path, raw | {"content_hash": sha256_text(canonical(raw))})
 
     return attack
 

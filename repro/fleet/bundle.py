@@ -1,9 +1,8 @@
 """A finished run as one verified file: made on a machine with nothing but torch, brought home elsewhere.
 
 The file is a zip of what the stages wrote, the record, the journal, and `manifest.json` with the sha256 of
-every member. Before anything is written, bringing it in checks all of them, that weights and numbers are
-those of the record, that the parameters are those of the experiment here and, where the split is prepared
-here, that the data was the same.
+every member. Before anything is written, bringing it in checks all of them, that the parameters are those of
+the experiment here, and that the result is sound by the judgement that `record` and `check` use.
 """
 
 from __future__ import annotations
@@ -21,19 +20,15 @@ from repro.fleet.check_bundle import (
     OF_WORK,
     OUTPUTS,
     RECORD,
-    WEIGHTS,
     Bundle,
     check_complete,
-    check_data,
-    check_results,
-    measured_on,
     verify_bundle,
 )
 from repro.fleet.workspace import alone, remove
-from repro.params import Project
+from repro.judgement import Case, folder_evidence, require_sound
+from repro.params import Project, load_experiment
 from repro.records import Record, read_record, sha256_file, write_bytes
 from repro.records.make import ALSO
-from repro.records.measured import read_metrics
 
 
 def export_run(project: Project, name: str, out: Path) -> Bundle:
@@ -45,7 +40,8 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
     check_complete(record, sources, where=folder, hint=f"`repro run {name}`")
     hashes = {member: sha256_file(path) for member, path in sources.items()}
     again = f"`repro record {name}`, or `repro run {name}` where a stage is out of date"
-    check_results(record, hashes[WEIGHTS], lambda it: read_metrics(folder / it), where=folder, hint=again)
+    evidence = folder_evidence(project, name, thorough=True, locked=False)  # the file holds no dvc.lock
+    require_sound(Case(record=record, now=load_experiment(project, name), evidence=evidence), hint=again)
     _write(out, {"name": name, "files": hashes}, sources)
     return Bundle(path=out, record=record, hashes=hashes)
 
@@ -80,8 +76,6 @@ def import_run(project: Project, path: Path) -> Record:
     """Put a verified run where its stages would have; what was there before is replaced as a whole."""
     bundle = verify_bundle(project, path)
     record = bundle.record
-    if measured_on(project, record).is_file():
-        check_data(project, record)
     unpacked = project.cache_folder("import", record.experiment)
     try:
         with alone(project.work_folder(record.run_key)):

@@ -7,20 +7,20 @@ import json
 import re
 import stat
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from repro.errors import RecordError, ReproError, UnknownNameError
-from repro.params import Project, experiment_names, load_experiment, to_plain
+from repro.judgement import Case, Evidence, bundle_evidence, contradictions
+from repro.judgement.drift import drift
+from repro.params import Experiment, Project, experiment_names, load_experiment, to_plain
 from repro.plain_names import is_plain_name
 from repro.records import DIFF, Record, from_json
 from repro.records.make import ALSO
-from repro.records.measured import interval_kind, intervals, plain_metrics, undefined_metrics
 from repro.records.nested import leaves
-from repro.records.record import Measured
 
 MANIFEST = "manifest.json"
 RECORD = "record.json"
@@ -63,13 +63,15 @@ def verify_bundle(project: Project, path: Path) -> Bundle:
     """Check a file completely; RecordError tells what is wrong with it."""
     with _reading(path) as archive:
         check_entries(archive.infolist(), path)
-        hashes = _manifest(archive)
+        name, hashes = _manifest(archive)
         _check_listed(archive, hashes, path)
         _check_members(archive, hashes, path)
         record = from_json(_mapping(archive, RECORD), path)
+        if name != record.experiment:
+            raise RecordError(f"its manifest is of {name!r}, its record of '{record.experiment}'", where=path)
         check_complete(record, hashes, where=path, hint=COPY)
-        check_results(record, hashes[WEIGHTS], lambda name: _mapping(archive, name), where=path, hint=COPY)
-    _check_experiment(project, record, path)
+        now = _check_experiment(project, record, path)
+        _check_result(record, now, _evidence(project, archive, path))
     return Bundle(path=path, record=record, hashes=hashes)
 
 
@@ -87,12 +89,13 @@ def _reading(path: Path) -> Iterator[zipfile.ZipFile]:
         raise RecordError(f"not an exported run: {error}", where=path, hint=COPY) from None
 
 
-def _manifest(archive: zipfile.ZipFile) -> dict[str, str]:
-    """Member -> sha256."""
-    files = _mapping(archive, MANIFEST).get("files")
+def _manifest(archive: zipfile.ZipFile) -> tuple[object, dict[str, str]]:
+    """The name of the experiment, and member -> sha256."""
+    manifest = _mapping(archive, MANIFEST)
+    files = manifest.get("files")
     if not isinstance(files, dict):
         raise ValueError("its manifest names no files")
-    return files
+    return manifest.get("name"), files
 
 
 def _mapping(archive: zipfile.ZipFile, member: str) -> dict[str, Any]:
@@ -163,52 +166,48 @@ def _is_picture(name: str) -> bool:
 
 
 def check_complete(record: Record, members: Iterable[str], *, where: Path, hint: str) -> None:
-    """Everything that a record is made of is there."""
+    """Everything that a record of a training is made of is there."""
+    if record.kind != "trained":
+        raise RecordError(f"its kind is '{record.kind}'", where=where, allowed="trained")
     held, further = set(members), (f"{ALSO}/{name}/{METRICS}" for name in record.also)
     missing = [name for name in (*NEEDED, *further) if name not in held]
     if missing:
         raise RecordError(f"{missing[0]} is missing", where=where, hint=hint)
 
 
-def check_results(
-    record: Record, weights: str, read: Callable[[str], Mapping[str, Any]], *, where: Path, hint: str
-) -> None:
-    """Weights (their sha256) and numbers are those of the record, not of a run before it or after it."""
-    under: dict[str, Record | Measured] = {METRICS: record}
-    under |= {f"{ALSO}/{name}/{METRICS}": one for name, one in record.also.items()}
-    other = [name for name, measured in under.items() if not _agrees(read(name), measured)]
-    if weights != record.model_sha256:
-        other.insert(0, WEIGHTS)
-    if other:
-        raise RecordError(f"the record was made of another {other[0]}", where=where, hint=hint)
-
-
-def _agrees(found: Mapping[str, Any], measured: Record | Measured) -> bool:
-    shown = (intervals(found), interval_kind(found), undefined_metrics(found))
-    numbers = (plain_metrics(found), shown, found.get("IoU"), found.get("n_images"))
-    recorded = (
-        measured.metrics,
-        (measured.intervals, measured.interval, measured.undefined),
-        measured.per_class,
-        measured.n_images,
+def _evidence(project: Project, archive: zipfile.ZipFile, path: Path) -> Evidence:
+    """The members of a file for the judgement; `check_entries` has bounded them."""
+    held = set(archive.namelist())
+    return bundle_evidence(
+        project,
+        path,
+        read=lambda member: archive.read(member) if member in held else None,
+        open_file=lambda member: cast("BinaryIO", archive.open(member)),
     )
-    return numbers == recorded and found.get("protocol") == measured.protocol_hash
 
 
-def _check_experiment(project: Project, record: Record, path: Path) -> None:
-    """The experiment exists here and has the parameters that the run was made with."""
+def _check_result(record: Record, now: Experiment, evidence: Evidence) -> None:
+    """A sound result of the experiment as it is here, by the same judgement as `record` and `check`."""
+    case = Case(record=record, now=now, evidence=evidence)
+    for found in (*contradictions(case), *drift(case)):
+        raise RecordError(found, where=evidence.where, hint=COPY)
+
+
+def _check_experiment(project: Project, record: Record, path: Path) -> Experiment:
+    """The experiment, which exists here and has the parameters that the run was made with."""
     if record.experiment not in experiment_names(project):
         raise UnknownNameError("experiment", record.experiment, experiment_names(project))
     if not RUN_KEY.fullmatch(record.run_key):
         raise RecordError(f"not a run key: '{record.run_key}'", where=path, allowed="16 hexadecimal digits")
-    here = to_plain(load_experiment(project, record.experiment))
-    wrong = sorted(difference(here, record.params))
+    here = load_experiment(project, record.experiment)
+    wrong = sorted(difference(to_plain(here), record.params))
     if wrong:
         raise RecordError(
             f"made with other parameters: {wrong[0]}" + (f" and {len(wrong) - 1} more" if wrong[1:] else ""),
             where=path,
             hint="check out the commit it was made at, or run it again",
         )
+    return here
 
 
 def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from repro.judgement.evidence import COST, CSV, CURVE, LOCK, METRICS, NPZ
 from repro.params import Experiment
 from repro.params.experiment import num_classes
 from repro.params.protocol import protocol_hash
+from repro.records.csv_files import parse_curve
 from repro.records.make import training_key
 from repro.records.measured import interval_kind, intervals, plain_metrics, undefined_metrics
 from repro.records.shapes import Cost, require
@@ -280,7 +281,10 @@ def data(case: Case) -> Iterator[str]:
 
 def kind(case: Case) -> Iterator[str]:
     """What was trained here has a learning curve, what was released has none."""
-    curve, then = case.evidence.read(CURVE) is not None, case.then
+    content, then = case.evidence.read(CURVE), case.then
+    curve = content is not None
+    if curve and not parse_curve((content or b"").decode("utf-8", "replace"), case.evidence.where / CURVE):
+        yield f"{CURVE} holds no step of a training"
     if isinstance(then, Experiment) and (then.measure == "cost") != (case.record.kind == "cost"):
         yield f"its kind is '{case.record.kind}', its params measure '{then.measure}'"
     if case.record.kind == "trained" and not curve:

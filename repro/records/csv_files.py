@@ -19,8 +19,14 @@ Point = tuple[int, float]  # step, value
 def read_curve(path: Path) -> dict[str, list[Point]]:
     """Column of curve.csv -> its points in order; {} without a file; RecordError for a damaged one."""
     hint = f"`repro train {path.parent.name}` writes it again"
+    return parse_curve(_text(path, hint), path)
+
+
+def parse_curve(text: str, path: Path) -> dict[str, list[Point]]:
+    """`read_curve` of a text that was read already."""
+    hint = f"`repro train {path.parent.name}` writes it again"
     found: dict[str, list[Point]] = {}
-    for number, line in _lines(path, hint):
+    for number, line in _lines(text, path, hint):
         try:
             step = int(line["step"])
             values = {name: _finite(line[name]) for name in CURVE if line.get(name)}
@@ -35,7 +41,7 @@ def read_confusion(path: Path) -> dict[tuple[str, str], float]:
     """(actual, predicted) -> pixels of confusion.csv; {} without one; RecordError for a damaged one."""
     hint = f"`repro evaluate {path.parent.name}` writes it again"
     found: dict[tuple[str, str], float] = {}
-    for number, line in _lines(path, hint):
+    for number, line in _lines(_text(path, hint), path, hint):
         try:
             pixels = _finite(line["count"])
             if pixels < 0 or not line["actual"] or not line["predicted"]:
@@ -47,11 +53,14 @@ def read_confusion(path: Path) -> dict[tuple[str, str], float]:
     return found
 
 
-def _lines(path: Path, hint: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _text(path: Path, hint: str) -> str:
     try:
-        text = limits.read_text(path, limits.CSV_BYTES, error=RecordError, hint=hint)
+        return limits.read_text(path, limits.CSV_BYTES, error=RecordError, hint=hint)
     except FileNotFoundError:
-        return
+        return ""
+
+
+def _lines(text: str, path: Path, hint: str) -> Iterator[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         for line in reader:
