@@ -171,7 +171,8 @@ def test_records(raw: Any) -> None:
         for grid in (*tables.measured_table(found), *tables.dataset_tables(found, record.dataset)):
             for write in FORMATS.values():
                 write([grid])
-        metrics_of(record), tags_of(record), note_of(record), result(record)
+        judged = found.judge.judge(record.experiment)
+        metrics_of(record), tags_of(record, judged), note_of(record, judged), result(record)
 
     answer(use)
 

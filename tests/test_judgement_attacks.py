@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,93 @@ def test_an_expectation_that_was_changed_with_its_result(tmp_path: Path, value: 
     (compared,) = against.compare(found, "HEAD", [NAME])
     assert compared.verdict == "drifted"
     assert compared.reason.startswith("what is expected was changed since HEAD: own mIoU 50.0 ± 0.8, now own")
+
+
+# --- what git alone shows -----------------------------------------------------------------------------------
+
+OTHER = "camvid_y"
+SAME_SPLIT, OWN_WEIGHTS = "a" * 32, {NAME: "b" * 32, OTHER: "c" * 32}
+SHA256 = {NAME: "12" * 32, OTHER: "34" * 32}
+
+
+def write_lock(project: Project, name: str, *, weights: str, split: str = SAME_SPLIT) -> None:
+    """dvc.lock of an experiment's files as they are, and of a split and weights that are not here."""
+    folder = project.experiments / name
+    found = {one: (folder / one).read_bytes() for one in ("confusion.csv", "cost.json", "curve.csv")}
+    found["metrics.json"] = (folder / "metrics.json").read_bytes()
+    digests = {one: hashlib.md5(content).hexdigest() for one, content in found.items()}
+    outs = "".join(f"    - path: {one}\n      md5: {md5}\n" for one, md5 in digests.items())
+    (folder / "dvc.lock").write_text(
+        f"stages:\n  evaluate:\n    deps:\n    - path: ../../prepared/camvid/test.zip\n      md5: {split}\n"
+        f"    outs:\n    - path: model.safetensors\n      md5: {weights}\n{outs}"
+    )
+
+
+@contextmanager
+def two_results() -> Iterator[Project]:
+    """A commit of two results on one prepared file, without data, weights and matrices by image."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = a_project(Path(folder))
+        for name, row in ((NAME, "003-028"), (OTHER, None)):
+            add(project, a_record(name, row=row, model_sha256=SHA256[name]))
+            write_lock(project, name, weights=OWN_WEIGHTS[name])
+        for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "before"]):
+            git(project.root, *arguments)
+        yield project
+
+
+def verdicts(project: Project, rev: str = "") -> dict[str, bool]:
+    """Experiment -> whether it passes, in the gate or against a revision."""
+    found = load_results(project, strict=False, thorough=True)
+    names = sorted(found.records)
+    findings = against.compare(found, rev, names) if rev else gate.check(found, names=names)
+    return {one.experiment: one.passes for one in findings}
+
+
+def other_weights(project: Project) -> None:
+    write_lock(project, NAME, weights=OWN_WEIGHTS[OTHER])
+
+
+SEEN_BY_OTHERS: dict[str, Attack] = {
+    "data": of_record(lambda r: r.update(dataset_fingerprint="ff" * 32)),
+    "sha256 of another": of_record(lambda r: r.update(model_sha256=SHA256[OTHER])),
+    "weights of another": other_weights,
+}
+SEEN_BY_REV: dict[str, Attack] = SEEN_BY_OTHERS | {
+    "sha256": of_record(lambda r: r.update(model_sha256="ff" * 32)),
+    "run key": of_record(lambda r: r.update(run_key="f" * 16)),
+    "new file, old sha256": lambda project: write_lock(project, NAME, weights="d" * 32),
+}
+
+
+@pytest.mark.parametrize("attack", SEEN_BY_OTHERS)
+def test_results_that_name_one_file_must_say_the_same_of_it(attack: str) -> None:
+    with two_results() as project:
+        assert verdicts(project) == {NAME: True, OTHER: True}
+        SEEN_BY_OTHERS[attack](project)
+        assert not verdicts(project)[NAME]
+
+
+@pytest.mark.parametrize("attack", SEEN_BY_REV)
+def test_weights_that_are_the_same_file_as_at_the_revision(attack: str) -> None:
+    with two_results() as project:
+        assert verdicts(project, "HEAD") == {NAME: True, OTHER: True}
+        SEEN_BY_REV[attack](project)
+        assert not verdicts(project, "HEAD")[NAME]
+
+
+def test_another_prepared_file_may_have_another_fingerprint() -> None:
+    with two_results() as project:
+        SEEN_BY_OTHERS["data"](project)
+        write_lock(project, NAME, weights=OWN_WEIGHTS[NAME], split="e" * 32)
+        assert verdicts(project) == {NAME: True, OTHER: True}
+
+
+def test_weights_that_were_trained_again_have_a_sha256_and_a_run_key_of_their_own() -> None:
+    with two_results() as project:
+        of_record(lambda r: r.update(model_sha256="56" * 32, run_key="f" * 16))(project)
+        write_lock(project, NAME, weights="d" * 32)
+        assert verdicts(project, "HEAD") == {NAME: True, OTHER: True}
 
 
 def test_nothing_measured_is_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 from repro.cli.app import app
 from repro.errors import ParamsError, StorageError
+from repro.judgement import Judgement
 from repro.params import Project
-from repro.records import Journal, write_record
+from repro.records import Journal, Record, write_record
 from repro.tracking import Mirror
 from repro.tracking.address import tracking_uri
 from repro.tracking.families import note, spread
@@ -25,8 +26,8 @@ from repro.tracking.promote import promote
 from repro.tracking.registry import champions, note_champion
 from repro.tracking.send import finished, journals, send_record
 from repro.tracking.store import open_client
-from repro.tracking.sync import sync
-from tests.reports_kit import a_record
+from repro.tracking.sync import judge_of, sync
+from tests.reports_kit import ROOT, a_record, add
 from tests.tracking_kit import (
     KEY,
     WITH_MLFLOW,
@@ -231,7 +232,62 @@ def test_the_mean_of_seeds_is_that_of_the_numbers_that_are_judged() -> None:
     """Where a page computed its metric otherwise, `mIoU_page` is compared."""
     pages = [a_record(metrics={"mIoU": 50.0, "mIoU_page": value}) for value in (40.0, 44.0)]
     assert spread(pages)["mIoU", 2] == 42.0
-    assert "| 44.00 |" in note(pages)
+    judged = Judgement(
+        verdict="regressed", reason="", metric="mIoU_page", measured=44.0, reference=50.0, band=0.8
+    )
+    assert "| 44.00 | regressed |" in note(pages, {"camvid_x": judged})
+
+
+# --- what is judged -----------------------------------------------------------------------------------------
+
+
+def judged_project(project: Project, **changes: Any) -> Record:
+    """One record with every file that a result has."""
+    shutil.copy(ROOT / "params.yaml", project.root)
+    return add(project, a_record("camvid_x", **changes))
+
+
+def test_the_verdict_is_the_judgement_of_now_not_the_word_of_the_record(project: Project) -> None:
+    record = judged_project(project, metrics={"mIoU": 40.0}, verdict="reproduced")
+    sync(project)
+    tags = the_run(open_client(project), record.run_key).data.tags
+    assert tags["verdict"] == "regressed"
+    assert tags["mlflow.note.content"].startswith("## ❌ regressed\n")
+    assert sync(project).sent == []
+
+
+def test_params_that_were_edited_change_the_verdict_of_a_run_that_was_sent(project: Project) -> None:
+    record, client = judged_project(project), open_client(project)
+    promote(project, record)
+    sync(project)
+    first = the_run(client, record.run_key)
+    assert first.data.tags["verdict"] == "reproduced"
+    params = project.experiments / "camvid_x" / "params.yaml"
+    params.write_text(params.read_text().replace("lr: 0.03", "lr: 0.3"))
+    assert "camvid_x" in sync(project).sent
+    then = the_run(client, record.run_key)
+    assert (then.info.run_id, then.data.tags["verdict"]) == (first.info.run_id, "incomparable")
+    assert "params" in then.data.tags["mlflow.note.content"].splitlines()[2]
+    champion = client.get_model_version_by_alias("deeplab-camvid", "champion")
+    assert champion.description == then.data.tags["mlflow.note.content"]
+    assert sync(project).sent == []
+
+
+def test_a_note_that_somebody_changed_stays_while_the_judgement_does(project: Project) -> None:
+    record, client = judged_project(project), open_client(project)
+    sync(project)
+    client.set_tag(the_run(client, record.run_key).info.run_id, "mlflow.note.content", "look at the sky")
+    assert sync(project).sent == []
+    assert the_run(client, record.run_key).data.tags["mlflow.note.content"] == "look at the sky"
+
+
+def test_a_record_without_weights_has_no_model_and_no_empty_tag(project: Project) -> None:
+    record, client = judged_project(project, model_sha256=None), open_client(project)
+    assert sync(project).failed == {}
+    run = the_run(client, record.run_key)
+    assert not client.search_logged_models([run.info.experiment_id])
+    assert not [name for name, value in run.data.tags.items() if not value]
+    assert "model_sha256" not in run.data.tags
 
 
 # --- rebuild ------------------------------------------------------------------------------------------------
@@ -358,9 +414,9 @@ def test_a_record_adds_no_curve_to_a_journal_that_was_not_sent(project: Project)
     train(project, steps=2, live=False)
     record = add_record(project, "camvid_r18_os16", key=KEY)
     client = open_client(project)
-    send_record(
-        client, project, tracking_uri(project), record, finished(journals(project))[KEY, "camvid_r18_os16"]
-    )
+    judged = judge_of(project, [record]).judge(record.experiment)
+    told = finished(journals(project))[KEY, "camvid_r18_os16"]
+    send_record(client, project, tracking_uri(project), record, judged, told)
     assert "train/loss" not in the_run(client).data.metrics
     sync(project)
     assert shown(client, the_run(client).info.run_id) == written(project)

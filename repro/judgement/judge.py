@@ -18,6 +18,7 @@ from repro.judgement.case import Case
 from repro.judgement.checks import contradictions, unseen
 from repro.judgement.drift import drift
 from repro.judgement.evidence import Evidence, folder_evidence
+from repro.judgement.peers import Known, disagreements, gather, said
 from repro.params import Experiment, Project, load_experiment
 from repro.published import rows
 from repro.records import Band, Record, Verdict, disagreement, families, seed_band, seeds_of, verdict
@@ -83,17 +84,28 @@ class Judge:
         """The record of an experiment and its evidence."""
         if name not in self._cases:
             record = self.records[name]
-            find = self.evidence or self._folder
-            self._cases[name] = Case(record=record, now=self.experiment(name), evidence=find(name))
+            now, evidence = self.experiment(name), self._evidence(name)
+            self._cases[name] = Case(record=record, now=now, evidence=evidence)
         return self._cases[name]
 
-    def _folder(self, name: str) -> Evidence:
+    def _evidence(self, name: str) -> Evidence:
+        if self.evidence:
+            return self.evidence(name)
         return folder_evidence(self.project, name, thorough=self.thorough)
+
+    @cached_property
+    def _known(self) -> Known:
+        """What all records say of the files that their dvc.lock names."""
+        return gather(
+            (name, said(record, self._evidence(name).lock)) for name, record in self.records.items()
+        )
 
     def contradiction(self, name: str) -> str:
         """The first contradiction in the files of a result; empty where it is sound."""
         if name not in self._sound:
-            self._sound[name] = next(contradictions(self.case(name)), "")
+            case = self.case(name)
+            others = disagreements(said(case.record, case.evidence.lock), self._known)
+            self._sound[name] = next(contradictions(case), "") or next(others, "")
         return self._sound[name]
 
     def outdated(self, name: str) -> str:

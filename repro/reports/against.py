@@ -1,10 +1,11 @@
 """The results of this tree against those of a git revision, image by image.
 
-First the gate on this tree: what fails there fails here. Then what was expected at the revision, where that
-was lowered or widened since. Then the earlier number: a drop fails when it is larger than the band and
-significant, which is when the 95 % interval of the difference, from a paired bootstrap over images (or over
-groups or blocks of images that belong together), is below zero. The matrices of the old revision come from
-DVC's cache; where they are not there, a drop larger than the band cannot be compared, and that is no pass.
+First the gate on this tree: what fails there fails here. Then the weights: what dvc.lock names as before is
+of the same run. Then what was expected at the revision, where that was lowered or widened since. Then the
+earlier number: a drop fails when it is larger than the band and significant, which is when the 95 % interval
+of the difference, from a paired bootstrap over images (or over groups or blocks of images that belong
+together), is below zero. The matrices of the old revision come from DVC's cache; where they are absent, a
+drop larger than the band cannot be compared, and that is no pass.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from pathlib import Path
 
 from repro.errors import RecordError, ReproError
 from repro.json_reader import load_json
-from repro.judgement.evidence import LOCK, NPZ, folder_evidence
+from repro.judgement.evidence import LOCK, NPZ, WEIGHTS, folder_evidence
 from repro.params import Project, Protocol, parse
 from repro.published.metrics import QUIRK
 from repro.records import PASSING, Record, Verdict, from_json, verdict
 from repro.records.git import git, is_shallow, refusal, run_git
 from repro.records.make import measured_value, why_undefined
-from repro.records.storage import cached, parse_lock
+from repro.records.storage import Lock, cached, parse_lock, read_lock
 from repro.reports.gate import Finding, about, finding
 from repro.reports.results import Results
 
@@ -52,9 +53,34 @@ def _compare_one(
     for what in ("dataset_fingerprint", "split", "n_images", "protocol_hash", "kind"):
         if getattr(new, what) != getattr(old, what):
             return replace(found, verdict="incomparable", reason=f"{what} differs from {rev}")
+    wrong = _weights_differ(results.project.root, old, new, commit)
+    if wrong:
+        return replace(found, verdict="incomparable", reason=f"{wrong} {rev}")
     if new.kind == "cost":
         return found  # a size is counted, not measured: it is the printed one or it is not
     return _expected_before(results, found, old, rev) or _difference(results, found, old, commit, rev)
+
+
+def _weights_differ(root: Path, old: Record, new: Record, commit: str) -> str:
+    """What the record says of its weights that cannot be, by dvc.lock now and before; empty where it can."""
+    before, now = _weights(_lock_at(root, old.experiment, commit)), _weights(_lock_now(root, new.experiment))
+    if before is None or now is None:
+        return ""
+    if before == now and new.model_sha256 != old.model_sha256:
+        return "the weights are the same file, and their sha256 differs from"
+    if before == now and new.kind == "trained" and new.run_key != old.run_key:
+        return "the weights are the same file, and their run key differs from"
+    if before != now and new.model_sha256 == old.model_sha256:
+        return "the weights are another file, with the sha256 of"
+    return ""
+
+
+def _weights(lock: Lock | None) -> str | None:
+    return lock.outs.get(WEIGHTS) if lock else None
+
+
+def _lock_now(root: Path, name: str) -> Lock | None:
+    return read_lock(root / "experiments" / name / LOCK)
 
 
 def _expected_before(results: Results, found: Finding, old: Record, rev: str) -> Finding | None:
@@ -159,14 +185,18 @@ def paired_interval(
 
 
 def _matrices_at(project: Project, name: str, commit: str) -> Path:
-    lock = parse_lock(
-        git(project.root, "show", f"{commit}:./experiments/{name}/{LOCK}").decode(errors="replace")
-    )
-    path = cached(project.root, lock.outs.get(NPZ))
+    lock = _lock_at(project.root, name, commit)
+    path = cached(project.root, lock.outs.get(NPZ) if lock else None)
     if path is None:
         what = f"{NPZ} of {name} at {commit[:9]} is not in DVC's cache"
         raise RecordError(what, hint="`dvc fetch --all-commits` gets it")
     return path
+
+
+def _lock_at(root: Path, name: str, commit: str) -> Lock | None:
+    """The dvc.lock of an experiment at a commit; None where there is none."""
+    done = run_git(root, "show", f"{commit}:./experiments/{name}/{LOCK}")
+    return None if done.returncode else parse_lock(done.stdout.decode(errors="replace"))
 
 
 def _resolve(root: Path, rev: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from statistics import fmean, stdev
 from typing import Any, NamedTuple, TypeVar
 
+from repro.judgement import Judgement
 from repro.params import Project
 from repro.records import Record, seeds_of, sha256_text
 from repro.records.make import measured_value
@@ -21,6 +22,7 @@ from repro.tracking.state import Point
 from repro.tracking.store import KEY
 
 V = TypeVar("V")
+Judging = Callable[[str], Judgement]  # by the name of an experiment
 FAMILY = "repro.family"  # digest of what the parent says
 PARENT = "mlflow.parentRunId"
 MACHINES = "machines-"  # before the run key: the parent of the runs of several clones
@@ -38,14 +40,16 @@ class Content(NamedTuple):
         return sha256_text(repr([sorted(part.items()) for part in self]))[:16]
 
 
-def join_family(client: Any, project: Project, uri: str, members: Sequence[Record], known: Known) -> None:
+def join_family(
+    client: Any, project: Project, uri: str, members: Sequence[Record], judge: Judging, known: Known
+) -> None:
     """Let a parent run show the mean and spread of a family; one seed alone has none.
 
     A parent of ours that says something else is made anew: MLflow cannot take a point back. One of another
     clone is taken where it says the same. `known` is what MLflow holds of this project now.
     """
     key = f"seeds-{members[0].family_key}"
-    content = content_of(members) if len(in_the_mean(members)) > 1 else None
+    content = content_of(members, judge) if len(in_the_mean(members)) > 1 else None
     parents = [run for run in known.runs if run.data.tags[KEY] == key and RETIRED not in run.data.tags]
     ours = {run.info.run_id for run in parents if known.owner.owns(run)}
     if content is None and not ours:
@@ -169,13 +173,15 @@ def set_parent(client: Any, members: Sequence[Record], known: Known, parent_id: 
             client.delete_tag(run.info.run_id, PARENT)
 
 
-def content_of(members: Sequence[Record]) -> Content:
+def content_of(members: Sequence[Record], judge: Judging) -> Content:
     """Mean, spread, and what all members have in common."""
     points = spread(in_the_mean(members)) | {
         (name, 0): value for name, value in common(map(published, members)).items()
     }
     params = common(shown_params(member.params) for member in members)
-    tags = common(map(tags_of, members)) | {"mlflow.note.content": note(members), "kind": "seeds"}
+    judged = {member.experiment: judge(member.experiment) for member in members}
+    tags = common(tags_of(member, judged[member.experiment]) for member in members)
+    tags |= {"mlflow.note.content": note(members, judged), "kind": "seeds"}
     return Content(points, params, tags)
 
 
@@ -195,14 +201,16 @@ def published(record: Record) -> dict[str, float]:
     return {name: value for name, value in metrics_of(record).items() if name.startswith("published/")}
 
 
-def note(members: Sequence[Record]) -> str:
+def note(members: Sequence[Record], judged: Mapping[str, Judgement]) -> str:
     """The parent's description: every seed with its number and verdict."""
     name, counted = members[0].primary, {member.experiment for member in in_the_mean(members)}
     lines = ["| experiment | seed | " + name + " | verdict |", "|---|--:|--:|---|"]
     for member in members:
         number = measured_value(member.metrics, member.expectation)
         value = "" if number is None else f"{number:.2f}"
-        verdict = member.verdict + ("" if member.experiment in counted else ", not in the mean")
+        verdict = judged[member.experiment].verdict + (
+            "" if member.experiment in counted else ", not in the mean"
+        )
         lines.append(f"| {member.experiment} | {member.params.get('seed', '')} | {value} | {verdict} |")
     return "\n".join(lines)
 

@@ -42,10 +42,15 @@ class Known:
         """The runs of one training, one for each clone that did it; not those whose place another takes."""
         return [run for run in self.runs if identity_of(run) == identity and RETIRED not in run.data.tags]
 
-    def holds_record(self, record: Record) -> bool:
-        """Whether a record is in as a whole, whoever sent it."""
+    def holding(self, record: Record) -> list[Any]:
+        """The runs in which a record is as a whole, whoever sent it."""
         same = self.of((record.run_key, record.experiment))
-        return any(tag(run, RECORD) == record.content_hash and run.info.status == "FINISHED" for run in same)
+        return [
+            run for run in same if tag(run, RECORD) == record.content_hash and run.info.status == "FINISHED"
+        ]
+
+    def holds_record(self, record: Record) -> bool:
+        return bool(self.holding(record))
 
     def holds_journal(self, state: RunState) -> bool:
         same = self.of((state.run.run_key, state.run.name))

@@ -22,8 +22,8 @@ from repro.tracking.feed import RECORD, ensure_experiment
 from repro.tracking.known import known_runs
 from repro.tracking.owner import owner_of, tracking_params
 from repro.tracking.send import ensure_model
-from repro.tracking.shown import note_of
 from repro.tracking.store import pages
+from repro.tracking.view import NOTE_TAG
 
 HEADING = "# Aliases of the data sets' models: `repro promote` writes this, `repro sync` follows it.\n"
 OWN = "repro.alias."  # tag of a registered model: `repro promote` set this alias
@@ -98,7 +98,12 @@ def registered_name(project: Project, dataset: str) -> str:
 
 
 def point(client: Any, project: Project, uri: str, record: Record, alias: str) -> bool:
-    """Let `alias` lead to the model of the record's run; False when it does already."""
+    """Let `alias` lead to the model of the record's run; False when it does already.
+
+    RecordError for a record without weights, whoever asks for it.
+    """
+    if record.model_sha256 is None:
+        raise RecordError("the record has no weights to register", where=record.experiment)
     experiment_id = ensure_experiment(client, project, uri, record.dataset)
     run = _run_of(client, project, uri, experiment_id, record)
     model_id = ensure_model(client, experiment_id, run.info.run_id, record)
@@ -150,22 +155,23 @@ def drop_aliases(client: Any, project: Project, uri: str, noted: Sequence[Noted]
 
 
 def ensure_version(client: Any, name: str, run_id: str, model_id: str, record: Record) -> str:
-    """The version of a run, made once; RecordError for a record without weights, whoever asks for it."""
-    if record.model_sha256 is None:
-        raise RecordError("the record has no weights to register", where=record.experiment)
+    """The version of a run, made once; its description is the note of the run."""
+    note = str(client.get_run(run_id).data.tags.get(NOTE_TAG, ""))
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=f"DeepLab on {record.dataset}; weights are in DVC")
     for found in client.search_model_versions(f"name = '{name}'"):
         if found.run_id == run_id:
+            if found.description != note:
+                client.update_model_version(name, found.version, note)
             return str(found.version)
     # The version's own model_id comes back empty from MLflow 3.17's database, so it is a tag too.
-    tags = {"experiment": record.experiment, "model_sha256": record.model_sha256, "model_id": model_id}
+    tags = {"experiment": record.experiment, "model_sha256": str(record.model_sha256), "model_id": model_id}
     made = client.create_model_version(
         name,
         source=client.get_logged_model(model_id).artifact_location,
         run_id=run_id,
         tags=tags,
-        description=note_of(record),
+        description=note,
         model_id=model_id,
     )
     return str(made.version)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import StorageError
+from repro.judgement import Judgement
 from repro.params import Project
-from repro.records import Record
+from repro.records import Record, sha256_text
 from repro.records.secrets import shown_uri
 from repro.tracking.feed import (
     JOURNAL,
@@ -41,8 +42,10 @@ from repro.tracking.shown import (
 )
 from repro.tracking.state import RunState, read_state
 from repro.tracking.store import KEY
+from repro.tracking.view import NOTE_TAG
 
 LONGEST_MODEL_PARAM = 250
+JUDGEMENT = "repro.judgement"  # digest of the verdict and the note that are in
 SENDING = "repro.sending"  # "<record's content hash> <when>": set with the run, for clones that send at once
 SENDING_SECONDS = 600.0  # after that the other is taken to be dead
 IN_GIT = "repro.in_git"  # yes: the record in git is this one; no: another measurement of the same
@@ -71,7 +74,9 @@ def finished(states: Iterable[RunState]) -> dict[tuple[str, str], RunState]:
     return {(one.run.run_key, one.run.name): one for one in states if one.status == "FINISHED"}
 
 
-def send_record(client: Any, project: Project, uri: str, record: Record, told: RunState | None) -> str:
+def send_record(
+    client: Any, project: Project, uri: str, record: Record, judged: Judgement, told: RunState | None
+) -> str:
     """Metrics, params, tags, data set and files of a record; the mark that it is complete comes last.
 
     `told` is the journal of its training, where it lies here: what it says is not taken from the committed
@@ -98,8 +103,10 @@ def send_record(client: Any, project: Project, uri: str, record: Record, told: R
     if somebody_else_sends(client, owner, found, record):
         client.delete_run(run_id)
         return ""
-    model_id = ensure_model(client, experiment_id, run_id, record)
+    model_id = ensure_model(client, experiment_id, run_id, record) if record.model_sha256 else None
     send_numbers(client, record, run_id, found, at, model_id)
+    set_tags(client, run_id, tags_of(record, judged))
+    send_judgement(client, found, record, judged)
     if told is None and "train/loss" not in found.data.metrics:
         # The curve in git has no times: a millisecond a step keeps the order.
         curve = {(name, step): (value, at + step) for name, step, value in curve_of(project, record)}
@@ -151,11 +158,8 @@ def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -
     found = client.search_logged_models(experiment_ids=[experiment_id], filter_string=wanted, max_results=1)
     if found:
         return str(found[0].model_id)
-    tags = {
-        "model_sha256": record.model_sha256 or "",
-        "where": f"experiments/{record.experiment}",
-        KEY: record.run_key,
-    }
+    tags = {"where": f"experiments/{record.experiment}", KEY: record.run_key}
+    tags |= {"model_sha256": record.model_sha256} if record.model_sha256 else {}
     model = client.create_logged_model(
         experiment_id,
         name=record.experiment,
@@ -169,11 +173,24 @@ def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -
     return str(model.model_id)
 
 
-def send_numbers(client: Any, record: Record, run_id: str, found: Any, at: int, model_id: str) -> None:
-    """Params, tags, metrics and data set."""
+def send_judgement(client: Any, run: Any, record: Record, judged: Judgement) -> bool:
+    """The verdict and the note, where the judgement is another than the run shows; False where it is not.
+
+    Compared by a digest: a note that somebody changed in MLflow stays until the judgement changes.
+    """
+    tags = tags_of(record, judged)
+    shown = {name: tags[name] for name in ("verdict", NOTE_TAG)}
+    digest = sha256_text(repr(shown))[:16]
+    if run.data.tags.get(JUDGEMENT) == digest:
+        return False
+    set_tags(client, run.info.run_id, shown | {JUDGEMENT: digest})
+    return True
+
+
+def send_numbers(client: Any, record: Record, run_id: str, found: Any, at: int, model_id: str | None) -> None:
+    """Params, metrics and data set."""
     params = {k: v for k, v in shown_params(record.params).items() if k not in found.data.params}
     log_params(client, run_id, params)
-    set_tags(client, run_id, tags_of(record))
     missing = {k: v for k, v in metrics_of(record).items() if found.data.metrics.get(k) != v}
     log_points(client, run_id, {(name, 0): (value, at) for name, value in missing.items()}, model_id=model_id)
     wanted = (f"{record.dataset}/{record.split}", record.dataset_fingerprint[:36])

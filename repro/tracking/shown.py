@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from repro.judgement import Judgement
 from repro.params import Project
 from repro.records import DIFF, FAILING, PASSING, Record, to_json
 from repro.records.csv_files import read_confusion, read_curve
@@ -41,18 +42,18 @@ def metrics_of(record: Record) -> dict[str, float]:
     return {_FORBIDDEN.sub("_", name): float(value) for name, value in found.items()}
 
 
-def tags_of(record: Record) -> dict[str, str]:
+def tags_of(record: Record, found: Judgement) -> dict[str, str]:
     """Tags that make the run list and the compare view useful: what one wants to filter and group by.
 
-    The verdict is the record's own, for a run shows one record as it is: what holds under the params of today
-    is the gate's to say, and `repro record` brings its word into the record and from there to here.
+    The verdict is that of `found`, the judgement of now: a record may be older than its params and its seeds.
+    A tag without a value is left out.
     """
     git = record.provenance.get("git", {})
     model = record.params.get("model", {})
     tags = {
         KEY: record.run_key,
         "repro.experiment": record.experiment,
-        "verdict": record.verdict,
+        "verdict": found.verdict,
         "kind": record.kind,
         "dataset": record.dataset,
         "row": ", ".join(record.rows),
@@ -72,15 +73,17 @@ def tags_of(record: Record) -> dict[str, str]:
         "mlflow.source.name": f"repro run {record.experiment}",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": str(git.get("commit") or ""),
-        "mlflow.note.content": note_of(record),
+        "mlflow.note.content": note_of(record, found),
     }
     return {name: value for name, value in tags.items() if value}
 
 
-def note_of(record: Record) -> str:
+def note_of(record: Record, found: Judgement) -> str:
     """The run's description in markdown: the published numbers beside the measured ones, and the verdict."""
     wanted, git = record.expectation, record.provenance.get("git", {})
-    lines = [f"## {MARKS[record.verdict]} {record.verdict}", ""]
+    lines = [f"## {MARKS[found.verdict]} {found.verdict}", ""]
+    if wanted is None or found.reason != wanted.source:
+        lines += [f"{found.reason}.", ""]
     if record.rows:
         lines += [f"Published row {', '.join(record.rows)}, {record.dataset} {record.split}.", ""]
     lines += ["| metric | measured | 95 % interval | published |", "|---|--:|:-:|--:|"]
@@ -90,7 +93,7 @@ def note_of(record: Record) -> str:
         lines += ["", f"Interval: {record.interval_kind}."]
     if wanted:
         lines += ["", f"Expected {wanted.metric} {wanted.value:g} ± {wanted.band:g}: {wanted.source}."]
-    lines += ["", *(f"- {note}" for note in record.notes)]
+    lines += ["", *(f"- {note}" for note in record.notes if note != found.reason)]
     lines += [
         f"{record.n_images} images, protocol `{record.protocol_hash}`, commit `{git.get('commit') or '?'}`."
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,8 +13,9 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from repro.judgement import Judge, folder_evidence, from_project
 from repro.params import Project
-from repro.records import Record, families, read_records
+from repro.records import Record, read_records
 from repro.records.secrets import without_secrets
 from repro.tracking.address import sqlite_path, sqlite_uri, tracking_uri
 from repro.tracking.families import join_family, join_machines, stem
@@ -22,7 +23,7 @@ from repro.tracking.feed import INTERRUPTED, NAME, ensure_experiment, retire, se
 from repro.tracking.known import Known, delete_all, known_runs, label, mark_in_git, owned, superseded, tag
 from repro.tracking.owner import CLONE, RETIRED, owner_of
 from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
-from repro.tracking.send import finished, journals, require_client, send_record
+from repro.tracking.send import finished, journals, require_client, send_judgement, send_record
 from repro.tracking.state import RunState
 from repro.tracking.store import (
     CHECK_SECONDS,
@@ -77,15 +78,16 @@ def _sync_into(project: Project, uri: str, confirm: Confirm = lambda runs: True)
         if state.status in INTERRUPTED and (state.run.run_key, state.run.name) in recorded:
             continue  # a repetition that came to nothing: the record speaks for the run
         _guard(report, state.run.name, partial(sync_journal, client, project, uri, state, known))
+    judge = judge_of(project, records)
     live = {(state.run.run_key, state.run.name) for state in states if state.status == "RUNNING"}
     for record in records:
         if (record.run_key, record.experiment) in live:
             continue  # its follower feeds the run now
-        _guard(report, record.experiment, partial(_sync, client, project, uri, record, known, states))
+        _guard(report, record.experiment, partial(_sync, client, project, uri, record, judge, known, states))
     if report.sent or report.failed:
         known = known_runs(client, project, uri)
     mark_in_git(client, known, records)
-    _join(client, project, uri, records, known, report)
+    _join(client, project, uri, judge, known, report)
     _sync_aliases(client, project, uri, records, report)
     _clear(client, superseded(known, records, states), report, confirm)
     return report
@@ -98,15 +100,13 @@ def _clear(client: Any, runs: list[Any], report: Report, confirm: Confirm) -> No
         report.deleted += [label(run) for run in runs]
 
 
-def _join(
-    client: Any, project: Project, uri: str, records: list[Record], known: Known, report: Report
-) -> None:
+def _join(client: Any, project: Project, uri: str, judge: Judge, known: Known, report: Report) -> None:
     """Parent runs: of what several machines measured, and of repeated seeds."""
     with _reported(report, "runs of several machines"):
         known = join_machines(client, known)
-    for members in families(records).values():
+    for members in judge.families.values():
         with _reported(report, f"seeds of {stem(members[0].experiment)}"):
-            join_family(client, project, uri, members, known)
+            join_family(client, project, uri, members, judge.judge, known)
 
 
 def _sync_aliases(client: Any, project: Project, uri: str, records: list[Record], report: Report) -> None:
@@ -244,23 +244,42 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
         for state in states:
             if (state.run.run_key, state.run.name) == (record.run_key, record.experiment):
                 sync_journal(client, project, uri, state, known)
-        _sync(client, project, uri, record, known, states)
-        records = list(read_records(project.rows)[0].values())
+        records = {**read_records(project.rows)[0], record.experiment: record}
+        judge = judge_of(project, records.values(), recording=record.experiment)
+        _sync(client, project, uri, record, judge, known, states)
         known = join_machines(client, known_runs(client, project, uri))
-        seeds = families(records).get(record.family_key)
-        if seeds:
-            join_family(client, project, uri, seeds, known)
+        join_family(client, project, uri, judge.families[record.family_key], judge.judge, known)
         for alias, name in champions(project).get(record.dataset, {}).items():
             if name == record.experiment:  # a record that changed has another run
                 point(client, project, uri, record, alias)
 
 
+def judge_of(project: Project, records: Iterable[Record], *, recording: str = "") -> Judge:
+    """What judges `records` for MLflow; DVC writes the dvc.lock of one that is being recorded afterwards."""
+    return Judge(
+        project=project,
+        records={record.experiment: record for record in records},
+        experiment=from_project(project),
+        thorough=False,
+        evidence=lambda one: folder_evidence(project, one, thorough=False, locked=one != recording),
+    )
+
+
 def _sync(
-    client: Any, project: Project, uri: str, record: Record, known: Known, states: Sequence[RunState]
+    client: Any,
+    project: Project,
+    uri: str,
+    record: Record,
+    judge: Judge,
+    known: Known,
+    states: Sequence[RunState],
 ) -> bool:
-    if known.holds_record(record):
-        return False
-    return bool(send_record(client, project, uri, record, journal_of(record, states)))
+    judged, holding = judge.judge(record.experiment), known.holding(record)
+    if holding:  # the verdict of a run of another clone is that of its own params
+        ours = (run for run in holding if known.owner.owns(run))
+        changed = [send_judgement(client, run, record, judged) for run in ours]
+        return any(changed)
+    return bool(send_record(client, project, uri, record, judged, journal_of(record, states)))
 
 
 def journal_of(record: Record, states: Sequence[RunState]) -> RunState | None:
