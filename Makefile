@@ -23,7 +23,7 @@ endif
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-setup: .venv/ready ## make .venv from requirements.lock (pinned, hashed)
+setup: .venv/ready data/synthetic ## make .venv from requirements.lock (pinned, hashed), and the built-in data
 
 BOOTSTRAP := .repro/uv/bin/python -m pip install --quiet --require-hashes -r requirements-bootstrap.lock
 $(UV): requirements-bootstrap.lock
@@ -37,6 +37,10 @@ $(UV): requirements-bootstrap.lock
 	$(UV) pip sync --require-hashes --python .venv requirements.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python .venv --editable .
 	@touch $@
+
+data/synthetic: | .venv/ready
+	repro data synthetic
+	dvc commit --quiet --force data.dvc # into DVC's cache, so that dvc checkout and dvc push know it
 
 demo: setup ## prepare, train, evaluate, record and tabulate the built-in data set, in the folder demo/
 	python -m repro.stages.demo

@@ -31,6 +31,7 @@ from repro.params import (
     sorted_out,
 )
 from repro.params.names import SEED_COPY
+from repro.params.project import BUILT_IN
 from repro.plain_names import plain_name
 from repro.published import Row, row_ids, rows
 from repro.published.weights import own_weights
@@ -199,17 +200,23 @@ def _data_stage(datasets: Sequence[str]) -> dict[str, Any]:
         "deps": [NO_RUN_CACHE],  # without a dependency DVC runs a stage every time
         "outs": [{"data/${item}": {"cache": False, "persist": True}}],
     }
-    return {"foreach": list(datasets), "do": stage}
+    return {"foreach": [name for name in datasets if name != BUILT_IN], "do": stage}
 
 
 def _prepare_stage(datasets: Sequence[str]) -> dict[str, Any]:
+    """The built-in set has no raw file that DVC could miss: engine.data is the version of what draws it.
+
+    With a dependency on data/synthetic, which data.dvc pins, `dvc repro` would end in a bare clone with
+    "missing data 'source'". DVC takes the same dependency twice.
+    """
     stage = {
-        "cmd": "repro prepare ${item}",
-        "deps": [NO_RUN_CACHE, "data/${item}"],
-        "params": ["datasets.${item}", "engine.data"],
-        "outs": ["prepared/${item}"],
+        "cmd": "repro prepare ${key}",
+        "deps": [NO_RUN_CACHE, "${item.raw}"],
+        "params": ["datasets.${key}", "engine.data"],
+        "outs": ["prepared/${key}"],
     }
-    return {"foreach": list(datasets), "do": stage}
+    raw = {name: {"raw": NO_RUN_CACHE if name == BUILT_IN else f"data/{name}"} for name in datasets}
+    return {"foreach": raw, "do": stage}
 
 
 def _record_stage(name: str, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def test_dvc_runs_there_and_git_sees_nothing(tmp_path: Path) -> None:
     shutil.copy(ROOT / ".gitignore", tmp_path)
     run(tmp_path, "git", "init", "-q")
     made = demo_project(Project(ROOT), tmp_path / FOLDER)
-    run(made.root, sys.executable, "-m", "dvc", "repro", "data@synthetic")
+    run(made.root, sys.executable, "-m", "dvc", "repro", "prepare@synthetic")
     assert len(list(made.data.rglob("*.png"))) == 336
     shown = run(made.root, sys.executable, "-m", "dvc", "repro", "--dry", f"experiments/{NAME}")
     assert f"Running stage 'experiments/{NAME}/dvc.yaml:train'" in shown

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from repro.params.project import BUILT_IN
 from tests.datasets_kit import camvid
 
 pytestmark = [pytest.mark.dvc, pytest.mark.mlflow]
@@ -102,12 +103,23 @@ def one_of_each_data_set() -> dict[str, str]:
     return {own[name]["dataset"]: name for name in sorted(own, reverse=True)}
 
 
+FOLDERS = ("experiments", "repro/published")
+
+
 @pytest.fixture
 def bare(tmp_path: Path) -> Clone:
     """Nothing but what git holds: no data, nothing prepared, nothing trained."""
     root = tmp_path / "bare"
-    paths = ("dvc.yaml", "params.yaml", ".gitignore", ".dvc/config", "experiments", "repro/published")
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *paths]
+    paths = (
+        "dvc.yaml",
+        "data.dvc",
+        "params.yaml",
+        ".gitignore",
+        ".dvc/config",
+        "experiments",
+        "repro/published",
+    )
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *paths, *FOLDERS]
     for name in subprocess.check_output(listed, cwd=ROOT, text=True).splitlines():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
@@ -150,13 +162,14 @@ def test_a_dry_run_in_a_bare_clone_lists_every_stage(bare: Clone) -> None:
     shown = bare.run("dvc", "repro", "--dry", *(f"experiments/{name}" for name in chosen.values()))
     for dataset, name in chosen.items():
         inner = [f"experiments/{name}/dvc.yaml:{stage}" for stage in ("train", "evaluate", "benchmark")]
-        for stage in (f"data@{dataset}", f"prepare@{dataset}", *inner, f"experiments/{name}"):
+        raw = () if dataset == BUILT_IN else (f"data@{dataset}",)
+        for stage in (*raw, f"prepare@{dataset}", *inner, f"experiments/{name}"):
             assert f"Running stage '{stage}':" in shown
 
 
 def test_the_command_as_typed_runs_the_whole_chain(clone: Clone) -> None:
     ran = clone.repro(STAGE)
-    assert set(ran) == {"data@synthetic", "prepare@synthetic", "train", "evaluate", "benchmark", STAGE}
+    assert set(ran) == {"prepare@synthetic", "train", "evaluate", "benchmark", STAGE}
     assert all((clone.root / STAGE / name).is_file() for name in OUTPUTS)
     record = json.loads((clone.root / "reports/rows" / f"{NAME}.json").read_text())
     assert record["metrics"]["mIoU"] == pytest.approx(clone.metrics()["mIoU"])

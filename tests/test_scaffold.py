@@ -51,7 +51,7 @@ def test_sync_writes_copies_and_root_stages_once(project: Project) -> None:
     assert sync(project) == []
     assert list(root_stages(project)) == ["data", "prepare", "experiments/tiny_r18_os16", "tables"]
     assert root_stages(project)["data"]["foreach"] == ["other", "tiny"]
-    assert root_stages(project)["prepare"]["foreach"] == ["other", "tiny"]
+    assert list(root_stages(project)["prepare"]["foreach"]) == ["other", "tiny"]
 
 
 def test_record_stage_depends_on_its_rows_alone(project: Project) -> None:
