@@ -100,7 +100,8 @@ def one_of_each_data_set() -> dict[str, str]:
     own = {
         path.parent.name: yaml.safe_load(path.read_text()) for path in ROOT.glob("experiments/*/params.yaml")
     }
-    return {own[name]["dataset"]: name for name in sorted(own, reverse=True)}
+    trained = [name for name in sorted(own, reverse=True) if own[name].get("measure") != "cost"]
+    return {own[name]["dataset"]: name for name in trained}
 
 
 FOLDERS = ("experiments", "repro/published")
