@@ -89,8 +89,8 @@ def test_any_number_of_workers_gives_the_same_bytes(small: Small) -> None:
 def test_golden_losses_of_a_seeded_run(small: Small, root: Path) -> None:
     """A change here changes numbers: raise engine.training and write a CHANGELOG line under Numbers.
 
-    The file holds the losses of each class of processors that was measured. Between classes six updates make
-    3 to 8 % of other last bits (SSE4.1 against AVX-512): another class is only compared within a quarter.
+    The file holds the losses of each class of processors that was measured (torch.backends.cpu's names; DEFAULT
+    is SSE4.1). They are up to 8 % apart after six updates: an unknown class is compared within twice that.
     """
     trained(small)
     project, _ = small
@@ -99,7 +99,7 @@ def test_golden_losses_of_a_seeded_run(small: Small, root: Path) -> None:
     losses = [v["train/loss"] for v in values if "train/loss" in v]
     golden = json.loads((root / "tests" / "golden" / "training" / "losses.json").read_text())["train/loss"]
     kind = torch.backends.cpu.get_cpu_capability()
-    assert losses == pytest.approx(golden.get(kind, golden["AVX512"]), rel=2e-3 if kind in golden else 0.25)
+    assert losses == pytest.approx(golden.get(kind, golden["AVX512"]), rel=2e-3 if kind in golden else 0.16)
 
 
 def test_kill_9_and_repeat_gives_the_same_file(small: Small) -> None:
