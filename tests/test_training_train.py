@@ -89,8 +89,8 @@ def test_any_number_of_workers_gives_the_same_bytes(small: Small) -> None:
 def test_golden_losses_of_a_seeded_run(small: Small, root: Path) -> None:
     """A change here changes numbers: raise engine.training and write a CHANGELOG line under Numbers.
 
-    The file holds the losses of each class of processors that was measured (torch.backends.cpu's names; DEFAULT
-    is SSE4.1). They are up to 8 % apart after six updates: an unknown class is compared within twice that.
+    The file holds the losses of each class of processors that was measured (torch.backends.cpu; DEFAULT is
+    SSE4.1). They are up to 8 % apart after six updates: an unknown class is compared within twice that.
     """
     trained(small)
     project, _ = small

@@ -25,6 +25,7 @@ def evaluate(
     """
     from repro.cli.voice import aloud
     from repro.params import find_project, load_experiment
+    from repro.records import sha256_file
     from repro.stages.evaluate import elsewhere, evaluate_experiment, own_folder
     from repro.stages.inputs import protocol_named
     from repro.stages.network import ranks
@@ -36,4 +37,5 @@ def evaluate(
     with ranks(device) as place:
         result = evaluate_experiment(project, experiment, chosen, folder, device=place, voice=aloud())
     if result is not None:
-        report(result, experiment.evaluation.split, as_json=json)
+        sha256 = sha256_file(project.weights(name))
+        report(result, experiment.evaluation.split, as_json=json, model_sha256=sha256)

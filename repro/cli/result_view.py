@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from repro.evaluation.summary import EvaluationResult
 
 
-def report(result: EvaluationResult, split: str, *, as_json: bool) -> None:
+def report(result: EvaluationResult, split: str, *, as_json: bool, model_sha256: str = "") -> None:
     """The numbers, or all of metrics.json."""
     from repro.evaluation.files import metrics_json
 
-    values = metrics_json(result, split=split)
+    values = metrics_json(result, split=split, model_sha256=model_sha256)
     if as_json:
         emit_json(values)
         return

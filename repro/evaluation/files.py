@@ -44,22 +44,18 @@ def write_result(result: EvaluationResult, folder: Path, *, split: str, model_sh
     write_bytes(folder / "confusion.npz", npz(arrays | pack_groups(result.groups)))
     totals = {suffix: one.total() for suffix, one in result.confusions.items()}
     write_bytes(folder / "confusion.csv", table(totals, result.classes).encode())
-    write_json(
-        folder / "metrics.json", metrics_json(result, split=split) | measured_from(result, model_sha256)
-    )
+    write_json(folder / "metrics.json", metrics_json(result, split=split, model_sha256=model_sha256))
 
 
-def metrics_json(result: EvaluationResult, *, split: str) -> dict[str, Any]:
-    """What metrics.json holds: numbers first, then the tables by class."""
+def metrics_json(result: EvaluationResult, *, split: str, model_sha256: str = "") -> dict[str, Any]:
+    """What metrics.json holds: numbers first, then the tables by class, then what was measured.
+
+    `model_sha256` is that of the experiment's own weights; `repro score` and foreign weights have none.
+    """
     flat = {name: value for name, value in result.metrics.items() if not isinstance(value, dict)}
     nested = {name: value for name, value in result.metrics.items() if isinstance(value, dict)}
-    return flat | {"split": split} | nested
-
-
-def measured_from(result: EvaluationResult, model_sha256: str) -> dict[str, object]:
-    """What metrics.json says of its inputs; without weights (`repro score`) the data alone."""
     weights = {"model_sha256": model_sha256} if model_sha256 else {}
-    return {"dataset_fingerprint": result.fingerprint, **weights}
+    return flat | {"split": split} | nested | {"dataset_fingerprint": result.fingerprint, **weights}
 
 
 def table(totals: Mapping[str, Counts], classes: Sequence[str]) -> str:
