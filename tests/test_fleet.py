@@ -547,7 +547,7 @@ def test_the_record_of_the_first_is_made_again_after_its_seeds(
 ) -> None:
     again: list[str] = []
     monkeypatch.setattr("repro.stages.seeds.record_again", lambda project, one, note: again.append(one.name))
-    write_record(project.record(MOBILE), read_record(ROOT / "reports/rows" / f"{MOBILE}.json"))
+    recorded(project)
     found = repro("run", MOBILE, "--seeds", "2", "--jobs", "2", "--json")
     assert [one["experiment"] for one in json.loads(found.stdout)] == [f"{MOBILE}_seed1"]
     assert again == [MOBILE]
@@ -561,6 +561,15 @@ def dvc(asked: list[list[str]], project: Project, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("repro.fleet.dvc.dvc", lambda *arguments: chatter)
     monkeypatch.setattr("repro.stages.seeds.record_again", lambda *_: None)
     (project.root / ".dvc").mkdir()
+    return recorded(project)
+
+
+def recorded(project: Project) -> Record:
+    """The record of MOBILE and the files that it was made of."""
+    folder = project.experiments / MOBILE
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("metrics.json", "confusion.csv", "cost.json", "curve.csv", "dvc.lock"):
+        shutil.copy(ROOT / "experiments" / MOBILE / name, folder / name)
     return write_record(project.record(MOBILE), read_record(ROOT / "reports/rows" / f"{MOBILE}.json"))
 
 
@@ -570,7 +579,7 @@ def test_standard_output_is_one_json_document(
 ) -> None:
     app(["run", MOBILE, *more, "--json"], standalone_mode=False)
     told = capfd.readouterr()
-    line = {"experiment": MOBILE, "verdict": dvc.verdict, "metric": "mIoU", "seeds": None}
+    line = {"experiment": MOBILE, "verdict": dvc.verdict, "metric": "mIoU", "undefined": {}, "seeds": None}
     assert json.loads(told.out) == [line | {"value": dvc.metrics["mIoU"]}]
     assert told.err.count("Running stage") == 1 + bool(more)
     app(["run", MOBILE, *more], standalone_mode=False)
@@ -659,14 +668,13 @@ def test_a_plan_of_the_others_comes_although_one_is_broken(asked: list[list[str]
     found = repro("plan")
     assert found.stdout.startswith(f"{MOBILE}\n")
     assert "left out synthetic_b: not valid YAML" in found.stderr
-    assert isinstance(found.exception, CheckFailed)
+    assert found.exception is None
 
 
 def test_a_record_of_other_params_is_no_reason_to_leave_it_out(project: Project) -> None:
     """`repro run NAME` would train it anew; --dry-run said that there was nothing to do."""
-    write_record(project.record(MOBILE), read_record(ROOT / "reports/rows" / f"{MOBILE}.json"))
+    recorded(project)
     path = project.experiments / MOBILE / "params.yaml"
-    path.parent.mkdir(parents=True)
     shutil.copy(ROOT / "experiments" / MOBILE / "params.yaml", path)
     shutil.copy(ROOT / "params.yaml", project.params)
     assert plan(project, [MOBILE], speed=lambda one: 100.0) == ([], [])

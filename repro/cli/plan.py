@@ -54,8 +54,8 @@ def plan(
             console().print(text(*found, devices), markup=False)  # at once: all of them take half a minute
     if as_json:
         emit_json(plans)
-    if left_out:
-        raise CheckFailed(f"{left_out} of {len(chosen)} experiments have no plan", hint="see the lines above")
+    if left_out and left_out == len(chosen):
+        raise CheckFailed(f"none of {left_out} experiments has a plan", hint="see the lines above")
 
 
 def plan_one(project: Project, name: str, machine: Machine, probe: str | None) -> tuple[Plan, list[str]]:
