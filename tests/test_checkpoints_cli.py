@@ -78,7 +78,7 @@ def test_a_released_checkpoint_is_inspected_converted_and_written_back_bit_equal
     assert all(torch.equal(first[key], second[key]) for key in first)
     nowhere = repro("checkpoint", "convert", ours, "-e", EXPERIMENT, "--to", "mmsegmentation", "-o", tmp_path)
     assert isinstance(nowhere.exception, IsADirectoryError)  # with the path: it becomes a message
-    assert nowhere.exception.filename2 == str(tmp_path)
+    assert nowhere.exception.filename == str(tmp_path)
 
 
 def test_a_checkpoint_of_another_network_or_format_is_refused(

@@ -82,7 +82,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name)
     made = Clone(root)
+    made.run("repro", "data", "synthetic")
     made.run("git", "init", "-q", "-b", "main")
+    made.run("dvc", "commit", "-q", "-f", "data.dvc")
     params = root / STAGE / "params.yaml"
     own = yaml.safe_load(params.read_text())
     own["training"] |= {"epochs": 1, "batch": 16, "lr": 0.05, "checkpoint_minutes": 0}

@@ -164,13 +164,15 @@ def test_published_beside_measured() -> None:
 def test_the_kind_of_an_interval_is_named_wherever_it_is_shown() -> None:
     kind = "95 % percentile bootstrap over blocks of 10 consecutive frames of 2 videos"
     record = a_record(interval=kind)
-    (page, *_) = tables.dataset_tables(results(record), "camvid")
+    known = results(record)
+    found = known.judge.judge(record.experiment)
+    (page, *_) = tables.dataset_tables(known, "camvid")
     assert f"(i1) interval: {kind}" in page.notes
     assert explanation(record, "mIoU", Path("x.json"))["interval"] == f"48.90–51.70 ({kind})"
     assert f"(48.90 to 51.70, {kind})" in summary(record)
     assert numbers(record)["interval"] == kind
-    assert f"Interval: {kind}." in note_of(record)
-    assert tags_of(record)["interval"] == kind
+    assert f"Interval: {kind}." in note_of(record, found)
+    assert tags_of(record, found)["interval"] == kind
     assert kind in {line["interval"] for line in csv.DictReader(io.StringIO(everything(results(record), [])))}
 
 

@@ -42,9 +42,14 @@ class Holder:
 
 @contextmanager
 def locked(
-    path: Path, what: str, *, patience: float = 0.0, hint: str = "wait for it or stop it"
+    path: Path,
+    what: str,
+    *,
+    patience: float = 0.0,
+    again: bool = True,
+    hint: str = "wait for it or stop it",
 ) -> Iterator[None]:
-    """Hold the lock file `path`; the same thread may take it twice.
+    """Hold the lock file `path`; unless `again` is false, the same thread may take it twice.
 
     `what` says what its holder does ("the data set camvid is being prepared"). Who comes second waits up to
     `patience` seconds for each holder that shows signs of life, and is told after two of them for whom.
@@ -54,6 +59,9 @@ def locked(
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, is_singleton=True)
     _acquire(lock, path, what, patience, hint)
+    if lock.lock_counter > 1 and not again:
+        lock.release()
+        raise StorageError(f"{what} already, by {_who(holder_of(path))}", where=path, hint=hint)
     try:
         with _signs_of_life(path, beating=patience > 0) if lock.lock_counter == 1 else nullcontext():
             yield
