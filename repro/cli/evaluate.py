@@ -37,5 +37,5 @@ def evaluate(
     with ranks(device) as place:
         result = evaluate_experiment(project, experiment, chosen, folder, device=place, voice=aloud())
     if result is not None:
-        sha256 = sha256_file(project.weights(name))
+        sha256 = sha256_file(project.weights(experiment.name))
         report(result, experiment.evaluation.split, as_json=json, model_sha256=sha256)
