@@ -46,8 +46,10 @@ def test_dvc_repro_from_raw_data_to_the_record(tmp_path: Path, name: str) -> Non
     small = pipeline(tmp_path, name)
     stage = f"experiments/{name}"
     said = dvc(small, "repro", stage)
-    further = load_experiment(Project(ROOT), name).also
-    assert said.count("Running stage") == 6 + len(further)  # data, prepare, train, evaluate, benchmark, record
+    further = load_experiment(
+        Project(ROOT), name
+    ).also  # beside data, prepare, train, evaluate, benchmark, record
+    assert said.count("Running stage") == 6 + len(further)
     record = json.loads(small.record(name).read_text())
     metrics = json.loads((small.root / stage / "metrics.json").read_text())
     assert record["metrics"]["mIoU"] == pytest.approx(metrics["mIoU"])
