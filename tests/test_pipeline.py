@@ -119,8 +119,6 @@ def bare(tmp_path: Path) -> Clone:
         "params.yaml",
         ".gitignore",
         ".dvc/config",
-        "experiments",
-        "repro/published",
     )
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *paths, *FOLDERS]
     for name in subprocess.check_output(listed, cwd=ROOT, text=True).splitlines():

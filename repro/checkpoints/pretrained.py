@@ -29,12 +29,16 @@ def pretrained_backbone(params: ModelParams, fresh: Mapping[str, Tensor]) -> tup
     name = guess_format(foreign, path)
     first = {key: value for key, value in fresh.items() if key.startswith("backbone.")}
     found = first | convert(foreign, fresh, format_name=name, params=params, where=path)
-    made_for = store.made_for(sha256_file(path))
-    return adapt_first_conv(found, made_for=made_for, given=params.input), pretrained_id(params)
+    sha256 = sha256_file(path)
+    adapted = adapt_first_conv(found, made_for=store.made_for(sha256), given=params.input)
+    return adapted, _id(sha256, params)
 
 
 def pretrained_id(params: ModelParams) -> str:
     """What `params.pretrained` is in a run key: its file's sha256, and whether its input is adapted."""
     assert params.pretrained is not None
-    sha256 = sha256_file(store.find(params.pretrained))
+    return _id(sha256_file(store.find(params.pretrained)), params)
+
+
+def _id(sha256: str, params: ModelParams) -> str:
     return sha256 if store.made_for(sha256) == params.input else f"{sha256} adapted to model.input"
