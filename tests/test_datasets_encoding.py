@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from repro.datasets.draw import Draw
-from repro.datasets.images import count_values, read_rgb
+from repro.datasets.images import count_values, present_values, read_rgb
 from repro.datasets.png import encode_png
 from repro.datasets.png_rows import is_whole, read_rows
 from repro.datasets.rle import decode_rle
@@ -142,6 +142,21 @@ def test_values_are_counted_exactly() -> None:
     assert np.array_equal(
         count_values(label[::7, ::3]), np.bincount(label[::7, ::3].reshape(-1), minlength=256)
     )
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    highest=st.integers(1, 255),
+)
+def test_every_value_that_occurs_is_found(seed: int, height: int, width: int, highest: int) -> None:
+    """Wherever it stands and however rare it is: equal neighbours are looked at once."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, highest + 1, (height, width), dtype=np.uint8).repeat(5, axis=1)
+    label[rng.integers(height), rng.integers(width)] = 255
+    assert present_values(label).tolist() == np.unique(label).tolist()
+    assert present_values(label[:, ::2]).tolist() == np.unique(label[:, ::2]).tolist()
 
 
 # Run-length masks

@@ -18,7 +18,17 @@ from PIL import Image, UnidentifiedImageError
 
 from repro.datasets import tiff
 from repro.datasets.png_rows import read_rows
-from repro.datasets.png_stream import GRAY, GRAY_ALPHA, MOST_PIXELS, NAMES, Damaged, check, header, is_png
+from repro.datasets.png_stream import (
+    GRAY,
+    GRAY_ALPHA,
+    MOST_PIXELS,
+    NAMES,
+    Damaged,
+    check,
+    chunks,
+    header,
+    is_png,
+)
 from repro.datasets.tiff import is_tiff
 from repro.errors import DataError
 
@@ -58,7 +68,8 @@ def _look_at_png(data: bytes, where: str) -> tuple[int, int, bool, int]:
         if found.bits > 8:
             raise too_wide(f"{found.bits}-bit {NAMES[found.kind]}", where, "image")
         check(data)
-    turned = _png_orientation(data) if any(word in data for word in _TURNING) else 1
+    beside = b"".join(data[at.start - 4 : at.stop] for kind, at in chunks(data) if kind != b"IDAT")
+    turned = _png_orientation(data) if any(word in beside for word in _TURNING) else 1
     return found.width, found.height, found.kind in (GRAY, GRAY_ALPHA), turned
 
 
@@ -157,6 +168,15 @@ def count_values(label_HW: Pixels) -> NDArray[np.int64]:
 
 
 _EXACT = 1 << 24  # OpenCV counts in float32, which holds every whole number up to here
+
+
+def present_values(label_HW: Pixels) -> NDArray[np.intp]:
+    """The values that occur, sorted; eight neighbours that equal the eight before them are passed over."""
+    flat = np.ascontiguousarray(label_HW).reshape(-1)
+    whole = flat.size // 8 * 8
+    eights = flat[:whole].view(np.uint64)
+    changed = eights[1:][eights[1:] != eights[:-1]].view(np.uint8)
+    return np.flatnonzero(count_values(np.concatenate([flat[:8], changed, flat[whole:]])))
 
 
 def opened(data: bytes | memoryview, where: str) -> Image.Image:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.colour_labels import colours_to_ids
-from repro.datasets.images import Pixels, count_values
+from repro.datasets.images import Pixels, present_values
 from repro.datasets.label_files import LabelFile, Values, read_label_file
 from repro.datasets.palettes import Colour
 from repro.datasets.spec import IGNORE
@@ -83,7 +83,7 @@ def to_train_ids(raw_HW: Values, table: Table, where: str, *, kind: str = "8-bit
         high = np.unique(raw_HW[raw_HW > 255])[:8].tolist()
         raise _no_class(high, table, where, kind)
     narrow_HW = np.ascontiguousarray(raw_HW, dtype=np.uint8)
-    present = np.flatnonzero(count_values(narrow_HW))
+    present = present_values(narrow_HW)
     wrong = present[table[present] < 0].tolist()
     trained = _are_train_ids(present, table)
     if wrong:
@@ -121,7 +121,7 @@ def _by_palette(
     """Rule 3."""
     assert stored.palette_N3 is not None
     palette: list[Colour] = [(r, g, b) for r, g, b in stored.palette_N3.tolist()]
-    used = np.flatnonzero(count_values(indices_HW)).tolist()
+    used = present_values(indices_HW).tolist()
     if used[-1] >= len(palette):
         what = f"index {used[-1]} is not in the file's own palette of {len(palette)} colours"
         raise DataError(what, where=where, hint=_AS_GRAY)

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from repro.datasets.images import count_values
+from repro.datasets.images import present_values
 from repro.datasets.spec import IGNORE
 from repro.errors import DataError
 from repro.evaluation import boundary
@@ -194,7 +194,7 @@ def true_label(label_HW: LabelMap, classes: int, protocol: Protocol, *, where: o
         label_HW[label_HW == np.uint8(IGNORE - 1)] = IGNORE
     if protocol.ignore_index != IGNORE:
         label_HW = np.where(label_HW == protocol.ignore_index, np.uint8(IGNORE), label_HW)
-    values = count_values(label_HW).nonzero()[0].tolist()
+    values = present_values(label_HW).tolist()
     wrong = [value for value in values if classes <= value != IGNORE]
     if wrong:
         raise DataError(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro.datasets.images import count_values
+from repro.datasets.images import present_values
 from repro.datasets.label_files import stored_size
 from repro.datasets.label_maps import read_value_label, value_table
 from repro.datasets.raw_files import lower_extension
@@ -122,7 +122,7 @@ def read_map(file: Path, legend: Legend, size_HW: tuple[int, int]) -> LabelMap:
 
 def checked(prediction: LabelMap, classes: Sequence[str]) -> LabelMap:
     """`prediction`, if it has no values of no class."""
-    values = count_values(prediction).nonzero()[0].tolist()
+    values = present_values(prediction).tolist()
     wrong = [value for value in values if len(classes) <= value != IGNORE]
     if wrong:
         raise DataError(f"values of no class: {some([str(value) for value in wrong])}")
