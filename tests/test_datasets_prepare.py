@@ -450,8 +450,28 @@ def test_duplicate_ids(tmp_path: Path) -> None:
     raw = kit.voc2012(tmp_path / "raw")
     path = raw / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt"
     path.write_text("v1\nv2\nv1\n")
-    with pytest.raises(DataError, match="duplicate id 'v1' in split val"):
+    with pytest.raises(DataError, match="duplicate id 'v1'") as caught:
         kit.prepared("voc2012", raw, tmp_path / "out", val=3)
+    assert str(caught.value.where) == f"{path}: line 3"
+    assert str(caught.value.hint).endswith(f"{path}: line 1")
+
+
+@pytest.mark.parametrize("text", ["", "\n \r\n"])
+def test_a_list_without_ids_is_named(tmp_path: Path, text: str) -> None:
+    """Its split was told as absent, or not at all."""
+    raw = kit.voc2012(tmp_path / "raw")
+    path = raw / "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"a list without ids|empty file") as caught:
+        inspect("voc2012", raw)
+    assert str(caught.value.where) == str(path)
+
+
+def test_one_name_in_both_parts_of_trainval(raw: Path, tmp_path: Path) -> None:
+    for folder in ("train", "trainannot"):
+        (raw / folder / "train0.png").rename(raw / folder / "val0.png")
+    with pytest.raises(DataError, match="duplicate id 'val0' in split trainval"):
+        kit.prepared("camvid", raw, tmp_path / "out", trainval=4)
 
 
 @pytest.mark.parametrize("text", [b"v1\nv2\n2007_0000\xe4\n", "v1\nv2\n".encode("utf-16"), b"v\x001\x00\n"])

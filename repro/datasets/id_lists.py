@@ -32,10 +32,17 @@ class Entry(NamedTuple):
 def read_ids(source: Source, name: str) -> list[Entry]:
     """The entries of the list `name`, in order. DataError, with list and line, where one cannot be read."""
     where = source.place(name)
-    return [
-        Entry(_id(text, f"{where}: line {number}"), f"{where}: line {number}")
-        for number, text in source.numbered_lines(name)
-    ]
+    places: dict[str, str] = {}
+    for number, text in source.numbered_lines(name):
+        place = f"{where}: line {number}"
+        found = _id(text, place)
+        if found in places:
+            hint = f"take one of the two lines away; the other one is {places[found]}"
+            raise DataError(f"duplicate id '{found}'", where=place, allowed="every id once", hint=hint)
+        places[found] = place
+    if not places:
+        raise DataError("a list without ids", where=where, allowed=FORMS, hint="take the owner's list again")
+    return [Entry(found, place) for found, place in places.items()]
 
 
 def _id(text: str, where: str) -> str:

@@ -120,8 +120,8 @@ def _coloured_tiff(image: Image.Image, loaded: Image.Image) -> LabelFile:
 def _refuse_other(image: Image.Image, data: bytes, where: str) -> None:
     """DataError for what is no lossless TIFF of gray, palette or 8-bit colours."""
     if not tiff.is_tiff(data) or tiff.is_lossy(image):
-        inside = f"{image.format} file" if not tiff.is_tiff(data) else "TIFF compressed with loss"
-        what = f"a label cannot be a {inside}: its values are not kept exactly"
+        inside = "TIFF compressed with loss" if tiff.is_tiff(data) else f"{image.format} file"
+        what = f"a label cannot be a {inside}"
         hint = "are image and label swapped? take the owner's label again"
         raise DataError(what, where=where, allowed=FORMATS, hint=hint)
     if image.mode in _COLOURS and tiff.bits(image) > 8:

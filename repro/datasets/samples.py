@@ -29,7 +29,7 @@ def find_pairs(module: DatasetModule, source: Source, split: str) -> list[Pair]:
                 f"duplicate id '{pair.id}' in split {split}",
                 where=source.place(pair.image),
                 allowed="every id once",
-                hint="take the second one out of the list of the split",
+                hint="take one of the two away, or give it another name",
             )
         seen.add(pair.id)
     if not pairs:
