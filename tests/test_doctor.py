@@ -79,3 +79,41 @@ def test_a_lock_file_that_dvc_cannot_read_has_a_way_back(project: Path, text: st
     assert found["advice"] == "rm experiments/a/dvc.lock && dvc commit --force experiments/a/dvc.yaml"
     own.unlink()
     assert doctor()["dvc.lock"]["good"]
+
+
+def test_git_that_cannot_be_used_has_a_cure(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert str(doctor()["git"]["found"]).startswith("commit ")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    found = doctor()["git"]
+    assert (found["found"], found["good"]) == ("git refuses a repository that belongs to another user", False)
+    assert found["advice"] == f"`git config --global --add safe.directory {project}`"
+    monkeypatch.delenv("GIT_TEST_ASSUME_DIFFERENT_OWNER")
+    with monkeypatch.context() as without:
+        without.setenv("PATH", str(project))
+        found = doctor()["git"]
+    assert (found["found"], found["advice"], found["required"]) == (
+        "git is not installed",
+        "install it",
+        False,
+    )
+    (project / ".git").rename(project / "git")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(project.parent))
+    found = doctor(1)["git"]
+    assert (found["found"], found["required"]) == ("not in a git repository", True)
+    (project / ".dvc").mkdir()
+    (project / ".dvc/config").write_text("[core]\n    no_scm = True\n")
+    assert not doctor()["git"]["required"]
+
+
+@pytest.mark.parametrize("text", ["<<<<<<< HEAD\na: 1\n=======\n>>>>>>> b\n", "datasets: 5\n", "a: [\n"])
+def test_a_params_file_that_cannot_be_read_is_one_line_of_many(project: Path, text: str) -> None:
+    (project / "params.yaml").write_text(text)
+    found = doctor(1)
+    assert not found["params.yaml"]["good"]
+    assert found["params.yaml"]["advice"]
+    assert found["MLflow store"]
+
+
+def test_a_folder_in_place_of_a_lock_file_is_named(project: Path) -> None:
+    (project / "experiments/a/dvc.lock").mkdir()
+    assert "a folder, not a file" in str(doctor(1)["dvc.lock"]["found"])

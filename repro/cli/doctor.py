@@ -29,7 +29,7 @@ class Finding(NamedTuple):
 
 
 def doctor(as_json: Json = False) -> None:
-    """Look at what every run needs (Python, torch, disk, DVC and its files), then at data and MLflow.
+    """Look at what every run needs (Python, torch, disk, git, DVC and its files), then at data and MLflow.
 
     Exit code 1 where something is missing that every run needs.
 
@@ -90,23 +90,49 @@ def _dvc(project: Project) -> Iterator[Finding]:
     yield Finding("dvc", found, not missing, advice, required=True)
 
 
+def _git(project: Project) -> Iterator[Finding]:
+    """Without git a record names no commit, and nothing can be replayed or compared with a revision."""
+    from repro.errors import ReproError
+    from repro.records.git import git
+
+    try:
+        commit = git(project.root, "rev-parse", "HEAD").decode().strip()
+    except ReproError as error:
+        yield Finding("git", error.what, False, error.hint or "", required=_dvc_needs_git(project))
+        return
+    yield Finding("git", f"commit {commit[:12]}", True)
+
+
+def _dvc_needs_git(project: Project) -> bool:
+    """DVC 3 stops where no folder above is a repository; without the program it works by a library."""
+    config, root = project.root / ".dvc" / "config", project.root.resolve()
+    without = config.is_file() and "no_scm" in config.read_text(encoding="utf-8", errors="replace")
+    return not without and not any((folder / ".git").exists() for folder in (root, *root.parents))
+
+
 def _lock_files(project: Project) -> Iterator[Finding]:
     """What DVC remembers of its stages: a killed DVC can leave such a file empty, a merge marks in it."""
+    locks = [project.root / "dvc.lock", *sorted(project.experiments.rglob("dvc.lock"))]
+    damaged = [(path, what) for path in locks if (what := _damage(path))]
+    for path, what in damaged:
+        found = f"{path.relative_to(project.root)}: {what}"
+        yield Finding("dvc.lock", found, False, _unlock(project, path), required=True)
+    if not damaged:
+        yield Finding("dvc.lock", "readable", True, required=True)
+
+
+def _damage(lock: Path) -> str:
+    """Why DVC cannot read a lock file; "" where it can, and where there is none."""
     from repro.errors import ParamsError
     from repro.params import read_yaml
 
-    locks = [project.root / "dvc.lock", *sorted(project.experiments.rglob("dvc.lock"))]
-    damaged = False
-    for path in filter(Path.is_file, locks):
-        try:
-            read_yaml(path)
-        except ParamsError:
-            damaged = True
-            name = path.relative_to(project.root)
-            what = "empty" if path.stat().st_size == 0 else "not readable (marks of a merge?)"
-            yield Finding("dvc.lock", f"{name}: {what}", False, _unlock(project, path), required=True)
-    if not damaged:
-        yield Finding("dvc.lock", "readable", True, required=True)
+    if not lock.exists():
+        return ""
+    try:
+        read_yaml(lock)
+    except ParamsError as error:
+        return error.what.splitlines()[0] if lock.stat().st_size else "empty"
+    return ""
 
 
 def _unlock(project: Project, path: Path) -> str:
@@ -123,10 +149,20 @@ def _unlock(project: Project, path: Path) -> str:
 
 
 def _datasets(project: Project) -> Iterator[Finding]:
+    from repro.errors import ParamsError
     from repro.params import read_yaml
 
-    for name in sorted(read_yaml(project.params).get("datasets") or {}):
-        yield _dataset(project, str(name))
+    try:
+        names = sorted(map(str, dict(read_yaml(project.params).get("datasets") or {})))
+    except (TypeError, ValueError):
+        advice = "`datasets:` is a mapping: one key a data set"
+        yield Finding("params.yaml", "'datasets' is no mapping", False, advice, required=True)
+        return
+    except ParamsError as error:
+        advice = error.hint or error.allowed or "edit it"
+        yield Finding("params.yaml", error.what.splitlines()[0], False, advice, required=True)
+        return
+    yield from (_dataset(project, name) for name in names)
 
 
 def _dataset(project: Project, name: str) -> Finding:
@@ -171,6 +207,7 @@ LOOKS: tuple[Callable[[Project], Iterator[Finding]], ...] = (
     _python,
     _torch,
     _disk,
+    _git,
     _dvc,
     _lock_files,
     _merge,
