@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from repro import limits
 from repro.errors import ParamsError, UnknownNameError
 from repro.params import (
     Project,
@@ -123,12 +124,20 @@ def _wanted(project: Project) -> Iterator[tuple[Path, str | None]]:
     own, broken = sorted_out(experiment_names(project), lambda name: own_params(project, name))
     yield from ((project.experiments / name / "dvc.yaml", None) for name in broken)
     _check_claims(project, own)
-    template = cache(lambda name: (project.experiments / f"{name}.yaml").read_text(encoding="utf-8"))
+    template = cache(lambda name: _template(project.experiments / f"{name}.yaml"))
     for name, params in own.items():
         yield project.experiment_folder(name) / "dvc.yaml", _pipeline(template, params)
     where, found = project.params, section(read_yaml(project.params), "datasets")
     datasets = sorted(plain_name(name, "data set", where=where) for name in found)
     yield project.root / "dvc.yaml", HEADER + _root_pipeline(datasets, own)
+
+
+def _template(path: Path) -> str:
+    try:
+        return limits.read_text(path, limits.YAML_BYTES, error=ParamsError)
+    except FileNotFoundError:
+        hint = f"`git checkout HEAD -- experiments/{path.name}`"
+        raise ParamsError("the template of the stages is missing", where=path, hint=hint) from None
 
 
 def own_params(project: Project, name: str) -> dict[str, Any]:

@@ -542,6 +542,25 @@ def test_a_file_in_place_of_a_folder_is_said(
     assert str(project / words[-1]) in err
 
 
+@pytest.mark.parametrize("damage", ["NaN", "overflow", "cut", "none"])
+def test_predict_with_unusable_weights_writes_nothing(project: Path, run: Run, damage: str) -> None:
+    Image.fromarray(datasets_kit.photo(1, (33, 47))).save(project / "a.png")
+    path = project / "experiments/camvid_a/model.safetensors"
+    state, _ = load_model(path)
+    state |= {
+        key: value * float("nan") for key, value in state.items() if damage == "NaN" and value.ndim == 4
+    }
+    state |= {
+        key: -value for key, value in state.items() if damage == "overflow" and key.endswith("running_var")
+    }
+    save_model(path, state, {})
+    if damage in ("cut", "none"):
+        path.write_bytes(path.read_bytes()[: 1000 if damage == "cut" else 0])
+    code, out, err = run("predict", "camvid_a", "a.png", "-o", "maps")
+    assert code == 2, (out, err)
+    assert not (project / "maps").exists()
+
+
 def test_predict_never_replaces_a_picture(project: Path, run: Run) -> None:
     picture = project / "street.png"
     Image.fromarray(np.full((40, 60, 3), 99, np.uint8)).save(picture)

@@ -14,6 +14,7 @@ import repro.tracking.promote
 from repro.cli.app import app
 from repro.errors import CheckFailed, RecordError, ReproError
 from repro.params import Project
+from repro.records import read_row
 from tests.reports_kit import a_project, a_record, add
 
 
@@ -89,3 +90,11 @@ def test_a_damaged_record_is_never_promoted(project: Project, promoted: list[str
     with pytest.raises(ReproError, match="unknown record 'camvid_x'"):
         promote()
     assert promoted == []
+
+
+@pytest.mark.parametrize("sha256", ["", "ab", None])
+def test_a_record_that_names_no_weights_is_promoted_by_nothing(tmp_path: Any, sha256: str | None) -> None:
+    project = a_project(tmp_path, replace(a_record(), model_sha256=sha256))
+    with pytest.raises(RecordError, match="no weights to promote"):
+        repro.tracking.promote.promote(project, read_row(project.record("camvid_x")))
+    assert not (tmp_path / "reports/champions.yaml").exists()

@@ -54,6 +54,13 @@ def test_sync_writes_copies_and_root_stages_once(project: Project) -> None:
     assert list(root_stages(project)["prepare"]["foreach"]) == ["other", "tiny"]
 
 
+def test_a_missing_template_is_named(project: Project) -> None:
+    (project.experiments / "pipeline.yaml").unlink()
+    with pytest.raises(ParamsError, match="template") as raised:
+        sync(project)
+    assert raised.value.hint == "`git checkout HEAD -- experiments/pipeline.yaml`"
+
+
 def test_record_stage_depends_on_its_rows_alone(project: Project) -> None:
     sync(project)
     assert root_stages(project)["experiments/tiny_r18_os16"]["params"] == [

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from repro.datasets.images import check_image, read_rgb
-from repro.errors import DataError
+from repro.datasets.spec import IGNORE
+from repro.errors import CheckpointError, DataError
 from repro.evaluation.confusion import LabelMap
 from repro.evaluation.evaluate import Predict
 from repro.evaluation.overlays import OVERLAY, Palette, colours, png, side_by_side
@@ -53,9 +54,13 @@ def _predicted(predict: Predict, image: Image, path: Path) -> LabelMap:
     """The label map; a DataError of the picture names its file."""
     try:
         with torch.inference_mode():
-            return predict([image])[0][""]
+            label = predict([image])[0][""]
     except DataError as error:
         raise DataError(error.what, where=path, hint=error.hint) from None
+    if (label == IGNORE).any():  # what argmax gives for NaN: finite weights, such as 1e30, can lead there too
+        what, hint = "the network of these weights gives NaN for this picture", "`repro train` makes others"
+        raise CheckpointError(what, where=path, hint=hint)
+    return label
 
 
 def keep_pictures(paths: Sequence[Path], written: Sequence[Path]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import cast
 
 from repro.errors import ReproError
@@ -19,7 +19,8 @@ from repro.judgement.checks import contradictions, unseen
 from repro.judgement.drift import drift
 from repro.judgement.evidence import Evidence, folder_evidence
 from repro.judgement.peers import Known, disagreements, gather, said
-from repro.params import Experiment, Project, load_experiment
+from repro.params import Experiment, Project, read_yaml
+from repro.params.experiment import resolve
 from repro.published import rows
 from repro.records import Band, Record, Verdict, disagreement, families, seed_band, seeds_of, verdict
 from repro.records.make import measured_value, sizes_of, why_undefined
@@ -48,11 +49,14 @@ class Judgement:
 def from_project(project: Project) -> Callable[[str], Experiment | ReproError | None]:
     """A function that gives an experiment as params.yaml has it now, or why it cannot be read."""
 
+    root = cache(lambda: read_yaml(project.params))  # once: of 12 ms a result it was 10
+
     def experiment(name: str) -> Experiment | ReproError | None:
-        if not project.params_of(name).is_file():
+        path = project.params_of(name)
+        if not path.is_file():
             return None
         try:
-            return load_experiment(project, name)
+            return resolve(name, read_yaml(path), root(), path)
         except ReproError as error:
             return error
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 LATER: Mapping[str, object] = {
@@ -23,12 +22,17 @@ def without_neutral(plain: Mapping[str, Any]) -> dict[str, Any]:
 
     Run keys and seed families are made from this: a result from before such a key keeps both.
     """
-    kept = copy.deepcopy(dict(plain))
+    kept = dict(plain)
     for path, neutral in LATER.items():
-        *parents, name = path.split(".")
-        block: Any = kept
-        for parent in parents:
-            block = block.get(parent) if isinstance(block, dict) else None
-        if isinstance(block, dict) and name in block and block[name] == neutral:
-            del block[name]
+        _drop(kept, path.split("."), neutral)
     return kept
+
+
+def _drop(block: dict[str, Any], path: Sequence[str], neutral: object) -> None:
+    """Without the key at `path` where it has this value; the blocks on the way are copied, not changed."""
+    name, *rest = path
+    if rest and isinstance(block.get(name), Mapping):
+        block[name] = dict(block[name])
+        _drop(block[name], rest, neutral)
+    elif not rest and name in block and block[name] == neutral:
+        del block[name]

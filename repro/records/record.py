@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ class Record:
         """The metric the verdict is about."""
         return self.expectation.metric if self.expectation else "mIoU"
 
-    @property
+    @cached_property
     def family_key(self) -> str:
         """Equal for experiments that differ in their seed alone."""
         own = ("name", "seed", "note", "expect", "rows", "also")

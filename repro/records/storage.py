@@ -75,7 +75,14 @@ def cached(root: Path, md5: str | None) -> Path | None:
 
 
 def _config(root: Path) -> configparser.ConfigParser:
-    """.dvc/config with .dvc/config.local laid on top. No interpolation: %20 is part of an address."""
+    """.dvc/config with .dvc/config.local laid on top, read once as long as neither is changed."""
+    paths = [root / ".dvc" / name for name in ("config", "config.local")]
+    return _read(root, tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in paths))
+
+
+@lru_cache
+def _read(root: Path, changed: tuple[int, ...]) -> configparser.ConfigParser:
+    """No interpolation: %20 is part of an address."""
     config = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         config.read([root / ".dvc" / name for name in ("config", "config.local")], encoding="utf-8")

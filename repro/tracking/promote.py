@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from repro.errors import RecordError
 from repro.params import Project
 from repro.records import Record
 from repro.tracking.address import tracking_uri
-from repro.tracking.registry import check_alias, note_champion, point, registered_name
+from repro.tracking.registry import check_alias, note_champion, point, registered_name, require_weights
 from repro.tracking.store import open_client, usable
 from repro.tracking.sync import sync_record
 
@@ -20,9 +19,7 @@ def promote(project: Project, record: Record, *, alias: str = CHAMPION) -> str:
     record holds may be older than its params and its other seeds. RecordError for a record without weights.
     """
     check_alias(alias)
-    if record.model_sha256 is None:
-        where = project.record(record.experiment)
-        raise RecordError("the record has no weights to promote", where=where, allowed="a trained network")
+    require_weights(record)
     uri, name = tracking_uri(project), registered_name(project, record.dataset)
     with usable(uri):
         sync_record(project, record)

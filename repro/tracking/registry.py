@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from repro.errors import ParamsError, RecordError
+from repro.judgement.checks import SHA256
 from repro.params import Project, read_yaml
 from repro.plain_names import is_plain_name
 from repro.records import Record, locked, write_text
@@ -68,6 +69,13 @@ def check_alias(alias: str) -> None:
         raise ParamsError(f"'{alias}' cannot be an alias", allowed=allowed)
 
 
+def require_weights(record: Record) -> None:
+    """RecordError unless a record names the sha256 of its weights: a version that leads nowhere is none."""
+    if not SHA256.fullmatch(record.model_sha256 or ""):
+        what, allowed = "the record has no weights to promote", "a trained network, with its model_sha256"
+        raise RecordError(what, where=record.experiment, allowed=allowed)
+
+
 class Noted(NamedTuple):
     """One line of champions.yaml."""
 
@@ -102,8 +110,7 @@ def point(client: Any, project: Project, uri: str, record: Record, alias: str) -
 
     RecordError for a record without weights, whoever asks for it.
     """
-    if record.model_sha256 is None:
-        raise RecordError("the record has no weights to register", where=record.experiment)
+    require_weights(record)
     experiment_id = ensure_experiment(client, project, uri, record.dataset)
     run = _run_of(client, project, uri, experiment_id, record)
     model_id = ensure_model(client, experiment_id, run.info.run_id, record)
