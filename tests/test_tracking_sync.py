@@ -24,6 +24,7 @@ from repro.tracking.address import tracking_uri
 from repro.tracking.families import note, spread
 from repro.tracking.promote import promote
 from repro.tracking.registry import champions, note_champion
+from repro.tracking.report import Report
 from repro.tracking.send import finished, journals, send_record
 from repro.tracking.store import open_client
 from repro.tracking.sync import judge_of, sync
@@ -105,7 +106,6 @@ def test_a_damaged_record_is_told_and_the_others_are_sent(
 
 def test_brackets_of_an_error_are_no_markup(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     from repro.cli.sync import tell
-    from repro.tracking.sync import Report
 
     tell(project, Report(failed={"camvid_a": "no [/path] such [red]thing"}))
     assert "no [/path] such [red]thing" in capsys.readouterr().out
@@ -370,6 +370,30 @@ def test_no_champion_is_lost_when_many_are_noted_at_once(project: Project) -> No
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: note_champion(project, record, f"a{number}"), range(40)))
     assert len(champions(project)["camvid"]) == 40
+
+
+def test_the_note_counts_the_published_rows(project: Project) -> None:
+    add_record(project, "camvid_a", key=KEY)
+    for headline in ("0 of 149 published rows reproduced", "1 of 149 published rows reproduced"):
+        sync(project, headline=headline)
+        note = open_client(project).get_experiment_by_name("camvid").tags["mlflow.note.content"]
+        assert headline in note
+        assert note.count("published rows reproduced") == 1
+    sync(project)
+    assert open_client(project).get_experiment_by_name("camvid").tags["mlflow.note.content"] == note
+
+
+def test_the_command_tells_mlflow_the_headline_of_the_gate(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, Any] = {}
+    add_record(project, "camvid_a", key=KEY)
+    monkeypatch.chdir(project.root)
+    monkeypatch.setattr("repro.stages.ready.write_files", lambda project: [])
+    monkeypatch.setattr("repro.tracking.sync.sync", lambda *_, **given: told.update(given) or Report())
+    assert CliRunner().invoke(app, ["sync"]).exit_code == 0
+    assert told["headline"].endswith("published rows reproduced")
+    assert set(told["judge"].records) == {"camvid_a"}
 
 
 def test_the_note_of_somebody_else_stays(project: Project) -> None:

@@ -14,7 +14,7 @@ from repro.errors import ReproError
 
 if TYPE_CHECKING:
     from repro.params import Broken, Project
-    from repro.tracking.sync import Report
+    from repro.tracking.report import Report
 
 
 def sync(
@@ -50,10 +50,18 @@ def sync(
     if files:
         report = None
     else:
+        from repro.reports.gate import headline
+        from repro.reports.results import load_results
         from repro.tracking.sync import sync as to_mlflow
 
-        question = Question(yes=yes)
-        report = to_mlflow(project, rebuild=rebuild, confirm=question.ask)
+        question, results = Question(yes=yes), load_results(project, strict=False)
+        report = to_mlflow(
+            project,
+            rebuild=rebuild,
+            confirm=question.ask,
+            judge=results.judge,
+            headline=headline(results),
+        )
     if as_json:
         emit_json({"files": written, "broken": words(broken), **(vars(report) if report else {})})
     else:

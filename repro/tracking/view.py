@@ -21,17 +21,23 @@ COLUMNS = (
 )
 NOTE = (
     "[**Results: measured beside published**](#/experiments/{}/runs?viewStateShareKey={}), best first."
-    " DeepLab on {}, percent: `mIoU` was measured, `published/mIoU` printed, `gap/mIoU` lies between."
+    "{} DeepLab on {}, percent: `mIoU` was measured, `published/mIoU` printed, `gap/mIoU` lies between."
     " Tags `verdict`, `page`, `row`, `family`, `backbone`, `output_stride` filter and group."
 )
 
 
 def show_first(client: Any, experiment: Any, dataset: str) -> None:
     """Give an experiment of MLflow its view, and its note where nobody else wrote one."""
+    client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, saved_view())
+    show_note(client, experiment, dataset, "")
+
+
+def show_note(client: Any, experiment: Any, dataset: str, headline: str) -> None:
+    """The note of an experiment with `headline`, how many published rows the whole project reproduced."""
     own, present = experiment.experiment_id, experiment.tags.get(NOTE_TAG, "")
-    client.set_experiment_tag(own, VIEW_TAG, saved_view())
-    if not present or present.startswith(NOTE.partition("]")[0]):
-        client.set_experiment_tag(own, NOTE_TAG, NOTE.format(own, VIEW, dataset))
+    note = NOTE.format(own, VIEW, f" **{headline}** in the whole project." if headline else "", dataset)
+    if note != present and (not present or present.startswith(NOTE.partition("]")[0])):
+        client.set_experiment_tag(own, NOTE_TAG, note)
 
 
 def saved_view() -> str:
