@@ -6,8 +6,10 @@ import argparse
 import io
 import itertools
 import json
+import pickle
 import struct
 import types
+import warnings
 import zipfile
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
@@ -103,8 +105,10 @@ FORMS: dict[str, Callable[[State], Any]] = {
     "lightning": lambda it: {"state_dict": under("model.", it), "epoch": 1, "loops": {"fit": {"x": 1}}},
     "only an average": lambda it: {"model_ema": it, "model": None},
     "averaged model": lambda it: {"model": under("module.", it) | {"n_averaged": torch.tensor(7)}},
+    "averaged by MMEngine": lambda it: {"model": {"steps": torch.tensor(7)} | under("module.", it)},
     "with an optimizer": lambda it: {"model": it, "optimizer": {"state": {0: {"exp_avg": torch.ones(1)}}}},
     "with a loss scale": lambda it: {"model": it, "scaler": {"scale": torch.ones(1)}, "best": torch.ones(1)},
+    "four levels": lambda it: {"state": {"model": {"net": {"weights": it}}}},
     "two levels": lambda it: {"teacher": {"state_dict": it}, "step": 3},
     "no counters in some norms": lambda it: {
         "model_state": {key: v for i, (key, v) in enumerate(it.items()) if i > 60 or "num_batches" not in key}
@@ -196,7 +200,68 @@ def test_the_content_decides_what_a_file_is(tmp_path: Path, theirs: State) -> No
 def test_a_whole_module_names_what_to_save(tmp_path: Path) -> None:
     path = tmp_path / "module.pth"
     torch.save({"model": nn.Conv2d(1, 1, 1)}, path)
-    with pytest.raises(CheckpointError, match="no weights inside") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"no weights inside, but unsupported objects: torch\.nn.*Conv2d"
+    ) as caught:
+        read_checkpoint(path)
+    assert "state_dict()" in str(caught.value.hint)
+
+
+STEM = "backbone.low_level_features.0.0.weight"
+ODD: dict[str, Callable[[Tensor], Tensor]] = {
+    "sparse_coo": lambda it: it.to_sparse(),
+    r"quantised \(qint8\)": lambda it: torch.quantize_per_tensor(it, 0.1, 0, torch.qint8),
+    "float8_e4m3fn": lambda it: it.to(torch.float8_e4m3fn),
+    "complex64": lambda it: it.to(torch.complex64),
+    r"meta \(without values\)": lambda it: it.to("meta"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_a_tensor_that_is_no_plain_weight_is_named(tmp_path: Path, theirs: State, kind: str) -> None:
+    """Sparse, quantised and meta ones were tracebacks; scales and imaginary parts were lost in silence."""
+    path = tmp_path / "odd.pth"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces that its quantised tensors will move
+        torch.save({"model": theirs | {STEM: ODD[kind](theirs[STEM])}}, path)
+    with pytest.raises(CheckpointError, match=f"'{STEM}' is a {kind} tensor"):
+        read_checkpoint(path)
+
+
+def test_whole_numbers_do_not_become_weights(tmp_path: Path, theirs: State) -> None:
+    """Weights stored as int8 have a scale elsewhere; they were converted to wrong ones in silence."""
+    ours = build_on_meta(PARAMS, num_classes=19).state_dict()
+    small = theirs | {STEM: (theirs[STEM] * 100).to(torch.int8)}
+    with pytest.raises(CheckpointError, match=f"the file's '{STEM}' has torch.int8, the network's"):
+        convert(small, ours, format_name="vainf", params=PARAMS, where="x")
+
+
+def test_networks_under_prefixes_are_chosen_by_key(tmp_path: Path, theirs: State) -> None:
+    """As self-training programs save: `ema_model.` beside `model.` in one state dict."""
+    path = tmp_path / "prefixes.pth"
+    average = {key: value + 1 for key, value in theirs.items()}
+    torch.save({"state_dict": under("model.", theirs) | under("ema_model.", average)}, path)
+    for key, wanted in (("model", theirs), ("ema_model", average)):
+        found = read_checkpoint(path, key=key)
+        assert found.keys() == wanted.keys()
+        assert all(torch.equal(found[name], wanted[name]) for name in found)
+
+
+def test_files_of_other_kinds_say_what_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    np.savez(tmp_path / "x.npz", **{"conv.weight": np.zeros(3)})
+    (tmp_path / "x.npz").rename(path)
+    with pytest.raises(
+        CheckpointError, match=r"a zip archive, but not of torch\.save: it holds conv\.weight\.npy"
+    ):
+        read_checkpoint(path)
+    path.write_bytes(pickle.dumps({"conv.weight": np.zeros(3)}))
+    with pytest.raises(CheckpointError, match=r"a pickle, but not of torch\.save"):
+        read_checkpoint(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("data.pkl", "constants.pkl", "code/__torch__.py"):
+            archive.writestr(f"x/{name}", b"")
+    with pytest.raises(CheckpointError, match="a TorchScript program, not weights") as caught:
         read_checkpoint(path)
     assert "state_dict()" in str(caught.value.hint)
 

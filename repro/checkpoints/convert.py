@@ -40,8 +40,7 @@ def convert(
     converted = {}
     for key, value in wanted.items():
         tensor = kept.get(names[key], torch.zeros((), dtype=torch.int64))  # a counter that the file lacks
-        if tensor.shape != value.shape:
-            raise _shape_error(key, value, names[key], tensor, where)
+        _check_fits(key, value, names[key], tensor, where)
         converted[key] = tensor.to(value.dtype)
     check_finite(converted, where=where)
     return reorder(converted, params, pool_first=entry.pool_first, low_first=entry.low_first, back=False)
@@ -73,8 +72,7 @@ def check_same_network(
             hint=hint,
         )
     for key, value in ours.items():
-        if state[key].shape != value.shape:
-            raise _shape_error(key, value, key, state[key], where)
+        _check_fits(key, value, key, state[key], where)
 
 
 def check_finite(state: Mapping[str, Tensor], *, where: object, hint: str | None = None) -> None:
@@ -165,9 +163,16 @@ def _some(keys: list[str]) -> str:
     return f"{', '.join(keys[:3])}{more}" or "nothing"
 
 
-def _shape_error(key: str, value: Tensor, name: str, tensor: Tensor, where: object) -> CheckpointError:
-    return CheckpointError(
-        f"the file's '{name}' has shape {list(tensor.shape)}, the network's '{key}' {list(value.shape)}",
-        where=where,
-        hint="another number of classes, depth or width",
+def _check_fits(key: str, value: Tensor, name: str, tensor: Tensor, where: object) -> None:
+    """Shapes are equal; whole numbers do not become weights: they were scaled, and the scale is elsewhere."""
+    theirs, ours, hint = f"shape {list(tensor.shape)}", f"{list(value.shape)}", _OTHER
+    if tensor.shape == value.shape:
+        if not value.is_floating_point() or tensor.is_floating_point():
+            return
+        theirs, ours, hint = str(tensor.dtype), str(value.dtype), "weights that are not quantised"
+    raise CheckpointError(
+        f"the file's '{name}' has {theirs}, the network's '{key}' {ours}", where=where, hint=hint
     )
+
+
+_OTHER = "another number of classes, depth or width"

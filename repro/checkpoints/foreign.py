@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from repro.checkpoints.contents import require_tensors
 from repro.checkpoints.files import State, is_safetensors, load_model, read_metadata
 from repro.checkpoints.formats import FORMATS, guess_format
 from repro.checkpoints.unpickle import read_pickle
@@ -17,7 +18,8 @@ from repro.records import sha256_file
 
 OURS = "ours"
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")  # DataParallel, torch.compile, Lightning
-COUNTERS = ("total_ops", "total_params", "n_averaged")  # of thop, and of torch's averaged models
+COUNTERS = ("total_ops", "total_params", "n_averaged", "steps")  # of thop; of averages of torch and MMEngine
+CONVERTED = {"float16", "bfloat16", "float64"}
 MANY = 20  # names in a message
 
 
@@ -37,8 +39,9 @@ def read_checkpoint(path: Path, *, key: str | None = None) -> State:
 def open_checkpoint(path: Path, *, key: str | None = None) -> Checkpoint:
     """The weights in `path`: safetensors, or a PyTorch pickle of which nothing is run, unwrapped.
 
-    `key` chooses where several networks are in one file: `model_ema`, or `teacher.state_dict` for one inside
-    another. A file cut short, without weights, or with several networks and no `key` is a CheckpointError.
+    `key` chooses where several networks are in one file: `model_ema`, `teacher.state_dict` for one inside
+    another, `student` where names begin with `student.`. A file cut short, without weights, or with several
+    networks and no `key` is a CheckpointError.
 
     Example: open_checkpoint(Path("best.pth")).state["backbone.conv1.weight"]
     """
@@ -48,13 +51,13 @@ def open_checkpoint(path: Path, *, key: str | None = None) -> Checkpoint:
     loaded, skipped = (load_model(path)[0], ()) if is_safetensors(path) else read_pickle(path)
     names = ", ".join(skipped[:MANY]) + (f" and {len(skipped) - MANY} more" if len(skipped) > MANY else "")
     remarks = (f"skipped what is no tensor: {names}",) if skipped else ()
-    found = _chosen(_networks(loaded), key, path)
-    _require_tensors(found, path)
+    found = _chosen(_networks(loaded), key, path, names)
+    require_tensors(found, path)
     state, more = _cleaned(found)
     return Checkpoint(state=state, remarks=remarks + more)
 
 
-def _networks(loaded: Any, at: str = "", depth: int = 2) -> dict[str, Mapping[Any, Any]]:
+def _networks(loaded: Any, at: str = "", depth: int = 4) -> dict[str, Mapping[Any, Any]]:
     """Key -> state dict, for every network in a file: the file itself ("") or what its keys hold."""
     if not isinstance(loaded, Mapping):
         return {}
@@ -65,14 +68,19 @@ def _networks(loaded: Any, at: str = "", depth: int = 2) -> dict[str, Mapping[An
     return inner or own
 
 
-def _chosen(networks: Mapping[str, Mapping[Any, Any]], key: str | None, path: Path) -> Mapping[Any, Any]:
+def _chosen(
+    networks: Mapping[str, Mapping[Any, Any]], key: str | None, path: Path, skipped: str
+) -> Mapping[Any, Any]:
     """The one network, or that of `key`. Other mappings of tensors (a loss scale) have no `weight`."""
     if key is not None and key not in networks:
+        if part := _part(networks, key):
+            return part
         raise UnknownNameError("key with weights", key, networks, where=path)
     if not networks:
         hint = "where a whole module was saved, save `model.state_dict()` instead"
         allowed = "a state dict, bare or under any key"
-        raise CheckpointError("no weights inside", where=path, allowed=allowed, hint=hint)
+        what = "no weights inside" + (f", but unsupported objects: {skipped}" if skipped else "")
+        raise CheckpointError(what, where=path, allowed=allowed, hint=hint)
     weighty = [name for name, found in networks.items() if any(str(it).endswith("weight") for it in found)]
     names = [key] if key is not None else weighty or list(networks)
     if len(names) > 1:
@@ -81,10 +89,15 @@ def _chosen(networks: Mapping[str, Mapping[Any, Any]], key: str | None, path: Pa
     return networks[names[0]]
 
 
-def _require_tensors(found: Mapping[Any, Any], path: Path) -> None:
-    strange = [name for name, it in found.items() if not (isinstance(name, str) and isinstance(it, Tensor))]
-    if strange:
-        raise CheckpointError(f"'{strange[0]}' is not a tensor", where=path, allowed="names and tensors only")
+def _part(networks: Mapping[str, Mapping[Any, Any]], key: str) -> Mapping[Any, Any] | None:
+    """The entries under the prefix `key`, where one network alone has some: `student.`, `ema_model.`."""
+    start = f"{key}."
+    parts = [
+        {str(name).removeprefix(start): it for name, it in found.items() if str(name).startswith(start)}
+        for found in networks.values()
+    ]
+    full = [part for part in parts if part]
+    return full[0] if len(full) == 1 else None
 
 
 def _cleaned(found: Mapping[str, Tensor]) -> tuple[State, tuple[str, ...]]:
@@ -93,10 +106,10 @@ def _cleaned(found: Mapping[str, Tensor]) -> tuple[State, tuple[str, ...]]:
     dropped, cut = len(found) - len(kept), ""
     while prefix := next((one for one in PREFIXES if kept and all(n.startswith(one) for n in kept)), ""):
         kept, cut = {name.removeprefix(prefix): value for name, value in kept.items()}, cut + prefix
-    halves = sorted({str(it.dtype).removeprefix("torch.") for it in kept.values()} & {"float16", "bfloat16"})
+    others = sorted({str(it.dtype).removeprefix("torch.") for it in kept.values()} & CONVERTED)
     remarks = [f"dropped {dropped} counters of a profiler or an average"] if dropped else []
     remarks += [f"every name began with '{cut}'"] if cut else []
-    return kept, (*remarks, *(f"stored as {name}" for name in halves))
+    return kept, (*remarks, *(f"stored as {name}" for name in others))
 
 
 @dataclass(frozen=True, kw_only=True)

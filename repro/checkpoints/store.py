@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro import download
-from repro.checkpoints.unpickle import require_checkpoint
+from repro.checkpoints.contents import require_checkpoint
 from repro.errors import CheckpointError, DownloadError, UnknownNameError
 from repro.params.model import InputParams
 from repro.published.weights import direct, hash_in_name

@@ -18,10 +18,9 @@ from typing import Any
 
 import torch
 
-from repro.checkpoints.files import is_safetensors
+from repro.checkpoints.contents import damaged, require_checkpoint
 from repro.errors import CheckpointError
 
-DAMAGED = "fetch it again and compare its sha256"
 # Modules that only an attack names. No stand-in calls them either: the refusal is there to say so.
 REFUSED = frozenset({"os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "importlib", "ctypes"})
 REFUSED_BUILTINS = frozenset({"eval", "exec", "compile", "open", "__import__", "breakpoint", "input"})
@@ -81,7 +80,7 @@ def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
     except OSError:
         raise
     except Exception as error:  # a damaged pickle can raise anything: KeyError, struct.error, AssertionError
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
 
 
 def _read_skipping(path: Path) -> tuple[Any, tuple[str, ...]]:
@@ -101,7 +100,7 @@ def _read_skipping(path: Path) -> tuple[Any, tuple[str, ...]]:
     except (CheckpointError, OSError):
         raise
     except Exception as error:
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
     plain = ("builtins.", "__builtin__.", "_codecs.", "copyreg.", "copy_reg.")
     return found, tuple(sorted(name for name in skipped if not name.startswith(plain)))
 
@@ -129,22 +128,3 @@ def unsupported(name: str, where: Path | None = None) -> CheckpointError:
         allowed="tensors, numbers, strings, lists and dicts",
         hint="do not load it elsewhere; ask its publisher for `model.state_dict()` alone",
     )
-
-
-def require_checkpoint(path: Path) -> None:
-    """CheckpointError unless `path` begins as a file of torch.save (zipped or older) or safetensors does."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    pickled = start[:1] == b"\x80" or start[:2] == b"PK" or not start
-    if not (pickled or is_safetensors(path)):
-        raise CheckpointError(
-            "not a checkpoint: neither a PyTorch nor a safetensors file",
-            where=path,
-            allowed="a file of torch.save (.pth, .pt, .ckpt) or .safetensors",
-        )
-
-
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    first = (str(error).splitlines() or ["end of file"])[0].partition(". ")[0][:200]
-    what = f"not a complete PyTorch file: {first or type(error).__name__}"
-    return CheckpointError(what, where=path, hint=DAMAGED)

@@ -16,6 +16,8 @@ ProtocolName = Annotated[
 ]
 Key = Annotated[
     str | None,
-    typer.Option("--key", help="Which network, where a file holds several: model_ema, teacher.state_dict."),
+    typer.Option(
+        "--key", help="Which network, where a file holds several: model_ema, teacher.state_dict, student."
+    ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to; not the experiment's.")]
