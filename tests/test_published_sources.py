@@ -59,6 +59,22 @@ def test_a_row_of_twelve_classes_points_at_the_line_that_says_so() -> None:
     assert sources()["003-017"].files["tensorpack/dataflow/dataset/camvid.py"] == {"class_num": 52}
 
 
+def test_a_row_names_the_module_of_the_network_that_its_script_builds() -> None:
+    """Row 003-053 named densenet_v1.py, which its ResNet script imports and does not use."""
+    for row, found in sources().items():
+        settings = {key for lines in found.files.values() for key in lines}
+        modules = {Path(file).name for file, lines in found.files.items() if "classifier" in lines}
+        if found.repository == "dongzhuoyao/tensorpack" and modules:
+            dense = rows()[row].backbone.startswith("densenet")
+            assert dense == ("growth" in settings) == modules.pop().startswith("densenet"), row
+
+
+def test_the_multipliers_of_003_102_are_those_of_its_optimizer() -> None:
+    """Line 40 of its script sets 5 and 10 and is not used; line 111 gives 10 and 20."""
+    lines = sources()["003-102"].files["examples/Deeplab/experiments/deeplabv2.cs.imagesize672.scale18.py"]
+    assert (lines["grad_multipliers"], lines["crop"]) == (111, 32)
+
+
 def test_a_damaged_list_of_sources_is_an_error(tmp_path: Path) -> None:
     for text in ("[]", "{", '{"rows": {"003-017": {"repository": "a/b"}}}'):
         (path := tmp_path / "sources.json").write_text(text)
