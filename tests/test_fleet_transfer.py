@@ -110,6 +110,23 @@ def outputs(project: Project) -> dict[str, bytes]:
     return {str(path.relative_to(project.root)): path.read_bytes() for path in files}
 
 
+@pytest.mark.parametrize("year", [1975, 2150])
+def test_a_clock_that_no_zip_can_hold(
+    year: int, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal runs give equal files, whatever the clock and the dates of the files."""
+    export_run(project, NAME, tmp_path / "now.zip")
+    then = (year - 1970) * 365 * 86_400
+    for path in (path for path in project.root.rglob("*") if path.is_file()):
+        os.utime(path, (then, then))
+    localtime = time.localtime
+    monkeypatch.setattr(time, "time", lambda: float(then))
+    monkeypatch.setattr(time, "localtime", lambda seconds=None: localtime(then if seconds is None else seconds))
+    export_run(project, NAME, tmp_path / "then.zip")
+    assert (tmp_path / "then.zip").read_bytes() == (tmp_path / "now.zip").read_bytes()
+    assert verify_bundle(project, tmp_path / "then.zip").record.experiment == NAME
+
+
 # --- export and import --------------------------------------------------------------------------------------
 
 

@@ -58,15 +58,19 @@ def _sources(project: Project, record: Record) -> Iterator[tuple[str, Path]]:
 
 
 def _write(out: Path, manifest: Mapping[str, object], sources: Mapping[str, Path]) -> None:
-    """All of the file or nothing."""
+    """All of the file or nothing.
+
+    Members are dated 1980, as `ZipFile.open` does: a zip holds no clock before that or after 2107, and equal runs
+    give equal files.
+    """
     half = out.with_name(f".{out.name}.part")
     try:
-        with zipfile.ZipFile(
-            half, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False
-        ) as archive:
-            archive.writestr(MANIFEST, json.dumps(manifest, indent=2))
+        with zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            with archive.open(MANIFEST, "w") as target:
+                target.write(json.dumps(manifest, indent=2).encode())
             for member, path in sources.items():
-                archive.write(path, member)
+                with path.open("rb") as source, archive.open(member, "w", force_zip64=True) as target:
+                    shutil.copyfileobj(source, target, 2**20)
         half.replace(out)
     finally:
         half.unlink(missing_ok=True)
