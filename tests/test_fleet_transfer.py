@@ -119,9 +119,8 @@ def test_a_clock_that_no_zip_can_hold(
     then = (year - 1970) * 365 * 86_400
     for path in (path for path in project.root.rglob("*") if path.is_file()):
         os.utime(path, (then, then))
-    localtime = time.localtime
     monkeypatch.setattr(time, "time", lambda: float(then))
-    monkeypatch.setattr(time, "localtime", lambda seconds=None: localtime(then if seconds is None else seconds))
+    monkeypatch.setattr(time, "localtime", lambda seconds=then: time.gmtime(seconds))
     export_run(project, NAME, tmp_path / "then.zip")
     assert (tmp_path / "then.zip").read_bytes() == (tmp_path / "now.zip").read_bytes()
     assert verify_bundle(project, tmp_path / "then.zip").record.experiment == NAME

@@ -104,7 +104,7 @@ def verdict_after(attacks: list[str], *, mIoU: float) -> gate.Finding:
         project = a_project(Path(folder), a_record(NAME, metrics={"mIoU": mIoU}))
         for name in attacks:
             ATTACKS[name](project)
-        return gate.finding(load_results(project, strict=False, thorough=True), NAME)
+        return gate.finding(load_results(project, thorough=True), NAME)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -176,7 +176,7 @@ def two_results() -> Iterator[Project]:
 
 def verdicts(project: Project, rev: str = "") -> dict[str, bool]:
     """Experiment -> whether it passes, in the gate or against a revision."""
-    found = load_results(project, strict=False, thorough=True)
+    found = load_results(project, thorough=True)
     names = sorted(found.records)
     findings = against.compare(found, rev, names) if rev else gate.check(found, names=names)
     return {one.experiment: one.passes for one in findings}

@@ -147,7 +147,7 @@ def test_an_edited_record_is_not_believed(project: Any, edit: Any) -> None:
     raw = json.loads(path.read_text())
     edit(raw)
     path.write_text(json.dumps(raw))
-    findings = gate.check(load_results(project, strict=False))
+    findings = gate.check(load_results(project))
     assert [found.verdict for found in findings] == ["incomparable"]
     assert gate.exit_code(findings, strict=False) == 2
 
@@ -156,12 +156,12 @@ def test_nan_with_a_fitting_hash_is_not_believed(project: Any) -> None:
     path = project.rows / "camvid_x.json"
     text = path.read_text().replace('"mIoU": 50.0', '"mIoU": NaN', 1)
     path.write_text(text)
-    assert "camvid_x" in load_results(project, strict=False).damaged
+    assert "camvid_x" in load_results(project).damaged
 
 
 def test_a_record_filed_under_another_name_is_not_believed(project: Any) -> None:
     (project.rows / "camvid_x.json").rename(project.rows / "camvid_y.json")
-    (found,) = gate.check(load_results(project, strict=False))
+    (found,) = gate.check(load_results(project))
     assert (found.experiment, found.verdict) == ("camvid_y", "incomparable")
 
 
@@ -306,7 +306,7 @@ def lock(project: Any, name: str) -> None:
 
 
 def compare(project: Any) -> gate.Finding:
-    (found,) = against.compare(load_results(project, strict=False), "HEAD", ["camvid_x"])
+    (found,) = against.compare(load_results(project), "HEAD", ["camvid_x"])
     return found
 
 

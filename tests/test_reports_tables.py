@@ -481,7 +481,7 @@ def test_listing_filters() -> None:
     ],
 )
 def test_conditions_of_a_list(conditions: list[str], names: list[str]) -> None:
-    found = listing(load_results(Project(ROOT), strict=False), conditions=conditions)
+    found = listing(load_results(Project(ROOT)), conditions=conditions)
     assert [line["experiment"] for line in found] == names
 
 

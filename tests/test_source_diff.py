@@ -86,7 +86,7 @@ def test_no_planted_secret_is_in_anything_that_travels(project: Project, tmp_pat
         travels = {name: archive.read(name) for name in archive.namelist()}
     travels |= {f"mlflow/{path.name}": path.read_bytes() for path, _ in files_of(project, record)}
     travels |= {f"mlflow/{name}": text.encode() for name, text in texts_of(record).items()}
-    travels |= {"report": html_report(project).encode()}
+    travels |= {"report": html_report(load_results(project)).encode()}
     travels |= {"work": (project.work_folder(KEY) / "source.diff").read_bytes()}
     assert "source.diff" in travels
     assert "mlflow/source.diff" in travels

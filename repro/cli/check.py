@@ -41,7 +41,7 @@ def check(
     from repro.reports import gate, outputs
     from repro.reports.results import load_results
 
-    results = load_results(find_project(), strict=False, thorough=True)
+    results = load_results(find_project(), thorough=True)
     name_broken(results.broken)
     wanted = names or []
     if against:

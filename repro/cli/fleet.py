@@ -9,6 +9,7 @@ import typer
 from repro.cli.common import experiments_like
 from repro.cli.fleet_run import run_names
 from repro.cli.how import How, with_how
+from repro.cli.voice import name_broken
 
 
 @with_how
@@ -26,7 +27,7 @@ def fleet(
     from repro.params import experiment_names, find_project, matching
 
     project = find_project()
-    run_names(project, matching(patterns, experiment_names(project)), how)
+    run_names(project, matching(patterns, experiment_names(project)), how, asked=patterns)
 
 
 @with_how
@@ -44,7 +45,8 @@ def campaign(
     from repro.reports.results import load_results, require_page
 
     project = find_project()
-    found = load_results(project, strict=False)
+    found = load_results(project)
+    name_broken(found.broken)
     prefix = require_page(page)
     names = [
         name

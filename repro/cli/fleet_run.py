@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from repro.cli.common import emit_json
 from repro.cli.fleet_view import line, live, show_plan, tell_nothing
 from repro.cli.how import How, parse_duration, visible_gpus
-from repro.cli.voice import name_broken, note
+from repro.cli.voice import name_broken, note, require_asked
 
 if TYPE_CHECKING:
     from repro.errors import ReproError
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 LAUNCHERS = ("local", "slurm")
 
 
-def run_names(project: Project, names: Sequence[str], how: How) -> None:
-    """Plan, show, run, tell; exit 1 when an experiment failed."""
+def run_names(project: Project, names: Sequence[str], how: How, *, asked: Sequence[str] = ()) -> None:
+    """Plan, show, run, tell; exit 1 when an experiment failed. `asked`: the names and patterns typed."""
     from repro.fleet import Fleet, plan, speeds
     from repro.params import load_experiment
     from repro.stages.ready import renew_files
@@ -39,7 +39,8 @@ def run_names(project: Project, names: Sequence[str], how: How) -> None:
     experiments = [load_experiment(project, one.name) for one in fitting]
     stopped = before_start(project, experiments, how, with_card=how.launcher == "local")
     if how.dry_run:
-        return show_plan(fitting, left_out, how.as_json)
+        show_plan(fitting, left_out, how.as_json)
+        return require_asked(asked, broken)
     renew_files(project, note)
     with live(len(left_out)) as shown:
         done = Fleet(

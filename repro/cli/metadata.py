@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.common import Names, console
+from repro.cli.voice import name_broken, require_asked
 
 if TYPE_CHECKING:
     from repro.reports.results import Results
@@ -32,6 +33,8 @@ def metadata(
     if kind not in EXPORTS:
         raise UnknownNameError("export", kind, EXPORTS)
     results = load_results(find_project())
+    name_broken(results.left_out)
+    require_asked(names or (), results.left_out)
     text = EXPORTS[kind](results, chosen(results, names or [], measured=kind != "csv"))
     if out is None:
         sys.stdout.write(text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from repro.cli.common import Json, Names, console, emit_json
-from repro.cli.voice import note
+from repro.cli.voice import name_broken, note, require_asked
 from repro.errors import ReproError
 
 if TYPE_CHECKING:
@@ -29,23 +29,23 @@ def plan(
 
     Example: repro plan ade20k_r50_os16 --devices 4
     """
-    from repro.errors import CheckFailed
-    from repro.params import experiment_names, find_project, matching
+    from repro.params import broken_error, experiment_names, find_project, matching
     from repro.stages.preflight import this_machine
     from repro.training.ranks import pick_device
 
     project = find_project()
     where = str(pick_device(device)) if probe else None
     chosen, machine = matching(names or (), experiment_names(project)), this_machine(devices=devices)
-    plans, left_out = [], 0
+    plans: list[dict[str, Any]] = []
+    broken: dict[str, ReproError] = {}
     for name in chosen:
         try:
             found = plan_one(project, name, machine, where)
         except ReproError as error:  # a broken folder, a part of a data set: the others can be planned
             if len(chosen) == 1:
                 raise
-            note(f"left out {name}: {error.what}")
-            left_out += 1
+            name_broken({name: error})
+            broken[name] = error
             continue
         if as_json:
             plans.append(as_dict(found[0]) | {"missing": found[1]})
@@ -54,8 +54,9 @@ def plan(
             console().print(text(*found, devices), markup=False)  # at once: all of them take half a minute
     if as_json:
         emit_json(plans)
-    if left_out and left_out == len(chosen):
-        raise CheckFailed(f"none of {left_out} experiments has a plan", hint="see the lines above")
+    if len(broken) == len(chosen):
+        raise broken_error(broken, done="none of them has a plan")
+    require_asked(names or (), broken)
 
 
 def plan_one(project: Project, name: str, machine: Machine, probe: str | None) -> tuple[Plan, list[str]]:

@@ -45,7 +45,7 @@ def require_pass(project: Project, name: str) -> None:
     from repro.reports.gate import finding
     from repro.reports.results import load_results
 
-    found = finding(load_results(project, strict=False, thorough=True), name)
+    found = finding(load_results(project, thorough=True), name)
     if not found.passes:
         allowed = f"verdict {' or '.join(sorted(PASSING))}, or --force"
         raise CheckFailed(f"{name} is '{found.verdict}': {found.reason}", allowed=allowed)

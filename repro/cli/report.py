@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from repro.cli.common import Json, console, emit_json
+from repro.cli.voice import name_broken
 
 
 def report(
@@ -22,12 +23,15 @@ def report(
     from repro.params import find_project
     from repro.records import write_bytes
     from repro.reports.html import html_report, is_report
+    from repro.reports.results import load_results
 
     project = find_project()
     if out is not None:
         require_target(out, "a report", is_report)
     path = out or project.root / "reports" / "index.html"
-    content = html_report(project).encode()
+    results = load_results(project)
+    name_broken(results.left_out)
+    content = html_report(results).encode()
     write_bytes(path, content)
     if as_json:
         return emit_json({"file": str(path), "bytes": len(content)})

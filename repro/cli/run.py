@@ -38,7 +38,7 @@ def run(
     Example: repro run camvid_mobilenetv2_os16 --seeds 3
     """
     from repro.errors import ParamsError
-    from repro.params import experiment_names, find_project, matching
+    from repro.params import experiment_names, find_project
 
     project = find_project()
     chosen = experiment_names(project) if all_ else list(names or ())
@@ -50,7 +50,7 @@ def run(
             "nothing to run", allowed="experiment names, or --all", hint="`repro list` shows all"
         )
     if how.is_asked_for or any(mark in name for name in chosen for mark in "*?["):
-        return run_fleet(project, matching(chosen, experiment_names(project)), how, seeds, device)
+        return run_fleet(project, chosen, how, seeds, device)
     run_here(project, chosen, how, seeds, device, everything=all_)
 
 
@@ -148,16 +148,18 @@ def check_options(how: How, *, smoke: bool, seeds: int) -> None:
         raise ParamsError("a smoke run is neither a fleet nor repeated", allowed="NAME..., --all, --device")
 
 
-def run_fleet(project: Project, names: Sequence[str], how: How, seeds: int, device: str) -> None:
+def run_fleet(project: Project, patterns: Sequence[str], how: How, seeds: int, device: str) -> None:
     """NAME... some at a time, each with its other seeds where these are wanted."""
     from repro.errors import ParamsError
+    from repro.params import experiment_names, matching
 
     if device != "auto":
         raise ParamsError(f"a fleet takes no --device {device}", hint="--gpus 0,1 says which GPUs it has")
+    names = matching(patterns, experiment_names(project))
     if seeds > 1:
         run_seed_fleet(project, names, how, seeds)
     else:
-        run_names(project, names, how)
+        run_names(project, names, how, asked=patterns)
 
 
 def run_seed_fleet(project: Project, names: Sequence[str], how: How, seeds: int) -> None:

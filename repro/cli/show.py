@@ -105,7 +105,7 @@ def verdict_now(project: Project, name: str) -> str:
     from repro.reports.gate import finding
     from repro.reports.results import load_results
 
-    judged = finding(load_results(project, strict=False), name)
+    judged = finding(load_results(project), name)
     return f"{judged.verdict}: {judged.reason}" if judged.verdict == "incomparable" else judged.verdict
 
 

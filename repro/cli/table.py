@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.common import Json, Name, Names, console, counted, emit_json
-from repro.cli.voice import name_broken, note
+from repro.cli.voice import name_broken, require_asked
 from repro.reports.choices import Format, Origin, Values
 
 if TYPE_CHECKING:
@@ -57,17 +57,16 @@ def table(
     from repro.reports.results import load_results
 
     results = load_results(find_project())
-    if check:
-        regions.check(regions.generated_files(results), results.project.root)
-    elif write:
-        for path in regions.write(regions.generated_files(results)):
-            console().print(f"wrote {path.relative_to(results.project.root)}")
-    if check or write:
-        if results.broken:
-            raise broken_error(results.broken, done="the tables have no link to it")
-    else:
-        name_broken(results.broken)
-        _print(results, dataset, page, values, fmt)
+    name_broken(results.left_out)
+    if not (check or write):
+        return _print(results, dataset, page, values, fmt)
+    files = regions.generated_files(results)
+    for path in regions.write(files) if write else []:
+        console().print(f"wrote {path.relative_to(results.project.root)}")
+    if results.left_out:
+        stale = len(list(regions.stale(files)))
+        raise broken_error(results.left_out, done=f"no number in tables; {stale} generated files are stale")
+    regions.check(files, results.project.root)
 
 
 def _published(page_id: str | None) -> None:
@@ -170,7 +169,7 @@ def list_(
     from repro.reports.listing import listing, one_line
     from repro.reports.results import load_results, require_page
 
-    results = load_results(find_project(), strict=False)
+    results = load_results(find_project())
     if dataset:
         results.require_dataset(dataset)
     prefix = require_page(page) if page else None
@@ -182,14 +181,14 @@ def list_(
         measured=measured,
         conditions=tuple(conditions or ()),
     )
-    for name, error in results.stray.items():
-        note(f"left out: reports/rows/{name}.json is of no experiment: {error.what}")
-    name_broken(results.broken)
+    name_broken(results.left_out)
     if json:
-        return emit_json(lines)
-    sys.stdout.writelines(one_line(line) + "\n" for line in lines)
-    ours = sum(line["measured"] is not None for line in lines)
-    console(stderr=True).print(f"{counted(len(lines), 'experiment')}, {ours} measured")
+        emit_json(lines)
+    else:
+        sys.stdout.writelines(one_line(line) + "\n" for line in lines)
+        ours = sum(line["measured"] is not None for line in lines)
+        console(stderr=True).print(f"{counted(len(lines), 'experiment')}, {ours} measured")
+    require_asked(names or (), results.left_out)
 
 
 def explain(
@@ -231,7 +230,7 @@ def explain(
         record = read_row(path)
         facts = explanation(record, metric, path.relative_to(project.root))
         if "verdict" in facts:
-            now = finding(load_results(project, strict=False), name)
+            now = finding(load_results(project), name)
             if now.verdict != record.verdict:  # the record's own is older than its params
                 facts["verdict"] = f"{now.verdict} ({now.reason})"
     if json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from repro.cli.common import console
@@ -23,9 +23,17 @@ def note(text: str) -> None:
 
 
 def name_broken(broken: Mapping[str, ReproError]) -> None:
-    """Each experiment whose params.yaml cannot be used, with the reason: the command is about the others."""
+    """Each experiment whose params.yaml or record cannot be used, with the reason: the others are shown."""
     for name, error in broken.items():
         note(f"left out {name}: {error.what}\n  where: {error.where}")
+
+
+def require_asked(names: Sequence[str], broken: Mapping[str, ReproError]) -> None:
+    """ParamsError where one of `broken` was asked for by name, not by a pattern or as one of all."""
+    from repro.params import broken_error, spelt_out
+
+    if asked := spelt_out(names, broken):
+        raise broken_error(asked, done="the others are shown")
 
 
 def aloud() -> Voice:

@@ -60,8 +60,8 @@ def _sources(project: Project, record: Record) -> Iterator[tuple[str, Path]]:
 def _write(out: Path, manifest: Mapping[str, object], sources: Mapping[str, Path]) -> None:
     """All of the file or nothing.
 
-    Members are dated 1980, as `ZipFile.open` does: a zip holds no clock before that or after 2107, and equal runs
-    give equal files.
+    Members are dated 1980, as `ZipFile.open` does: a zip holds no clock before that or after 2107, and
+    equal runs give equal files.
     """
     half = out.with_name(f".{out.name}.part")
     try:

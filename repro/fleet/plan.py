@@ -50,5 +50,5 @@ def plan(
 
 def up_to_date(project: Project) -> frozenset[str]:
     """Experiments whose record is about what their params.yaml says now; a damaged record is none."""
-    results = load_results(project, strict=False)
+    results = load_results(project)
     return frozenset(name for name in results.records if not results.judge.outdated(name))

@@ -31,8 +31,8 @@ def alone(work: Path) -> Iterator[None]:
 
 def garbage(project: Project, *, older_than: float) -> Iterator[tuple[Path, str]]:
     """(path, why) of what can go; `older_than` seconds since it was last written to."""
-    records, _ = read_records(project.rows)
-    recorded = {record.run_key for record in records.values()}
+    records, damaged = read_records(project.rows)
+    recorded = None if damaged else {record.run_key for record in records.values()}
     for work in sorted(path for path in project.work.glob("*") if path.is_dir()):
         why = _why(work, recorded)
         if why and _age(work) > older_than and not is_locked(work / ".lock"):
@@ -43,8 +43,11 @@ def garbage(project: Project, *, older_than: float) -> Iterator[tuple[Path, str]
                 yield path, why
 
 
-def _why(work: Path, recorded: set[str]) -> str:
-    """Why a work folder is no longer needed; "" while it is."""
+def _why(work: Path, recorded: set[str] | None) -> str:
+    """Why a work folder is no longer needed; "" while it is.
+
+    `recorded`: run keys of the records; None where one is damaged, which a finished run may belong to.
+    """
     state = read_state(work / "journal.jsonl")
     if state is None:
         return "" if any(work.glob("*.ckpt")) else "nothing was trained here"
@@ -52,6 +55,8 @@ def _why(work: Path, recorded: set[str]) -> str:
         return ""
     checkpoints = any(work.glob("*.ckpt"))
     if state.status == "FINISHED":
+        if recorded is None:
+            return ""
         if work.name in recorded:
             return "recorded: the journal is in MLflow, the curve in git"
         return "" if checkpoints else "finished, of parameters that have no record"

@@ -12,7 +12,7 @@ from repro.params.experiment import (
 )
 from repro.params.folders import Broken, broken_error, resolve_all, sorted_out
 from repro.params.model import ModelParams
-from repro.params.names import experiment_name, experiment_names, matching
+from repro.params.names import experiment_name, experiment_names, matching, spelt_out
 from repro.params.parse import parse, to_plain
 from repro.params.project import Project, find_project
 from repro.params.protocol import Protocol
@@ -43,5 +43,6 @@ __all__ = [
     "resolve_all",
     "section",
     "sorted_out",
+    "spelt_out",
     "to_plain",
 ]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypeVar
 
 from repro.errors import ParamsError, UnknownNameError
 from repro.params.project import Project
 from repro.plain_names import ALLOWED, is_plain_name
 
 SEED_COPY = re.compile(r"_seed\d+$")  # `repro run NAME --seeds` makes NAME_seed1 and so on, rows and all
+T = TypeVar("T")
 MAX_NAME = 64  # MLflow run names and SLURM job names stay readable
 
 
@@ -45,3 +47,9 @@ def matching(patterns: Sequence[str], known: Collection[str]) -> list[str]:
             raise UnknownNameError("experiment", pattern, known, hint="`repro list` shows all")
         chosen.update(found)
     return sorted(chosen)
+
+
+def spelt_out(names: Sequence[str], among: Mapping[str, T]) -> dict[str, T]:
+    """Those of `among` that a person named; what only a pattern means was not asked for by name."""
+    asked = set(map(_bare, names))
+    return {name: value for name, value in among.items() if name in asked}

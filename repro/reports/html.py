@@ -17,14 +17,13 @@ from typing import Any, TypeVar
 
 from repro import limits
 from repro.errors import RecordError
-from repro.params.project import Project
 from repro.published import Row, rows
 from repro.records import Record
 from repro.records.csv_files import read_confusion, read_curve
 from repro.records.make import measured_value
 from repro.records.nested import flatten
 from repro.reports.gate import Finding, finding, headline
-from repro.reports.results import Results, load_results
+from repro.reports.results import Results
 
 POINTS = 200  # of a learning curve; more cannot be seen
 PICTURES = 6
@@ -35,9 +34,8 @@ T = TypeVar("T")
 COSTS = {"params_M": "params_M", "gmacs": "gmacs_conv", "latency": "latency_ms_p50"}
 
 
-def html_report(project: Project) -> str:
+def html_report(results: Results) -> str:
     """The report of everything that is recorded and declared."""
-    results = load_results(project, strict=False)
     text = (_asset("report.html")).replace("/*CHART*/", _asset("chart.umd.min.js"))
     text = text.replace("/*REPORT*/", _asset("report.js"))
     # "<" as an escape: no class name or note can end the script element

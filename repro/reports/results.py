@@ -84,6 +84,11 @@ class Results:
         return sorted({*self.experiments, *self.records, *self.damaged, *self.broken})
 
     @property
+    def left_out(self) -> Broken:
+        """Experiments of which the record or the params.yaml cannot be read, and why."""
+        return {**self.damaged, **self.broken}
+
+    @property
     def stray(self) -> dict[str, ReproError]:
         """Those of `damaged` that belong to no experiment: nothing says what they were meant to be."""
         known = {*self.experiments, *self.broken}
@@ -117,14 +122,12 @@ class Results:
         return [name for name in self.names() if name not in published]
 
 
-def load_results(project: Project, *, strict: bool = True, thorough: bool = False) -> Results:
-    """Records and experiments of a checkout; a damaged record raises, or is listed when not `strict`.
+def load_results(project: Project, *, thorough: bool = False) -> Results:
+    """Records and experiments of a checkout; what cannot be read is listed, for the others can.
 
     `thorough`: for the gate, which also recomputes intervals and hashes weights.
     """
     records, damaged = read_records(project.rows)
-    for error in damaged.values() if strict else ():
-        raise error
     experiments, broken = declared_experiments(project)
     return Results(
         project=project,

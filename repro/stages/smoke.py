@@ -7,8 +7,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
-from repro.params import Experiment, Project, experiment_names, load_experiment
+from repro.params import Experiment, Project, experiment_names, load_experiment, sorted_out
 from repro.reports import regions
 from repro.reports.results import load_results
 from repro.stages.chain import each
@@ -30,8 +31,12 @@ def run_smokes(
 
     `told` gets the name and the seconds of each that went through.
     """
-    wanted = [load_experiment(project, name) for name in names or experiment_names(project)]
-    chosen = wanted if names else representatives(wanted)
+    whole, broken = sorted_out(names or experiment_names(project), partial(load_experiment, project))
+    for name, error in broken.items():
+        if names:
+            raise error
+        voice.note(f"left out {name}: {error.what}")
+    chosen = list(whole.values()) if names else representatives(list(whole.values()))
     keep, began = len(chosen) == 1, time.monotonic()  # the weights of one network are 20 to 500 MB
 
     def run(one: Experiment) -> None:
