@@ -76,6 +76,24 @@ def test_a_run_names_its_owner(clones: tuple[Project, Project]) -> None:
     assert run.data.tags[USER]
 
 
+def test_a_record_that_two_clones_sent_at_once_is_in_once(
+    clones: tuple[Project, Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither saw the other's run; the twin of what stays is deleted without a question."""
+    one, two = clones
+    for clone in clones:
+        add_record(clone, "camvid_a", key="a")
+        with monkeypatch.context() as blind:
+            blind.setattr("repro.tracking.sync.superseded", lambda *_: [])
+            blind.setattr("repro.tracking.known.Known.holding", lambda *_: [])
+            sync(clone)
+    assert len(active(one)) == 2
+    for clone in clones:
+        sync(clone, confirm=lambda runs: pytest.fail(f"asked about {runs}"))
+    assert len(active(one)) == 1
+    assert settled(one, two)
+
+
 def test_a_rebuild_keeps_the_runs_of_another_clone(clones: tuple[Project, Project]) -> None:
     one, two = clones
     add_record(one, "camvid_a", key="a")

@@ -11,8 +11,11 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from repro.cli.doctor import _mlflow
 from repro.errors import ReproError, StorageError
@@ -22,6 +25,7 @@ from repro.tracking.address import tracking_uri, with_driver
 from repro.tracking.follow import Follower
 from repro.tracking.health import store_state
 from repro.tracking.read import read_runs
+from repro.tracking.store import open_client
 from repro.tracking.stored import stored_records
 from repro.tracking.sync import sync
 from tests.reports_kit import a_record
@@ -395,3 +399,36 @@ def test_eight_first_syncs_of_two_clones_share_one_absent_store(tmp_path: Path) 
     for process in running:
         out, error = process.communicate(timeout=500)
         assert (process.returncode, out) == (0, "{}\n"), error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "(psycopg2.errors.UniqueViolation) duplicate key value violates unique constraint",
+        '(psycopg2.errors.DuplicateTable) relation "experiments" already exists',
+        "Detected out-of-date database schema (found version None, but expected 1b5f0d9ad7c1)",
+    ],
+)
+def test_tables_that_another_clone_creates_at_once_are_waited_for(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the second of two clones was told on the first `repro sync` into one PostgreSQL."""
+    answers = [MlflowException(words)] * 2
+
+    def client(**_: str) -> Any:
+        if answers:
+            raise answers.pop()
+        return MagicMock()
+
+    waited: list[float] = []
+    monkeypatch.setattr("mlflow.MlflowClient", client)
+    monkeypatch.setattr("time.sleep", waited.append)
+    open_client(a_project(tmp_path), "postgresql://localhost/none")
+    assert waited == [1.0, 2.0]
+
+
+def test_a_database_that_refuses_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = MlflowException("password authentication failed")
+    monkeypatch.setattr("mlflow.MlflowClient", MagicMock(side_effect=refused))
+    with pytest.raises(MlflowException, match="password"):
+        open_client(a_project(tmp_path), "postgresql://localhost/none")

@@ -102,13 +102,23 @@ def _replaces(known: Known, other: Any, run: Any, hashes: Set[str], marks: Set[s
     retired = RETIRED in run.data.tags
     if other.info.run_id == run.info.run_id or (run.info.status == "RUNNING" and not retired):
         return False
-    if not retired and shows(run) == shows(other):
+    if _is_twin(other, run):
         return str(other.info.run_id) < str(run.info.run_id)
     if _is_current(run, hashes, marks) and not retired:
         return False
     weights = "model_sha256"
     same = known.owner.owns(other) or (RECORD in run.data.tags and tag(run, weights) == tag(other, weights))
     return _is_current(other, hashes, marks) and same
+
+
+def has_twin(known: Known, run: Any) -> bool:
+    """Whether another run shows the very same, as where two clones sent one record at once."""
+    others = (other for other in known.of(identity_of(run)) if other.info.run_id != run.info.run_id)
+    return any(_is_twin(other, run) for other in others)
+
+
+def _is_twin(other: Any, run: Any) -> bool:
+    return RETIRED not in run.data.tags and shows(run) == shows(other)
 
 
 def shows(run: Any) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -25,6 +27,8 @@ from repro.tracking.address import (
 PAGE = 1000
 KEY = "repro.run_key"  # the tag that says which training a run shows
 CHECK_SECONDS = 3  # for `repro doctor`, which must not hang
+CREATION_WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
+CREATED_MEANWHILE = re.compile("already exists|duplicate|deadlock|found version None", re.IGNORECASE)
 LOCK_SECONDS = 600.0  # minutes to make a fresh database on a loaded machine, and more to send a thousand runs
 
 
@@ -41,10 +45,29 @@ def open_client(project: Project, uri: str | None = None) -> Any:
     if not is_database(uri):
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     with one_at_a_time(project, uri):
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.search_experiments(max_results=1)  # the first query is what creates the tables
-        client.search_registered_models(max_results=1)
-    return client
+        return _with_tables(uri)
+
+
+def _with_tables(uri: str) -> Any:
+    """A client of a database whose tables are there: the first query creates them.
+
+    On a server no lock keeps other clones away: of two that create the tables at once one is told that they
+    exist, and finds them whole a little later.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for seconds in (*CREATION_WAITS, None):
+        try:
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            client.search_experiments(max_results=1)
+            client.search_registered_models(max_results=1)
+            return client
+        except (MlflowException, SQLAlchemyError) as error:
+            if seconds is None or not CREATED_MEANWHILE.search(str(error)):
+                raise
+            time.sleep(seconds)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from repro.records import Record, read_records
 from repro.tracking.address import tracking_uri
 from repro.tracking.families import join_family, join_machines, stem
 from repro.tracking.feed import INTERRUPTED, ensure_experiment, send_journal
-from repro.tracking.known import Known, delete_all, known_runs, label, mark_in_git, superseded
+from repro.tracking.known import Known, delete_all, has_twin, known_runs, label, mark_in_git, superseded
 from repro.tracking.owner import tracking_params
 from repro.tracking.rebuild import rebuild as rebuild_store
 from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
@@ -80,7 +80,10 @@ def _sync_into(
     _join(client, project, uri, judge, known, report)
     _sync_aliases(client, project, uri, records, report)
     _tell(client, project, records, headline)
-    _clear(client, superseded(known, records, states), report, confirm)
+    runs = superseded(known, records, states)
+    twins = [run for run in runs if has_twin(known, run)]
+    _clear(client, [run for run in runs if run not in twins], report, confirm)
+    _clear(client, twins, report, lambda runs: True)
     return report
 
 
