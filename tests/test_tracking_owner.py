@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +16,12 @@ from repro.errors import ParamsError, StorageError
 from repro.params import Project
 from repro.records import write_record
 from repro.tracking.families import PARENT
-from repro.tracking.feed import RECORD
+from repro.tracking.feed import JOURNAL, RECORD
+from repro.tracking.known import Known, superseded
 from repro.tracking.owner import CLONE, MACHINE, PROJECT, USER, owner_of
 from repro.tracking.promote import promote
 from repro.tracking.send import IN_GIT
+from repro.tracking.store import KEY as KEY_TAG
 from repro.tracking.store import open_client
 from repro.tracking.stored import stored_records
 from repro.tracking.sync import sync
@@ -86,12 +89,28 @@ def test_a_record_that_two_clones_sent_at_once_is_in_once(
         with monkeypatch.context() as blind:
             blind.setattr("repro.tracking.sync.superseded", lambda *_: [])
             blind.setattr("repro.tracking.known.Known.holding", lambda *_: [])
+            blind.setattr("repro.tracking.send.somebody_else_sends", lambda *_: False)
             sync(clone)
     assert len(active(one)) == 2
     for clone in clones:
         sync(clone, confirm=lambda runs: pytest.fail(f"asked about {runs}"))
     assert len(active(one)) == 1
     assert settled(one, two)
+
+
+@pytest.mark.parametrize(("ours", "other", "gone"), [("a", "b", False), ("b", "a", False), ("b", "a", True)])
+def test_of_twins_the_one_with_the_curves_stays(ours: str, other: str, gone: bool, tmp_path: Path) -> None:
+    """Else the next sync would send the journal again, as the run of another machine."""
+    owner = owner_of(a_clone(tmp_path))
+    tags = {KEY_TAG: KEY, RECORD: "same"}
+    curves = {} if gone else {JOURNAL: "2:FINISHED:x"}
+    runs = [
+        SimpleNamespace(
+            info=SimpleNamespace(run_id=run_id, status="FINISHED"), data=SimpleNamespace(tags=tags | more)
+        )
+        for run_id, more in ((ours, owner.tags | curves), (other, {}))
+    ]
+    assert superseded(Known(owner=owner, runs=tuple(runs)), [], []) == (runs[:1] if gone else [])
 
 
 def test_a_rebuild_keeps_the_runs_of_another_clone(clones: tuple[Project, Project]) -> None:

@@ -103,7 +103,7 @@ def _replaces(known: Known, other: Any, run: Any, hashes: Set[str], marks: Set[s
     if other.info.run_id == run.info.run_id or (run.info.status == "RUNNING" and not retired):
         return False
     if _is_twin(other, run):
-        return str(other.info.run_id) < str(run.info.run_id)
+        return _order(other) < _order(run)
     if _is_current(run, hashes, marks) and not retired:
         return False
     weights = "model_sha256"
@@ -115,6 +115,11 @@ def has_twin(known: Known, run: Any) -> bool:
     """Whether another run shows the very same, as where two clones sent one record at once."""
     others = (other for other in known.of(identity_of(run)) if other.info.run_id != run.info.run_id)
     return any(_is_twin(other, run) for other in others)
+
+
+def _order(run: Any) -> tuple[bool, str]:
+    """Of twins the first stays: one with the curves of a training before one without."""
+    return JOURNAL not in run.data.tags, str(run.info.run_id)
 
 
 def _is_twin(other: Any, run: Any) -> bool:
