@@ -54,7 +54,7 @@ def sync(
         from repro.reports.results import load_results
         from repro.tracking.sync import sync as to_mlflow
 
-        question, results = Question(yes=yes), load_results(project, strict=False)
+        question, results = Question(yes=yes), load_results(project)
         report = to_mlflow(
             project,
             rebuild=rebuild,
