@@ -529,7 +529,9 @@ def test_what_is_no_record_of_an_experiment_is_not_listed(
     answer = CliRunner().invoke(app, ["list"])
     assert [line.split()[0] for line in answer.stdout.splitlines()] == ["camvid_x", "camvid_y"]
     assert answer.stdout.splitlines()[1].endswith("damaged record")
-    *told, counts = answer.stderr.splitlines()
+    *told, damaged, where, counts = answer.stderr.splitlines()
+    assert damaged.startswith("left out camvid_y: not JSON")
+    assert where.endswith("reports/rows/camvid_y.json")
     assert counts == "2 experiments, 1 measured"
     assert [line.partition(": ")[2].split()[0] for line in told] == [
         "reports/rows/dir.json",

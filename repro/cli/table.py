@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.common import Json, Name, Names, console, counted, emit_json
-from repro.cli.voice import name_broken, require_asked
+from repro.cli.voice import name_broken, note, require_asked
 from repro.reports.choices import Format, Origin, Values
 
 if TYPE_CHECKING:
@@ -181,7 +181,9 @@ def list_(
         measured=measured,
         conditions=tuple(conditions or ()),
     )
-    name_broken(results.left_out)
+    for name, error in results.stray.items():
+        note(f"left out: reports/rows/{name}.json is of no experiment: {error.what}")
+    name_broken({name: why for name, why in results.left_out.items() if name not in results.stray})
     if json:
         emit_json(lines)
     else:
