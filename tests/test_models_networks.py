@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from repro.errors import ParamsError
-from repro.models import SegmentationNet, build, build_on_meta
+from repro.models import SegmentationNet, bf16, build, build_on_meta
 from repro.params import ModelParams, parse
 from tests.models_kit import BASE, NETWORKS, dense, filled, model_params, noise, relative_error
 
@@ -97,7 +97,7 @@ def test_channels_last_bf16_and_export_agree_with_plain_fp32(name: str) -> None:
     with torch.no_grad():
         plain = net(image)[0]
         last = net.to(memory_format=torch.channels_last)(image.to(memory_format=torch.channels_last))[0]
-        with torch.autocast("cpu", torch.bfloat16):
+        with bf16.autocast("cpu"):
             half = net(image)[0]
         exported: Tensor = torch.export.export(net, (image,)).module()(image)[0]
     assert relative_error(last, plain) < 1e-4

@@ -36,7 +36,7 @@ from repro.evaluation.views import (
     merge,
     views_of,
 )
-from repro.models import normalise
+from repro.models import bf16, normalise
 from repro.models.tf32 import tf32
 from repro.params.model import ModelParams
 from repro.params.protocol import Protocol
@@ -133,7 +133,7 @@ def forward_of(model: nn.Module, model_params: ModelParams, protocol: Protocol, 
 def precision(protocol: Protocol, device: str) -> AbstractContextManager[Any]:
     if protocol.precision == "fp32":
         return nullcontext()
-    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
+    return bf16.autocast(device)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from repro.models import bf16
 from repro.params.training import TrainingParams
 from repro.records import peak_memory, reset_peak_memory
 from repro.training import parameters, precision
@@ -55,6 +56,8 @@ def fit(task: Task) -> Outcome:
             settle(run, wait=True)
         if task.journal is not None:
             task.journal.event("nondeterministic", operations=nondeterministic)
+            if task.params.precision == "bf16" and bf16.is_emulated(task.ranks.device):
+                task.journal.event("bf16_in_float32")
         best = task.params.keep == "best" and run.best.is_defined
         no_best = task.params.keep == "best" and not best
         if no_best and task.journal is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
 
 from repro.errors import ParamsError
+from repro.models import bf16
 from repro.models.tf32 import tf32
 from repro.params.training import TrainingParams
 from repro.training.memory import kept
@@ -19,10 +20,10 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 NORM_TOLERANCE = 0.1  # relative; bf16 noise of a whole gradient is below 0.02, a broken graph gives 1.0
 
 
-def autocast(params: TrainingParams, device: torch.device) -> torch.autocast:
+def autocast(params: TrainingParams, device: torch.device) -> AbstractContextManager[None]:
     """The forward pass's number format; fp32 and tf32 leave it alone."""
     dtype = _AUTOCAST.get(params.precision)
-    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+    return nullcontext() if dtype is None else bf16.autocast(device, dtype)
 
 
 def scaler_for(params: TrainingParams, device: torch.device) -> torch.amp.GradScaler:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.models import build, resize_logits
+from repro.models import bf16, build, resize_logits
 from tests.bench.row import Row, medians
 from tests.models_kit import MM18, PLUS, model_params, net
 from tests.parity import peers
@@ -56,7 +57,7 @@ def step(network: nn.Module, *, half: bool = False) -> Callable[[], None]:
 
     def run() -> None:
         network.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with bf16.autocast("cpu") if half else nullcontext():
             outputs = network(image)
         heads = (outputs,) if isinstance(outputs, Tensor) else outputs
         losses = [
