@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "repro"
 LAYERS = [
     {"errors"},
-    {"limits", "merge_markers"},
+    {"limits", "merge_markers", "safe_text"},
     {"download", "threads", "json_reader", "yaml_reader", "plain_names"},
     {"published", "params"},
     {"records"},

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro.cli.common import Json, Names, console, emit_json
+from repro.cli.common import Json, Names, console, emit_json, write
 from repro.cli.voice import name_broken
+from repro.safe_text import one_line
 
 if TYPE_CHECKING:
     from repro.reports.gate import Finding
@@ -57,13 +58,13 @@ def check(
     if json:
         emit_json(outputs.as_json(findings, code))
     elif markdown:
-        sys.stdout.write(outputs.comment(findings, code))
+        write(outputs.comment(findings, code))
     else:
         _show(findings)
         if not wanted:
             console().print(gate.headline(results))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        sys.stderr.write(outputs.github(findings))  # read there too: stdout stays one document
+        write(outputs.github(findings), stderr=True)  # read there too: stdout stays one document
     raise typer.Exit(code)
 
 
@@ -75,7 +76,8 @@ def _show(findings: list[Finding]) -> None:
     if sys.stdout.isatty():
         _rich(measured)
     else:
-        sys.stdout.writelines(f"{one.experiment}: {outputs.message(one)}\n" for one in measured)
+        for one in measured:
+            write(one_line(f"{one.experiment}: {outputs.message(one)}") + "\n")
     console().print(summary(findings))
 
 

@@ -15,6 +15,7 @@ import typer
 
 from repro.cli.places import unusable
 from repro.errors import ReproError
+from repro.safe_text import printable, printable_json
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
@@ -44,9 +45,14 @@ Names = Annotated[
 
 def console(*, stderr: bool = False) -> Any:
     """A rich console; colours and boxes disappear when piped."""
-    from rich.console import Console
+    from repro.cli.terminal import PlainConsole
 
-    return Console(stderr=stderr, soft_wrap=True, highlight=False)
+    return PlainConsole(stderr=stderr)
+
+
+def write(text: str, *, stderr: bool = False) -> None:
+    """Text on a standard stream, without what a terminal would obey."""
+    (sys.stderr if stderr else sys.stdout).write(printable(text))
 
 
 def show_any_character() -> None:
@@ -62,6 +68,7 @@ def emit_json(value: object) -> None:
 
 def emit_json_text(text: str) -> None:
     """JSON text on standard output; what its encoding lacks is escaped, so that no "?" changes the data."""
+    text = printable_json(text)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -92,7 +99,7 @@ def answer(facts: object, text: str, *, json: bool) -> None:
     if json:
         emit_json(facts)
     else:
-        console().print(text, markup=False)
+        console().print(text)
 
 
 def _flushed(run: Callable[[], object]) -> None:
@@ -154,5 +161,5 @@ _MACHINE = {
 
 
 def _say(text: str, code: int) -> int:
-    sys.stderr.write(f"error: {text}\n" if code != 130 else f"{text}\n")
+    write(f"error: {text}\n" if code != 130 else f"{text}\n", stderr=True)
     return code

@@ -92,18 +92,16 @@ def show(found: Comparison, a: str, b: str) -> None:
     """The comparison as text."""
     out = console()
     for warning in found.warnings:
-        out.print(f"NOT COMPARABLE, forced: {warning}", markup=False)
-    out.print(
-        f"A = {a}, B = {b}: {found.n_images} images{', ms+flip' if found.variant else ''}", markup=False
-    )
+        out.print(f"NOT COMPARABLE, forced: {warning}")
+    out.print(f"A = {a}, B = {b}: {found.n_images} images{', ms+flip' if found.variant else ''}")
     for one in (found.mIoU, *found.classes):
-        out.print(line(one), markup=False)
+        out.print(line(one))
     out.print("p: two-sided, by class corrected after Holm")
-    out.print(f"interval of the difference, paired: {found.interval}", markup=False)
+    out.print(f"interval of the difference, paired: {found.interval}")
     changed = [image for image in found.changed if image.a != image.b]
     out.print("most changed images (their own mIoU):" if changed else "no image changed")
     for image in changed[:SHOWN]:
-        out.print(f"  {image.id}  {image.a:.2f} -> {image.b:.2f}", markup=False)
+        out.print(f"  {image.id}  {image.a:.2f} -> {image.b:.2f}")
 
 
 def line(one: Difference) -> str:

@@ -41,7 +41,7 @@ def list_(
     if json_:
         emit_json(rows)
     elif names:
-        console().print("\n\n".join(map(_details, rows)), markup=False)
+        console().print("\n\n".join(map(_details, rows)))
     else:
         console().print(_overview(rows))
 

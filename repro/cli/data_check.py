@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from repro.cli.bars import split_bars
-from repro.cli.common import Json, console, counted, emit_json, shortened
+from repro.cli.common import Json, console, counted, emit_json, shortened, write
 from repro.cli.options import Dataset, Deep, Workers
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def stats(
         return emit_json(
             {s.split: dict(zip(splits[0].classes, s.share.tolist(), strict=True)) for s in found}
         )
-    print(module.markdown(splits[0].classes, found), end="")
+    write(module.markdown(splits[0].classes, found))
 
 
 def require_png(picture: Path) -> None:
@@ -136,25 +136,23 @@ def _present(project: Project) -> list[str]:
 
 def tell_findings(findings: Findings, wanted: dict[str, int]) -> None:
     """What was found, a line a split, then what is missing or odd."""
-    from rich.markup import escape
-
     out = console()
-    out.print(f"[bold]{findings.name}[/bold]  {findings.where}")
+    out.print(f"{findings.name}  {findings.where}", style="bold")
     for f in findings.splits:
         (width, height), _ = f.sizes.most_common(1)[0]
         others = f" and {len(f.sizes) - 1} other size{'s' * (len(f.sizes) > 2)}" if len(f.sizes) > 1 else ""
-        part = f"[yellow]{f.images} of {counted(f.official, 'image')}[/yellow]"
-        count = counted(f.images, "image") if f.complete else part
+        count = counted(f.images, "image") if f.complete else f"{f.images} of {counted(f.official, 'image')}"
         looked_at = f"{f.decoded} decoded, {_values(f.histogram)}"
-        out.print(f"  {f.split}: {count}, {width}x{height}{others}, {looked_at}")
+        line = f"  {f.split}: {count}, {width}x{height}{others}, {looked_at}"
+        out.print(line, style=None if f.complete else "yellow")
         for warning in f.warnings:
-            out.print(f"    [yellow]warning[/yellow]: {escape(warning)}")
+            out.print(f"    warning: {warning}", style="yellow")
         for note in shortened(f.notes):
-            out.print(f"    note: {note}", markup=False)
+            out.print(f"    note: {note}")
     for split, why in findings.absent.items():
-        out.print(f"  {split}: [yellow]not here[/yellow] - {why}")
+        out.print(f"  {split}: not here - {why}", style="yellow")
     for splits, both in findings.shared.items():
-        out.print(f"  {splits}: [yellow]{counted(both, 'image')} in both[/yellow]")
+        out.print(f"  {splits}: {counted(both, 'image')} in both", style="yellow")
     if _differing(findings, wanted):
         out.print(f"  a part of the data: write your numbers under datasets.{findings.name} in params.yaml")
 

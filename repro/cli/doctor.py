@@ -217,11 +217,11 @@ LOOKS: tuple[Callable[[Project], Iterator[Finding]], ...] = (
 
 
 def _table(title: str, findings: Sequence[Finding]) -> Any:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("", "found", "", "next", box=None, title=title, title_justify="left")
     for one in findings:
-        mark = "[green]ok[/]" if one.good else ("[red]no[/]" if one.required else "[yellow]--[/]")
-        table.add_row(one.what, escape(one.found), mark, "" if one.good else escape(one.advice))
+        mark, colour = ("ok", "green") if one.good else ("no", "red") if one.required else ("--", "yellow")
+        table.add_row(one.what, one.found, Text(mark, colour), "" if one.good else one.advice)
     return table

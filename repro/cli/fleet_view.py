@@ -81,12 +81,12 @@ def _say_changes(out: Any, jobs: Sequence[Job], seen: dict[str, str]) -> None:
 
 def _table(jobs: Sequence[Job], left_out: int) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     colours = {"running": "cyan", "done": "green", "failed": "red", "stopped": "yellow"}
     table = Table("experiment", "state", "time", "estimate", "last line", box=None)
     for job in [job for job in jobs if job.state != "waiting"][-20:]:
-        colour = colours.get(job.state, "dim")
-        state = f"[{colour}]{job.state}[/]"
+        state = Text(job.state, colours.get(job.state, "dim"))
         table.add_row(job.name, state, clock(job.elapsed()), clock(job.seconds), _last_line(job))
     waiting = sum(job.state == "waiting" for job in jobs)
     table.caption = f"{waiting} waiting, {left_out} beyond the budget"
@@ -94,11 +94,9 @@ def _table(jobs: Sequence[Job], left_out: int) -> Any:
 
 
 def _last_line(job: Job) -> str:
-    from rich.markup import escape
-
     if not job.log.is_file():
         return ""
     with job.log.open("rb") as file:
         file.seek(max(0, job.log.stat().st_size - 2000))
         lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
-    return escape(next((line.strip() for line in reversed(lines) if line.strip()), "")[:70])
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:70]

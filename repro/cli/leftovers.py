@@ -33,7 +33,7 @@ def gc(
         lines = [{"path": str(path), "why": why, "bytes": size} for path, why, size in found]
         return emit_json({"deleted": apply, "found": lines})
     for path, why, size in found:
-        console().print(f"{size / 2**20:>9.1f} MiB  {path.relative_to(project.root)}  {why}", markup=False)
+        console().print(f"{size / 2**20:>9.1f} MiB  {path.relative_to(project.root)}  {why}")
     total = sum(size for _, _, size in found) / 2**20
     word = "deleted" if apply else "could be deleted with --yes"
     console().print(f"{len(found)} folders and files, {total:.1f} MiB, {word}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro.cli.common import Json, console, emit_json
+from repro.cli.common import Json, console, emit_json, write
 
 if TYPE_CHECKING:
     from repro.reports.linkcheck import Checked, Link
@@ -35,7 +34,7 @@ def links(
         return _check(found, sha256, json)
     if json:
         return emit_json([vars(link) for link in found])
-    sys.stdout.writelines(f"{link.row}  {link.role:<12}  {link.url}\n" for link in found)
+    write("".join(f"{link.row}  {link.role:<12}  {link.url}\n" for link in found))
 
 
 def _check(found: list[Link], sha256: bool, json: bool) -> None:
@@ -48,7 +47,7 @@ def _check(found: list[Link], sha256: bool, json: bool) -> None:
     if json:
         emit_json([{**vars(one.link), **vars(one), "link": one.link.url} for one in checked])
     else:
-        sys.stdout.writelines(_line(one) for one in checked if one.state != "ok")
+        write("".join(_line(one) for one in checked if one.state != "ok"))
     counts = {state: sum(one.state == state for one in checked) for state in ("ok", "dead", "unreached")}
     said = ", ".join(f"{count} {state}" for state, count in counts.items())
     if counts["dead"]:

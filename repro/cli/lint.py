@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from repro.cli.common import Json, console, counted, emit_json, emit_json_text
+from repro.cli.common import Json, console, counted, emit_json, emit_json_text, write
+from repro.safe_text import one_line
 
 Pages = Annotated[list[Path] | None, typer.Argument(help="Markdown pages; none means the published ones.")]
 
@@ -27,7 +27,8 @@ def lint(pages: Pages = None, json: Json = False) -> None:
     if json:
         emit_json([{"page": name, **vars(problem)} for name, problem in found])
     else:
-        sys.stdout.writelines(f"{name}:{one.line}: {one.rule}: {one.text}\n" for name, one in found)
+        for name, one in found:
+            write(one_line(f"{name}:{one.line}: {one.rule}: {one.text}") + "\n")
     if found:
         where = counted(len({name for name, _ in found}), "page")
         raise CheckFailed(f"{counted(len(found), 'problem')} in {where}")

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from repro.cli.common import Json, Name
+from repro.cli.common import Json, Name, write
 from repro.cli.journals import no_run, runs
 from repro.cli.streams import reader_is_gone
+from repro.safe_text import one_line
 
 
 def logs(
@@ -53,14 +54,14 @@ def _runs(entries: list[dict[str, Any]]) -> bool:
 
 def _say(entry: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(entry))
+        write(json.dumps(entry) + "\n")
         return
     when = time.strftime("%H:%M:%S", time.localtime(float(entry.get("at", 0))))
     kind = entry.get("kind", "damaged")
     if kind == "metrics":
         values = "  ".join(f"{name} {value:.5g}" for name, value in entry["values"].items())
-        typer.echo(f"{when}  {entry['step']:>8}  {values}")
+        write(one_line(f"{when}  {entry['step']:>8}  {values}") + "\n")
         return
     hidden = ("at", "kind", "run", "found")
     rest = "  ".join(f"{key} {value}" for key, value in entry.items() if key not in hidden and value != "")
-    typer.echo(f"{when}  {kind}  {rest}".rstrip())
+    write(one_line(f"{when}  {kind}  {rest}".rstrip()) + "\n")

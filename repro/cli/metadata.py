@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro.cli.common import Names, console
+from repro.cli.common import Names, console, write
 from repro.cli.voice import name_broken, require_asked
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def metadata(
     require_asked(names or (), results.left_out)
     text = EXPORTS[kind](results, chosen(results, names or [], measured=kind != "csv"))
     if out is None:
-        sys.stdout.write(text)
+        write(text)
     else:
         require_target(out, f"a {kind} of ours", lambda file: begins_alike(file, text), stream=True)
         out.write_text(text, encoding="utf-8")

@@ -51,7 +51,7 @@ def plan(
             plans.append(as_dict(found[0]) | {"missing": found[1]})
             progress(len(plans), len(chosen))
         else:
-            console().print(text(*found, devices), markup=False)  # at once: all of them take half a minute
+            console().print(text(*found, devices))  # at once: all of them take half a minute
     if as_json:
         emit_json(plans)
     if len(broken) == len(chosen):

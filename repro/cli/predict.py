@@ -49,10 +49,10 @@ def predict(
     written = []
     for path, label, note in predict_pictures(run, images, out, palette=palette):
         if note:
-            console(stderr=True).print(f"note: {note}", markup=False)
+            console(stderr=True).print(f"note: {note}")
         present = [classes[i] for i in sorted(set(label.ravel().tolist())) if i < len(classes)]
         written.append({"file": str(path), "classes": present})
         if not json:
-            console().print(f"{path}: {', '.join(present)}", markup=False)
+            console().print(f"{path}: {', '.join(present)}")
     if json:
         emit_json(written)

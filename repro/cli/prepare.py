@@ -30,9 +30,9 @@ def prepare(
         report = prepare_named(project, name, progress=tell, workers=workers)
     out = console(stderr=True)
     for warning in report.warnings:
-        out.print(f"warning: {warning}", markup=False)
+        out.print(f"warning: {warning}")
     for note in shortened(report.notes):
-        out.print(f"note: {note}", markup=False)
+        out.print(f"note: {note}")
     splits = {split: _split(project, name, split, report) for split in report.images}
     told = "\n".join(
         f"{one['file']}: {counted(one['images'], 'image')}, {one['bytes'] / 1e6:.1f} MB, "

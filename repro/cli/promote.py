@@ -35,7 +35,7 @@ def promote(
     version = give(project, record, alias=alias)
     if as_json:
         return emit_json({"experiment": record.experiment, "alias": alias, "model": version})
-    console().print(f"{alias}: {version} ({record.experiment})", markup=False)
+    console().print(f"{alias}: {version} ({record.experiment})")
 
 
 def require_pass(project: Project, name: str) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from repro.cli.common import Json, Name, console, emit_json
 from repro.cli.journals import runs, thin
+from repro.safe_text import one_line
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
@@ -204,7 +205,7 @@ def _print(title: str, facts: dict[str, str]) -> None:
     if not facts:
         return
     out = console()
-    out.print(f"[bold]{title}[/]")
+    out.print(title, style="bold")
     width = max(map(len, facts))
     for name, text in facts.items():
-        out.print(f"  {name:<{width}}  {text}", markup=False)
+        out.print(f"  {name:<{width}}  {one_line(text)}")

@@ -66,7 +66,7 @@ def sync(
         emit_json({"files": written, "broken": words(broken), **(vars(report) if report else {})})
     else:
         for name in written:
-            console().print(f"wrote {name}", markup=False)
+            console().print(f"wrote {name}")
         if report:
             tell(project, report)
     if broken:
@@ -127,7 +127,7 @@ def check_files(project: Project, broken: Broken, *, as_json: bool = False) -> N
     if as_json:
         emit_json({"stale": stale, "broken": words(broken)})
     for name in () if as_json else stale:
-        console().print(f"stale {name}", markup=False)
+        console().print(f"stale {name}")
     if broken:
         name_broken(broken)
         raise broken_error(broken, done=f"{len(stale)} generated files are stale")
@@ -141,11 +141,10 @@ def tell(project: Project, report: Report) -> None:
 
     out = console()
     out.print(
-        f"MLflow at {shown_address(project)}: {len(report.sent)} sent, {len(report.unchanged)} unchanged",
-        markup=False,
+        f"MLflow at {shown_address(project)}: {len(report.sent)} sent, {len(report.unchanged)} unchanged"
     )
     for name, error in report.failed.items():
-        out.print(f"not sent: {name}: {error}", markup=False)
+        out.print(f"not sent: {name}: {error}")
     if report.kept:
         out.print("nothing was rebuilt: the store is what it was")
     if report.deleted:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro.cli.common import Json, Name, Names, console, counted, emit_json
+from repro import safe_text
+from repro.cli.common import Json, Name, Names, console, counted, emit_json, write
 from repro.cli.voice import name_broken, note, require_asked
 from repro.reports.choices import Format, Origin, Values
 
@@ -75,7 +75,7 @@ def _published(page_id: str | None) -> None:
 
     wanted = page_ids() if page_id is None else [page_id.zfill(3)]
     texts = [page.markdown(table) for page in map(load_page, wanted) for table in page.tables]
-    sys.stdout.write("\n\n".join(texts) + "\n")
+    write("\n\n".join(texts) + "\n")
 
 
 def _print(
@@ -92,7 +92,7 @@ def _print(
         chosen = values or Values.both
         if fmt is Format.md:
             texts = [layouts.page_text(results, page, chosen, dataset=dataset) for page in shown]
-            sys.stdout.write("\n".join(text for text in texts if text.strip()))
+            write("\n".join(text for text in texts if text.strip()))
             return
         _emit([g for page in shown for g in layouts.page_grids(results, page, chosen, dataset=dataset)], fmt)
     elif dataset:
@@ -104,7 +104,7 @@ def _print(
 def _emit(grids: list[Grid], fmt: Format) -> None:
     from repro.reports.grid import FORMATS
 
-    sys.stdout.write(FORMATS[fmt.value](grids))
+    write(FORMATS[fmt.value](grids))
 
 
 def _only_records(files: bool) -> None:
@@ -187,7 +187,7 @@ def list_(
     if json:
         emit_json(lines)
     else:
-        sys.stdout.writelines(one_line(line) + "\n" for line in lines)
+        write("".join(one_line(line) + "\n" for line in lines))
         ours = sum(line["measured"] is not None for line in lines)
         console(stderr=True).print(f"{counted(len(lines), 'experiment')}, {ours} measured")
     require_asked(names or (), results.left_out)
@@ -239,4 +239,4 @@ def explain(
         return emit_json(facts)
     width = max(map(len, facts))
     for key, value in facts.items():
-        sys.stdout.write(f"{key:<{width}}  {value}\n")
+        write(f"{key:<{width}}  {safe_text.one_line(str(value))}\n")

@@ -37,7 +37,7 @@ def export(
     size = path.stat().st_size
     if as_json:
         return emit_json({"file": str(path), "bytes": size, "members": bundle.members})
-    console().print(f"wrote {path} ({size / 2**20:.1f} MiB, {len(bundle.members)} files)", markup=False)
+    console().print(f"wrote {path} ({size / 2**20:.1f} MiB, {len(bundle.members)} files)")
 
 
 def is_bundle(path: Path) -> bool:
@@ -71,7 +71,7 @@ def import_run(
     if as_json:
         return emit_json({"experiment": record.experiment, "verdict": record.verdict, "dvc": committed})
     state = "up to date for dvc" if committed else "not yet known to dvc"
-    console().print(f"{record.experiment}: {record.verdict}, {state}", markup=False)
+    console().print(f"{record.experiment}: {record.verdict}, {state}")
 
 
 def commit_to_dvc(project: Project, record: Record) -> bool:
@@ -107,6 +107,6 @@ def replay(name: Name, as_json: Json = False) -> None:
         emit_json([vars(one) for one in found])
     else:
         for one in found:
-            console().print(f"{one.outcome:<17} {one.output:<18} {one.detail}".rstrip(), markup=False)
+            console().print(f"{one.outcome:<17} {one.output:<18} {one.detail}".rstrip())
     if any(one.outcome == "different" for one in found if one.output == "metrics.json"):
         raise CheckFailed(f"{name} came out otherwise")

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 def say(text: str) -> None:
     """A line of results on standard output."""
-    console().print(text, markup=False)
+    console().print(text)
 
 
 def note(text: str) -> None:
     """A remark on standard error, where it is in the way of no JSON."""
-    console(stderr=True).print(text, markup=False)
+    console(stderr=True).print(text)
 
 
 def name_broken(broken: Mapping[str, ReproError]) -> None:

@@ -19,7 +19,7 @@ from repro.evaluation.confusion import Confusions, Counts
 from repro.evaluation.groups import Groups
 from repro.evaluation.metrics import Absent, chosen_classes
 from repro.records import write_bytes, write_json
-from repro.records.safe_text import cell_text, csv_cell
+from repro.safe_text import cell_text, csv_cell
 
 if TYPE_CHECKING:
     from repro.evaluation.summary import EvaluationResult

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from repro import limits
 from repro.errors import RecordError
-from repro.records.safe_text import cell_text
+from repro.safe_text import cell_text
 
 CURVE = ("loss", "lr", "val_mIoU")  # columns beside `step`
 Point = tuple[int, float]  # step, value

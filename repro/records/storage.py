@@ -74,6 +74,16 @@ def cached(root: Path, md5: str | None) -> Path | None:
     return path if path.is_file() else None
 
 
+def is_own(root: Path, path: Path) -> bool:
+    """Whether a file of the project at `root` is a plain one, or a link into DVC's cache as DVC makes them.
+
+    Git keeps links: one named like an output, which leads to a key or a password, must not travel with it.
+    """
+    resolved = path.resolve()
+    plain = resolved == root.resolve() / path.relative_to(root)
+    return path.is_file() and (plain or resolved.is_relative_to(cache_folder(root)))
+
+
 def _config(root: Path) -> configparser.ConfigParser:
     """.dvc/config with .dvc/config.local laid on top, read once as long as neither is changed."""
     paths = [root / ".dvc" / name for name in ("config", "config.local")]

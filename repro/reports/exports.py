@@ -11,11 +11,11 @@ import yaml
 
 from repro.published import Row, rows
 from repro.records import Record
-from repro.records.safe_text import csv_cell
 from repro.reports.cells import device_text, size_text
 from repro.reports.gate import finding
 from repro.reports.links import measured_links
 from repro.reports.results import Results
+from repro.safe_text import csv_cell, one_line, printable_texts
 
 _PAPERS = {
     "deeplabv1": ("DeepLabV1", "https://arxiv.org/abs/1412.7062"),
@@ -173,7 +173,8 @@ def _csv_line(results: Results, name: str, row: Row | None) -> dict[str, Any]:
 
 
 def _safe(line: Mapping[str, object]) -> dict[str, object]:
-    return {key: csv_cell(value) for key, value in line.items()}
+    texts = {key: one_line(value) if isinstance(value, str) else value for key, value in line.items()}
+    return {key: csv_cell(value) for key, value in texts.items()}
 
 
 def _measured(results: Results, record: Record) -> dict[str, Any]:
@@ -203,4 +204,4 @@ def _family(record: Record) -> str:
 
 
 def _yaml(value: object) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump(printable_texts(value), sort_keys=False, allow_unicode=True, width=100)

@@ -13,9 +13,10 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from repro.published.markdown import LINK, links
-from repro.records.safe_text import csv_cell
+from repro.safe_text import csv_cell, one_line
 
 _LINK = re.compile(LINK.pattern.removeprefix("(?<!!)"))  # an image's too
 _TEX_NAMES = {"~": r"\textasciitilde{}", "^": r"\^{}", "\\": r"\textbackslash{}"}
@@ -31,6 +32,11 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Every text stays in its line, in whatever format, and a terminal obeys none of it."""
+        for name, found in vars(self).items():
+            object.__setattr__(self, name, _lines(found))
+
     def used(self) -> Grid:
         """Without columns that are empty in every row."""
         keep = [i for i in range(len(self.columns)) if any(row[i] for row in self.rows)]
@@ -40,6 +46,10 @@ class Grid:
             rows=tuple(tuple(row[i] for i in keep) for row in self.rows),
             notes=self.notes,
         )
+
+
+def _lines(found: Any) -> Any:
+    return one_line(found) if isinstance(found, str) else tuple(map(_lines, found))
 
 
 def markdown(grids: Sequence[Grid]) -> str:

@@ -22,8 +22,10 @@ from repro.records import Record
 from repro.records.csv_files import read_confusion, read_curve
 from repro.records.make import measured_value
 from repro.records.nested import flatten
+from repro.records.storage import is_own
 from repro.reports.gate import Finding, finding, headline
 from repro.reports.results import Results
+from repro.safe_text import printable_texts
 
 POINTS = 200  # of a learning curve; more cannot be seen
 PICTURES = 6
@@ -39,7 +41,9 @@ def html_report(results: Results) -> str:
     text = (_asset("report.html")).replace("/*CHART*/", _asset("chart.umd.min.js"))
     text = text.replace("/*REPORT*/", _asset("report.js"))
     # "<" as an escape: no class name or note can end the script element
-    data = json.dumps(report_data(results), ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    data = json.dumps(
+        printable_texts(report_data(results)), ensure_ascii=False, separators=(",", ":")
+    ).replace("<", "\\u003c")
     return text.replace("/*DATA*/", data)
 
 
@@ -109,7 +113,7 @@ def _experiment(results: Results, name: str) -> dict[str, Any]:
     if record is None:
         return _without_record(results, name)
     found = finding(results, name)
-    pictures = gallery(folder / "overlays")
+    pictures = gallery(results.project.root, folder / "overlays")
     broken = [f"overlays/{picture} cannot be read" for picture, address in pictures.items() if not address]
     learned = _or_remark(lambda: curve(folder / "curve.csv"), broken)
     matrix = _or_remark(lambda: confusion(folder / "confusion.csv", list(record.per_class)), broken)
@@ -189,9 +193,10 @@ def confusion(path: Path, classes: list[str]) -> dict[str, Any] | None:
     return {"classes": classes, "percent": percent}
 
 
-def gallery(folder: Path) -> dict[str, str]:
+def gallery(root: Path, folder: Path) -> dict[str, str]:
     """File name -> picture of predictions as a data address, made small; empty for a broken file."""
-    return {path.name: _picture(path) for path in sorted(folder.glob("*.png"))[:PICTURES]}
+    found = [path for path in sorted(folder.glob("*.png")) if is_own(root, path)]
+    return {path.name: _picture(path) for path in found[:PICTURES]}
 
 
 def _picture(path: Path) -> str:

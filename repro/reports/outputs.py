@@ -8,10 +8,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 from repro.records import FAILING, PASSING
-from repro.records.safe_text import well_formed
 from repro.reports import cells
 from repro.reports.gate import Finding, summary
 from repro.reports.grid import Grid, markdown
+from repro.safe_text import printable, printable_texts
 
 _LEVEL = {"unmeasured": "note", "improved": "note"}  # every other one is an error
 _QUIET = ("reproduced", "holds")
@@ -85,9 +85,7 @@ def junit(findings: Sequence[Finding]) -> str:
             ElementTree.SubElement(case, outcome[one.verdict], message=message(one))
     ElementTree.indent(suite)
     return (
-        '<?xml version="1.0" encoding="utf-8"?>\n'
-        + well_formed(ElementTree.tostring(suite, "unicode"))
-        + "\n"
+        '<?xml version="1.0" encoding="utf-8"?>\n' + printable(ElementTree.tostring(suite, "unicode")) + "\n"
     )
 
 
@@ -118,7 +116,7 @@ def sarif(findings: Sequence[Finding]) -> str:
         "version": "2.1.0",
         "runs": [{"tool": {"driver": driver}, "results": results}],
     }
-    return well_formed(json.dumps(document, indent=2, ensure_ascii=False)) + "\n"
+    return json.dumps(printable_texts(document), indent=2, ensure_ascii=False) + "\n"
 
 
 def comment(findings: Sequence[Finding], code: int) -> str:
@@ -126,7 +124,7 @@ def comment(findings: Sequence[Finding], code: int) -> str:
     head = {0: "holds", 1: "regressed", 2: "cannot be compared"}[code]
     interesting = [one for one in findings if one.verdict not in (*_QUIET, "unmeasured")]
     text = f"## Results: {head}\n\n{summary(findings)}\n"
-    return well_formed(text + ("\n" + markdown([grid(interesting)]) if interesting else ""))
+    return printable(text + ("\n" + markdown([grid(interesting)]) if interesting else ""))
 
 
 def grid(findings: Iterable[Finding], title: str = "") -> Grid:
@@ -152,7 +150,7 @@ def grid(findings: Iterable[Finding], title: str = "") -> Grid:
 def github(findings: Iterable[Finding]) -> str:
     """GitHub workflow commands, one a line: shown at the params.yaml in a pull request."""
     shown = [one for one in findings if one.verdict in (*FAILING, "incomparable")]
-    return well_formed("".join(_command(one) for one in shown))
+    return printable("".join(_command(one) for one in shown))
 
 
 def _command(one: Finding) -> str:

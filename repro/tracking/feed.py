@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from repro.params import Project
 from repro.records import sha256_text
+from repro.safe_text import printable
 from repro.tracking.owner import CLONE, RETIRED, Owner, owner_of, tracking_params
 from repro.tracking.run import Run, training_params
 from repro.tracking.state import Point, RunState
@@ -231,7 +232,8 @@ def log_dataset(client: Any, run_id: str, dataset: str, split: str, fingerprint:
 
 
 def cut(text: str, longest: int) -> str:
-    """`text`, visibly shortened when it is longer than the store takes."""
+    """`text` as people may see it, visibly shortened when it is longer than the store takes."""
+    text = printable(text)
     return text if len(text) <= longest else text[: longest - 20] + f" ... ({len(text)} chars)"
 
 

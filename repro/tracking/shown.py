@@ -13,6 +13,8 @@ from repro.params import Project
 from repro.records import DIFF, FAILING, PASSING, Record, to_json
 from repro.records.csv_files import read_confusion, read_curve
 from repro.records.make import measured_value
+from repro.records.storage import is_own
+from repro.safe_text import one_line
 from repro.tracking.store import KEY
 
 MARKS = {
@@ -83,17 +85,20 @@ def note_of(record: Record, found: Judgement) -> str:
     wanted, git = record.expectation, record.provenance.get("git", {})
     lines = [f"## {MARKS[found.verdict]} {found.verdict}", ""]
     if wanted is None or found.reason != wanted.source:
-        lines += [f"{found.reason}.", ""]
+        lines += [f"{one_line(found.reason)}.", ""]
     if record.rows:
         lines += [f"Published row {', '.join(record.rows)}, {record.dataset} {record.split}.", ""]
     lines += ["| metric | measured | 95 % interval | published |", "|---|--:|:-:|--:|"]
     lines += [_note_row(record, name) for name in record.metrics]
-    lines += [f"| {name} | undefined: {reason} | | |" for name, reason in record.undefined.items()]
+    lines += [f"| {name} | undefined: {one_line(reason)} | | |" for name, reason in record.undefined.items()]
     if record.intervals:
         lines += ["", f"Interval: {record.interval_kind}."]
     if wanted:
-        lines += ["", f"Expected {wanted.metric} {wanted.value:g} ± {wanted.band:g}: {wanted.source}."]
-    lines += ["", *(f"- {note}" for note in record.notes if note != found.reason)]
+        lines += [
+            "",
+            f"Expected {wanted.metric} {wanted.value:g} ± {wanted.band:g}: {one_line(wanted.source)}.",
+        ]
+    lines += ["", *(f"- {one_line(note)}" for note in record.notes if note != found.reason)]
     lines += [
         f"{record.n_images} images, protocol `{record.protocol_hash}`, commit `{git.get('commit') or '?'}`."
     ]
@@ -133,7 +138,8 @@ def files_of(project: Project, record: Record) -> list[tuple[Path, str]]:
     folder = project.experiment_folder(record.experiment)
     overlays = [(path, "overlays") for path in sorted((folder / "overlays").glob("*.png"))]
     others = (folder / "confusion.csv", folder / "curve.csv", project.work_folder(record.run_key) / DIFF)
-    return [*overlays, *((path, "") for path in others if path.is_file())]
+    found = [*overlays, *((path, "") for path in others)]
+    return [(path, under) for path, under in found if is_own(project.root, path)]
 
 
 def confusion_figure(path: Path, classes: Mapping[str, Any]) -> Any:
