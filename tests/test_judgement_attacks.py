@@ -234,3 +234,33 @@ def test_nothing_measured_is_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyP
     answer = CliRunner().invoke(app, ["check"])
     assert (answer.exit_code, "nothing was compared" in answer.output) == (2, True)
     assert CliRunner().invoke(app, ["check", "--allow-empty"]).exit_code == 0
+
+
+def with_matrices(project: Project, name: str) -> None:
+    """dvc.lock that also names the matrices of every image, which are not here."""
+    write_lock(project, name, weights=OWN_WEIGHTS[name])
+    lock = project.experiments / name / "dvc.lock"
+    lock.write_text(lock.read_text() + f"    - path: confusion.npz\n      md5: {'9' * 32}\n")
+
+
+def wide_interval(project: Project) -> None:
+    of_record(lambda r: r["intervals"].update(mIoU=[1.0, 99.0]))(project)
+    of_json("metrics.json", lambda m: m.update(mIoU_low=1.0, mIoU_high=99.0))(project)
+    with_matrices(project, NAME)
+
+
+def no_lock(project: Project) -> None:
+    (project.experiments / NAME / "dvc.lock").unlink()
+
+
+@pytest.mark.parametrize(
+    "attack", [wide_interval, no_lock, lambda project: write_lock(project, NAME, weights="b" * 32)]
+)
+def test_what_follows_from_the_same_matrices_is_the_same_as_at_the_revision(attack: Attack) -> None:
+    """Without confusion.npz nothing recomputes an interval; without a lock nothing was compared."""
+    with two_results() as project:
+        with_matrices(project, NAME)
+        git(project.root, "commit", "-qam", "matrices")
+        assert verdicts(project, "HEAD")[NAME]
+        attack(project)
+        assert not verdicts(project, "HEAD")[NAME]

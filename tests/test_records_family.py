@@ -86,6 +86,18 @@ def test_a_seed_that_cannot_be_believed_makes_no_pass() -> None:
     assert one.reason.startswith("seed camvid_s2: the metrics of the record and of metrics.json differ")
 
 
+@pytest.mark.parametrize("edit", [None, ("lr: 0.03", "lr: 0.3")])
+def test_a_seed_of_other_params_makes_no_pass(edit: tuple[str, str] | None) -> None:
+    """Nothing says any more that it is a seed of this experiment."""
+    found = results(*family(58.5, 59.5, 59.0))
+    path = found.project.params_of("camvid_s2")
+    path.unlink() if edit is None else path.write_text(path.read_text().replace(*edit))
+    loaded = load_results(found.project)
+    one = gate.finding(loaded, "camvid_s0")
+    assert one.verdict == "incomparable"
+    assert one.reason.startswith("seed camvid_s2: ")
+
+
 def test_the_number_of_seeds_is_what_the_page_computes(tmp_path: Path) -> None:
     """Page 000 has a formula of its own for mIoU: its numbers are compared, not the correct ones."""
     project = a_project(tmp_path)

@@ -16,7 +16,7 @@ from repro.errors import ReproError
 from repro.evaluation.recompute import compared_metric
 from repro.judgement.case import Case
 from repro.judgement.checks import contradictions, unseen
-from repro.judgement.drift import drift
+from repro.judgement.drift import drift, other_params
 from repro.judgement.evidence import Evidence, folder_evidence
 from repro.judgement.peers import Known, disagreements, gather, said
 from repro.params import Experiment, Project, read_yaml
@@ -162,7 +162,9 @@ class Judge:
         others = [
             one.experiment for one in family if one.experiment != name and one.experiment in self.records
         ]
-        doubts = ((other, self.contradiction(other)) for other in others)
+        doubts = (
+            (other, self.contradiction(other) or next(other_params(self.case(other)), "")) for other in others
+        )
         return next((f"seed {other}: {doubt}" for other, doubt in doubts if doubt), "")
 
 

@@ -11,7 +11,7 @@ drop larger than the band cannot be compared, and that is no pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def _compare_one(
     for what in ("dataset_fingerprint", "split", "n_images", "protocol_hash", "kind"):
         if getattr(new, what) != getattr(old, what):
             return replace(found, verdict="incomparable", reason=f"{what} differs from {rev}")
-    wrong = _weights_differ(results.project.root, old, new, commit)
+    wrong = _files_differ(results.project.root, old, new, commit)
     if wrong:
         return replace(found, verdict="incomparable", reason=f"{wrong} {rev}")
     if new.kind == "cost":
@@ -61,10 +61,33 @@ def _compare_one(
     return _expected_before(results, found, old, rev) or _difference(results, found, old, commit, rev)
 
 
-def _weights_differ(root: Path, old: Record, new: Record, commit: str) -> str:
-    """What the record says of its weights that cannot be, by dvc.lock now and before; empty where it can."""
-    before, now = _weights(_lock_at(root, old.experiment, commit)), _weights(_lock_now(root, new.experiment))
-    if before is None or now is None:
+def _files_differ(root: Path, old: Record, new: Record, commit: str) -> str:
+    """What the record says that cannot be, by dvc.lock now and before; empty where it can."""
+    before, now = _lock_at(root, old.experiment, commit), _lock_now(root, new.experiment)
+    if before is None:
+        return ""
+    lost = [name for name in (WEIGHTS, NPZ) if name in before.outs and (not now or name not in now.outs)]
+    if lost or now is None:
+        return f"{LOCK} names no {lost[0]}, and does at" if lost else ""
+    return _weights_differ(before, now, old, new) or _numbers_differ(before, now, old, new)
+
+
+def _numbers_differ(then: Lock, here: Lock, old: Record, new: Record) -> str:
+    """The same matrices give the same numbers; and intervals, where these are of the same kind."""
+    if NPZ not in then.outs or then.outs[NPZ] != here.outs[NPZ]:
+        return ""
+    tables: list[tuple[str, Mapping[str, object], Mapping[str, object]]] = [
+        ("", old.metrics, new.metrics),
+        ("IoU of ", old.per_class, new.per_class),
+        *([("the interval of ", old.intervals, new.intervals)] if old.interval == new.interval else []),
+    ]
+    wrong = [what + key for what, a, b in tables for key in a.keys() & b.keys() if a[key] != b[key]]
+    return f"the matrices are the same file, and {min(wrong)} differs from" if wrong else ""
+
+
+def _weights_differ(then: Lock, here: Lock, old: Record, new: Record) -> str:
+    before, now = then.outs.get(WEIGHTS), here.outs.get(WEIGHTS)
+    if before is None:
         return ""
     if before == now and new.model_sha256 != old.model_sha256:
         return "the weights are the same file, and their sha256 differs from"
@@ -73,10 +96,6 @@ def _weights_differ(root: Path, old: Record, new: Record, commit: str) -> str:
     if before != now and new.model_sha256 == old.model_sha256:
         return "the weights are another file, with the sha256 of"
     return ""
-
-
-def _weights(lock: Lock | None) -> str | None:
-    return lock.outs.get(WEIGHTS) if lock else None
 
 
 def _lock_now(root: Path, name: str) -> Lock | None:
@@ -216,7 +235,9 @@ def _no_revision(root: Path, rev: str) -> ReproError:
 def _records_at(root: Path, commit: str) -> dict[str, Record | RecordError]:
     """Every record of a revision, read with two git processes; by object, for a name may be any text."""
     listed = git(root, "ls-tree", "-z", commit, "reports/rows/").decode(errors="surrogateescape")
-    entries = [entry.partition("\t") for entry in listed.split("\0") if entry.endswith(".json")]
+    entries = [
+        entry.partition("\t") for entry in listed.split("\0") if entry.endswith(".json") and " blob " in entry
+    ]
     wanted = "".join(f"{facts.split()[2]}\n" for facts, _, _ in entries).encode()
     rest = git(root, "cat-file", "--batch", feed=wanted) if entries else b""
     found: dict[str, Record | RecordError] = {}
