@@ -31,6 +31,7 @@ from repro.params import (
     section,
     sorted_out,
 )
+from repro.params.experiment import require_beginning
 from repro.params.names import SEED_COPY
 from repro.params.project import BUILT_IN
 from repro.plain_names import plain_name
@@ -151,6 +152,7 @@ def own_params(project: Project, name: str) -> dict[str, Any]:
     names = [*also_names(params, path), params.get("start_from"), params.get("dataset")]
     for one in filter(None, names):
         plain_name(one, where=path)
+    require_beginning(project, name, params.get("start_from"))
     return params
 
 

@@ -138,3 +138,19 @@ def test_what_changes_between_the_check_and_the_copy_is_not_placed(
     with pytest.raises(StorageError, match="changed while it was read"):
         import_run(home, bundle)
     assert outputs(home) == before
+
+
+@pytest.mark.parametrize(
+    ("member", "why"),
+    [
+        ("also/page000/metrics.json", "a result under 'page000'"),
+        ("also/page000/overlays/0.png", "a result under 'page000'"),
+        ("source.diff", "not the difference that the record names"),
+    ],
+)
+def test_nothing_lands_that_the_record_does_not_name(
+    bundle: Path, home: Project, member: str, why: str
+) -> None:
+    """The judgement reads what belongs to the record, and nobody looked at the rest."""
+    forge(bundle, {member: b"{}"})
+    refused(home, bundle, why)

@@ -395,4 +395,4 @@ def test_pictures(folder: Path, content: bytes, size: int) -> None:
     head = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + size.to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
     (folder / "overlays").mkdir(exist_ok=True)
     (folder / "overlays/x.png").write_bytes(head + content)
-    assert gallery(folder / "overlays") == {"x.png": ""}
+    assert gallery(folder, folder / "overlays") == {"x.png": ""}

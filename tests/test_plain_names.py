@@ -17,9 +17,11 @@ from typer.testing import CliRunner
 from repro.cli.app import app
 from repro.cli.fleet_run import make_job
 from repro.errors import ParamsError, RecordError, ReproError
+from repro.fleet.bundle import export_run, import_run
 from repro.fleet.estimate import Estimate
 from repro.fleet.replay import replay
 from repro.fleet.run import stages_of
+from repro.fleet.workspace import garbage
 from repro.params import Project, load_experiment
 from repro.params.names import experiment_name
 from repro.plain_names import is_plain_name, plain_name, plain_path, require_inside
@@ -28,6 +30,7 @@ from repro.records.files import canonical, sha256_text
 from repro.reports.results import declared_experiments
 from repro.scaffold import drift, sync
 from repro.tracking import Run, read_state
+from repro.tracking.owner import owner_of
 from repro.tracking.registry import champions, champions_file
 from repro.tracking.run import start_fields
 from tests.test_fleet_transfer import KEY, NAME, ROOT, _git, checkout, finish
@@ -275,6 +278,52 @@ def test_the_id_of_a_run_on_a_server_names_no_folder(
     monkeypatch.setattr(stored, "_fetch", fetch)
     stored.stored_records(project)
     assert [folder.name for folder in folders] == ["0"]
+
+
+def test_what_lies_behind_a_link_is_never_deleted(project: Project, tmp_path: Path) -> None:
+    """A link can be committed although git ignores the folder; `repro gc --yes` deleted what it led to."""
+    shutil.rmtree(project.root / ".repro", ignore_errors=True)
+    (project.root / ".repro").mkdir()
+    for name in ("tmp", "work", "import", "replay", "smoke"):
+        (project.root / ".repro" / name).symlink_to(tmp_path / "outside")
+    (tmp_path / "outside" / NAME).mkdir()
+    assert list(garbage(project, older_than=0)) == []
+    for kind in ("import", "replay", "smoke"):
+        with pytest.raises(ReproError, match="leads out of the folder"):
+            project.cache_folder(kind, NAME)
+
+
+def test_a_run_is_not_brought_in_behind_a_link(project: Project, tmp_path: Path) -> None:
+    bundle = export_run(project, NAME, tmp_path / "outside" / "a.zip").path
+    folder, target = project.experiment_folder(NAME), tmp_path / "outside" / "theirs"
+    (folder / "overlays").mkdir(exist_ok=True)
+    folder.rename(target)
+    folder.symlink_to(target)
+    before = content(target)
+    with pytest.raises(ReproError, match="leads out of the folder"):
+        import_run(project, bundle)
+    assert content(target) == before
+
+
+@pytest.mark.parametrize("line", [[NAME], [NAME, "other"]])
+def test_a_circle_of_starts_is_said(project: Project, line: list[str]) -> None:
+    """Smoke runs went round it for ever, plans until Python's limit; DVC stops at it whatever is asked."""
+    for name, start in zip(line, [*line[1:], line[0]], strict=True):
+        if name != NAME:
+            shutil.copytree(project.experiment_folder(NAME), project.experiment_folder(name))
+        change_params(project.params_of(name), start_from=start)
+    with pytest.raises(ParamsError, match="is a circle"):
+        load_experiment(project, NAME)
+    sync(project)
+    assert f"experiments/{NAME}" not in yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.mark.parametrize("own", ["a' or tags.x = '", "../x", "", "A" * 16])
+def test_the_id_of_a_clone_is_no_part_of_a_question(project: Project, own: str) -> None:
+    path = project.root / ".repro" / "clone.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"id": own, "path": str(project.root.resolve())}))
+    assert owner_of(project).clone != own
 
 
 # --- the functions ------------------------------------------------------------------------------------------

@@ -30,7 +30,6 @@ from repro.params import Project, read_yaml
 from repro.published import load_page, page_ids, pages, rows
 from repro.published.markdown import cells as cut
 from repro.published.markdown import tables as markdown_tables
-from repro.records.safe_text import cell_text
 from repro.reports import layouts, regions, tables
 from repro.reports.cells import difference
 from repro.reports.choices import Values
@@ -41,6 +40,7 @@ from repro.reports.links import measured_links, model_location
 from repro.reports.listing import listing
 from repro.reports.results import Declared, load_results
 from repro.reports.runs import runs_table
+from repro.safe_text import cell_text
 from repro.stages.shown import summary
 from repro.tracking.read import StoredRun, read_runs
 from repro.tracking.shown import note_of, tags_of

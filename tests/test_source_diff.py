@@ -96,6 +96,35 @@ def test_no_planted_secret_is_in_anything_that_travels(project: Project, tmp_pat
     assert b"y = 3" in travels["work"]
 
 
+def test_a_link_to_a_secret_does_not_travel(project: Project, tmp_path: Path) -> None:
+    """Git keeps links: under the name of an output it would be packed, sent and shown."""
+    folder, key, record = project.experiment_folder(NAME), tmp_path / "id_rsa", project.record(NAME)
+    key.write_text(SECRET)
+    (project.root / ".dvc/config").write_text("[core]\n")
+    links = (folder / "overlays/key.png", project.work_folder(KEY) / "source.diff", folder / "also/x/a.json")
+    for link in links:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(key)
+    bundle = export_run(project, NAME, tmp_path / "a.zip")
+    with zipfile.ZipFile(bundle.path) as archive:
+        assert not any(SECRET.encode() in archive.read(name) for name in archive.namelist())
+    sent = [path for path, _ in files_of(project, read_record(record))]
+    assert sent
+    assert not {*sent} & {*links}
+
+
+def test_links_into_the_cache_of_dvc_are_outputs(project: Project) -> None:
+    """`dvc config cache.type symlink` makes them."""
+    path = project.experiment_folder(NAME) / "overlays" / "0.png"
+    cached = project.root / ".dvc" / "cache" / "files" / "md5" / "ab" / "cd"
+    cached.parent.mkdir(parents=True)
+    (project.root / ".dvc/config").write_text("[core]\n")
+    path.rename(cached)
+    path.symlink_to(cached)
+    assert (path, "overlays") in files_of(project, read_record(project.record(NAME)))
+
+
 def test_what_is_left_out_and_what_is_masked_is_named(project: Project) -> None:
     git = git_state(project.root)
     named = {*source_changes(project.root).left_out}

@@ -22,13 +22,16 @@ from repro.fleet.check_bundle import (
     RECORD,
     Bundle,
     check_complete,
+    recorded_diff,
     verify_bundle,
 )
 from repro.fleet.workspace import alone, remove
 from repro.judgement import Case, folder_evidence, require_sound
 from repro.params import Project, load_experiment
-from repro.records import Record, read_record, sha256_file, write_bytes
+from repro.plain_names import require_inside
+from repro.records import DIFF, Record, read_record, sha256_file, write_bytes
 from repro.records.make import ALSO
+from repro.records.storage import is_own
 
 
 def export_run(project: Project, name: str, out: Path) -> Bundle:
@@ -36,7 +39,7 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
     if not out.parent.is_dir():
         raise StorageError("no such folder", where=out.parent, hint=f"`mkdir -p {out.parent}`")
     record, folder = read_record(project.record(name)), project.experiment_folder(name)
-    sources = dict(_sources(project, record))
+    sources = {member: path for member, path in _sources(project, record) if is_own(project.root, path)}
     check_complete(record, sources, where=folder, hint=f"`repro run {name}`")
     hashes = {member: sha256_file(path) for member, path in sources.items()}
     again = f"`repro record {name}`, or `repro run {name}` where a stage is out of date"
@@ -49,12 +52,14 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
 def _sources(project: Project, record: Record) -> Iterator[tuple[str, Path]]:
     folder = project.experiment_folder(record.experiment)
     yield RECORD, project.record(record.experiment)
-    yield from ((name, folder / name) for name in OUTPUTS if (folder / name).is_file())
+    yield from ((name, folder / name) for name in OUTPUTS)
     yield from ((f"overlays/{path.name}", path) for path in sorted((folder / "overlays").glob("*.png")))
     further = (path for protocol in record.also for path in sorted((folder / ALSO / protocol).rglob("*")))
-    yield from ((path.relative_to(folder).as_posix(), path) for path in further if path.is_file())
+    yield from ((path.relative_to(folder).as_posix(), path) for path in further)
     work = project.work_folder(record.run_key)
-    yield from ((name, work / name) for name in OF_WORK if (work / name).is_file())
+    yield from ((name, work / name) for name in OF_WORK if name != DIFF)
+    if (work / DIFF).is_file() and sha256_file(work / DIFF) == recorded_diff(record):
+        yield DIFF, work / DIFF  # else it is that of a later try
 
 
 def _write(out: Path, manifest: Mapping[str, object], sources: Mapping[str, Path]) -> None:
@@ -104,7 +109,10 @@ def _unpack(bundle: Bundle, unpacked: Path) -> None:
 
 def _place(project: Project, record: Record, unpacked: Path) -> None:
     """By renames on one disk; the record, which says that all is there, comes last."""
-    folder, work = project.experiment_folder(record.experiment), project.work_folder(record.run_key)
+    folder, work = (
+        require_inside(project.root, one)
+        for one in (project.experiment_folder(record.experiment), project.work_folder(record.run_key))
+    )
     for name in ("overlays", ALSO):
         remove(folder / name)
         if (unpacked / name).is_dir():

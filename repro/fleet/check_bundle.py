@@ -70,6 +70,7 @@ def verify_bundle(project: Project, path: Path) -> Bundle:
         if name != record.experiment:
             raise RecordError(f"its manifest is of {name!r}, its record of '{record.experiment}'", where=path)
         check_complete(record, hashes, where=path, hint=COPY)
+        _check_named(record, hashes, path)
         now = _check_experiment(project, record, path)
         _check_result(record, now, _evidence(project, archive, path))
     return Bundle(path=path, record=record, hashes=hashes)
@@ -173,6 +174,22 @@ def check_complete(record: Record, members: Iterable[str], *, where: Path, hint:
     missing = [name for name in (*NEEDED, *further) if name not in held]
     if missing:
         raise RecordError(f"{missing[0]} is missing", where=where, hint=hint)
+
+
+def _check_named(record: Record, hashes: Mapping[str, str], path: Path) -> None:
+    """What the judgement does not read is what the record names: no further protocol, no other code."""
+    protocols = {member.split("/")[1] for member in hashes if member.startswith(f"{ALSO}/")}
+    for name in sorted(protocols - record.also.keys()):
+        what = f"the file holds a result under '{name}', of which the record says nothing"
+        raise RecordError(what, where=path, hint=COPY)
+    if DIFF in hashes and hashes[DIFF] != recorded_diff(record):
+        raise RecordError(f"{DIFF} is not the difference that the record names", where=path, hint=COPY)
+
+
+def recorded_diff(record: Record) -> object:
+    """sha256 of what the code of a training had that its commit had not; None where there was nothing."""
+    made_at = (record.provenance.get("training") or record.provenance).get("git")
+    return made_at.get("diff_sha256") if isinstance(made_at, Mapping) else None
 
 
 def _evidence(project: Project, archive: zipfile.ZipFile, path: Path) -> Evidence:

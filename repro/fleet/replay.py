@@ -57,7 +57,7 @@ def replay(
             (run or run_stage)(tree, stage)
         return list(compare(project, record, tree))
     finally:
-        remove(require_inside(project.root, tree))
+        remove(tree)
         run_git(project.root, "worktree", "prune")
 
 
@@ -91,7 +91,7 @@ def worktree(project: Project, record: Record, tree: Path) -> None:
         why = f": {made_at['unknown']}" if made_at.get("unknown") else ""
         raise RecordError(f"the record does not know its commit{why}", where=record.experiment)
     commit = commit_id(made_at["commit"], record.experiment)
-    remove(require_inside(project.root, tree))  # git removes only what it knows as a worktree
+    remove(tree)  # git removes only what it knows as a worktree
     git(project.root, "worktree", "prune")
     if run_git(project.root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
         hint = (

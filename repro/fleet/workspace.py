@@ -33,14 +33,19 @@ def garbage(project: Project, *, older_than: float) -> Iterator[tuple[Path, str]
     """(path, why) of what can go; `older_than` seconds since it was last written to."""
     records, damaged = read_records(project.rows)
     recorded = None if damaged else {record.run_key for record in records.values()}
-    for work in sorted(path for path in project.work.glob("*") if path.is_dir()):
+    for work in sorted(path for path in _inside(project, project.work) if path.is_dir()):
         why = _why(work, recorded)
         if why and _age(work) > older_than and not is_locked(work / ".lock"):
             yield work, why
     for name, why in CACHES.items():
-        for path in sorted((project.root / ".repro" / name).glob("*")):
+        for path in sorted(_inside(project, project.root / ".repro" / name)):
             if _age(path) > older_than:
                 yield path, why
+
+
+def _inside(project: Project, folder: Path) -> Iterator[Path]:
+    """What lies in a folder; nothing where links lead out of the project: that is not ours to delete."""
+    return folder.glob("*") if folder.resolve().is_relative_to(project.root.resolve()) else iter(())
 
 
 def _why(work: Path, recorded: set[str] | None) -> str:

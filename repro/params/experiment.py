@@ -95,7 +95,24 @@ def load_experiment(project: Project, name: str) -> Experiment:
     path = project.params_of(name)
     if not path.is_file():
         raise UnknownNameError("experiment", name, experiment_names(project), hint="`repro list` shows all")
-    return resolve(name, read_yaml(path), read_yaml(project.params), path)
+    experiment = resolve(name, read_yaml(path), read_yaml(project.params), path)
+    require_beginning(project, name, experiment.start_from)
+    return experiment
+
+
+def require_beginning(project: Project, name: str, start: object) -> None:
+    """ParamsError where `start`, whose weights `name` starts from, starts from `name` in the end."""
+    line = [name]
+    while isinstance(start, str):
+        path = project.params_of(start)
+        if start in line:
+            what, hint = f"key 'start_from': {' <- '.join([*line, start])} is a circle", "take it out of one"
+            raise ParamsError(what, where=project.params_of(name), hint=hint)
+        line.append(start)
+        try:
+            start = read_yaml(path).get("start_from")
+        except ParamsError:  # told where that experiment is looked at
+            return
 
 
 def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: Path) -> Experiment:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import ParamsError
-from repro.plain_names import plain_path
+from repro.plain_names import plain_path, require_inside
 
 BUILT_IN = "synthetic"  # the data set that needs no owner: `repro data synthetic` draws it
 
@@ -70,8 +70,8 @@ class Project:
         return self.work_folder(run_key) / "journal.jsonl"
 
     def cache_folder(self, kind: str, name: str) -> Path:
-        """.repro/<kind>/<name>: what a command makes for itself and may delete."""
-        return plain_path(self.root / ".repro", kind, name)
+        """.repro/<kind>/<name>: what a command makes for itself and may delete; never behind a link."""
+        return require_inside(self.root, plain_path(self.root / ".repro", kind, name))
 
 
 def find_project(start: Path | None = None) -> Project:

@@ -20,6 +20,7 @@ from typing import Self
 
 from repro.params import Project
 from repro.records import DIFF, Journal, collect, source_diff, write_bytes
+from repro.records.secrets import without_secrets
 from repro.tracking.address import tracking_uri
 from repro.tracking.run import Run, start_fields
 from repro.tracking.state import Status
@@ -74,7 +75,7 @@ class Mirror:
         text = f"{type(error).__name__}: {error}" if error else ""
         try:
             with Journal(self.journal_path) as journal:
-                journal.event("end", status=status, error=text[:2000])
+                journal.event("end", status=status, error=without_secrets(text)[:2000])
         except OSError:  # a full disk must not hide the error that is on its way
             if error is None:
                 raise

@@ -102,6 +102,8 @@ def _noted_id(path: Path) -> str:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         own, place = str(found["id"]), Path(str(found["path"]))
+        if not re.fullmatch(r"[0-9a-f]{16}", own):  # it stands in questions to the server
+            return ""
     except (OSError, ValueError, LookupError, TypeError):
         return ""
     copied = place != path.parent.parent.resolve() and (place / ".repro" / path.name).is_file()
