@@ -105,5 +105,6 @@ def guess_format(keys: Iterable[str], where: object) -> str:
         "the format of this checkpoint is not known",
         where=where,
         allowed=", ".join(FORMATS),
-        hint=f"its first keys are {', '.join(names[:3])}; a new format is one table in checkpoints/tables.py",
+        hint=f"its first keys are {', '.join(names[:3])}; --key PREFIX takes one of several networks, a new "
+        "format is one table in checkpoints/tables.py",
     )
