@@ -49,7 +49,7 @@ class Judgement:
 def from_project(project: Project) -> Callable[[str], Experiment | ReproError | None]:
     """A function that gives an experiment as params.yaml has it now, or why it cannot be read."""
 
-    root = cache(lambda: read_yaml(project.params))  # once: of 12 ms a result it was 10
+    root = cache(lambda: read_yaml(project.params))  # once: reading it costs more than a judgement
 
     def experiment(name: str) -> Experiment | ReproError | None:
         path = project.params_of(name)
