@@ -73,7 +73,7 @@ check: setup ## ruff, formatting, types, generated files
 
 smoke: setup ## run every stage of one experiment of each page and family, on stand-in data
 	repro run --smoke
-	python -m pytest -m smoke tests/test_pipeline_smoke.py
+	python -m pytest -m smoke tests/stages/test_smoke.py
 
 ui: setup ## MLflow's own UI on the demo's store (on this project's: repro ui)
 	cd $(if $(wildcard demo/params.yaml),demo,.) && repro ui

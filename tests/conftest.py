@@ -12,8 +12,8 @@ os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("REPRO_TEST_GPU", "")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 ROOT = Path(__file__).parents[1]
-# Modules that compute with torch through commands and kits; one that imports torch itself needs no entry.
-COMPUTE = ("bad_input", "evaluation_", "models_", "pipeline", "stages_", "training_")
+# Folders and modules that compute with torch through commands and kits; one that imports torch needs no entry.
+COMPUTE = {"evaluation", "models", "stages", "training", "test_bad_input"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what computes with torch: processors differ in the last bits, `make test-cpus` imitates some."""
     for item in items:
         module = getattr(item, "module", None)
-        if item.path.stem.removeprefix("test_").startswith(COMPUTE) or hasattr(module, "torch"):
+        if COMPUTE & {item.path.parent.name, item.path.stem} or hasattr(module, "torch"):
             item.add_marker("torch")
 
 
@@ -42,7 +42,7 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated sqlite store without runs: making one costs seconds, copying it nothing."""
     from repro.tracking.store import open_client
-    from tests.tracking_kit import a_project
+    from tests.tracking.kit import a_project
 
     project = a_project(tmp_path_factory.mktemp("empty"))
     open_client(project)

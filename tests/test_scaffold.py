@@ -12,16 +12,16 @@ import yaml
 from typer.testing import CliRunner
 
 from repro.cli.app import app
-from repro.cli.voice import note
+from repro.cli.reporter import note
 from repro.errors import CheckFailed, ParamsError, UnknownNameError
 from repro.params import Project
 from repro.published import rows
-from repro.published.weights import BORROWED
+from repro.published.sources import BORROWED
 from repro.scaffold import drift, new_experiment, settings_text, sync
-from repro.stages.ready import renew_files
+from repro.stages.inputs_ready import renew_files
 from repro.stages.seeds import with_seed
-from tests.test_params import OWN
-from tests.test_params import ROOT as BLOCKS
+from tests.params.test_params import OWN
+from tests.params.test_params import ROOT as BLOCKS
 
 ROOT = Path(__file__).parents[1]
 BORROWED_REMARK = re.compile(r"links? (is the|are cop)|links are copies")
@@ -137,7 +137,9 @@ def test_new_copies_with_comments_and_adds_the_stage(project: Project) -> None:
     path = new_experiment(project, "tiny_r50_os16", "experiments/tiny_r18_os16/")
     heading = path.read_text().partition("dataset:")[0]
     assert heading.startswith("# Copied from tiny_r18_os16,")
-    assert "Not a published row" in heading, "as tests/test_experiments.py wants it of one without `rows:`"
+    assert "Not a published row" in heading, (
+        "as tests/params/test_experiments.py wants it of one without `rows:`"
+    )
     assert path.read_text().endswith("dataset: tiny\n# about the batch\ntraining: {batch: 2}  # two\n")
     assert "experiments/tiny_r50_os16" in root_stages(project)
     assert list(drift(project)) == []

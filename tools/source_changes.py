@@ -19,9 +19,9 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from repro.errors import ReproError
+from repro.io.git import git, run_git
 from repro.published.page import load_page
 from repro.published.sources import Source, sources
-from repro.records.git import git, run_git
 
 # `dict(type='Resize'`, `('Resize'`, `'batch_size'`, or what stands before the first of = : (
 NAME = re.compile(r"dict\(type='\w+'|\(?'\w+'|[^=:(]+")

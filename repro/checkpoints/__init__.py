@@ -2,10 +2,9 @@
 
 from repro.checkpoints.convert import check_finite, check_same_network, convert, convert_back
 from repro.checkpoints.files import load_model, save_model
-from repro.checkpoints.first_conv import adapt_first_conv
-from repro.checkpoints.foreign import inspect, open_checkpoint, read_checkpoint
 from repro.checkpoints.formats import FORMATS, guess_format
-from repro.checkpoints.pretrained import pretrained_backbone, pretrained_id
+from repro.checkpoints.pretrained import adapt_first_conv, pretrained_backbone, pretrained_id
+from repro.checkpoints.readers import inspect, open_checkpoint, read_checkpoint
 
 __all__ = [
     "FORMATS",

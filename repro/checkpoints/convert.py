@@ -13,7 +13,7 @@ from torch import Tensor
 
 from repro.checkpoints.files import State
 from repro.checkpoints.formats import FORMATS, Format
-from repro.checkpoints.tables import Table
+from repro.checkpoints.key_maps import Table
 from repro.errors import CheckpointError
 from repro.params.model import ModelParams
 

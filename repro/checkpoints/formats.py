@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from repro.checkpoints import tables
-from repro.checkpoints.tables import TableMaker
+from repro.checkpoints import key_maps
+from repro.checkpoints.key_maps import TableMaker
 from repro.errors import CheckpointError
 
 
@@ -39,37 +39,37 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "vainf": Format(
-        table=tables.vainf,
+        table=key_maps.vainf,
         sign=("classifier.aspp.convs.", "classifier.classifier.0.convs."),
         low_first=True,
         wrap="model_state",
     ),
     "sssegmentation": Format(
-        table=tables.sssegmentation,
+        table=key_maps.sssegmentation,
         sign=("aspp_net.bottleneck.",),
         aux="auxiliary_decoder.",
         wrap="model",
     ),
     "sssegmentation-old": Format(
-        table=tables.sssegmentation_old,
+        table=key_maps.sssegmentation_old,
         sign=("aspp_net.fuse_layer.",),
         aux="auxiliary_decoder.",
         wrap="model",
     ),
     "mmsegmentation": Format(
-        table=tables.mmsegmentation,
+        table=key_maps.mmsegmentation,
         sign=("decode_head.image_pool.",),
         aux="auxiliary_head.",
         pool_first=True,
     ),
     "torchvision": Format(
-        table=tables.torchvision, sign=("classifier.0.convs.",), aux="aux_classifier.", wrap=""
+        table=key_maps.torchvision, sign=("classifier.0.convs.",), aux="aux_classifier.", wrap=""
     ),
     "openmmlab-imagenet": Format(
-        table=tables.openmmlab_imagenet, sign=("stem.0.",), scope="backbone", dropped=("fc.", "head.fc.")
+        table=key_maps.openmmlab_imagenet, sign=("stem.0.",), scope="backbone", dropped=("fc.", "head.fc.")
     ),
     "timm-resnetv2": Format(
-        table=tables.timm_resnetv2,
+        table=key_maps.timm_resnetv2,
         sign=("stages.0.blocks.",),
         scope="backbone",
         dropped=("head.",),
@@ -79,14 +79,14 @@ FORMATS: dict[str, Format] = {
         wrap="",
     ),
     "timm-imagenet": Format(
-        table=tables.timm_imagenet,
+        table=key_maps.timm_imagenet,
         sign=("conv_stem.", "conv1.0."),
         scope="backbone",
         dropped=("fc.", "conv_head.", "bn2.", "classifier."),
         wrap="",
     ),
     "torchvision-imagenet": Format(
-        table=tables.torchvision_imagenet,
+        table=key_maps.torchvision_imagenet,
         sign=("conv1.weight", "features.0.0."),
         scope="backbone",
         dropped=("fc.", "features.18.", "classifier."),

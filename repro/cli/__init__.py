@@ -17,7 +17,7 @@ def main() -> None:
 
     keep_streams()
     from repro.cli.app import app
-    from repro.cli.common import guarded, show_any_character
+    from repro.cli.console import guarded, show_any_character
 
     show_any_character()
     sys.exit(_unless_ours(lambda: guarded(lambda: app(standalone_mode=True))))

@@ -6,40 +6,26 @@ from collections.abc import Callable
 
 import typer
 
-from repro.cli import (
+from repro.cli import docs, doctor
+from repro.cli.data import data, prepare
+from repro.cli.pages import links, lint
+from repro.cli.results import check, compare, metadata, predict, promote, report, score, show, table, ui
+from repro.cli.run import (
     benchmark,
-    check,
-    checkpoint,
-    compare,
+    bundle,
     cost,
-    data,
-    docs,
-    doctor,
     evaluate,
     fleet,
-    leftovers,
-    links,
-    lint,
+    gc,
     logs,
-    metadata,
     plan,
-    predict,
-    prepare,
-    promote,
     record,
-    report,
     run,
     scaffold,
-    score,
-    show,
     sync,
-    table,
     train,
-    transfer,
-    ui,
-    verify,
-    weights,
 )
+from repro.cli.weights import checkpoint, verify, weights
 
 app = typer.Typer(
     name="repro",
@@ -57,10 +43,10 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "fleet": fleet.fleet,
         "campaign": fleet.campaign,
         "logs": logs.logs,
-        "export": transfer.export,
-        "import-run": transfer.import_run,
-        "replay": transfer.replay,
-        "gc": leftovers.gc,
+        "export": bundle.export,
+        "import-run": bundle.import_run,
+        "replay": bundle.replay,
+        "gc": gc.gc,
     },
     "Results": {
         "list": table.list_,

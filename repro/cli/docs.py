@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from repro.cli.common import console
+from repro.cli.console import console
 
 REFERENCE = "docs/cli.md"
 HEADING = """# Commands

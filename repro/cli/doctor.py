@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from repro.cli.common import Json, console, emit_json
+from repro.cli.console import Json, console, emit_json
 
 if TYPE_CHECKING:
     from repro.params import Project
@@ -93,7 +93,7 @@ def _dvc(project: Project) -> Iterator[Finding]:
 def _git(project: Project) -> Iterator[Finding]:
     """Without git a record names no commit, and nothing can be replayed or compared with a revision."""
     from repro.errors import ReproError
-    from repro.records.git import git
+    from repro.io.git import git
 
     try:
         commit = git(project.root, "rev-parse", "HEAD").decode().strip()
@@ -138,7 +138,7 @@ def _damage(lock: Path) -> str:
 def _unlock(project: Project, path: Path) -> str:
     """The committed file, or none: then DVC is told that what was made is what the stages make."""
     from repro.errors import ReproError
-    from repro.records.git import git
+    from repro.io.git import git
 
     name = path.relative_to(project.root)
     try:
@@ -168,8 +168,8 @@ def _datasets(project: Project) -> Iterator[Finding]:
 def _dataset(project: Project, name: str) -> Finding:
     from repro.errors import UnknownNameError
     from repro.params.project import BUILT_IN
+    from repro.stages.inputs_ready import here
     from repro.stages.prepare import command_to_get
-    from repro.stages.ready import here
 
     raw = project.data / name
     places = (("raw", raw), ("prepared", project.prepared / name))
@@ -188,8 +188,8 @@ def _dataset(project: Project, name: str) -> Finding:
 
 
 def _merge(project: Project) -> Iterator[Finding]:
-    from repro.merge_markers import unmerged
-    from repro.params.conflicts import conflicted
+    from repro.io.git import unmerged
+    from repro.params.folders import conflicted
 
     for path in conflicted(project):
         name = str(path.relative_to(project.root))

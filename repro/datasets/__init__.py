@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from repro.datasets import (
+from repro.datasets.prepare.prepare import Report, prepare_dataset
+from repro.datasets.prepare.prepared_split import Split
+from repro.datasets.sets import (
     ade20k,
     camvid,
     camvid12,
@@ -20,9 +22,7 @@ from repro.datasets import (
     vaihingen,
     voc2012,
 )
-from repro.datasets.archive import Split
-from repro.datasets.prepare import Report, prepare_dataset
-from repro.datasets.spec import IGNORE, DatasetModule
+from repro.datasets.sets.spec import IGNORE, DatasetModule
 from repro.errors import UnknownNameError
 
 __all__ = ["DATASETS", "IGNORE", "Report", "Split", "dataset_module", "prepare_dataset"]

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from repro.datasets.images import count_values
-from repro.datasets.spec import IGNORE
+from repro.datasets.formats.image_io import count_values
+from repro.datasets.sets.spec import IGNORE
 from repro.evaluation.confusion import Counts, LabelMap
 
 

@@ -19,29 +19,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from repro.datasets.images import present_values
-from repro.datasets.spec import IGNORE
+from repro.datasets.formats.image_io import present_values
+from repro.datasets.sets.spec import IGNORE
 from repro.errors import DataError
 from repro.evaluation import boundary
 from repro.evaluation.confusion import LabelMap, count, squeeze
-from repro.evaluation.fields import argmax
+from repro.evaluation.score_maps import argmax
 from repro.evaluation.summary import EvaluationResult, Images, Seen, summarise
-from repro.evaluation.views import (
-    Forward,
-    Image,
-    Views,
-    image_size,
-    is_zero_tile,
-    logits_rule,
-    merge,
-    views_of,
-)
-from repro.models import bf16, normalise
-from repro.models.tf32 import tf32
+from repro.evaluation.tta import Forward, Image, Views, image_size, is_zero_tile, logits_rule, merge, views_of
+from repro.io.threads import in_order
+from repro.models import normalise, number_formats
+from repro.models.number_formats import tf32
 from repro.params.model import ModelParams
 from repro.params.protocol import Protocol
-from repro.published.metrics import QUIRK
-from repro.threads import in_order
+from repro.published.page import QUIRK
 
 Predictions = dict[str, LabelMap]  # suffix of the metrics -> prediction
 Predict = Callable[[Sequence[Image]], list[Predictions]]
@@ -133,7 +124,7 @@ def forward_of(model: nn.Module, model_params: ModelParams, protocol: Protocol, 
 def precision(protocol: Protocol, device: str) -> AbstractContextManager[Any]:
     if protocol.precision == "fp32":
         return nullcontext()
-    return bf16.autocast(device)
+    return number_formats.autocast(device)
 
 
 @contextmanager

@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from repro.evaluation.bootstrap import Resampling, groups_of, over_images, resampling
 from repro.evaluation.confusion import Counts
-from repro.evaluation.files import StoredConfusions, Totals
-from repro.evaluation.groups import groups_of
 from repro.evaluation.metrics import chosen_classes, metrics, page_000_miou
-from repro.evaluation.resampling import Resampling, over_images, resampling
+from repro.evaluation.outputs import StoredConfusions, Totals
 from repro.evaluation.summary import class_tables, or_none, summary
 from repro.params.protocol import Protocol
-from repro.published.metrics import QUIRK
+from repro.published.page import QUIRK
 
 TOLERANCE = 1e-3  # of a percentage; metrics.json is rounded to 1e-4
 NAMES = ("mIoU", "aAcc", "mAcc", "fwIoU", "mPrecision", "mDice")

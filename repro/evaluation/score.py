@@ -12,17 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro.datasets.images import present_values
-from repro.datasets.label_files import stored_size
-from repro.datasets.label_maps import read_value_label, value_table
-from repro.datasets.raw_files import lower_extension
-from repro.datasets.spec import IGNORE, Colour
-from repro.datasets.system_files import is_system_file
+from repro.datasets.formats.image_io import present_values
+from repro.datasets.formats.label_files import stored_size
+from repro.datasets.formats.label_maps import read_value_label, value_table
+from repro.datasets.raw.files import is_system_file, lower_extension
+from repro.datasets.sets.spec import IGNORE, Colour
 from repro.errors import DataError
 from repro.evaluation.confusion import LabelMap
 from repro.evaluation.evaluate import Progress, compared, evaluated_classes, true_label
-from repro.evaluation.overlays import OVERLAY, Palette, file_name
 from repro.evaluation.summary import EvaluationResult, Images, Seen, summarise
+from repro.evaluation.visualize import OVERLAY, Palette, file_name
 from repro.params.protocol import Protocol
 
 SHOWN = 5  # names listed in an error

@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from repro.errors import DataError
-from repro.evaluation.bootstrap import interval
+from repro.evaluation.bootstrap import Groups, Resampling, groups_of, interval, resampling
 from repro.evaluation.confusion import Cells, Confusions, Counts, LabelMap, collect
-from repro.evaluation.groups import Groups, groups_of
 from repro.evaluation.metrics import (
     Floats,
     chosen_classes,
@@ -27,11 +26,10 @@ from repro.evaluation.metrics import (
     percent,
     ratio,
 )
-from repro.evaluation.resampling import Resampling, resampling
 from repro.params.protocol import Protocol, protocol_hash
 
 if TYPE_CHECKING:
-    from repro.evaluation.views import Image  # torch, which the matrices of a result do not need
+    from repro.evaluation.tta import Image  # torch, which the matrices of a result do not need
 
 
 class Images(Interface):

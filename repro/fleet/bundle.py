@@ -26,12 +26,12 @@ from repro.fleet.check_bundle import (
     verify_bundle,
 )
 from repro.fleet.workspace import alone, remove
+from repro.io.names import require_inside
 from repro.judgement import Case, folder_evidence, require_sound
 from repro.params import Project, load_experiment
-from repro.plain_names import require_inside
 from repro.records import DIFF, Record, read_record, sha256_file, write_bytes
-from repro.records.make import ALSO
-from repro.records.storage import is_own
+from repro.records.build import ALSO
+from repro.records.dvc_files import is_own
 
 
 def export_run(project: Project, name: str, out: Path) -> Bundle:

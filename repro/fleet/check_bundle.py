@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from repro.errors import RecordError, ReproError, UnknownNameError
+from repro.io.names import is_plain_name
 from repro.judgement import Case, Evidence, bundle_evidence, contradictions
 from repro.judgement.drift import drift
 from repro.params import Experiment, Project, experiment_names, load_experiment, to_plain
-from repro.plain_names import is_plain_name
 from repro.records import DIFF, Record, from_json
-from repro.records.make import ALSO
-from repro.records.nested import leaves
+from repro.records.build import ALSO
+from repro.records.flatten import leaves
 
 MANIFEST = "manifest.json"
 RECORD = "record.json"
@@ -237,7 +237,7 @@ def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[st
 
 def check_data(project: Project, record: Record) -> None:
     """The split it was measured on is the one prepared here; ReproError when it is not or is absent."""
-    from repro.datasets.archive import Split
+    from repro.datasets.prepare.prepared_split import Split
 
     path = measured_on(project, record)
     if not path.is_file():

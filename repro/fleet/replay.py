@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from repro.errors import RecordError, ReproError
 from repro.fleet.workspace import remove
+from repro.io.git import commit_id, git, is_shallow, run_git
+from repro.io.names import require_inside
 from repro.params import Project
-from repro.plain_names import require_inside
 from repro.records import DIFF, Record, read_journal, read_row, sha256_file
-from repro.records.git import commit_id, git, is_shallow, run_git
 
 _INCOMPLETE = {
     "not_kept": "not committed and not in the recorded difference, so not in this replay",

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from repro.fleet.dvc import dvc_repro, has_dvc
-from repro.fleet.launch import POLL_SECONDS, Handle, Launcher, LocalLauncher, end, signals_as_ctrl_c
+from repro.fleet.launcher import POLL_SECONDS, Handle, Launcher, LocalLauncher, end, signals_as_ctrl_c
+from repro.fleet.workspace import dvc_repro, has_dvc
 from repro.params import Project, read_yaml
 
 State = Literal["waiting", "running", "done", "failed", "stopped", "left out"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import ParamsError, ReproError
-from repro.fleet.launch import Handle, LocalLauncher
+from repro.fleet.launcher import Handle, LocalLauncher
 
 LOOK_SECONDS = 0.5
 ASK_SECONDS = 5.0  # between two questions to the controller

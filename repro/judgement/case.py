@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from repro.errors import RecordError, ReproError
-from repro.evaluation.files import StoredConfusions, Totals, parse_confusions, read_table
+from repro.evaluation.outputs import StoredConfusions, Totals, parse_confusions, read_table
 from repro.evaluation.recompute import determined, from_images, from_totals, resampled
-from repro.json_reader import load_json
+from repro.io.json_reader import load_json
 from repro.judgement.evidence import ALSO, CSV, METRICS, NPZ, Evidence
 from repro.params import Experiment, Protocol
 from repro.params.parse import parse

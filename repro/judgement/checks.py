@@ -15,17 +15,16 @@ from typing import Any
 import numpy as np
 
 from repro.errors import RecordError, ReproError
-from repro.evaluation.groups import groups_of
+from repro.evaluation.bootstrap import groups_of
 from repro.evaluation.recompute import TOLERANCE, metric_names
 from repro.judgement.case import Case, Measurement, mapping
 from repro.judgement.evidence import COST, CSV, CURVE, LOCK, METRICS, NPZ
 from repro.params import Experiment
 from repro.params.experiment import num_classes
 from repro.params.protocol import protocol_hash
-from repro.records.csv_files import parse_curve
-from repro.records.make import training_key
-from repro.records.measured import interval_kind, intervals, plain_metrics, undefined_metrics
-from repro.records.shapes import Cost, require
+from repro.records.build import training_key
+from repro.records.metrics_io import interval_kind, intervals, parse_curve, plain_metrics, undefined_metrics
+from repro.records.schema import Cost, require
 
 RUN_KEY, SHA256 = re.compile(r"[0-9a-f]{16}"), re.compile(r"[0-9a-f]{64}")
 TABLES = ("IoU", "recall", "precision", "Dice")  # by class, in metrics.json

@@ -8,7 +8,7 @@ from repro.errors import ReproError
 from repro.judgement.case import Case
 from repro.params import Experiment
 from repro.records import Expected, Record
-from repro.records.make import doubts, expected, published_metrics
+from repro.records.build import doubts, expected, published_metrics
 
 # Of no effect on the number: what is said about it, compared below, measured apart, or checked by the stages.
 OWN = frozenset({"name", "note", "rows", "expect", "also", "facts"})

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from repro import limits
 from repro.errors import RecordError, ReproError
+from repro.io import limits
 from repro.params import Project
-from repro.records.storage import Lock, cached, read_lock
+from repro.records.dvc_files import Lock, cached, read_lock
 
 ALSO = "also"  # folder of an experiment with a folder for every further protocol
 CSV, NPZ, METRICS, COST = "confusion.csv", "confusion.npz", "metrics.json", "cost.json"
@@ -109,7 +109,7 @@ def prepared_fingerprint(project: Project, dataset: str, split: str) -> str | No
     path = project.prepared_split(dataset, split)
     if not path.is_file():
         return None
-    from repro.datasets.archive import Split  # OpenCV
+    from repro.datasets.prepare.prepared_split import Split  # OpenCV
 
     try:
         return Split.open(path).fingerprint

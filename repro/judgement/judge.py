@@ -23,8 +23,8 @@ from repro.params import Experiment, Project, read_yaml
 from repro.params.experiment import resolve
 from repro.published import rows
 from repro.records import Band, Record, Verdict, disagreement, families, seed_band, seeds_of, verdict
-from repro.records.make import measured_value, sizes_of, why_undefined
-from repro.records.sizes import size_text, size_verdict
+from repro.records.build import measured_value, sizes_of, why_undefined
+from repro.records.verdict import size_text, size_verdict
 
 NO_REFERENCE = "nothing to compare with: no published number, and no `expect:` in its params.yaml"
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from repro.judgement.evidence import WEIGHTS
 from repro.records import Record
-from repro.records.storage import Lock
+from repro.records.dvc_files import Lock
 
 DATA, SHA256, FILE = "data fingerprint", "sha256 of the weights", "md5 of the weights"
 

@@ -14,7 +14,7 @@ from repro.models.init import initialise
 from repro.models.layers import Backbone
 from repro.models.mobilenet import MobileNetV2
 from repro.models.resnet import ResNet
-from repro.models.slim import ResNetV2
+from repro.models.resnet_v2 import ResNetV2
 from repro.models.vgg import VGG16, FullyConvolutionalHead
 from repro.models.xception import Xception65
 from repro.params.model import ModelParams

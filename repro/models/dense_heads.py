@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from repro.models.densenet import SqueezeExcite, Unit
-from repro.models.layers import conv2d, same_avg_pool, through
-from repro.models.resize import resize_logits
+from repro.models.layers import conv2d, resize_logits, same_avg_pool, through
 from repro.params.backbones import NormParams
 from repro.params.model import ModelParams
 

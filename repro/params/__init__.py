@@ -1,5 +1,6 @@
 """Typed parameters: the only reader of params.yaml files."""
 
+from repro.io.yaml_reader import read_yaml
 from repro.params.data import Augmentation, DatasetFacts
 from repro.params.experiment import (
     Engine,
@@ -17,7 +18,6 @@ from repro.params.parse import parse, to_plain
 from repro.params.project import Project, find_project
 from repro.params.protocol import Protocol
 from repro.params.training import TrainingParams
-from repro.yaml_reader import read_yaml
 
 __all__ = [
     "Augmentation",

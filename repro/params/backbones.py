@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from repro.params.bounds import Count, Positive
+from repro.params.parse import Count, Positive
 
 
 @dataclass(frozen=True, kw_only=True)

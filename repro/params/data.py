@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from repro.params.bounds import Byte, Count, NotNegative, PlainName, Positive, Share
+from repro.params.parse import Byte, Count, NotNegative, PlainName, Positive, Share
 
 SMALLEST = 8  # pixels a side; the stems of the networks see nothing of less
 Pipeline = Literal["scale_crop", "sssegmentation", "mmsegmentation", "rsi", "vainf", "keras", "tensorpack"]

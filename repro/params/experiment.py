@@ -15,16 +15,15 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le
 
 from repro.errors import ParamsError, UnknownNameError, nearest
-from repro.params.bounds import PlainName
+from repro.io.yaml_reader import read_yaml
 from repro.params.data import Augmentation, DatasetFacts
 from repro.params.model import ModelParams
 from repro.params.names import experiment_name, experiment_names
-from repro.params.parse import parse, to_plain
+from repro.params.parse import PlainName, parse, to_plain
 from repro.params.problems import Loc
 from repro.params.project import Project
 from repro.params.protocol import Protocol
 from repro.params.training import TrainingParams
-from repro.yaml_reader import read_yaml
 
 # What experiments/pipeline.yaml fills into names of files from an experiment's own params.yaml alone.
 FOLLOWED = ("training", "training.split", "evaluation.split", "evaluation.protocol")

@@ -41,7 +41,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from repro.params.backbones import DenseNetParams, MobileNetParams, NormParams, ResNetParams, check_dense
-from repro.params.bounds import BelowOne, Count, Positive, ResizeRule
+from repro.params.parse import BelowOne, Count, Positive, ResizeRule
 
 Backbone = Literal["mobilenetv2", "resnet18", "resnet50", "resnet101", "xception65", "vgg16", "densenet"]
 Init = Literal["kaiming", "mmsegmentation", "torch", "he", "tensorpack", "xavier"]

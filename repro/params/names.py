@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from repro.errors import ParamsError, UnknownNameError
+from repro.io.names import ALLOWED, is_plain_name
 from repro.params.project import Project
-from repro.plain_names import ALLOWED, is_plain_name
 
 SEED_COPY = re.compile(r"_seed\d+$")  # `repro run NAME --seeds` makes NAME_seed1 and so on, rows and all
 T = TypeVar("T")

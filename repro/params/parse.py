@@ -2,6 +2,8 @@
 
 Types and bounds are read from the dataclass itself (`Literal`, `annotated_types.Gt`, ...), so a params
 class is its own schema. Lists become tuples, integers may stand for floats, nothing else is converted.
+
+What values a parameter may have: the bounds and names that several blocks share.
 """
 
 from __future__ import annotations
@@ -11,11 +13,14 @@ import json
 import typing
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from repro.errors import ParamsError
+from repro.io.names import is_plain_name
 from repro.params.problems import problem, types_in
 
 T = TypeVar("T")
@@ -54,3 +59,21 @@ def _forbid_extra(cls: Any) -> None:
         for part in types_in(hint):
             if dataclasses.is_dataclass(part):
                 _forbid_extra(part)
+
+
+Count = Annotated[int, Gt(0), Le(10**9)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+BelowOne = Annotated[float, Ge(0), Lt(1)]
+Byte = Annotated[int, Ge(0), Le(255)]
+ResizeRule = Literal["half_pixel", "align_corners", "tf_legacy"]
+
+
+def _plain(text: str) -> str:
+    if not is_plain_name(text):
+        raise PydanticCustomError("plain_name", "not a plain name")
+    return text
+
+
+PlainName = Annotated[str, AfterValidator(_plain)]  # becomes part of a path

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from repro.errors import nearest
-from repro.plain_names import ALLOWED
+from repro.io.names import ALLOWED
 
 Loc = tuple[int | str, ...]  # the way to a key: ("training", "steps", 0)
 Found = Mapping[str, Any]  # one of ValidationError.errors()

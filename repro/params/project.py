@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import ParamsError
-from repro.plain_names import plain_path, require_inside
+from repro.io.names import plain_path, require_inside
 
 BUILT_IN = "synthetic"  # the data set that needs no owner: `repro data synthetic` draws it
 

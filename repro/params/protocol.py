@@ -33,7 +33,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-from repro.params.bounds import BelowOne, Count, ResizeRule
+from repro.params.parse import BelowOne, Count, ResizeRule
 
 Scale = Annotated[float, Gt(0), Le(8)]
 Scales = Annotated[tuple[Scale, ...], MinLen(1)]

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from repro.params.bounds import BelowOne, Count, NotNegative, PlainName, Positive, Share
+from repro.params.parse import BelowOne, Count, NotNegative, PlainName, Positive, Share
 
 
 @dataclass(frozen=True, kw_only=True)

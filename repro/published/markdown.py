@@ -13,8 +13,8 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from repro import limits
 from repro.errors import DataError
+from repro.io import limits
 
 MOST_SHAPES, MOST_LINES = 300, 300  # of one table, of which its common layout is found
 _PIPE = re.compile(r"(?<!\\)\|")
@@ -56,7 +56,7 @@ class MarkdownTable:
 
 
 def read_page(path: Path) -> str:
-    """The text of a markdown page within `repro.limits`; DataError for a missing, binary or larger one."""
+    """The text of a markdown page within `repro.io.limits`; DataError for a missing, binary or larger one."""
     try:
         text = limits.read_text(path, limits.PAGE_BYTES, error=DataError)
     except FileNotFoundError:

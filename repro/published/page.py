@@ -3,10 +3,15 @@
 One file a page: where it came from, how its tables are laid out, and its rows, one a line, keyed by id such
 as `001-06` (page 001, row 6). Metrics are percent; cells are verbatim; what is not printed is absent. Only
 the standard library is used, so that listing and checking rows stays instant.
+
+Page files, written so that people can read and review them: one row a line.
+
+Published numbers beside ours: the metrics that pages print, when two are the same, a page's own way.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,7 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from repro.errors import ParamsError, UnknownNameError
-from repro.json_reader import read_json
+from repro.io.json_reader import read_json
 from repro.published.markdown import fill, links
 
 HERE = Path(__file__).parent
@@ -203,3 +208,40 @@ def _table(raw: Mapping[str, Any]) -> Table:
 def _row(key: str, raw: Mapping[str, Any]) -> Row:
     typed: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()}
     return Row(id=key, **typed)
+
+
+def page_json(raw: Mapping[str, Any]) -> str:
+    """The text of a page file from its content: `source`, `tables`, `rows`."""
+    tables = ",\n".join(_table_json(table) for table in raw["tables"])
+    rows = ",\n".join(f"{_line(key)}: {_line(value)}" for key, value in raw["rows"].items())
+    return f'{{\n"source": {_line(raw["source"])},\n"tables": [\n{tables}\n],\n"rows": {{\n{rows}\n}}\n}}\n'
+
+
+def page_markdown(page: Page) -> str:
+    """The page's tables under their headings, every line where the original page has it."""
+    lines: list[str] = []
+    for table in page.tables:
+        text = page.markdown(table).split("\n")
+        room = table.line - 1 - len(lines)
+        headings = [f"## {table.section}", f"**{table.title}**"][: max(room, 0)]
+        lines += [*headings, *[""] * (room - len(headings)), *text]
+    return "\n".join(lines) + "\n"
+
+
+def _table_json(table: Mapping[str, Any]) -> str:
+    return "{" + ",\n ".join(f"{_line(key)}: {_line(value)}" for key, value in table.items()) + "}"
+
+
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+METRICS = ("mIoU", "mIoU_ms_flip", "aAcc", "mAcc", "fwIoU")
+TOLERANCE = 0.05  # percent points: half of the last digit that page 000 prints
+QUIRK = "_page"  # mIoU_page: what the page computed, where that differs from the metric's definition
+
+
+def as_the_page(metrics: Mapping[str, Any], name: str) -> float | None:
+    """The metric to compare with a page's: that of the page's own computation where there is one."""
+    value = metrics.get(name + QUIRK, metrics.get(name))
+    return None if value is None else float(value)

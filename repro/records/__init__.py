@@ -1,14 +1,6 @@
 """What happened and what came out: journals, records, verdicts, provenance. No torch, no MLflow at import."""
 
-from repro.records.device import (
-    cpu_identity,
-    device_identity,
-    peak_memory,
-    reset_peak_memory,
-    synchronize,
-)
-from repro.records.family import disagreement, families, seeds_of
-from repro.records.files import (
+from repro.io.atomic import (
     canonical,
     disk_errors,
     run_key,
@@ -18,9 +10,16 @@ from repro.records.files import (
     write_json,
     write_text,
 )
+from repro.io.locks import is_locked, locked
+from repro.records.build import keep_training, make_record, training_key, with_spread
+from repro.records.device import (
+    cpu_identity,
+    device_identity,
+    peak_memory,
+    reset_peak_memory,
+    synchronize,
+)
 from repro.records.journal import Journal, follow_journal, read_journal, truncate_journal
-from repro.records.locks import is_locked, locked
-from repro.records.make import keep_training, make_record, training_key, with_spread
 from repro.records.provenance import collect, git_state, lock_hashes, timestamp
 from repro.records.record import (
     Expected,
@@ -32,6 +31,7 @@ from repro.records.record import (
     to_json,
     write_record,
 )
+from repro.records.seeds import disagreement, families, seeds_of
 from repro.records.source_diff import DIFF, source_diff
 from repro.records.verdict import (
     FAILING,

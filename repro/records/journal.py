@@ -21,10 +21,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from repro import limits
 from repro.errors import RecordError
-from repro.json_reader import load_json
-from repro.records.shapes import LINES, Line, misfit
+from repro.io import limits
+from repro.io.json_reader import load_json
+from repro.records.schema import LINES, Line, misfit
 
 SYNC_SECONDS = 1.0
 POLL_SECONDS = 0.5

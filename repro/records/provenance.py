@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import ReproError
+from repro.io.atomic import sha256_file, sha256_text
+from repro.io.git import git, is_shallow
+from repro.io.redact import scrub
 from repro.records.device import cpu_identity, device_identity, gpu_driver
-from repro.records.files import sha256_file, sha256_text
-from repro.records.git import git, is_shallow
-from repro.records.secrets import scrub
 from repro.records.source_diff import shortened, source_changes
 
 SECONDS = 60.0  # that git may take

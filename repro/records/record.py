@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import ParamsError, RecordError, UnknownNameError
-from repro.json_reader import read_json
-from repro.params.bounds import PlainName
-from repro.params.parse import parse
-from repro.records.files import canonical, sha256_text, write_json
-from repro.records.neutral import without_neutral
-from repro.records.shapes import PARTS, Shown, require
+from repro.io.atomic import canonical, sha256_text, write_json
+from repro.io.json_reader import read_json
+from repro.params.parse import PlainName, parse
+from repro.records.flatten import without_neutral
+from repro.records.schema import PARTS, Shown, require
 from repro.records.verdict import Kind, Verdict
 
 SCHEMA = 1

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import ReproError
-from repro.records.git import git, run_git
-from repro.records.secrets import is_secret_file, masked
+from repro.io.git import git, run_git
+from repro.io.redact import is_secret_file, masked
 
 DIFF = "source.diff"  # the artifact that holds the difference of the code, and the file beside the journal
 # What the pipeline itself writes: it differs from HEAD in every `dvc repro` and says nothing of the code.

@@ -9,7 +9,7 @@ from repro.errors import UnknownNameError
 from repro.published import Row
 from repro.published.sources import sources
 from repro.records import Record
-from repro.reports import cells
+from repro.reports import formatting
 from repro.reports.tables import protocol_text
 
 MEASURED = ("mIoU", "mIoU_ms_flip", "aAcc", "mAcc", "fwIoU", "params_M", "gmacs_conv", "latency_ms_p50")
@@ -24,8 +24,8 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
     dirty = " with uncommitted changes" if git.get("dirty") else ""
     facts = {
         "number": f"{metric} = {value}",
-        "interval": cells.interval(record, metric)
-        and f"{cells.interval(record, metric)} ({record.interval_kind})",
+        "interval": formatting.interval(record, metric)
+        and f"{formatting.interval(record, metric)} ({record.interval_kind})",
         "published": _published(record, metric),
         "verdict": f"{record.verdict} ({_reason(record)})" if metric == record.primary else "",
         "measured on": "" if is_cost else f"{record.dataset} {record.split}, {record.n_images} images",
@@ -100,8 +100,8 @@ def _device(record: Record, metric: str) -> str:
     """Where a number was made: a training's cost where it trained, a count of operations nowhere."""
     if metric.startswith("train_"):
         trained = (record.provenance.get("training") or {}).get("device")
-        return cells.device_text({"device": trained})
-    return "" if metric.startswith(("params_", "gmacs_")) else cells.device_text(record.cost)
+        return formatting.device_text({"device": trained})
+    return "" if metric.startswith(("params_", "gmacs_")) else formatting.device_text(record.cost)
 
 
 def _value(record: Record, metric: str) -> float | str:

@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
+from repro.io.safe_text import csv_cell, one_line, printable_texts
 from repro.published import Row, rows
 from repro.records import Record
-from repro.reports.cells import device_text, size_text
+from repro.reports.formatting import device_text, size_text
 from repro.reports.gate import finding
 from repro.reports.links import measured_links
 from repro.reports.results import Results
-from repro.safe_text import csv_cell, one_line, printable_texts
 
 _PAPERS = {
     "deeplabv1": ("DeepLabV1", "https://arxiv.org/abs/1412.7062"),

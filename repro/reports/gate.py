@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro import limits
 from repro.errors import ParamsError
+from repro.io import limits
 from repro.params import matching
 from repro.published import rows
 from repro.records import FAILING, PASSING, Record, Verdict

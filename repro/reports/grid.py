@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from repro.io.safe_text import csv_cell, one_line
 from repro.published.markdown import LINK, links
-from repro.safe_text import csv_cell, one_line
 
 _LINK = re.compile(LINK.pattern.removeprefix("(?<!!)"))  # an image's too
 _TEX_NAMES = {"~": r"\textasciitilde{}", "^": r"\^{}", "\\": r"\textbackslash{}"}

@@ -15,17 +15,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-from repro import limits
 from repro.errors import RecordError
+from repro.io import limits
+from repro.io.safe_text import printable_texts
 from repro.published import Row, rows
 from repro.records import Record
-from repro.records.csv_files import read_confusion, read_curve
-from repro.records.make import measured_value
-from repro.records.nested import flatten
-from repro.records.storage import is_own
+from repro.records.build import measured_value
+from repro.records.dvc_files import is_own
+from repro.records.flatten import flatten
+from repro.records.metrics_io import read_confusion, read_curve
 from repro.reports.gate import Finding, finding, headline
 from repro.reports.results import Results
-from repro.safe_text import printable_texts
 
 POINTS = 200  # of a learning curve; more cannot be seen
 PICTURES = 6

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from repro.errors import ParamsError, ReproError, UnknownNameError
+from repro.io.yaml_reader import read_yaml
 from repro.judgement import Judge
 from repro.params.experiment import Experiment, resolve
 from repro.params.folders import Broken, sorted_out
@@ -15,7 +16,6 @@ from repro.params.names import experiment_names
 from repro.params.project import Project
 from repro.published import Row, page_ids, row_ids, rows
 from repro.records import Record, read_records
-from repro.yaml_reader import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from repro.published import Row, load_page
-from repro.published.metrics import QUIRK
+from repro.published.page import QUIRK
 from repro.records import Record
 from repro.records.record import Measured
-from repro.records.sizes import sizes
-from repro.reports import cells
+from repro.records.verdict import sizes
+from repro.reports import formatting
 from repro.reports.gate import finding
 from repro.reports.grid import Grid
 from repro.reports.links import link_cell, measured_links
@@ -90,7 +90,7 @@ def row_tables(results: Results, *, base: str = "") -> list[Grid]:
 def _row_line(results: Results, row: Row, base: str) -> tuple[str, ...]:
     name = results.by_row.get(row.id)
     link = f"[{name}]({base}experiments/{name}/params.yaml)" if name else "not run"
-    return row.id, row.label, cells.percent(row.metrics.get("mIoU")), link
+    return row.id, row.label, formatting.percent(row.metrics.get("mIoU")), link
 
 
 def _all_rows() -> Iterable[Row]:
@@ -103,8 +103,8 @@ class Marks:
     """The footnotes of one table."""
 
     def __init__(self) -> None:
-        self.devices, self.protocols = cells.Footnotes(), cells.Footnotes(numbered=True)
-        self.intervals = cells.Footnotes(numbered=True, prefix="i")
+        self.devices, self.protocols = formatting.Footnotes(), formatting.Footnotes(numbered=True)
+        self.intervals = formatting.Footnotes(numbered=True, prefix="i")
 
     def notes(self) -> list[str]:
         named = {"device": self.devices, "protocol": self.protocols, "interval": self.intervals}
@@ -169,8 +169,8 @@ def _published(row: Row) -> dict[str, str]:
     sized = "size_MB" in row.cost  # rows of sizes alone: their parameters are compared too
     return {
         "model": row.label,
-        "published mIoU": cells.percent(row.metrics.get("mIoU")),
-        "published ms+flip": cells.percent(row.metrics.get("mIoU_ms_flip")),
+        "published mIoU": formatting.percent(row.metrics.get("mIoU")),
+        "published ms+flip": formatting.percent(row.metrics.get("mIoU_ms_flip")),
         "published params (M)": f"{row.cost['params_M']:g}" if sized else "",
         "published size (MiB)": f"{row.cost['size_MB']:g}" if sized else "",
     }
@@ -185,15 +185,15 @@ def _sizes(record: Record, row: Row | None) -> dict[str, str]:
 def _measured(record: Record, row: Row | None, marks: Marks) -> dict[str, str]:
     cost = record.cost
     latency, memory = cost.get("latency_ms_p50"), cost.get("peak_memory_MiB")
-    device, smoke = cells.device_text(cost), " (smoke run)" if record.kind == "smoke" else ""
+    device, smoke = formatting.device_text(cost), " (smoke run)" if record.kind == "smoke" else ""
     protocol = record.protocol_hash[:8] if record.metrics or record.undefined else ""
     return {
-        "measured mIoU": cells.metric(record, "mIoU") + smoke,
-        "95 % interval": marks.intervals.mark(cells.interval(record), record.interval_kind),
-        "as the page computes": cells.metric(record, "mIoU" + QUIRK),
-        "measured ms+flip": cells.metric(record, "mIoU_ms_flip"),
+        "measured mIoU": formatting.metric(record, "mIoU") + smoke,
+        "95 % interval": marks.intervals.mark(formatting.interval(record), record.interval_kind),
+        "as the page computes": formatting.metric(record, "mIoU" + QUIRK),
+        "measured ms+flip": formatting.metric(record, "mIoU_ms_flip"),
         "params (M)": f"{cost['params_M']:.2f}" if cost.get("params_M") is not None else "",
-        "GMACs": cells.macs(cost),
+        "GMACs": formatting.macs(cost),
         "latency p50 (ms)": marks.devices.mark("" if latency is None else f"{latency:.1f}", device),
         "memory (MiB)": marks.devices.mark("" if memory is None else f"{memory:.0f}", device),
         "protocol": marks.protocols.mark(protocol, protocol_text(record)),
@@ -203,8 +203,8 @@ def _measured(record: Record, row: Row | None, marks: Marks) -> dict[str, str]:
 
 def other_protocol(record: Record, one: Measured, marks: Marks) -> str:
     """mIoU and interval of the same weights under a further protocol; footnotes describe both."""
-    interval = marks.intervals.mark(cells.interval(one), one.interval_kind)
-    cell = " ".join([cells.metric(one, "mIoU"), interval]).strip()
+    interval = marks.intervals.mark(formatting.interval(one), one.interval_kind)
+    cell = " ".join([formatting.metric(one, "mIoU"), interval]).strip()
     return marks.protocols.mark(cell, protocol_text(record, one))
 
 
@@ -216,8 +216,8 @@ def _judged(results: Results, record: Record, row: Row | None) -> dict[str, str]
     seeds = results.seeds(record)
     return {
         "verdict": found.verdict,
-        "difference": cells.difference(found.measured, reference) if shown and record.metrics else "",
-        "seeds": cells.seeds(seeds),
+        "difference": formatting.difference(found.measured, reference) if shown and record.metrics else "",
+        "seeds": formatting.seeds(seeds),
     }
 
 
@@ -230,8 +230,8 @@ def protocol_text(record: Record, further: Measured | None = None) -> str:
         f"{record.dataset} {record.split}": True,
         f"{measured.n_images} images": True,
         str(protocol.get("mode")): protocol.get("mode"),
-        f"tiles {cells.size_text(protocol.get('crop') or 0)}": protocol.get("crop"),
-        f"fitted into {cells.size_text(protocol.get('base') or 0)}": protocol.get("base"),
+        f"tiles {formatting.size_text(protocol.get('crop') or 0)}": protocol.get("crop"),
+        f"fitted into {formatting.size_text(protocol.get('base') or 0)}": protocol.get("base"),
         "scales " + " ".join(f"{scale:g}" for scale in scales): len(scales) > 1,
         "flip": protocol.get("flip"),
         "the page's union": protocol.get("union_bug"),

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from repro.evaluation.benchmark import benchmark
-from repro.evaluation.views import scaled_size
+from repro.evaluation.tta import scaled_size
 from repro.models import build
 from repro.params import Experiment, Project
 from repro.params.experiment import num_classes
 from repro.records import write_json
-from repro.stages.inputs import open_split
-from repro.stages.network import chosen_device
+from repro.stages.lookup import open_split
+from repro.stages.model_setup import chosen_device
 
 
 def benchmark_experiment(

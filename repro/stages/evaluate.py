@@ -8,20 +8,20 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from repro.datasets.archive import Split
+from repro.datasets.prepare.prepared_split import Split
 from repro.errors import ParamsError
 from repro.evaluation.evaluate import evaluate
-from repro.evaluation.files import write_result
-from repro.evaluation.overlays import keeper
+from repro.evaluation.outputs import write_result
 from repro.evaluation.summary import EvaluationResult
+from repro.evaluation.visualize import keeper
 from repro.params import Experiment, Project
 from repro.params.experiment import num_classes
 from repro.params.protocol import Protocol
 from repro.records import sha256_file
-from repro.records.make import ALSO
-from repro.stages.inputs import open_split
-from repro.stages.network import trained_model
-from repro.stages.voice import SILENT, Voice
+from repro.records.build import ALSO
+from repro.stages.lookup import open_split
+from repro.stages.model_setup import trained_model
+from repro.stages.reporter import SILENT, Voice
 
 
 def elsewhere(project: Project, out: Path) -> Path:

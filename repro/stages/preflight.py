@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from repro.errors import ParamsError, ReproError
 from repro.params import Experiment, Project, load_experiment
-from repro.stages.ready import can_be_here
+from repro.stages.inputs_ready import can_be_here
 
 if TYPE_CHECKING:
     from repro.training.plan import Plan
@@ -79,7 +79,7 @@ def _of_data(project: Project, experiment: Experiment) -> Iterator[str]:
 def _of_training(
     project: Project, experiment: Experiment, machine: Machine, made: Plan | None
 ) -> Iterator[str]:
-    from repro.training.batch_statistics import require_statistics
+    from repro.training.schedule import require_statistics
 
     try:
         require_statistics(experiment.model, experiment.training, world=machine.devices)
@@ -94,9 +94,9 @@ def _of_training(
 
 
 def _is_stored(weights: str) -> bool:
-    from repro.checkpoints import store  # torch
+    from repro.checkpoints import weights_cache  # torch
 
-    return store.path_of(weights).is_file()
+    return weights_cache.path_of(weights).is_file()
 
 
 def _of_start(project: Project, name: str, machine: Machine) -> Iterator[str]:

@@ -8,7 +8,7 @@ from repro.datasets import Report, dataset_module, prepare_dataset
 from repro.errors import DataError, UnknownNameError
 from repro.params import DatasetFacts, Experiment, Project, parse, read_yaml
 from repro.params.project import BUILT_IN
-from repro.stages.ready import restore
+from repro.stages.inputs_ready import restore
 
 
 def prepare_named(

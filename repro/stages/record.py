@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from repro.errors import RecordError
-from repro.evaluation.files import read_confusions
+from repro.evaluation.outputs import read_confusions
 from repro.judgement import Judge, Judgement, folder_evidence, from_project
 from repro.judgement.evidence import NPZ
 from repro.params import Experiment, Project
@@ -19,11 +19,11 @@ from repro.records import (
     with_spread,
     write_record,
 )
-from repro.records.make import ALSO, make_cost_record
-from repro.records.replicates import with_replicates
+from repro.records.build import ALSO, make_cost_record
+from repro.records.seeds import with_replicates
 from repro.records.verdict import Kind
-from repro.stages.inputs import open_split, training_split
-from repro.stages.network import initial_sha256
+from repro.stages.lookup import open_split, training_split
+from repro.stages.model_setup import initial_sha256
 
 
 def record_experiment(project: Project, experiment: Experiment, *, kind: Kind = "trained") -> Record:

@@ -7,15 +7,15 @@ from collections.abc import Iterable
 
 from repro.errors import CheckFailed, ParamsError
 from repro.fleet.check_bundle import difference
-from repro.fleet.dvc import has_dvc, run_dvc
+from repro.fleet.workspace import has_dvc, run_dvc
 from repro.params import Experiment, Project, experiment_name, load_experiment, to_plain
 from repro.params.names import SEED_COPY
 from repro.records import read_record, write_text
 from repro.records.record import Seeds
 from repro.scaffold import sync
-from repro.stages.chain import each, run_chain
-from repro.stages.shown import show_in_mlflow
-from repro.stages.voice import SILENT, Say, Voice
+from repro.stages.pipeline import each, run_chain
+from repro.stages.reporter import SILENT, Say, Voice
+from repro.stages.summary import show_in_mlflow
 
 OWN = ("name", "seed", "note", "expect", "rows", "also")  # in what seeds of one experiment may differ
 SEED, DATASET = (

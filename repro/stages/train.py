@@ -12,22 +12,21 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from repro.checkpoints import save_model
-from repro.datasets.archive import Split
+from repro.datasets.prepare.prepared_split import Split
 from repro.evaluation.evaluate import Stopped, evaluate
 from repro.params import Experiment, Project, to_plain
 from repro.records import Journal, locked, training_key, write_bytes
-from repro.stages.inputs import open_split, training_split
-from repro.stages.network import initial_weights
-from repro.stages.voice import SILENT, Say, Voice
+from repro.stages.lookup import open_split, training_split
+from repro.stages.model_setup import initial_weights
+from repro.stages.reporter import SILENT, Say, Voice
 from repro.tracking import Mirror, Run
-from repro.training import resume, state
-from repro.training.curve import curve_csv
+from repro.training import checkpoint
+from repro.training.distributed import Ranks
 from repro.training.loop import Outcome
-from repro.training.ranks import Ranks
-from repro.training.step import Validate
+from repro.training.monitor import curve_csv, signalled
 from repro.training.train import train
+from repro.training.train_step import Validate
 from repro.training.validation import validation_loss
-from repro.training.watch import signalled
 
 
 def train_experiment(
@@ -72,7 +71,7 @@ def train_experiment(
             if ranks.first:  # inside: weights that could not be written are no finished run
                 promote(project, experiment, outcome.state_dict, work, key, voice.note)
         if ranks.first:
-            state.forget(work)
+            checkpoint.forget(work)
     return outcome
 
 
@@ -126,13 +125,13 @@ def _rewind(work: Path, fresh: bool, note: Say) -> None:
     """Bring the work folder to its newest whole checkpoint, or with `fresh` to nothing."""
     work.mkdir(parents=True, exist_ok=True)
     if fresh:
-        state.forget(work)
+        checkpoint.forget(work)
 
     def damaged(paths: list[Path]) -> None:
         note(f"damaged, passed over: {', '.join(path.name for path in paths)}")
 
-    done = state.rewind(work, work / "journal.jsonl", on_damaged=damaged)
-    if done or resume.checkpoints(work):
+    done = checkpoint.rewind(work, work / "journal.jsonl", on_damaged=damaged)
+    if done or checkpoint.checkpoints(work):
         note(f"going on after iteration {done}" if done else "no checkpoint can be read: beginning anew")
 
 

@@ -10,22 +10,22 @@ from typing import Any
 from torch import nn
 
 from repro import checkpoints
-from repro.checkpoints import store
-from repro.datasets.archive import Split
+from repro.checkpoints import weights_cache
+from repro.datasets.prepare.prepared_split import Split
 from repro.errors import ParamsError
-from repro.evaluation import released
+from repro.evaluation import published_weights
 from repro.evaluation.evaluate import evaluate
-from repro.evaluation.files import write_result
-from repro.json_reader import read_json
+from repro.evaluation.outputs import write_result
+from repro.io.json_reader import read_json
 from repro.models import build, build_on_meta
 from repro.params import Experiment, Project, to_plain
 from repro.params.experiment import num_classes
 from repro.params.protocol import protocol_hash
 from repro.published import Row, rows
 from repro.records import device_identity, run_key
-from repro.stages.inputs import open_split
-from repro.stages.network import chosen_device
-from repro.stages.voice import SILENT, Voice
+from repro.stages.lookup import open_split
+from repro.stages.model_setup import chosen_device
+from repro.stages.reporter import SILENT, Voice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Verified:
     row: str
     weights_sha256: str
     metrics: dict[str, Any]
-    checked: tuple[released.Checked, ...]
+    checked: tuple[published_weights.Checked, ...]
     verdict: str
     reasons: list[str]
 
@@ -72,14 +72,14 @@ def verify_released(
     place = chosen_device(device)
     source = Source(file=file, sha256=digest, key=key)
     metrics = kept_or_measured(project, experiment, split, source, place, fresh=fresh, voice=voice)
-    found = released.check(metrics, row.metrics)
+    found = published_weights.check(metrics, row.metrics)
     return Verified(
         experiment=experiment.name,
         row=row.id,
         weights_sha256=digest,
         metrics=metrics,
         checked=found,
-        verdict=released.verdict(found),
+        verdict=published_weights.verdict(found),
         reasons=explain(experiment, row, split, metrics, place),
     )
 
@@ -92,19 +92,19 @@ def row_of(experiment: Experiment, weights: Path | None) -> Row:
         what = f"'{experiment.name}' has no published row to compare with, and so no published weights"
         hint = "`repro checkpoint convert` and then `repro evaluate` measure weights without a row"
         raise ParamsError(what, where=f"{experiment.folder}/params.yaml", allowed="rows: [ROW]", hint=hint)
-    return mine[0] if weights is not None else released.released_row(experiment, known)
+    return mine[0] if weights is not None else published_weights.released_row(experiment, known)
 
 
 def find(row: Row, weights: Path | None, sha256: str | None, voice: Voice) -> tuple[Path, str]:
     """The file of weights and its sha256, from `weights`, the store or the row's link."""
     if weights is not None:
-        return weights, store.checked(weights, sha256)
+        return weights, weights_cache.checked(weights, sha256)
     url = row.links["model"]
-    if store.path_of(store.RELEASED + row.id).is_file():
-        return store.get_released(row.id, url, sha256=sha256)
+    if weights_cache.path_of(weights_cache.RELEASED + row.id).is_file():
+        return weights_cache.get_released(row.id, url, sha256=sha256)
     voice.note(f"fetching {url}")
     with voice.file_bar(row.id) as progress:
-        return store.get_released(row.id, url, sha256=sha256, progress=progress)
+        return weights_cache.get_released(row.id, url, sha256=sha256, progress=progress)
 
 
 def kept_or_measured(
@@ -167,7 +167,7 @@ def explain(
     """What may differ from how the row was measured: quirks, versions, the device."""
     identity = device_identity(device)
     names = ("torch", "numpy", "opencv-python-headless")
-    return released.why_different(
+    return published_weights.why_different(
         experiment,
         row,
         protocol_hash=metrics["protocol"],

@@ -3,7 +3,6 @@
 from repro.tracking.address import tracking_uri
 from repro.tracking.health import store_state
 from repro.tracking.mirror import Mirror
-from repro.tracking.run import Run
-from repro.tracking.state import RunState, Status, read_state
+from repro.tracking.run_info import Run, RunState, Status, read_state
 
 __all__ = ["Mirror", "Run", "RunState", "Status", "read_state", "store_state", "tracking_uri"]

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from repro.errors import StorageError
+from repro.io.redact import shown_uri, without_secrets
 from repro.params import Project
-from repro.records.secrets import shown_uri, without_secrets
 
 ADDRESSES = "sqlite:///FILE, postgresql://, mysql://, mssql:// or a server's http://, https://"
 LOCAL = "mlflow.db in the project"

@@ -18,12 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from repro.io.redact import without_secrets
 from repro.params import Project
 from repro.records import DIFF, Journal, collect, source_diff, write_bytes
-from repro.records.secrets import without_secrets
 from repro.tracking.address import tracking_uri
-from repro.tracking.run import Run, start_fields
-from repro.tracking.state import Status
+from repro.tracking.run_info import Run, Status, start_fields
 
 LOG = "mirror.log"  # beside the journal
 _FOLLOWERS: list[subprocess.Popen[bytes]] = []  # they outlive their block, so somebody must hold them
@@ -95,7 +94,7 @@ class Mirror:
             with self.journal_path.with_name(LOG).open("ab") as log:
                 # Its own session: Ctrl-C in the terminal ends the training, not the report of its end.
                 self.follower = subprocess.Popen(
-                    [sys.executable, "-m", "repro.tracking.follow", *where],
+                    [sys.executable, "-m", "repro.tracking.follower", *where],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import ParamsError
+from repro.io.locks import user
 from repro.params import Project, parse, read_yaml
 from repro.records import locked, sha256_text, write_json
-from repro.records.locks import user
 
 PROJECT = "repro.project"
 CLONE = "repro.clone"

@@ -14,10 +14,10 @@ from typing import Any
 
 from repro.params import Project
 from repro.tracking.address import sqlite_path, sqlite_uri
-from repro.tracking.feed import NAME, retire
-from repro.tracking.known import delete_all, known_runs, label, owned, tag
+from repro.tracking.owned_runs import delete_all, known_runs, label, owned, tag
 from repro.tracking.owner import CLONE, RETIRED, owner_of
 from repro.tracking.report import Confirm, Report
+from repro.tracking.run_writer import NAME, retire
 from repro.tracking.store import CHECK_SECONDS, damage, keyed_runs, open_client, read_only
 
 Send = Callable[[str], Report]  # fills the store of this address

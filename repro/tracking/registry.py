@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 import yaml
 
 from repro.errors import ParamsError, RecordError
+from repro.io.names import is_plain_name
 from repro.judgement.checks import SHA256
 from repro.params import Project, read_yaml
-from repro.plain_names import is_plain_name
 from repro.records import Record, locked, write_text
 from repro.tracking.address import sqlite_path
-from repro.tracking.feed import RECORD, ensure_experiment
-from repro.tracking.known import known_runs
+from repro.tracking.owned_runs import known_runs
 from repro.tracking.owner import owner_of, tracking_params
-from repro.tracking.send import ensure_model
+from repro.tracking.record_upload import ensure_model
+from repro.tracking.record_view import NOTE_TAG
+from repro.tracking.run_writer import RECORD, ensure_experiment
 from repro.tracking.store import pages
-from repro.tracking.view import NOTE_TAG
 
 HEADING = "# Aliases of the data sets' models: `repro promote` writes this, `repro sync` follows it.\n"
 OWN = "repro.alias."  # tag of a registered model: `repro promote` set this alias

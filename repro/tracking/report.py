@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from repro.records.secrets import without_secrets
+from repro.io.redact import without_secrets
 
 Confirm = Callable[[list[str]], bool]  # labels of runs that would be deleted -> whether they may
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import StorageError
+from repro.io.redact import shown_uri
 from repro.params import Project
 from repro.records import locked
-from repro.records.secrets import shown_uri
 from repro.tracking.address import (
     first_line,
     is_database,

@@ -10,21 +10,21 @@ from repro.judgement import Judge, folder_evidence, from_project
 from repro.params import Project
 from repro.records import Record, read_records
 from repro.tracking.address import tracking_uri
-from repro.tracking.families import join_family, join_machines, stem
-from repro.tracking.feed import INTERRUPTED, ensure_experiment, send_journal
-from repro.tracking.known import Known, delete_all, has_twin, known_runs, label, mark_in_git, superseded
+from repro.tracking.owned_runs import Known, delete_all, has_twin, known_runs, label, mark_in_git, superseded
 from repro.tracking.owner import tracking_params
 from repro.tracking.rebuild import rebuild as rebuild_store
+from repro.tracking.record_upload import finished, journals, require_client, send_judgement, send_record
+from repro.tracking.record_view import show_note
 from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
 from repro.tracking.report import Confirm, Report, guard, reported, text_of
-from repro.tracking.send import finished, journals, require_client, send_judgement, send_record
-from repro.tracking.state import RunState
+from repro.tracking.run_info import RunState
+from repro.tracking.run_writer import INTERRUPTED, ensure_experiment, send_journal
+from repro.tracking.seed_groups import join_family, join_machines, stem
 from repro.tracking.store import (
     one_at_a_time,
     open_client,
     usable,
 )
-from repro.tracking.view import show_note
 
 
 def sync(

@@ -1,4 +1,9 @@
-"""The training loop: one update after another, exactly resumable, every number into the journal first.
+"""Batches made while the network computes: one thread ahead of the loop.
+
+Decoding and warping release the GIL, so a thread is enough to overlap them with computing; `workers` of the
+loader adds threads where one is too slow.
+
+The training loop: one update after another, exactly resumable, every number into the journal first.
 
 `step` in the journal is the number of completed iterations.
 """
@@ -6,22 +11,55 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import repeat
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from repro.models import bf16
+from repro.io.threads import in_order
+from repro.models import number_formats
 from repro.params.training import TrainingParams
 from repro.records import peak_memory, reset_peak_memory
-from repro.training import parameters, precision
-from repro.training.prefetch import ahead
+from repro.training import optimizers, runtime
+from repro.training.checkpoint import Best, restore, save, settle
+from repro.training.monitor import Interrupted, Speed, Status, Stop, signals
 from repro.training.schedule import Length, better
-from repro.training.state import Best, restore, save, settle
-from repro.training.step import Batch, Run, Task, check_compiled, memory_format, start, update
-from repro.training.watch import Interrupted, Speed, Status, Stop, signals
+from repro.training.train_step import Batch, Run, Task, check_compiled, memory_format, start, update
+
+T = TypeVar("T")
+DEPTH = 4  # batches in waiting
+
+
+def ahead(batches: Iterator[T], *, pin: bool = False) -> Generator[tuple[T, float]]:
+    """(batch, seconds waited for it). An error while making a batch is raised here.
+
+    `pin` puts tensors into page-locked memory, from which CUDA copies while it computes.
+    """
+
+    def take(_: None) -> T | None:
+        batch = next(batches, None)
+        return _pinned(batch) if pin and batch is not None else batch
+
+    try:
+        with closing(in_order(take, repeat(None), workers=1, ahead=DEPTH, name="prefetch")) as taken:
+            began = time.monotonic()
+            while (batch := next(taken)) is not None:
+                yield batch, time.monotonic() - began
+                began = time.monotonic()
+    finally:
+        if close := getattr(batches, "close", None):
+            close()
+
+
+def _pinned(batch: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(batch, image_NCHW=batch.image_NCHW.pin_memory(), label_NHW=batch.label_NHW.pin_memory())
+
 
 SYSTEM_SECONDS = 30.0  # between journal lines about speed and memory
 
@@ -44,19 +82,19 @@ def fit(task: Task) -> Outcome:
     Raises Interrupted after a signal (saved), TrainingDiverged (last good checkpoint kept), and whatever the
     data or the disk raise (the last checkpoint is kept).
     """
-    with precision.machine(task.params, task.seed + task.ranks.rank) as nondeterministic, signals() as stop:
+    with runtime.machine(task.params, task.seed + task.ranks.rank) as nondeterministic, signals() as stop:
         reset_peak_memory(str(task.ranks.device))  # another training may have run in this process
         run = start(task)
         resumed_from = restore(run)
         check_compiled(run)
-        parameters.training_mode(run.model, task.params)
+        optimizers.training_mode(run.model, task.params)
         with closing(run.writer), closing(batches_of(run)) as batches:  # an error ends the threads, too
             _iterate(run, batches, stop)
             save(run)
             settle(run, wait=True)
         if task.journal is not None:
             task.journal.event("nondeterministic", operations=nondeterministic)
-            if task.params.precision == "bf16" and bf16.is_emulated(task.ranks.device):
+            if task.params.precision == "bf16" and number_formats.is_emulated(task.ranks.device):
                 task.journal.event("bf16_in_float32")
         best = task.params.keep == "best" and run.best.is_defined
         no_best = task.params.keep == "best" and not best
@@ -147,12 +185,12 @@ def validate(run: Run) -> bool:
     if task.validate is None:
         return True
     task.ranks.share(run.model.buffers())  # statistics of batch normalisation: measure what rank 0 keeps
-    with precision.forked(task.ranks.device), torch.no_grad():
+    with runtime.forked(task.ranks.device), torch.no_grad():
         run.model.eval()
         found = task.ranks.gather(task.validate(run.model))
     # Evaluation may lay the weights out channels_last; other strides mean other kernels and other last bits.
     run.model.to(memory_format=memory_format(task.params))
-    parameters.training_mode(run.model, task.params)
+    optimizers.training_mode(run.model, task.params)
     if any(one is None for one in found):
         return False
     values = dict(found[0])  # all decide by the same numbers

@@ -14,12 +14,11 @@ from repro.models.cost import Cost, count
 from repro.params import Experiment
 from repro.params.training import TrainingParams
 from repro.records import synchronize
-from repro.training.batch_statistics import require_statistics
-from repro.training.precision import machine
-from repro.training.ranks import Ranks
-from repro.training.schedule import length_of
-from repro.training.step import Task, start, update
+from repro.training.distributed import Ranks
+from repro.training.runtime import machine
+from repro.training.schedule import length_of, require_statistics
 from repro.training.train import logits_resize, network, network_input
+from repro.training.train_step import Task, start, update
 
 BACKWARD = 3.0  # forward + gradient by inputs + gradient by weights, each as much as the forward pass
 EFFICIENCY = 0.3  # of the peak; convolutional networks at these sizes reach 0.2 to 0.5

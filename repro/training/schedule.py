@@ -3,6 +3,8 @@
 Iterations count updates from 0; the value at iteration i is the one used by update i. Sources: recipes of
 the five pages; poly per iteration as in VainF (000), sssegmentation (001, 002) and mmcv (004); values set
 after an epoch as tensorpack's ScheduledHyperParamSetter does (003); plateau as Keras' callback (000 TF).
+
+Whether a batch leaves normalisations more than one value; no torch, so that a fleet can ask.
 """
 
 from __future__ import annotations
@@ -12,8 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repro.errors import ParamsError
-from repro.params import Experiment
-from repro.params.training import TrainingParams
+from repro.params import Experiment, ModelParams, TrainingParams
 
 PLATEAU_DELTA = 1e-4  # Keras' min_delta: smaller progress is none
 
@@ -142,3 +143,17 @@ def _warmup(params: TrainingParams, iteration: int) -> float:
     if iteration >= params.warmup:
         return 1.0
     return params.warmup_ratio + (1 - params.warmup_ratio) * (iteration + 1) / (params.warmup + 1)
+
+
+def require_statistics(model: ModelParams, params: TrainingParams, *, world: int) -> None:
+    """ParamsError where a pooled branch would normalise over one value: one image a device at a time."""
+    images = params.batch // (params.accumulate * world)
+    pools = model.family in ("deeplabv3", "deeplabv3plus") and model.head.aspp and model.head.pool != "none"
+    shared = params.batch_norm == "sync" and world > 1
+    if images > 1 or not pools or shared or params.batch_norm == "frozen":
+        return
+    raise ParamsError(
+        "one image at a time leaves the normalisation of the pooled branch a single value",
+        where=f"training.batch {params.batch}, accumulate {params.accumulate}, {world} processes",
+        allowed="2 images or more at a time, batch_norm sync on several GPUs, or batch_norm frozen",
+    )

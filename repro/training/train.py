@@ -9,20 +9,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from repro.datasets.archive import Split
 from repro.datasets.loader import batches
+from repro.datasets.prepare.prepared_split import Split
 from repro.errors import CheckpointError
+from repro.io.threads import cores
 from repro.models import build, normalise, resize_logits
 from repro.params import Experiment
 from repro.records import Journal
-from repro.threads import cores
-from repro.training.batch_statistics import require_statistics
+from repro.training.distributed import Ranks, pick_device
 from repro.training.loop import Outcome, fit
 from repro.training.losses import Resize
-from repro.training.ranks import Ranks, pick_device
-from repro.training.schedule import epoch_images, length
-from repro.training.step import Batch, Task, Validate
-from repro.training.watch import Progress
+from repro.training.monitor import Progress
+from repro.training.schedule import epoch_images, length, require_statistics
+from repro.training.train_step import Batch, Task, Validate
 
 
 def train(

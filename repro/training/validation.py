@@ -8,7 +8,7 @@ import cv2
 import torch
 from torch import Tensor, nn
 
-from repro.datasets.archive import Split
+from repro.datasets.prepare.prepared_split import Split
 from repro.params import Experiment
 from repro.training.losses import counted_pixels, only_classes, total_loss
 from repro.training.train import logits_resize, network_input

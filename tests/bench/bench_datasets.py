@@ -22,14 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets import prepare_dataset
-from repro.datasets.archive import Split
-from repro.datasets.draw import Draw
+from repro.datasets.augment.rng import Draw
 from repro.datasets.loader import _maker
+from repro.datasets.prepare.prepared_split import Split
 from repro.params import DatasetFacts
 from tests.bench import peer_mmseg
 from tests.bench.row import Row
-from tests.datasets_kit import distorting, real
-from tests.datasets_large import COMMAND, draw, peak
+from tests.datasets.kit import distorting, real
+from tests.datasets.large import COMMAND, draw, peak
 
 Pixels = NDArray[np.uint8]
 SAMPLES = 64

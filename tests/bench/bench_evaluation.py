@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from repro.evaluation.bootstrap import interval
 from repro.evaluation.confusion import collect, count, squeeze
 from repro.evaluation.evaluate import evaluate, forward_of, predictor
-from repro.evaluation.views import Image, cut, tile_corners
+from repro.evaluation.tta import Image, cut, tile_corners
 from repro.models import build, normalise
 from repro.params import ModelParams, Protocol, parse
 from tests.bench.row import Row, interleaved
-from tests.evaluation_kit import MemorySplit
+from tests.evaluation.kit import MemorySplit
 
 SCALES = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
 PARAMS = parse(

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.models import bf16, build, resize_logits
+from repro.models import build, number_formats, resize_logits
 from tests.bench.row import Row, medians
-from tests.models_kit import MM18, PLUS, model_params, net
+from tests.models.kit import MM18, PLUS, model_params, net
 from tests.parity import peers
 
 SHAPE, CLASSES, REPEATS = (2, 3, 256, 256), 19, 9
@@ -57,7 +57,7 @@ def step(network: nn.Module, *, half: bool = False) -> Callable[[], None]:
 
     def run() -> None:
         network.zero_grad(set_to_none=True)
-        with bf16.autocast("cpu") if half else nullcontext():
+        with number_formats.autocast("cpu") if half else nullcontext():
             outputs = network(image)
         heads = (outputs,) if isinstance(outputs, Tensor) else outputs
         losses = [

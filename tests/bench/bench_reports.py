@@ -15,7 +15,7 @@ from repro.published import rows as published_rows
 from repro.records import write_json
 from repro.records.record import to_json
 from tests.bench.row import Row
-from tests.reports_kit import a_project, a_record
+from tests.reports.kit import a_project, a_record
 
 RECORDS = 1_000
 RUNS = 1_000

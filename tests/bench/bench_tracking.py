@@ -18,11 +18,11 @@ from typing import Any
 from repro.params import Project
 from repro.records import Journal, Record, write_record
 from repro.tracking.address import tracking_uri
-from repro.tracking.read import read_runs
+from repro.tracking.run_reader import read_runs
 from repro.tracking.store import open_client
 from repro.tracking.sync import sync
 from tests.bench.row import Row, best_of
-from tests.tracking_kit import a_project, add_record
+from tests.tracking.kit import a_project, add_record
 
 METRICS = 2000
 RUNS = 1000  # that are read
@@ -35,7 +35,7 @@ mlflow.search_runs(search_all_experiments=True)
 READ = """
 from pathlib import Path
 from repro.params.project import Project
-from repro.tracking.read import read_runs
+from repro.tracking.run_reader import read_runs
 read_runs(Project(Path({0!r})))
 """
 

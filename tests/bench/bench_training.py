@@ -28,18 +28,19 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from repro.datasets import prepare_dataset, synthetic
-from repro.datasets.archive import Split
-from repro.datasets.draw import Draw
+from repro.datasets import prepare_dataset
+from repro.datasets.augment.rng import Draw
+from repro.datasets.prepare.prepared_split import Split
+from repro.datasets.sets import synthetic
 from repro.models import build
 from repro.params import DatasetFacts, Experiment, Project, load_experiment
 from repro.records import Journal, read_journal
 from repro.tracking import Mirror
 from repro.tracking.address import sqlite_path, tracking_uri
+from repro.training.monitor import Status
 from repro.training.train import train
-from repro.training.watch import Status
 from tests.bench.row import Row
-from tests.tracking_kit import a_project, a_run, journal_of
+from tests.tracking.kit import a_project, a_run, journal_of
 
 CROP, BATCH, WARM, STEPS, REPEATS = 256, 4, 2, 4, 2
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -20,9 +20,9 @@ from repro.params import Experiment, Project, load_experiment
 from repro.records import read_journal
 from repro.stages.train import train_experiment
 from repro.tracking.mirror import _FOLLOWERS
-from repro.tracking.state import points_of
-from repro.training.ranks import join
-from tests.tracking_kit import Proxy, free_port, server
+from repro.tracking.run_info import points_of
+from repro.training.distributed import join
+from tests.tracking.kit import Proxy, free_port, server
 
 ROOT = Path(__file__).parents[2]
 NAME = "synthetic_mobilenetv2_os16"

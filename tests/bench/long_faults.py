@@ -27,8 +27,8 @@ import mlflow
 import psutil
 
 from repro.records import follow_journal, read_journal
-from repro.tracking.state import points_of
-from tests.tracking_kit import Proxy, server
+from repro.tracking.run_info import points_of
+from tests.tracking.kit import Proxy, server
 
 SPAN = 30  # iterations a turn
 FAULTS = ("no tracker", "healthy server", "absent", "5 s for every answer", "500 to every request")
@@ -79,7 +79,7 @@ def pause(journal: Path, *, stop: bool) -> None:
     """Stop the processes that follow this journal, or let them go on."""
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        if "repro.tracking.follow" in command and str(journal) in command:
+        if "repro.tracking.follower" in command and str(journal) in command:
             process.send_signal(signal.SIGSTOP if stop else signal.SIGCONT)
 
 

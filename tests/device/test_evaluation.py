@@ -9,8 +9,8 @@ from repro.evaluation.benchmark import AT_LEAST, benchmark
 from repro.evaluation.evaluate import evaluate, predictor
 from repro.models import build
 from tests.device.pretend import DEVICE, NAME
-from tests.evaluation_kit import MemorySplit, TinyNet, model_params, protocol
-from tests.test_evaluation_inference import PROTOCOLS
+from tests.evaluation.kit import MemorySplit, TinyNet, model_params, protocol
+from tests.evaluation.test_inference import PROTOCOLS
 
 
 @pytest.mark.parametrize("resize", ["half_pixel", "align_corners", "tf_legacy"])

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from repro.models import build, resize_logits
-from repro.params.bounds import ResizeRule
+from repro.params.parse import ResizeRule
 from tests.device.pretend import DEVICE
-from tests.models_kit import NETWORKS, filled, model_params, noise, relative_error
+from tests.models.kit import NETWORKS, filled, model_params, noise, relative_error
 
 CLASSES, CROP = 5, 49
 

@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from repro.params import Project, load_experiment
+from repro.training.distributed import Ranks
 from repro.training.loop import Outcome
 from repro.training.plan import PROBE_STEPS, probe_seconds
-from repro.training.ranks import Ranks
-from repro.training.step import start, update
+from repro.training.train_step import start, update
 from tests.device.pretend import DEVICE, NAME, OnDevice
-from tests.test_training_resume import PowerCut, cut_at
-from tests.training_kit import (
+from tests.training.kit import (
     TinyNet,
     batches,
     numbers,
@@ -26,6 +25,7 @@ from tests.training_kit import (
     some_params,
     tiny_task,
 )
+from tests.training.test_resume import PowerCut, cut_at
 
 HERE = Ranks(device=DEVICE)
 CHOICES: dict[str, dict[str, Any]] = {

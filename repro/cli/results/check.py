@@ -1,0 +1,93 @@
+"""`repro check`: the gate."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.console import Json, Names, console, emit_json, write
+from repro.cli.reporter import name_broken
+from repro.io.safe_text import one_line
+
+if TYPE_CHECKING:
+    from repro.reports.gate import Finding
+
+File = Path | None
+
+
+def check(
+    names: Names = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Experiments of a data set.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every experiment must be measured.")] = False,
+    against: Annotated[str | None, typer.Option(metavar="REV", help="Compare with a git revision.")] = None,
+    json: Json = False,
+    junit: Annotated[File, typer.Option(help="Write JUnit XML to this file.")] = None,
+    sarif: Annotated[File, typer.Option(help="Write SARIF to this file.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a pull-request comment.")] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Also pass where nothing was measured yet.")
+    ] = False,
+) -> None:
+    """Check that recorded results still hold: exit 0 all pass, 1 a regression, 2 cannot compare.
+
+    Without names: everything that is recorded; exit 2 where that is nothing.
+
+    Example: repro check --against main
+    """
+    from repro.params.project import find_project
+    from repro.reports import ci_formats, gate
+    from repro.reports.results import load_results
+
+    results = load_results(find_project(), thorough=True)
+    name_broken(results.broken)
+    wanted = names or []
+    if against:
+        from repro.reports.compare_revision import compare
+
+        findings = compare(results, against, gate.chosen(results, wanted, dataset, everything))
+    else:
+        findings = gate.check(results, names=wanted, dataset=dataset, everything=everything)
+    code = gate.exit_code(findings, strict=bool(wanted or dataset or everything), allow_empty=allow_empty)
+    for path, text in ((junit, ci_formats.junit(findings)), (sarif, ci_formats.sarif(findings))):
+        if path:
+            path.write_text(text, encoding="utf-8")
+    if json:
+        emit_json(ci_formats.as_json(findings, code))
+    elif markdown:
+        write(ci_formats.comment(findings, code))
+    else:
+        _show(findings)
+        if not wanted:
+            console().print(gate.headline(results))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        write(ci_formats.github(findings), stderr=True)  # read there too: stdout stays one document
+    raise typer.Exit(code)
+
+
+def _show(findings: list[Finding]) -> None:
+    from repro.reports import ci_formats
+    from repro.reports.gate import summary
+
+    measured = [one for one in findings if one.verdict != "unmeasured"]
+    if sys.stdout.isatty():
+        _rich(measured)
+    else:
+        for one in measured:
+            write(one_line(f"{one.experiment}: {ci_formats.message(one)}") + "\n")
+    console().print(summary(findings))
+
+
+def _rich(findings: list[Finding]) -> None:
+    from rich.table import Table
+
+    from repro.reports.ci_formats import grid
+
+    shown = grid(findings)
+    table = Table(*shown.columns)
+    for row in shown.rows:
+        table.add_row(*row)
+    console().print(table)

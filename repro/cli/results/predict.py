@@ -1,0 +1,58 @@
+"""`repro predict`: label maps of pictures outside any data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from repro.cli.arguments import Device, ProtocolName
+from repro.cli.console import Json, Name, console, emit_json
+
+
+def predict(
+    name: Name,
+    images: Annotated[list[Path], typer.Argument(help="Pictures.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the label maps.")],
+    device: Device = "auto",
+    protocol: ProtocolName = None,
+    ms_flip: Annotated[bool, typer.Option("--ms-flip", help="Several scales and mirror images.")] = False,
+    json: Json = False,
+) -> None:
+    """Segment pictures with NAME's weights: <picture>.png holds train ids, <picture>_overlay.png shows them.
+
+    Pictures are read as those of a data set are: an EXIF orientation is ignored, turn such a picture before.
+
+    Example: repro predict camvid_mobilenetv2_os16 street.jpg -o maps/
+    """
+    from repro.datasets import dataset_module
+    from repro.errors import ParamsError
+    from repro.evaluation.evaluate import evaluated_classes, predictor
+    from repro.evaluation.visualize import predict_pictures
+    from repro.params import find_project, load_experiment
+    from repro.stages.lookup import protocol_named
+    from repro.stages.model_setup import chosen_device, trained_model
+
+    project = find_project()
+    experiment = load_experiment(project, name)
+    chosen = experiment.protocol if protocol is None else protocol_named(project, protocol)
+    if ms_flip and chosen.ms_flip is None:
+        raise ParamsError("the protocol has no second variant", hint="leave --ms-flip out")
+    place = chosen_device(device)
+    model = trained_model(project.weights(experiment.name), experiment, place).eval()
+    one = chosen.alone(ms_flip=ms_flip)
+    run = predictor(model, protocol=one, model_params=experiment.model, device=place)
+    module = dataset_module(experiment.dataset)
+    classes = evaluated_classes(module.CLASSES, chosen)
+    palette = module.PALETTE[-len(classes) :]
+    written = []
+    for path, label, note in predict_pictures(run, images, out, palette=palette):
+        if note:
+            console(stderr=True).print(f"note: {note}")
+        present = [classes[i] for i in sorted(set(label.ravel().tolist())) if i < len(classes)]
+        written.append({"file": str(path), "classes": present})
+        if not json:
+            console().print(f"{path}: {', '.join(present)}")
+    if json:
+        emit_json(written)

@@ -1,0 +1,243 @@
+"""`repro table`, `list`, `explain`: what was published, what was measured, and where it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.console import Json, Name, Names, console, counted, emit_json, write
+from repro.cli.reporter import name_broken, note, require_asked
+from repro.io import safe_text
+from repro.reports.enums import Format, Origin, Values
+
+if TYPE_CHECKING:
+    from repro.reports.grid import Grid
+    from repro.reports.results import Results
+
+Dataset = Annotated[str | None, typer.Option("--dataset", "-d", help="Only rows of this data set.")]
+PageId = Annotated[str | None, typer.Option("--page", "-p", help="A published page, laid out as it is.")]
+
+
+def table(
+    dataset: Dataset = None,
+    page: PageId = None,
+    values: Annotated[Values | None, typer.Option(help="Numbers in a page's layout.")] = None,
+    fmt: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.md,
+    origin: Annotated[
+        Origin, typer.Option("--from", help="Records in git, or an MLflow store.")
+    ] = Origin.records,
+    uri: Annotated[str | None, typer.Option(help="Address of the MLflow store, with --from mlflow.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Of the list of runs of --from mlflow, e.g. 'metrics.mIoU,params.*'.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write README, docs and reports/.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 when a generated file is stale.")] = False,
+) -> None:
+    """Print results beside the published rows; --write fills README and reports/, --check compares them.
+
+    With --from mlflow the results come from the records in a tracking store; without --dataset, --page and
+    --values (or with --columns) all its runs are listed as they are, those of other programs too.
+
+    Example: repro table --dataset cityscapes
+    """
+    if origin is Origin.mlflow:
+        _only_records(write or check)
+        if columns is not None or not (dataset or page or values):
+            return _runs(uri, dataset, columns or "*", fmt)
+        return _print(_stored(uri), dataset, page, values, fmt)
+    _only_store({"--uri": uri, "--columns": columns})
+    if values is Values.published and dataset is None and fmt is Format.md and not (write or check):
+        return _published(page)
+    from repro.params.folders import broken_error
+    from repro.params.project import find_project
+    from repro.reports import generated_files
+    from repro.reports.results import load_results
+
+    results = load_results(find_project())
+    name_broken(results.left_out)
+    if not (check or write):
+        return _print(results, dataset, page, values, fmt)
+    files = generated_files.generated_files(results)
+    for path in generated_files.write(files) if write else []:
+        console().print(f"wrote {path.relative_to(results.project.root)}")
+    if results.left_out:
+        stale = len(list(generated_files.stale(files)))
+        raise broken_error(results.left_out, done=f"no number in tables; {stale} generated files are stale")
+    generated_files.check(files, results.project.root)
+
+
+def _published(page_id: str | None) -> None:
+    """The pages' tables byte for byte; needs nothing but the page files."""
+    from repro.published import load_page, page_ids
+
+    wanted = page_ids() if page_id is None else [page_id.zfill(3)]
+    texts = [page.markdown(table) for page in map(load_page, wanted) for table in page.tables]
+    write("\n\n".join(texts) + "\n")
+
+
+def _print(
+    results: Results, dataset: str | None, page_id: str | None, values: Values | None, fmt: Format
+) -> None:
+    from repro.published import load_page, page_ids
+    from repro.reports import page_tables, tables
+    from repro.reports.results import require_page
+
+    if dataset:
+        results.require_dataset(dataset)
+    if page_id or values:
+        shown = [load_page(require_page(page_id))] if page_id else [load_page(one) for one in page_ids()]
+        chosen = values or Values.both
+        if fmt is Format.md:
+            texts = [page_tables.page_text(results, page, chosen, dataset=dataset) for page in shown]
+            write("\n".join(text for text in texts if text.strip()))
+            return
+        _emit(
+            [g for page in shown for g in page_tables.page_grids(results, page, chosen, dataset=dataset)], fmt
+        )
+    elif dataset:
+        _emit(tables.dataset_tables(results, dataset), fmt)
+    else:
+        _emit(tables.measured_table(results), fmt)
+
+
+def _emit(grids: list[Grid], fmt: Format) -> None:
+    from repro.reports.grid import FORMATS
+
+    write(FORMATS[fmt.value](grids))
+
+
+def _only_records(files: bool) -> None:
+    from repro.errors import ParamsError
+
+    if files:
+        raise ParamsError(
+            "--write and --check with --from mlflow",
+            allowed="the files in git are made from the records in git",
+            hint="`repro table --write`, or --from mlflow without it",
+        )
+
+
+def _only_store(given: dict[str, str | None]) -> None:
+    from repro.errors import ParamsError
+
+    if said := [name for name, text in given.items() if text is not None]:
+        what = f"{' and '.join(said)} without --from mlflow"
+        raise ParamsError(what, hint="add --from mlflow; the records in git have neither")
+
+
+def _runs(uri: str | None, dataset: str | None, columns: str, fmt: Format) -> None:
+    """Every run as it is."""
+    from repro.params.project import find_project
+    from repro.reports.runs import runs_table
+    from repro.tracking.run_reader import read_runs
+
+    _emit([runs_table(read_runs(find_project(), uri), dataset=dataset, columns=columns)], fmt)
+
+
+def _stored(uri: str | None) -> Results:
+    """The declared experiments with the records of a tracking store in place of those in git."""
+    from repro.params.project import find_project
+    from repro.reports.results import Results, declared_experiments
+    from repro.tracking.run_reader import stored_records
+
+    project = find_project()
+    records = stored_records(project, uri)
+    experiments, broken = declared_experiments(project)
+    return Results(project=project, records=records, experiments=experiments, broken=broken)
+
+
+def list_(
+    names: Names = None,
+    dataset: Dataset = None,
+    page: PageId = None,
+    measured: Annotated[bool, typer.Option("--measured", help="Only experiments with a record.")] = False,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="FIELD=PATTERN, FIELD>NUMBER or a pattern of names; all must hold."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List every experiment with its published number, the measured one, and the verdict.
+
+    Fields: experiment, dataset, rows, label, recipe, backbone, output_stride, published, measured, gap,
+    verdict.
+
+    Example: repro list 'camvid_*' --filter 'backbone=densenet*' --filter 'published>=50'
+    """
+    from repro.params.project import find_project
+    from repro.reports.listing import listing, one_line
+    from repro.reports.results import load_results, require_page
+
+    results = load_results(find_project())
+    if dataset:
+        results.require_dataset(dataset)
+    prefix = require_page(page) if page else None
+    lines = listing(
+        results,
+        names or (),
+        dataset=dataset,
+        page=prefix,
+        measured=measured,
+        conditions=tuple(conditions or ()),
+    )
+    for name, error in results.stray.items():
+        note(f"left out: reports/rows/{name}.json is of no experiment: {error.what}")
+    name_broken({name: why for name, why in results.left_out.items() if name not in results.stray})
+    if json:
+        emit_json(lines)
+    else:
+        write("".join(one_line(line) + "\n" for line in lines))
+        ours = sum(line["measured"] is not None for line in lines)
+        console(stderr=True).print(f"{counted(len(lines), 'experiment')}, {ours} measured")
+    require_asked(names or (), results.left_out)
+
+
+def explain(
+    name: Name,
+    metric: Annotated[
+        str, typer.Argument(help="mIoU, IoU/road, params_M, latency_ms_p50... or settings")
+    ] = "mIoU",
+    json: Json = False,
+) -> None:
+    """Say where a number comes from: record, run, commit, data, protocol, weights, interval.
+
+    Of an experiment that is not measured yet: which row of which page publishes it, and how it was printed.
+    `settings` says in which file and line of which repository, at which commit, each setting of its rows is.
+
+    Example: repro explain camvid_mobilenetv2_os16 mIoU
+    """
+    from repro.errors import UnknownNameError
+    from repro.params.names import experiment_name
+    from repro.params.project import find_project
+    from repro.published import rows
+    from repro.records import read_row
+    from repro.reports.explain import explanation, settings, unmeasured
+    from repro.reports.gate import finding
+    from repro.reports.results import declared_experiments, load_results
+
+    project, name = find_project(), experiment_name(name)
+    path: Path = project.record(name)
+    declared, broken = declared_experiments(project)
+    if name in broken:
+        raise broken[name]
+    if name not in declared and not path.is_file():
+        raise UnknownNameError("experiment", name, declared, hint="`repro list` shows all")
+    published = [rows()[row] for row in declared[name].rows] if name in declared else []
+    if metric == "settings" and published:
+        facts = settings(published)
+    elif not path.is_file():
+        facts = unmeasured(name, published, metric)
+    else:
+        record = read_row(path)
+        facts = explanation(record, metric, path.relative_to(project.root))
+        if "verdict" in facts:
+            now = finding(load_results(project), name)
+            if now.verdict != record.verdict:  # the record's own is older than its params
+                facts["verdict"] = f"{now.verdict} ({now.reason})"
+    if json:
+        return emit_json(facts)
+    width = max(map(len, facts))
+    for key, value in facts.items():
+        write(f"{key:<{width}}  {safe_text.one_line(str(value))}\n")

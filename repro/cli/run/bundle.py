@@ -1,0 +1,112 @@
+"""`repro export`, `repro import-run`, `repro replay`: results that travel, and results made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.console import Json, Name, console, emit_json
+from repro.cli.reporter import note
+
+if TYPE_CHECKING:
+    from repro.params import Project
+    from repro.records import Record
+
+
+def export(
+    name: Name,
+    out: Annotated[Path | None, typer.Option(help="File or folder; NAME.repro.zip here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Pack a finished run into one verified file, for `repro import-run` on another machine.
+
+    Example: repro export camvid_mobilenetv2_os16
+    """
+    from repro.cli.output_path import require_target
+    from repro.fleet.bundle import export_run
+    from repro.params import find_project, load_experiment
+
+    project = find_project()
+    name = load_experiment(project, name).name
+    path = out or Path.cwd()
+    path = path / f"{name}.repro.zip" if path.is_dir() else path
+    require_target(path, "an exported run", is_bundle)
+    bundle = export_run(project, name, path)
+    size = path.stat().st_size
+    if as_json:
+        return emit_json({"file": str(path), "bytes": size, "members": bundle.members})
+    console().print(f"wrote {path} ({size / 2**20:.1f} MiB, {len(bundle.members)} files)")
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a file looks like one that `repro export` wrote; what it holds is not checked."""
+    import zipfile
+
+    from repro.fleet.check_bundle import MANIFEST
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return MANIFEST in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
+
+
+def import_run(
+    file: Annotated[Path, typer.Argument(help="What `repro export` wrote.")], as_json: Json = False
+) -> None:
+    """Bring a run home as if it had run here: files, DVC's locks and cache, MLflow.
+
+    Example: repro import-run camvid_mobilenetv2_os16.repro.zip
+    """
+    from repro.fleet.bundle import import_run as bring_in
+    from repro.params import find_project
+    from repro.stages.summary import show_in_mlflow
+
+    project = find_project()
+    record = bring_in(project, file)
+    committed = commit_to_dvc(project, record)
+    show_in_mlflow(project, record, note)
+    if as_json:
+        return emit_json({"experiment": record.experiment, "verdict": record.verdict, "dvc": committed})
+    state = "up to date for dvc" if committed else "not yet known to dvc"
+    console().print(f"{record.experiment}: {record.verdict}, {state}")
+
+
+def commit_to_dvc(project: Project, record: Record) -> bool:
+    """Tell DVC that the outputs belong to the inputs here; False where it cannot be told."""
+    from repro.errors import ReproError
+    from repro.fleet.check_bundle import check_data
+    from repro.fleet.workspace import has_dvc, run_dvc
+
+    if not has_dvc(project):
+        return False
+    try:
+        check_data(project, record)
+    except ReproError as error:
+        note(f"dvc was not told: {error}")
+        return False
+    target = f"experiments/{record.experiment}"
+    return run_dvc(project, "commit", "--force", "--quiet", "--with-deps", target) == 0
+
+
+def replay(name: Name, as_json: Json = False) -> None:
+    """Make a recorded result again at its commit and compare every output, bit by bit where possible.
+
+    Example: repro replay synthetic_mobilenetv2_os16
+    """
+    from repro.errors import CheckFailed
+    from repro.fleet.replay import replay as make_again
+    from repro.params import find_project, load_experiment
+
+    project = find_project()
+    name = load_experiment(project, name).name
+    found = make_again(project, name, say=note)
+    if as_json:
+        emit_json([vars(one) for one in found])
+    else:
+        for one in found:
+            console().print(f"{one.outcome:<17} {one.output:<18} {one.detail}".rstrip())
+    if any(one.outcome == "different" for one in found if one.output == "metrics.json"):
+        raise CheckFailed(f"{name} came out otherwise")

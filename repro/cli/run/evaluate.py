@@ -1,0 +1,41 @@
+"""`repro evaluate`: how good a network is."""
+
+from __future__ import annotations
+
+from repro.cli.arguments import Device, Out, ProtocolName
+from repro.cli.console import Json, Name
+from repro.cli.results.evaluation_view import report
+
+
+def evaluate(
+    name: Name,
+    device: Device = "auto",
+    protocol: ProtocolName = None,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Measure NAME's weights on its split, under its protocol or another one.
+
+    A protocol listed under `also:` in NAME's params.yaml has its folder, NAME/also/PROTOCOL, and a place in
+    the record; any other one needs --out. Writes metrics.json, confusion.npz, confusion.csv and overlays/.
+    On several GPUs: torchrun --nproc-per-node 4 -m repro evaluate NAME; the same result, bit for bit. On
+    CPUs that needs the same number of threads a process too: OMP_NUM_THREADS.
+
+    Example: repro evaluate camvid_mobilenetv2_os16
+    """
+    from repro.cli.reporter import aloud
+    from repro.params import find_project, load_experiment
+    from repro.records import sha256_file
+    from repro.stages.evaluate import elsewhere, evaluate_experiment, own_folder
+    from repro.stages.lookup import protocol_named
+    from repro.stages.model_setup import ranks
+
+    project = find_project()
+    experiment = load_experiment(project, name)
+    chosen = experiment.protocol if protocol is None else protocol_named(project, protocol)
+    folder = own_folder(project, experiment, protocol) if out is None else elsewhere(project, out)
+    with ranks(device) as place:
+        result = evaluate_experiment(project, experiment, chosen, folder, device=place, voice=aloud())
+    if result is not None:
+        sha256 = sha256_file(project.weights(experiment.name))
+        report(result, experiment.evaluation.split, as_json=json, model_sha256=sha256)

@@ -1,0 +1,126 @@
+"""Experiments as one fleet with the options that a person typed: `repro fleet`, `campaign` and `run`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence, Sized
+from typing import TYPE_CHECKING
+
+from repro.cli.console import emit_json
+from repro.cli.reporter import name_broken, note, require_asked
+from repro.cli.run.fleet_options import How, parse_duration, visible_gpus
+from repro.cli.run.fleet_view import line, live, show_plan, tell_nothing
+
+if TYPE_CHECKING:
+    from repro.errors import ReproError
+    from repro.fleet import Estimate, Job, Launcher
+    from repro.params import Experiment, Project
+
+LAUNCHERS = ("local", "slurm")
+
+
+def run_names(project: Project, names: Sequence[str], how: How, *, asked: Sequence[str] = ()) -> None:
+    """Plan, show, run, tell; exit 1 when an experiment failed. `asked`: the names and patterns typed."""
+    from repro.fleet import Fleet, plan, speeds
+    from repro.params import load_experiment
+    from repro.stages.inputs_ready import renew_files
+
+    launcher = launcher_of(how)
+    places = visible_gpus(how.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    slots, seconds = how.jobs or len(places) or 1, parse_duration(how.budget)
+    broken: dict[str, ReproError] = {}
+    speed = speeds(project, "cuda" if places or _has_gpu() else "cpu")
+    fitting, left_out = plan(
+        project, names, speed=speed, refused=broken.__setitem__, budget=seconds, jobs=slots, again=how.again
+    )
+    if not fitting:
+        tell_nothing(len(names), len(left_out))
+    name_broken(broken)
+    experiments = [load_experiment(project, one.name) for one in fitting]
+    stopped = before_start(project, experiments, how, with_card=how.launcher == "local")
+    if how.dry_run:
+        show_plan(fitting, left_out, how.as_json)
+        return require_asked(asked, broken)
+    renew_files(project, note)
+    with live(len(left_out)) as shown:
+        done = Fleet(
+            project=project,
+            jobs=[make_job(project, one) for one in fitting if one.name not in stopped],
+            slots=slots,
+            gpus=places,
+            budget=seconds,
+            launcher=launcher,
+            is_here=how.launcher == "local",
+            shown=shown,
+        ).run()
+    if how.as_json:
+        emit_json([line(job) for job in done])
+    require_all(done, stopped, broken, project)
+
+
+def require_all(
+    done: Sequence[Job], stopped: Sized, broken: Mapping[str, ReproError], project: Project
+) -> None:
+    """An error where an experiment failed, could not run, or cannot be read; all others are done."""
+    from repro.errors import CheckFailed
+    from repro.params import broken_error
+
+    failed = [job for job in done if job.state == "failed"]
+    if failed:
+        logs = ", ".join(str(job.log.relative_to(project.root)) for job in failed[:5])
+        raise CheckFailed(f"{len(failed)} of {len(done)} experiments failed", where=logs)
+    if broken:
+        raise broken_error(broken, done="the others were run")
+    if stopped:
+        raise CheckFailed(f"{len(stopped)} experiments cannot run here", hint="see the lines above")
+
+
+def before_start(
+    project: Project, experiments: Sequence[Experiment], how: How, *, with_card: bool = True
+) -> dict[str, list[str]]:
+    """Experiment -> what stops it; ParamsError before the first is started, with --keep-going a line each."""
+    from repro.stages.preflight import cannot_start, stopped, this_machine
+
+    found = stopped(project, experiments, this_machine(with_card=with_card))
+    nothing_left = len(found) == len(experiments)
+    if found and not how.dry_run and (nothing_left or not how.keep_going):
+        raise cannot_start(found, len(experiments))
+    for name, why in found.items():
+        note(f"cannot run {name}: {'; '.join(why)}")
+    return found
+
+
+def launcher_of(how: How) -> Launcher:
+    """What starts the experiments; ParamsError for options that contradict it."""
+    from repro.errors import ParamsError, UnknownNameError
+    from repro.fleet import LocalLauncher, SlurmLauncher
+    from repro.fleet.slurm import parse_options
+
+    if how.launcher not in LAUNCHERS:
+        raise UnknownNameError("launcher", how.launcher, LAUNCHERS)
+    if how.launcher == "local":
+        if how.slurm:
+            raise ParamsError("--slurm is for --launcher slurm", where="--launcher local")
+        return LocalLauncher()
+    if how.gpus:
+        hint = "--slurm gpus_per_node=1 --jobs N"
+        raise ParamsError("--gpus names GPUs of this machine", where="--launcher slurm", hint=hint)
+    return SlurmLauncher(options=parse_options(how.slurm))
+
+
+def make_job(project: Project, one: Estimate) -> Job:
+    from repro.fleet import Job
+    from repro.io.names import plain_name
+    from repro.params import read_yaml
+
+    where = project.params_of(one.name)
+    own = read_yaml(where)
+    dataset = "" if own.get("measure") == "cost" else plain_name(own["dataset"], "data set", where=where)
+    log = project.cache_folder("fleet", f"{one.name}.log")
+    return Job(name=one.name, dataset=dataset, log=log, seconds=one.seconds)
+
+
+def _has_gpu() -> bool:
+    from repro.records.device import gpu_driver
+
+    return gpu_driver() is not None

@@ -1,0 +1,102 @@
+"""What a person sees of a fleet: its plan, its course, its lines of JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from repro.cli.console import console, emit_json
+
+if TYPE_CHECKING:
+    from repro.fleet import Estimate, Job
+
+
+def show_plan(fitting: Sequence[Estimate], left_out: Sequence[Estimate], as_json: bool) -> None:
+    """The order, with each experiment's estimate; what does not fit below it."""
+    if as_json:
+        return emit_json({"run": list(map(vars, fitting)), "left_out": list(map(vars, left_out))})
+    out = console()
+    for one in fitting:
+        begun = f"  {one.done:.0%} done" if one.done else ""
+        out.print(
+            f"{one.name:<52} {one.samples:>9,} images {one.gflop / 1e6:>8.3g} PFLOP"
+            f" {one.speed:>6,.0f} GFLOP/s {clock(one.seconds):>9}{begun}"
+        )
+    out.print(f"{len(fitting)} experiments, {clock(sum(one.seconds for one in fitting))} one after another")
+    if left_out:
+        first = left_out[0]
+        out.print(f"{len(left_out)} do not fit, the cheapest is {first.name} ({clock(first.seconds)})")
+        if not fitting:
+            out.print(
+                f"`repro run {first.name}` begins it: stopped, it goes on, and what is done counts here"
+            )
+
+
+def tell_nothing(chosen: int, left_out: int) -> None:
+    """Why a fleet has nothing to run; apart from the table or the JSON of what it did."""
+    words = f"{chosen - left_out} have a record (--again runs them too), {left_out} do not fit the budget"
+    console(stderr=True).print(f"nothing to run: {words}")
+
+
+def clock(seconds: float) -> str:
+    """3:25:07, or 12 d for what takes days."""
+    minutes, rest = divmod(round(seconds), 60)
+    days = seconds / 86400
+    return f"{days:.1f} d" if days >= 2 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def line(job: Job) -> dict[str, Any]:
+    return {
+        "experiment": job.name,
+        "state": job.state,
+        "attempts": job.attempts,
+        "seconds": round(job.elapsed(), 1),
+        "code": job.code,
+        "log": str(job.log),
+    }
+
+
+@contextmanager
+def live(left_out: int) -> Iterator[Callable[[Sequence[Job]], None]]:
+    """A live table on a terminal, a line a change elsewhere."""
+    from rich.live import Live
+
+    out = console(stderr=True)
+    if not out.is_terminal:
+        seen: dict[str, str] = {}
+        yield lambda jobs: _say_changes(out, jobs, seen)
+        return
+    with Live(console=out, refresh_per_second=2) as screen:
+        yield lambda jobs: screen.update(_table(jobs, left_out))
+
+
+def _say_changes(out: Any, jobs: Sequence[Job], seen: dict[str, str]) -> None:
+    for job in jobs:
+        word = f"{job.state} (attempt {job.attempts})" if job.attempts > 1 else job.state
+        if seen.get(job.name, "waiting") != word:
+            out.print(f"{job.name}: {word} {clock(job.elapsed())}")
+        seen[job.name] = word
+
+
+def _table(jobs: Sequence[Job], left_out: int) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"running": "cyan", "done": "green", "failed": "red", "stopped": "yellow"}
+    table = Table("experiment", "state", "time", "estimate", "last line", box=None)
+    for job in [job for job in jobs if job.state != "waiting"][-20:]:
+        state = Text(job.state, colours.get(job.state, "dim"))
+        table.add_row(job.name, state, clock(job.elapsed()), clock(job.seconds), _last_line(job))
+    waiting = sum(job.state == "waiting" for job in jobs)
+    table.caption = f"{waiting} waiting, {left_out} beyond the budget"
+    return table
+
+
+def _last_line(job: Job) -> str:
+    if not job.log.is_file():
+        return ""
+    with job.log.open("rb") as file:
+        file.seek(max(0, job.log.stat().st_size - 2000))
+        lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:70]

@@ -1,0 +1,62 @@
+"""`repro train`: train an experiment, from its newest checkpoint on, and put its weights in place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from repro.cli.console import Json, Name, emit_json
+
+if TYPE_CHECKING:
+    from repro.params import Experiment
+    from repro.training.loop import Outcome
+
+
+def train(
+    name: Name,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Threads that prepare batches; default: 1, on a GPU up to 8.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier progress of this training.")] = False,
+    json: Json = False,
+) -> None:
+    """Train NAME and write its model.safetensors and curve.csv. Stopped or killed, the same command goes on.
+
+    On several GPUs: torchrun --nproc-per-node 4 -m repro train NAME. On several machines: the same under
+    torchrun's or SLURM's usual environment, with the project on a shared disk.
+
+    Example: repro train camvid_mobilenetv2_os16
+    """
+    from repro.cli.reporter import aloud
+    from repro.params import find_project, load_experiment
+    from repro.stages.train import train_experiment
+    from repro.training.distributed import join, leave, telling
+
+    project = find_project()
+    experiment = load_experiment(project, name)
+    ranks = join(device)
+    try:
+        with telling(ranks):
+            outcome = train_experiment(
+                project, experiment, ranks=ranks, workers=workers, fresh=fresh, voice=aloud()
+            )
+        if json and ranks.first:
+            emit_json(told(experiment, outcome))
+    finally:
+        leave()
+
+
+def told(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
+    """What `--json` prints of a finished training."""
+    return {
+        "experiment": experiment.name,
+        "weights": f"{experiment.folder}/model.safetensors",
+        "curve": f"{experiment.folder}/curve.csv",
+        "iterations": outcome.iterations,
+        "chosen": outcome.chosen,
+        "no_best": outcome.no_best,
+        "resumed_from": outcome.resumed_from,
+        "nondeterministic": list(outcome.nondeterministic),
+    }

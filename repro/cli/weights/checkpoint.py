@@ -1,0 +1,173 @@
+"""`repro checkpoint`: foreign weights, looked at and converted."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.arguments import Key
+from repro.cli.console import Json, console, emit_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from repro.params import Experiment
+
+app = typer.Typer(help="Look at other people's checkpoints and convert them.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="A .pth, .pt, .pth.tar or .safetensors file.")]
+
+
+@app.command()
+def inspect(file: File, key: Key = None, json: Json = False) -> None:
+    """Say what FILE is: format, network, entries, sha256, and whose network takes it. Nothing in it is run.
+
+    Example: repro checkpoint inspect best_deeplabv3plus_mobilenet_cityscapes_os16.pth
+    """
+    import dataclasses
+
+    from repro.checkpoints import inspect as look
+
+    found = look(file, key=key)
+    values = dataclasses.asdict(found)
+    remarks = values.pop("remarks")
+    fits = [] if found.classes is None else _fitting(file, found.format, found.classes, key=key)
+    if json:
+        emit_json({"file": str(file)} | values | {"remarks": remarks, "fits": fits})
+        return
+    for name, value in values.items():
+        console().print(f"{name:<11} {value}")
+    for remark in remarks:
+        console().print(f"{'remark':<11} {remark}")
+    if found.scope == "network":
+        console().print(f"{'fits':<11} {', '.join(fits) or 'no experiment of this project'}")
+
+
+@app.command()
+def convert(
+    file: File,
+    experiment: Annotated[str, typer.Option("--experiment", "-e", help="Whose network the weights are for.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Write this foreign format from our weights, e.g. mmsegmentation."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--format", help="Format of FILE; none: told from its names.")
+    ] = None,
+    drop_aux: Annotated[
+        bool, typer.Option("--drop-aux", help="Leave an auxiliary head of FILE out.")
+    ] = False,
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """Convert FILE into weights of an experiment's network, strictly; with --to, our weights back again.
+
+    Example: repro checkpoint convert released.pth --experiment loveda_r18_os8 -o model.safetensors
+    """
+    from repro.params import find_project, load_experiment
+
+    found = load_experiment(find_project(), experiment)
+    if to is not None:
+        _write_foreign(file, found, to, output)
+    else:
+        _write_ours(file, found, source, output, drop_aux=drop_aux, key=key)
+    if json:
+        emit_json({"wrote": str(output), "experiment": experiment, "format": to or "ours"})
+    else:
+        console(stderr=True).print(f"wrote {output}")
+
+
+def _write_ours(
+    file: Path, experiment: Experiment, source: str | None, output: Path, *, drop_aux: bool, key: str | None
+) -> None:
+    from repro import checkpoints
+    from repro.checkpoints import weights_cache
+    from repro.records import sha256_file
+    from repro.stages.model_setup import first_weights
+
+    opened, sha256 = checkpoints.open_checkpoint(file, key=key), sha256_file(file)
+    state = opened.state
+    for remark in opened.remarks:
+        console(stderr=True).print(f"{file.name}: {remark}")
+    name = _format(source) if source else checkpoints.guess_format(state, file)
+    ours = first_weights(experiment) if checkpoints.FORMATS[name].scope == "backbone" else _shapes(experiment)
+    converted = checkpoints.convert(
+        state, ours, format_name=name, params=experiment.model, where=file, drop_aux=drop_aux
+    )
+    if checkpoints.FORMATS[name].scope == "backbone":
+        made_for, given = weights_cache.made_for(sha256), experiment.model.input
+        converted = checkpoints.adapt_first_conv(converted, made_for=made_for, given=given)
+        converted = ours | converted  # the head keeps its first weights, drawn from the seed
+    note = {
+        "experiment": experiment.name,
+        "source": file.name,
+        "source_sha256": sha256,
+        "format": name,
+    }
+    checkpoints.save_model(output, converted, note)
+
+
+def _write_foreign(file: Path, experiment: Experiment, to: str, output: Path) -> None:
+    import io
+
+    import torch
+
+    from repro import checkpoints
+    from repro.records import write_bytes
+
+    name = _format(to)
+    state, _ = checkpoints.load_model(file)
+    checkpoints.check_same_network(state, _shapes(experiment), where=file)
+    foreign = checkpoints.convert_back(state, format_name=name, params=experiment.model, where=file)
+    wrap = checkpoints.FORMATS[name].wrap
+    content = io.BytesIO()  # torch.save itself says of a bad place only that a parent is missing
+    torch.save({"meta": {"experiment": experiment.name}, wrap: foreign} if wrap else foreign, content)
+    write_bytes(output, content.getvalue())
+
+
+def _fitting(file: Path, format_name: str, classes: int, *, key: str | None) -> list[str]:
+    """Names of the experiments whose network the whole network in `file` fills; none outside a project."""
+    from repro import checkpoints
+    from repro.checkpoints.readers import OURS
+    from repro.errors import CheckpointError, ReproError
+    from repro.params import experiment_names, find_project, load_experiment, sorted_out
+    from repro.params.experiment import num_classes
+
+    try:
+        project = find_project()
+    except ReproError:
+        return []
+    found, _ = sorted_out(experiment_names(project), lambda name: load_experiment(project, name))
+    state, fits = checkpoints.read_checkpoint(file, key=key), []
+    for e in found.values():
+        if num_classes(e, e.protocol) + e.model.head.extra_classes != classes:
+            continue
+        with suppress(CheckpointError):
+            if format_name == OURS:
+                checkpoints.check_same_network(state, _shapes(e), where=file)
+            else:
+                checkpoints.convert(state, _shapes(e), format_name=format_name, params=e.model, where=file)
+            fits.append(e.name)
+    return fits
+
+
+def _format(name: str) -> str:
+    from repro.checkpoints import FORMATS
+    from repro.errors import UnknownNameError
+
+    if name not in FORMATS:
+        raise UnknownNameError("checkpoint format", name, FORMATS)
+    return name
+
+
+def _shapes(experiment: Experiment) -> dict[str, Tensor]:
+    """The state dict of the experiment's network, without memory."""
+    from repro.models import build_on_meta
+    from repro.params.experiment import num_classes
+
+    classes = num_classes(experiment, experiment.protocol)
+    return dict(build_on_meta(experiment.model, num_classes=classes).state_dict())

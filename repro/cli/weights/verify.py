@@ -1,0 +1,71 @@
+"""`repro verify`: the released weights of a published row, evaluated without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro.cli.arguments import Device, Key
+from repro.cli.console import Json, Name, emit_json
+from repro.cli.reporter import aloud, say
+
+if TYPE_CHECKING:
+    from repro.stages.verify import Verified
+
+
+def verify(
+    name: Name,
+    weights: Annotated[
+        Path | None, typer.Option(help="A file that you have, instead of the linked one.")
+    ] = None,
+    sha256: Annotated[str | None, typer.Option(help="What the file must be (8 digits or more).")] = None,
+    key: Key = None,
+    device: Device = "auto",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Evaluate again, whatever is kept.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File for the same as JSON, also when it differs.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Evaluate the weights that NAME's published row links and compare with the row, within ±0.05.
+
+    The file comes from the store (`repro weights`) or its link, is converted strictly, and the result is kept
+    by content: the same file, network, protocol and data are evaluated once. Exit code 1 with a list of what
+    may differ when the number is another one. In a pipeline: dvc repro experiments/NAME/dvc.yaml:released
+
+    Example: repro verify loveda_r18_os8
+    """
+    from repro.errors import CheckFailed
+    from repro.params import find_project, load_experiment
+    from repro.records import write_json
+    from repro.stages.verify import document, verify_released
+
+    project = find_project()
+    experiment = load_experiment(project, name)
+    found = verify_released(
+        project,
+        experiment,
+        weights=weights,
+        sha256=sha256,
+        key=key,
+        device=device,
+        fresh=fresh,
+        voice=aloud(),
+    )
+    if out is not None:
+        write_json(out, document(found))
+    emit_json(document(found)) if json else tell(found)
+    if found.verdict != "reproduced":
+        what = f"row {found.row}: {found.verdict}; what may differ:"
+        raise CheckFailed("\n".join([what, *found.reasons]))
+
+
+def tell(found: Verified) -> None:
+    """The verdict, then a line a metric."""
+    from repro.evaluation import published_weights
+
+    say(f"{found.experiment}, row {found.row}: {found.verdict}")
+    for one in found.checked:
+        say(f"  {published_weights.line(one)}")

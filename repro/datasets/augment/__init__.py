@@ -1,0 +1,1 @@
+"""Augmentation: transforms, and each page's pipeline of them."""

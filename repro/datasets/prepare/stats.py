@@ -1,0 +1,97 @@
+"""Class frequencies and sizes of prepared splits, as a table and as a picture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.datasets.formats.image_io import count_values
+from repro.datasets.prepare.prepare import Progress
+from repro.datasets.prepare.prepared_split import Split
+from repro.datasets.sets.spec import IGNORE
+from repro.io.threads import cores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats:
+    """One prepared split: pixels and images of each class, pixels that are ignored, image sizes."""
+
+    split: str
+    images: int
+    pixels_C: NDArray[np.int64]
+    images_C: NDArray[np.int64]  # in how many images a class appears
+    ignored: int
+    sizes: Counter[tuple[int, int]]  # width, height
+
+    @property
+    def share(self) -> NDArray[np.float64]:
+        """Percent of the pixels that are not ignored."""
+        return np.asarray(100 * self.pixels_C / max(1, int(self.pixels_C.sum())))
+
+
+def stats(split: Split, *, progress: Progress | None = None) -> Stats:
+    """Count every label of a prepared split; a split without labels has only sizes."""
+    classes, name = len(split.classes), str(split.facts["split"])
+    histograms = np.zeros((len(split), 256), dtype=np.int64)
+    if split.labelled:
+        with ThreadPoolExecutor(cores()) as pool:
+            for i, histogram in enumerate(pool.map(lambda i: _histogram(split, i), range(len(split)))):
+                histograms[i] = histogram
+                if progress:
+                    progress(name, i + 1, len(split))
+    return Stats(
+        split=name,
+        images=len(split),
+        pixels_C=histograms[:, :classes].sum(axis=0),
+        images_C=np.count_nonzero(histograms[:, :classes], axis=0),
+        ignored=int(histograms[:, IGNORE].sum()),
+        sizes=Counter((sample.width, sample.height) for sample in split.samples),
+    )
+
+
+def _histogram(split: Split, i: int) -> NDArray[np.int64]:
+    return count_values(split.label(i))
+
+
+def markdown(classes: tuple[str, ...], found: list[Stats]) -> str:
+    """A table with a line a class (percent of pixels, number of images), then a line a split."""
+    head = [f"{s.split}: % of pixels | {s.split}: images" for s in found]
+    lines = ["| class | " + " | ".join(head) + " |", "|---|" + "---:|---:|" * len(found)]
+    for c, name in enumerate(classes):
+        cells = [f"{s.share[c]:.3f} | {s.images_C[c]}" for s in found]
+        lines.append(f"| {name.replace('|', chr(92) + '|')} | " + " | ".join(cells) + " |")
+    lines += ["", "| split | images | ignored % | sizes |", "|---|---:|---:|---|"]
+    for s in found:
+        void = 100 * s.ignored / max(1, s.ignored + int(s.pixels_C.sum()))
+        lines.append(f"| {s.split} | {s.images} | {void:.2f} | {_sizes(s.sizes)} |")
+    return "\n".join(lines) + "\n"
+
+
+def picture(classes: tuple[str, ...], found: list[Stats], path: Path) -> None:
+    """Bars of the class frequencies of every split, on a logarithmic axis."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, max(3.0, 0.22 * len(classes) + 1)), layout="constrained")
+    thick = 0.8 / len(found)
+    for i, s in enumerate(found):
+        axes.barh(np.arange(len(classes)) + i * thick, np.maximum(s.share, 1e-4), thick, label=s.split)
+    axes.set_yticks(np.arange(len(classes)) + 0.4, classes, fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("% of the pixels that are not ignored")
+    axes.legend()
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def _sizes(sizes: Counter[tuple[int, int]]) -> str:
+    common = [f"{width}x{height} ({count})" for (width, height), count in sizes.most_common(3)]
+    return ", ".join(common) + (f", {len(sizes) - 3} more" if len(sizes) > 3 else "")

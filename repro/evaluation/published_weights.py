@@ -1,0 +1,121 @@
+"""Released weights against their published row: is it the same number, and if not, what may differ."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from repro.datasets import dataset_module
+from repro.errors import ParamsError
+from repro.params import Experiment
+from repro.params.protocol import Protocol, Variant
+from repro.published import Row
+from repro.published.page import METRICS, TOLERANCE, as_the_page
+from repro.published.sources import own_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """One published number and what the released weights give; percent."""
+
+    metric: str
+    published: float
+    measured: float | None
+    good: bool
+    undefined: str = ""  # why, where the metric is 0/0
+
+
+def released_row(experiment: Experiment, rows: Mapping[str, Row]) -> Row:
+    """The first of the experiment's rows that links weights of its own; ParamsError when none does."""
+    row = own_weights(experiment.rows, rows)
+    if row is not None:
+        return row
+    where = f"{experiment.folder}/params.yaml"
+    raise ParamsError(
+        f"no published weights for '{experiment.name}'",
+        where=where,
+        allowed="an experiment with a row that links its own weights (`repro list --json` shows the rows)",
+        hint="--weights FILE checks a file that you have",
+    )
+
+
+def check(metrics: Mapping[str, Any], published: Mapping[str, float]) -> tuple[Checked, ...]:
+    """Every published metric that an evaluation has; where the page computed its own way, that number."""
+    found = []
+    for metric in METRICS:
+        if metric in published:
+            value = as_the_page(metrics, metric)
+            good = value is not None and abs(value - published[metric]) <= TOLERANCE + 1e-9
+            why = str(metrics.get("undefined", {}).get(metric, ""))
+            found.append(
+                Checked(metric=metric, published=published[metric], measured=value, good=good, undefined=why)
+            )
+    return tuple(found)
+
+
+def line(one: Checked) -> str:
+    if one.undefined:
+        return f"{one.metric}: published {one.published:.2f}, undefined here: {one.undefined}"
+    if one.measured is None:
+        return f"{one.metric}: published {one.published:.2f}, not measured under this protocol"
+    difference = one.measured - one.published
+    sign = "within" if one.good else "NOT within"
+    return (
+        f"{one.metric}: {one.measured:.2f}, published {one.published:.2f} "
+        f"({difference:+z.2f}, {sign} ±{TOLERANCE})"
+    )
+
+
+def why_different(
+    experiment: Experiment,
+    row: Row,
+    *,
+    protocol_hash: str,
+    fingerprint: str,
+    n_images: int,
+    packages: Mapping[str, str],
+    device: str,
+) -> list[str]:
+    """What to look at when the number is another one: ours beside what the row says."""
+    split = experiment.evaluation.split
+    whole = experiment.protocol.first or dataset_module(experiment.dataset).SPLITS.get(split)
+    return [
+        f"protocol {protocol_hash}: {in_words(experiment.protocol)}",
+        f"data {fingerprint[:16]}: {n_images} images of {experiment.dataset}/{split}"
+        + ("" if whole in (None, n_images) else f", the whole split has {whole}"),
+        f"  the row: evaluated on {row.eval_set or 'a set it does not name'}",
+        f"network: {experiment.model.family} {experiment.model.backbone}, "
+        f"output stride {experiment.model.output_stride}, resize {experiment.model.resize}",
+        f"  the row: {row.family} {row.backbone}, output stride {row.output_stride}",
+        "versions: " + ", ".join(f"{name} {version}" for name, version in packages.items()),
+        f"  the row: made by {row.source or 'code it does not name'}, in versions it does not name",
+        f"device: {device}; the row's is not recorded",
+        *(f"remark on {row.id}: {remark}" for remark in row.remarks),
+    ]
+
+
+def in_words(protocol: Protocol) -> str:
+    """The fields of a protocol that differ from the default."""
+    told = [f"mode {protocol.mode}"]
+    told += [
+        f"{field.name} {_plain(getattr(protocol, field.name))}"
+        for field in dataclasses.fields(protocol)
+        if field.name != "mode" and getattr(protocol, field.name) != field.default
+    ]
+    return ", ".join(told)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Variant):
+        return f"at {_plain(value.scales)}" + " and mirrored" * value.flip
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def verdict(found: Sequence[Checked]) -> str:
+    """reproduced, differs, or unmeasured; an undefined metric differs from any number."""
+    measured = [one for one in found if one.measured is not None or one.undefined]
+    if not measured:
+        return "unmeasured"
+    return "reproduced" if all(one.good for one in measured) else "differs"

@@ -1,0 +1,177 @@
+"""Which experiments, in which order: the cheapest first, as many as the budget holds.
+
+How long an experiment will take: its arithmetic, divided by what this machine was seen to do.
+
+Work is counted in GFLOP: 2 per multiply-accumulate, and a training sample costs three forward passes (one
+forward, two backward). The speed is that of finished trainings in `.repro/work` with the same backbone (a
+MobileNet's depthwise convolutions reach a quarter of a DenseNet's GFLOP/s); without one, a cautious figure
+stands in for it. What a stopped training has behind it is not counted again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import median
+from typing import Any
+
+from repro.errors import ParamsError
+from repro.params import Experiment, ModelParams, Project, load_experiment, parse, to_plain
+from repro.records import read_journal
+from repro.reports.results import load_results
+from repro.tracking.run_info import UNREADABLE, read_state
+from repro.training.schedule import length_of
+
+
+def plan(
+    project: Project,
+    names: Sequence[str],
+    *,
+    speed: Callable[[Experiment], float],
+    refused: Callable[[str, ParamsError], None] | None = None,
+    budget: float | None = None,
+    jobs: int = 1,
+    again: bool = False,
+) -> tuple[list[Estimate], list[Estimate]]:
+    """(what to run in this order, what does not fit). `budget` is seconds of wall time for `jobs` at a time.
+
+    Experiments with a record of what their params are now are left out unless `again`, and so are those that
+    cannot run (a split is not in params.yaml): `refused` is told; a single one is a ParamsError.
+    """
+    measured = frozenset() if again else up_to_date(project)
+    left = [name for name in names if name not in measured]
+    done, costs = progress(project), list[Estimate]()
+    for name in left:
+        try:
+            experiment = load_experiment(project, name)
+            costs.append(estimate(experiment, speed=speed(experiment), done_iterations=done(experiment)))
+        except ParamsError as error:
+            if refused is None or len(names) == 1:
+                raise
+            refused(name, error)
+    costs.sort(key=lambda one: (one.seconds, one.name))
+    if budget is None:
+        return costs, []
+    free, fitting = [0.0] * jobs, []
+    for one in costs:
+        place = free.index(min(free))
+        if free[place] + one.seconds <= budget:
+            free[place] += one.seconds
+            fitting.append(one)
+    return fitting, [one for one in costs if one not in fitting]
+
+
+def up_to_date(project: Project) -> frozenset[str]:
+    """Experiments whose record is about what their params.yaml says now; a damaged record is none."""
+    results = load_results(project)
+    return frozenset(name for name in results.records if not results.judge.outdated(name))
+
+
+# GFLOP/s of a whole training step in fp32. CPU: 95 a core, from a DenseNet of page 003 at 321x321 (10 GFLOP
+# forward) that took 0.16 s a sample on two cores, and 0.078 s in bf16. GPU: a guess, until one was measured.
+CPU_CORE_SPEED, GPU_SPEED = 95.0, 3000.0
+BF16_GAIN = 2.0
+FASTEST = 1e6  # GFLOP/s; beyond what any device does, so a clock was set
+FORWARD_PASSES = 3  # of a training sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What an experiment costs: images seen in training, GFLOP in all, seconds that are left at `speed`."""
+
+    name: str
+    samples: int
+    gflop: float
+    seconds: float
+    speed: float  # GFLOP/s in fp32
+    done: float = 0.0  # share of the training that is behind it, 0 to 1
+
+
+def estimate(experiment: Experiment, *, speed: float, done_iterations: int = 0) -> Estimate:
+    """The cost of training `experiment`; `speed` is GFLOP/s in fp32."""
+    params = experiment.training
+    if experiment.measure == "cost":
+        return Estimate(name=experiment.name, samples=0, gflop=0.0, seconds=0.0, speed=speed)
+    iterations = length_of(experiment).iterations
+    samples = iterations * params.batch
+    macs = _gmacs(experiment.model, experiment.facts.classes, experiment.augmentation.crop)
+    gflop = 2 * macs * FORWARD_PASSES * samples
+    done = min(done_iterations / iterations, 1.0)
+    seconds = (1 - done) * gflop / (speed * gain(params.precision))
+    return Estimate(
+        name=experiment.name, samples=samples, gflop=gflop, seconds=seconds, speed=speed, done=done
+    )
+
+
+@cache
+def _gmacs(model: ModelParams, classes: int, size_HW: tuple[int, int]) -> float:
+    """Multiply-accumulates of one forward pass, 1e9; many rows of a page share a network."""
+    from repro.models.cost import count
+
+    return count(model, classes, size_HW).gmacs_conv
+
+
+def gain(precision: str) -> float:
+    """How much faster than fp32."""
+    return 1.0 if precision == "fp32" else BF16_GAIN
+
+
+def speeds(project: Project, device: str) -> Callable[[Experiment], float]:
+    """GFLOP/s in fp32 for each experiment, from trainings on `device` ("cpu", "cuda") that were made here."""
+    seen: dict[str, list[float]] = defaultdict(list)
+    for path in project.work.glob("*/journal.jsonl"):
+        measured = _measured(read_journal(path), device)
+        if measured:
+            seen[measured[0]].append(measured[1])
+    default = GPU_SPEED if device.startswith("cuda") else CPU_CORE_SPEED * (os.cpu_count() or 1)
+    return lambda experiment: median(seen.get(experiment.model.backbone, [default]))
+
+
+def progress(project: Project) -> Callable[[Experiment], int]:
+    """Iterations that a training with an experiment's parameters has behind it, 0 without one."""
+    states = [read_state(path) for path in project.work.glob("*/journal.jsonl")]
+    held = {state.run.name: state for state in states if state and state.status in ("KILLED", "FAILED")}
+
+    def done(experiment: Experiment) -> int:
+        state = held.get(experiment.name)
+        return state.steps if state and state.run.params == to_plain(experiment) else 0
+
+    return done
+
+
+def _measured(entries: list[dict[str, Any]], device: str) -> tuple[str, float] | None:
+    """As `_speed`; None for a damaged journal too, and for one of another version's parameters."""
+    try:
+        return _speed(entries, device)
+    except (ParamsError, *UNREADABLE):
+        return None
+
+
+def _speed(entries: list[dict[str, Any]], device: str) -> tuple[str, float] | None:
+    """(backbone, GFLOP/s) of one journal between its first and last metrics; None when it cannot be told."""
+    runs = [entry for entry in entries if entry["kind"] == "run"]
+    metrics = [entry for entry in entries if entry["kind"] == "metrics" and "train/loss" in entry["values"]]
+    if len(runs) != 1 or len(metrics) < 2 or _device(entries) != device.partition(":")[0]:
+        return None
+    params, times = runs[0]["run"]["params"], [float(entry["at"]) for entry in metrics]
+    if sorted(times) != times or times[0] == times[-1]:  # a clock was set back
+        return None
+    speed = _work(params, metrics) / (times[-1] - times[0])
+    return (params["model"]["backbone"], speed) if 0 < speed < FASTEST else None
+
+
+def _device(entries: list[dict[str, Any]]) -> str | None:
+    found = [entry["found"]["device"] for entry in entries if entry["kind"] == "provenance"]
+    return found[-1].get("type") if found else None
+
+
+def _work(plain: dict[str, Any], metrics: list[dict[str, Any]]) -> float:
+    """GFLOP between the first and the last of some lines, as fp32 would have done them in that time."""
+    model, training = parse(ModelParams, plain["model"], "journal"), plain["training"]
+    height, width = plain["augmentation"]["crop"]
+    macs = _gmacs(model, int(plain["facts"]["classes"]), (height, width))
+    samples = (metrics[-1]["step"] - metrics[0]["step"]) * training["batch"]
+    return float(2 * macs * FORWARD_PASSES * samples / gain(training["precision"]))

@@ -1,0 +1,131 @@
+"""docs/datasets/<name>.md: how to get and link a data set, which rows use it, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from repro.datasets import DATASETS
+from repro.datasets.sets.spec import DatasetModule
+from repro.errors import ParamsError, ReproError
+from repro.params import Experiment, load_experiment, read_yaml
+from repro.reports.grid import Grid, markdown
+from repro.reports.results import Results
+from repro.reports.tables import dataset_tables
+from repro.training.schedule import length_of
+
+BASE = "../../"
+
+
+def dataset_pages(results: Results) -> dict[str, str]:
+    """Name -> page, for every data set with facts in params.yaml and a module; README -> all in a table."""
+    facts = read_yaml(results.project.params).get("datasets") or {}
+    known = {name: DATASETS[name] for name in facts if name in DATASETS}
+    pages = {name: _page(results, name, module, facts[name]) for name, module in known.items()}
+    return {"README": _index(known), **pages}
+
+
+def _index(modules: Mapping[str, DatasetModule]) -> str:
+    """What each data set needs: a line each."""
+    columns = ("data set", "classes", "GB", "to get it", "checksums known", "licence", "owner")
+    rows = tuple(_line(name, module) for name, module in modules.items())
+    intro = "# Data sets\n\nThe same from the command line: `repro data list`, `repro data list NAME`."
+    return f"{intro}\n\n{markdown([Grid(title='', columns=columns, rows=rows)])}"
+
+
+def _line(name: str, module: DatasetModule) -> tuple[str, ...]:
+    files = module.DOWNLOADS
+    fetched, checked = sum(bool(file.url) for file in files), sum(bool(file.checksum) for file in files)
+    if not files:
+        how = f"`repro data {name}`"
+    elif fetched:
+        how = f"`repro data get {name}`" + (
+            f" ({fetched} of {len(files)} archives)" if fetched < len(files) else ""
+        )
+    else:
+        how = f"by hand, then `repro data link {name} PATH`"
+    size, known = f"{sum(file.size_GB for file in files):g}", f"{checked} of {len(files)}" if files else ""
+    return (
+        f"[{module.TITLE}]({name}.md)",
+        f"{len(module.CLASSES)}",
+        size,
+        how,
+        known,
+        module.LICENCE,
+        module.PAGE,
+    )
+
+
+def _page(results: Results, name: str, module: DatasetModule, facts: Mapping[str, object]) -> str:
+    sizes: Mapping[str, int] = facts["splits"]  # type: ignore[assignment]
+    splits = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+    parts = [
+        f"# {module.TITLE}",
+        f"`{name}`: {len(module.CLASSES)} classes; images of the prepared splits: {splits}.",
+        f"Classes: {'; '.join(title.strip() for title in module.CLASSES)}.",
+        _get(name, module),
+        _link(name, module),
+        *_rows(results, name),
+    ]
+    return "\n\n".join(parts).rstrip() + "\n"
+
+
+def _get(name: str, module: DatasetModule) -> str:
+    lines = ["## Get it", "", f"Owner: {module.PAGE}. Licence: {module.LICENCE}."]
+    if not module.DOWNLOADS:
+        return "\n".join([*lines, "", f"`repro data {name}` makes it: nothing is downloaded."])
+    columns = ("file", "GB", "checksum", "anonymous download")
+    found = tuple(
+        (file.name, f"{file.size_GB:g}", file.checksum or "none known", "yes" if file.url else "no")
+        for file in module.DOWNLOADS
+    )
+    lines += ["", markdown([Grid(title="", columns=columns, rows=found)]).rstrip()]
+    if any(file.url for file in module.DOWNLOADS):
+        lines += ["", f"`repro data get {name}` fetches what may be fetched without an account."]
+    return "\n".join(lines)
+
+
+def _link(name: str, module: DatasetModule) -> str:
+    if not module.DOWNLOADS:
+        return f"## Prepare it\n\n```\ndvc repro prepare@{name}\n```"
+    commands = f"repro data link {name} PATH\ndvc repro prepare@{name}"
+    return f"## Link it\n\nExpected below PATH: {module.LAYOUT}\n\n```\n{commands}\n```"
+
+
+def _rows(results: Results, name: str) -> list[str]:
+    shown = markdown(dataset_tables(results, name, base=BASE)).rstrip() if name in results.datasets() else ""
+    if not shown:
+        return []
+    resolved = [
+        one for one in (_resolve(results, n) for n in results.names() if results.dataset(n) == name) if one
+    ]
+    columns = ("experiment", "iterations", "batch", "images seen", "crop", "evaluation")
+    grid = Grid(title="", columns=columns, rows=tuple(_cost(one) for one in resolved))
+    note = "`repro plan NAME` turns this into hours on a device; measured times stand in the rows above."
+    return ["## Rows", shown, "## Cost", note, markdown([grid]).rstrip()]
+
+
+def _resolve(results: Results, name: str) -> Experiment | None:
+    try:
+        return load_experiment(results.project, name)
+    except ReproError:
+        return None  # a record without its experiment, or one that another check reports
+
+
+def _length(it: Experiment) -> tuple[str, str, str]:
+    """Iterations, batch, images seen; with a part of the data set alone there may be none."""
+    batch = it.training.batch
+    try:
+        iterations = length_of(it).iterations
+    except ParamsError:
+        return "fewer images than a batch", str(batch), ""
+    return f"{iterations:,}", str(batch), f"{iterations * batch:,}"
+
+
+def _cost(it: Experiment) -> tuple[str, ...]:
+    height, width = it.augmentation.crop
+    return (
+        f"[{it.name}]({BASE}experiments/{it.name}/params.yaml)",
+        *_length(it),
+        f"{height}x{width}",
+        f"{it.evaluation.split}, {it.evaluation.protocol}",
+    )

@@ -1,0 +1,154 @@
+"""Generated parts of hand-written files: found by markers, written, and compared.
+
+    <!-- repro:table dataset=camvid -->
+    ... generated, do not edit ...
+    <!-- /repro:table -->
+
+Keys of a marker: `dataset`, `page`, `values` (published, measured, both). Without any: all results so far.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from repro.errors import CheckFailed, ParamsError
+from repro.published import load_page
+from repro.records import write_text
+from repro.reports import page_tables, tables
+from repro.reports.enums import Values
+from repro.reports.gate import headline
+from repro.reports.grid import FORMATS, markdown
+from repro.reports.results import Results, require_page
+
+_REGION = re.compile(r"(<!-- repro:(\w+)((?: \w+=[^\s>]+)*) -->\n)(.*?)(<!-- /repro:\2 -->)", re.DOTALL)
+_OPENING = re.compile(r"^<!-- repro:\w+", re.MULTILINE)
+
+
+def generated_files(results: Results) -> dict[Path, str]:
+    """Every generated file of the project with the content it should have."""
+    root = results.project.root
+    found = {root / "reports" / "tables" / f"{name}.md": text for name, text in _table_files(results).items()}
+    every = [grid for dataset in results.datasets() for grid in tables.dataset_tables(results, dataset)]
+    found[root / "reports" / "results.csv"] = FORMATS["csv"](every)
+    found |= _dataset_files(results)
+    for path in _marked_files(root):
+        found[path] = filled(path.read_text(encoding="utf-8"), path, results)
+    return found
+
+
+def stale(files: Mapping[Path, str]) -> Iterator[tuple[Path, str]]:
+    """(path, unified diff) of every file that is not as it should be."""
+    for path, wanted in sorted(files.items()):
+        current = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if current != wanted:
+            yield path, _diff(current, wanted, path)
+
+
+def write(files: Mapping[Path, str]) -> list[Path]:
+    """Write what is stale, atomically; the paths that changed."""
+    changed = [path for path, _ in stale(files)]
+    for path in changed:
+        write_text(path, files[path])
+    return changed
+
+
+def check(files: Mapping[Path, str], root: Path) -> None:
+    """CheckFailed with the differences when any generated file is stale."""
+    drift = list(stale(files))
+    if drift:
+        names = ", ".join(str(path.relative_to(root)) for path, _ in drift)
+        text = "\n".join(diff for _, diff in drift)
+        raise CheckFailed(
+            f"{text}\n{len(drift)} generated files are stale",
+            where=names,
+            hint="run `repro table --write` and commit",
+        )
+
+
+def filled(text: str, path: Path, results: Results) -> str:
+    """`text` with every region's content made anew."""
+    if len(_REGION.findall(text)) != len(_OPENING.findall(text)):
+        raise ParamsError(
+            "a generated region is not closed or its marker is misspelt",
+            where=path,
+            allowed="<!-- repro:table dataset=NAME --> on a line, ... , <!-- /repro:table -->",
+        )
+    base = "../" * (len(path.relative_to(results.project.root).parts) - 1)
+
+    def content(match: re.Match[str]) -> str:
+        options = dict(pair.split("=", 1) for pair in match[3].split())
+        return match[1] + "\n" + _region(match[2], options, results, base, path) + "\n" + match[5]
+
+    return _REGION.sub(content, text)
+
+
+def _region(kind: str, options: Mapping[str, str], results: Results, base: str, path: Path) -> str:
+    if kind not in REGIONS:
+        raise ParamsError(f"unknown generated region 'repro:{kind}'", where=path, allowed=", ".join(REGIONS))
+    return REGIONS[kind](results, options, base)
+
+
+def _table(results: Results, options: Mapping[str, str], base: str) -> str:
+    if "page" in options:
+        page = load_page(require_page(options["page"]))
+        return page_tables.page_text(results, page, Values(options.get("values", "both")), base=base)
+    if "dataset" in options:
+        return markdown(tables.dataset_tables(results, options["dataset"], base=base))
+    return markdown(tables.measured_table(results, base=base))
+
+
+def _rows(results: Results, options: Mapping[str, str], base: str) -> str:
+    return markdown(tables.row_tables(results, base=base))
+
+
+def _headline(results: Results, options: Mapping[str, str], base: str) -> str:
+    return headline(results) + ".\n"
+
+
+REGIONS: dict[str, Callable[[Results, Mapping[str, str], str], str]] = {
+    "table": _table,
+    "rows": _rows,
+    "headline": _headline,
+}
+
+
+def _table_files(results: Results) -> dict[str, str]:
+    base = "../../"
+    texts = {
+        dataset: f"# {dataset}\n\n" + markdown(tables.dataset_tables(results, dataset, base=base))
+        for dataset in results.datasets()
+    }
+    for page_id in tables.TITLES:
+        body = page_tables.page_text(results, load_page(page_id), Values.both, base=base)
+        texts[f"page-{page_id}"] = f"# {tables.page_title(page_id)}\n\nPublished → measured here.\n\n{body}"
+    return {name: _NOTICE + text for name, text in texts.items()}
+
+
+def _dataset_files(results: Results) -> dict[Path, str]:
+    """docs/datasets/*.md, in a checkout that has docs/."""
+    docs = results.project.root / "docs"
+    if not docs.is_dir():
+        return {}
+    from repro.reports.dataset_docs import dataset_pages  # imports the data sets, which plain tables need not
+
+    pages = dataset_pages(results)
+    return {docs / "datasets" / f"{name}.md": _NOTICE + text for name, text in pages.items()}
+
+
+_NOTICE = "<!-- Generated by `repro table --write`; do not edit. -->\n\n"
+
+
+def _marked_files(root: Path) -> list[Path]:
+    """Markdown files at the top and in docs/ that hold a region."""
+    candidates = [*sorted(root.glob("*.md")), *sorted((root / "docs").rglob("*.md"))]
+    return [path for path in candidates if _OPENING.search(path.read_text(encoding="utf-8"))]
+
+
+def _diff(current: str, wanted: str, path: Path) -> str:
+    names = f"{path.name} (in the tree)", f"{path.name} (generated)"
+    return "\n".join(
+        difflib.unified_diff(current.splitlines(), wanted.splitlines(), *names, n=1, lineterm="")
+    )

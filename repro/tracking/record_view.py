@@ -1,0 +1,226 @@
+"""What MLflow shows of a record: metrics, params, tags, the note, and files.
+
+What a person sees first in MLflow: a saved view with the columns that matter, and a note that leads to it.
+
+MLflow's own list shows no number at all before columns are chosen in that browser. A saved view is a tag of
+the experiment (MLflow 3.17 reads it in its menu "Views", and by its id in an address): name, times, and the
+list's state as JSON text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from repro.io.safe_text import one_line
+from repro.judgement import Judgement
+from repro.params import Project
+from repro.records import DIFF, FAILING, PASSING, Record, to_json
+from repro.records.build import measured_value
+from repro.records.dvc_files import is_own
+from repro.records.metrics_io import read_confusion, read_curve
+from repro.tracking.store import KEY
+
+MARKS = {
+    **dict.fromkeys(PASSING, "✅"),
+    **dict.fromkeys(FAILING, "❌"),
+    "unmeasured": "⬜",
+    "incomparable": "⚠️",
+}
+_FORBIDDEN = re.compile(r"[^\w\-. :/]")  # MLflow's metric names
+
+
+def metrics_of(record: Record) -> dict[str, float]:
+    """Everything that can be a column of the run list. Percent; cost in the units of its name."""
+    found: dict[str, float] = dict(record.metrics)
+    for name, (low, high) in record.intervals.items():
+        found |= {f"{name}_low": low, f"{name}_high": high}
+    found |= {f"IoU/{name}": value for name, value in record.per_class.items() if value is not None}
+    for protocol, one in record.also.items():
+        found |= {f"{protocol}/{name}": value for name, value in one.metrics.items()}
+    found |= {f"published/{name}": value for name, value in record.published.items()}
+    wanted = record.expectation
+    measured = measured_value(record.metrics, wanted)
+    if wanted and record.published and measured is not None:
+        found[f"gap/{wanted.metric}"] = round(measured - wanted.value, 4)
+    costs = {k: v for k, v in record.cost.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    found |= {f"cost/{name}": float(value) for name, value in costs.items()}
+    return {_FORBIDDEN.sub("_", name): float(value) for name, value in found.items()}
+
+
+def tags_of(record: Record, found: Judgement) -> dict[str, str]:
+    """Tags that make the run list and the compare view useful: what one wants to filter and group by.
+
+    The verdict is that of `found`, the judgement of now: a record may be older than its params and its seeds.
+    A tag without a value is left out.
+    """
+    git = record.provenance.get("git", {})
+    model = record.params.get("model", {})
+    tags = {
+        KEY: record.run_key,
+        "repro.experiment": record.experiment,
+        "verdict": found.verdict,
+        "kind": record.kind,
+        "dataset": record.dataset,
+        "row": ", ".join(record.rows),
+        "page": ", ".join(sorted({row.partition("-")[0] for row in record.rows})),
+        "family": str(model.get("family", "")),
+        "backbone": str(model.get("backbone", "")),
+        "output_stride": str(model.get("output_stride", "")),
+        "seed": str(record.params.get("seed", "")),
+        "protocol_hash": record.protocol_hash,
+        "interval": record.interval_kind if record.intervals else "",
+        "undefined": "; ".join(f"{name}: {why}" for name, why in record.undefined.items()),
+        "dataset_fingerprint": record.dataset_fingerprint,
+        "model_sha256": record.model_sha256 or "",
+        "git.commit": str(git.get("commit") or ""),
+        "git.dirty": str(git.get("dirty")).lower(),
+        "dvc.stage": f"experiments/{record.experiment}",
+        "mlflow.source.name": f"repro run {record.experiment}",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": str(git.get("commit") or ""),
+        "mlflow.note.content": note_of(record, found),
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def note_of(record: Record, found: Judgement) -> str:
+    """The run's description in markdown: the published numbers beside the measured ones, and the verdict."""
+    wanted, git = record.expectation, record.provenance.get("git", {})
+    lines = [f"## {MARKS[found.verdict]} {found.verdict}", ""]
+    if wanted is None or found.reason != wanted.source:
+        lines += [f"{one_line(found.reason)}.", ""]
+    if record.rows:
+        lines += [f"Published row {', '.join(record.rows)}, {record.dataset} {record.split}.", ""]
+    lines += ["| metric | measured | 95 % interval | published |", "|---|--:|:-:|--:|"]
+    lines += [_note_row(record, name) for name in record.metrics]
+    lines += [f"| {name} | undefined: {one_line(reason)} | | |" for name, reason in record.undefined.items()]
+    if record.intervals:
+        lines += ["", f"Interval: {record.interval_kind}."]
+    if wanted:
+        lines += [
+            "",
+            f"Expected {wanted.metric} {wanted.value:g} ± {wanted.band:g}: {one_line(wanted.source)}.",
+        ]
+    lines += ["", *(f"- {one_line(note)}" for note in record.notes if note != found.reason)]
+    lines += [
+        f"{record.n_images} images, protocol `{record.protocol_hash}`, commit `{git.get('commit') or '?'}`."
+    ]
+    lines += ["", f"Again: `dvc repro experiments/{record.experiment}`"]
+    return "\n".join(lines)
+
+
+def _note_row(record: Record, name: str) -> str:
+    low_high = record.intervals.get(name)
+    interval = f"{low_high[0]:.2f} to {low_high[1]:.2f}" if low_high else ""
+    published = f"{record.published[name]:g}" if name in record.published else ""
+    return f"| {name} | {record.metrics[name]:.2f} | {interval} | {published} |"
+
+
+def curve_of(project: Project, record: Record) -> list[tuple[str, int, float]]:
+    """(metric, step, value) of the committed learning curve; empty where there is none."""
+    names = {"loss": "train/loss", "lr": "train/lr", "val_mIoU": "val/mIoU"}
+    found = read_curve(project.experiment_folder(record.experiment) / "curve.csv")
+    return [(names[column], step, value) for column, points in found.items() for step, value in points]
+
+
+def texts_of(record: Record) -> dict[str, str]:
+    """Artifacts made from the record alone: name -> text."""
+    rows = [
+        f"{json.dumps(name, ensure_ascii=False)},{_number(iou)}" for name, iou in record.per_class.items()
+    ]
+    return {
+        "record.json": json.dumps(to_json(record), indent=2, ensure_ascii=False),
+        "metrics.json": json.dumps({**record.metrics, "IoU": dict(record.per_class)}, indent=2),
+        "per_class.csv": "\n".join(["class,IoU", *rows]) + "\n",
+        "params.json": json.dumps(record.params, indent=2, ensure_ascii=False),
+    }
+
+
+def files_of(project: Project, record: Record) -> list[tuple[Path, str]]:
+    """(file, artifact folder) of what lies beside the record: overlays, tables, and uncommitted code."""
+    folder = project.experiment_folder(record.experiment)
+    overlays = [(path, "overlays") for path in sorted((folder / "overlays").glob("*.png"))]
+    others = (folder / "confusion.csv", folder / "curve.csv", project.work_folder(record.run_key) / DIFF)
+    found = [*overlays, *((path, "") for path in others)]
+    return [(path, under) for path, under in found if is_own(project.root, path)]
+
+
+def confusion_figure(path: Path, classes: Mapping[str, Any]) -> Any:
+    """Confusion matrix of `confusion.csv` (actual,predicted,count) as a figure: rows sum to 100 %."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(classes)
+    place = {name: index for index, name in enumerate(names)}
+    counts = np.zeros((len(names), len(names)))
+    for (actual, predicted), pixels in read_confusion(path).items():
+        if actual in place and predicted in place:
+            counts[place[actual], place[predicted]] += pixels
+    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 3 + 0.28 * min(len(names), 60)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    shown = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+    size = 8 if len(names) <= 30 else 4
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(names)), names, fontsize=size)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("actual")
+    if len(names) <= 25:
+        for (row_index, column), value in np.ndenumerate(percent):
+            colour = "white" if value > 60 else "black"
+            axes.text(column, row_index, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=6)
+    figure.colorbar(shown, label="% of the actual class", shrink=0.8)
+    return figure
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+VIEW = "results"  # its id in addresses
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+NOTE_TAG = "mlflow.note.content"
+COLUMNS = (
+    *("tags.`verdict`", "metrics.`mIoU`", "metrics.`published/mIoU`", "metrics.`gap/mIoU`"),
+    *("metrics.`mIoU_ms_flip`", "tags.`row`", "params.`model.backbone`", "params.`model.output_stride`"),
+    *("metrics.`cost/params_M`", "metrics.`cost/gmacs_conv`", "params.`seed`"),
+)
+NOTE = (
+    "[**Results: measured beside published**](#/experiments/{}/runs?viewStateShareKey={}), best first."
+    "{} DeepLab on {}, percent: `mIoU` was measured, `published/mIoU` printed, `gap/mIoU` lies between."
+    " Tags `verdict`, `page`, `row`, `family`, `backbone`, `output_stride` filter and group."
+)
+
+
+def show_first(client: Any, experiment: Any, dataset: str) -> None:
+    """Give an experiment of MLflow its view, and its note where nobody else wrote one."""
+    client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, saved_view())
+    show_note(client, experiment, dataset, "")
+
+
+def show_note(client: Any, experiment: Any, dataset: str, headline: str) -> None:
+    """The note of an experiment with `headline`, how many published rows the whole project reproduced."""
+    own, present = experiment.experiment_id, experiment.tags.get(NOTE_TAG, "")
+    note = NOTE.format(own, VIEW, f" **{headline}** in the whole project." if headline else "", dataset)
+    if note != present and (not present or present.startswith(NOTE.partition("]")[0])):
+        client.set_experiment_tag(own, NOTE_TAG, note)
+
+
+def saved_view() -> str:
+    """The tag's text. Sorted by a metric, runs are not folded under the parents of their seeds."""
+    state = {
+        "orderByKey": "metrics.`mIoU`",
+        "orderByAsc": False,
+        "selectedColumns": COLUMNS,
+        "columnOrder": COLUMNS,
+    }
+    now = round(time.time() * 1000)
+    return json.dumps({"name": "Results", "createdAt": now, "updatedAt": now, "state": json.dumps(state)})

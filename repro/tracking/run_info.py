@@ -1,0 +1,149 @@
+"""What a run is called and what it was made from: the first line of every journal.
+
+No MLflow here: a bare GPU node writes this line, and MLflow is fed from it later.
+
+What a journal says about its run: what it is, which metrics it logged, and how it ended.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from repro.io.names import is_plain_name
+from repro.records import read_journal
+from repro.records.flatten import flatten
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training run as MLflow will show it. `params` may be nested; `tags` are short strings."""
+
+    name: str  # the experiment
+    dataset: str
+    run_key: str
+    split: str = ""  # what it trains on
+    dataset_fingerprint: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def start_fields(run: Run) -> dict[str, Any]:
+    """Fields of the journal's `run` event; process and machine tell later whether it is still alive."""
+    return {"run": asdict(run), "pid": os.getpid(), "host": platform.node()}
+
+
+def read_run(entry: Mapping[str, Any]) -> Run:
+    """The run of a `run` event; ValueError where its names are none."""
+    run = Run(**entry["run"])
+    if not all(map(is_plain_name, (run.name, run.dataset, run.run_key))):
+        raise ValueError("a name in it is none")
+    return run
+
+
+# Names, remarks and further protocols may change without another run, and MLflow's params never can.
+_NOT_PARAMS = ("name", "rows", "note", "expect", "facts", "also")
+
+
+# What may change while the training stays the same: its record says with what it was measured in the end.
+_NOT_TRAINING = ("recipe", "start_from", "evaluation", "protocol", "engine")
+
+
+def shown_params(params: Mapping[str, Any]) -> dict[str, str]:
+    """What MLflow shows of a resolved experiment."""
+    shown = flatten({key: value for key, value in params.items() if key not in _NOT_PARAMS})
+    return {name: str(value) for name, value in shown.items()}
+
+
+def training_params(params: Mapping[str, Any]) -> dict[str, str]:
+    """What MLflow shows of it before there is a record."""
+    return shown_params({key: value for key, value in params.items() if key not in _NOT_TRAINING})
+
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+Point = tuple[str, int]  # metric, step
+# What a field that is missing, unknown, or of another type than expected leads to.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """A journal, read. Times are milliseconds since 1970, as MLflow wants them."""
+
+    run: Run
+    status: Status
+    started: int
+    ended: int | None
+    error: str
+    pid: int
+    provenance: Mapping[str, Any]  # of the training's process, {} in old journals
+    points: dict[Point, tuple[float, int]]  # (metric, step) -> value, time; the last line wins
+    steps: int
+
+
+def read_state(path: Path) -> RunState | None:
+    """The state of the run whose journal is `path`; None when the journal has no `run` line yet."""
+    return state_of(read_journal(path))
+
+
+def state_of(entries: Sequence[dict[str, Any]]) -> RunState | None:
+    """The state that entries tell; None without a `run` line, or where one is of another version or program.
+
+    One such journal in .repro/work must not keep a command from showing all the others.
+    """
+    try:
+        return _state_of([entry for entry in entries if "kind" in entry])
+    except UNREADABLE:
+        return None
+
+
+def _state_of(entries: Sequence[dict[str, Any]]) -> RunState | None:
+    starts = [entry for entry in entries if entry["kind"] == "run"]
+    if not starts:
+        return None
+    last = max(index for index, entry in enumerate(entries) if entry["kind"] == "run")
+    ends = [entry for entry in entries[last:] if entry["kind"] == "end"]
+    points = points_of(entries)
+    return RunState(
+        run=read_run(starts[-1]),
+        status=ends[-1]["status"] if ends else "RUNNING" if is_alive(starts[-1]) else "KILLED",
+        started=milliseconds(starts[0]),
+        ended=milliseconds(ends[-1]) if ends else milliseconds(entries[-1]),
+        error=str(ends[-1].get("error", "")) if ends else "",
+        pid=int(starts[-1]["pid"]),
+        provenance=next((one.get("found", {}) for one in entries[::-1] if one["kind"] == "provenance"), {}),
+        points=points,
+        steps=max((step for _, step in points), default=0),
+    )
+
+
+def points_of(entries: Sequence[dict[str, Any]]) -> dict[Point, tuple[float, int]]:
+    """Every metric and step once: a resumed run may have written a step twice, the later line counts."""
+    return {
+        (name, int(entry["step"])): (float(value), milliseconds(entry))
+        for entry in entries
+        if entry["kind"] == "metrics"
+        for name, value in entry["values"].items()
+    }
+
+
+def milliseconds(entry: dict[str, Any]) -> int:
+    return round(float(entry.get("at", 0.0)) * 1000)
+
+
+def is_alive(start: dict[str, Any]) -> bool:
+    """Whether the process of a `run` event still runs; on another machine it is taken to be."""
+    import psutil
+
+    if start.get("host") != platform.node():
+        return True
+    try:
+        process = psutil.Process(int(start["pid"]))
+        # A process that began after the line was written only carries the number of the dead one.
+        return process.create_time() <= float(start["at"]) + 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

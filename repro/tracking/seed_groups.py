@@ -1,0 +1,242 @@
+"""Seeds of one experiment, and one training on several machines, as children of one parent run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import replace
+from statistics import fmean, stdev
+from typing import Any, NamedTuple, TypeVar
+
+from repro.judgement import Judgement
+from repro.params import Project
+from repro.records import Record, seeds_of, sha256_text
+from repro.records.build import measured_value
+from repro.tracking.owned_runs import Identity, Known, identity_of, is_parent, shows
+from repro.tracking.owner import MACHINE, RETIRED, USER, owner_of
+from repro.tracking.record_upload import IN_GIT, measured_at
+from repro.tracking.record_view import metrics_of, tags_of
+from repro.tracking.run_info import Point, Run, shown_params
+from repro.tracking.run_writer import (
+    NAME,
+    ensure_experiment,
+    ensure_run,
+    log_params,
+    log_points,
+    retire,
+    set_tags,
+)
+from repro.tracking.store import KEY
+
+V = TypeVar("V")
+Judging = Callable[[str], Judgement]  # by the name of an experiment
+FAMILY = "repro.family"  # digest of what the parent says
+PARENT = "mlflow.parentRunId"
+MACHINES = "machines-"  # before the run key: the parent of the runs of several clones
+
+
+class Content(NamedTuple):
+    """What a parent run says of its members."""
+
+    points: dict[Point, float]
+    params: dict[str, str]
+    tags: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        return sha256_text(repr([sorted(part.items()) for part in self]))[:16]
+
+
+def join_family(
+    client: Any, project: Project, uri: str, members: Sequence[Record], judge: Judging, known: Known
+) -> None:
+    """Let a parent run show the mean and spread of a family; one seed alone has none.
+
+    A parent of ours that says something else is made anew: MLflow cannot take a point back. One of another
+    clone is taken where it says the same. `known` is what MLflow holds of this project now.
+    """
+    key = f"seeds-{members[0].family_key}"
+    content = content_of(members, judge) if len(in_the_mean(members)) > 1 else None
+    parents = [run for run in known.runs if run.data.tags[KEY] == key and RETIRED not in run.data.tags]
+    ours = {run.info.run_id for run in parents if known.owner.owns(run)}
+    if content is None and not ours:
+        return
+    same = (run.info.run_id for run in parents if content and run.data.tags.get(FAMILY) == content.digest)
+    right = min(same, default="")
+    if content and not right:
+        right = make_parent(client, project, uri, key, members, content, replaced=ours)
+    gone = ours - {right}
+    for run_id in gone:
+        client.delete_run(run_id)
+    set_parent(client, members, known, right, gone)
+
+
+def join_machines(client: Any, known: Known) -> Known:
+    """One parent for the runs of one training that several clones did; `known` with it.
+
+    It is the same for every clone, as it says what the store holds; the tag that leads a run to it is all
+    that a clone writes into a run of another.
+    """
+    groups: dict[Identity, list[Any]] = {}
+    for run in known.runs:
+        if not is_parent(run) and RETIRED not in run.data.tags:
+            groups.setdefault(identity_of(run), []).append(run)
+    made, gone = [], set()
+    for (key, name), runs in groups.items():
+        parents = [one for one in known.runs if identity_of(one) == (f"{MACHINES}{key}", name)]
+        if len(set(map(shows, runs))) > 1:
+            made += [_parent_of(client, known, runs, parents)]
+        else:
+            gone |= {one.info.run_id for one in parents if known.owner.owns(one)}
+    for run in known.runs:
+        if run.info.run_id in gone:
+            client.delete_run(run.info.run_id)
+        elif run.data.tags.get(PARENT) in gone:
+            client.delete_tag(run.info.run_id, PARENT)
+            del run.data.tags[PARENT]
+    kept = [run for run in known.runs if run.info.run_id not in gone]
+    ids = {run.info.run_id for run in kept}
+    return replace(known, runs=(*kept, *(one for one in made if one.info.run_id not in ids)))
+
+
+def _parent_of(client: Any, known: Known, runs: list[Any], parents: list[Any]) -> Any:
+    """The parent of `runs`, which says what each of them is."""
+    runs = sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+    said = {"mlflow.note.content": machines_note(runs), "kind": "machines"}
+    if parents:
+        parent = min(parents, key=lambda run: str(run.info.run_id))
+    else:
+        first, (key, name) = runs[0], identity_of(runs[0])
+        tags = {KEY: f"{MACHINES}{key}", NAME: name, **known.owner.tags, **said}
+        at = first.info.start_time
+        parent = client.create_run(
+            first.info.experiment_id, start_time=at, tags=tags, run_name=f"{name} (machines)"
+        )
+        client.set_terminated(parent.info.run_id, status="FINISHED", end_time=at)
+    changed = {name: text for name, text in said.items() if parent.data.tags.get(name) != text}
+    set_tags(client, parent.info.run_id, changed)
+    for run in runs:
+        if run.data.tags.get(PARENT) != parent.info.run_id:
+            set_tags(client, run.info.run_id, {PARENT: parent.info.run_id})
+            run.data.tags[PARENT] = parent.info.run_id
+    return parent
+
+
+def machines_note(runs: Sequence[Any]) -> str:
+    """The description of a parent: every run of the training with its machine, number and place."""
+    lines = ["| run | machine | user | mIoU | verdict | in git |", "|---|---|---|--:|---|---|"]
+    for run in runs:
+        tags, value = run.data.tags, run.data.metrics.get("mIoU")
+        number = "" if value is None else f"{value:.4f}"
+        cells = (
+            tags.get(MACHINE, ""),
+            tags.get(USER, ""),
+            number,
+            tags.get("verdict", ""),
+            tags.get(IN_GIT, ""),
+        )
+        lines.append(f"| {run.info.run_id[:8]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def make_parent(
+    client: Any,
+    project: Project,
+    uri: str,
+    key: str,
+    members: Sequence[Record],
+    content: Content,
+    *,
+    replaced: Set[str] = frozenset(),
+) -> str:
+    """Id of a new parent run in place of ours before; the tag that says what it holds comes last."""
+    for run_id in replaced:
+        retire(client, run_id)
+    first, at = members[0], measured_at(members[0])
+    experiment_id = ensure_experiment(client, project, uri, first.dataset)
+    run = Run(name=f"{stem(first.experiment)} (seeds)", dataset=first.dataset, run_key=key)
+    run_id = ensure_run(client, owner_of(project), experiment_id, run, at, renamed=True)
+    log_points(client, run_id, {point: (value, at) for point, value in content.points.items()})
+    log_params(client, run_id, content.params)
+    client.set_terminated(run_id, status="FINISHED", end_time=max(map(measured_at, members)))
+    set_tags(client, run_id, content.tags)
+    set_tags(client, run_id, {FAMILY: content.digest})
+    return run_id
+
+
+def set_parent(client: Any, members: Sequence[Record], known: Known, parent_id: str, gone: Set[str]) -> None:
+    """Lead the members' runs (or their machines' parents) to their parent, others away from gone ones."""
+    family = {(member.run_key, member.experiment) for member in members} if parent_id else set()
+    joined = {identity_of(run) for run in known.runs}
+    for run in known.runs:
+        tags, (key, name) = run.data.tags, identity_of(run)
+        if (f"{MACHINES}{key}", name) in joined:
+            continue
+        if (key.removeprefix(MACHINES), name) in family and RETIRED not in tags:
+            free = PARENT not in tags or tags[PARENT] in gone
+            if tags.get(PARENT) != parent_id and (free or known.owner.owns(run)):
+                set_tags(client, run.info.run_id, {PARENT: parent_id})
+        elif tags.get(PARENT) in gone:
+            client.delete_tag(run.info.run_id, PARENT)
+
+
+def content_of(members: Sequence[Record], judge: Judging) -> Content:
+    """Mean, spread, and what all members have in common."""
+    points = spread(in_the_mean(members)) | {
+        (name, 0): value for name, value in common(map(published, members)).items()
+    }
+    params = common(shown_params(member.params) for member in members)
+    judged = {member.experiment: judge(member.experiment) for member in members}
+    tags = common(tags_of(member, judged[member.experiment]) for member in members)
+    tags |= {"mlflow.note.content": note(members, judged), "kind": "seeds"}
+    return Content(points, params, tags)
+
+
+def in_the_mean(members: Iterable[Record]) -> list[Record]:
+    """One of every seed, measured in the same way: the most that the gate too would put together."""
+    family = list(members)
+    return max((seeds_of(one, family) for one in family), key=len)
+
+
+def common(mappings: Iterable[Mapping[str, V]]) -> dict[str, V]:
+    """What all of some mappings say alike."""
+    first, *rest = mappings
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in rest)}
+
+
+def published(record: Record) -> dict[str, float]:
+    return {name: value for name, value in metrics_of(record).items() if name.startswith("published/")}
+
+
+def note(members: Sequence[Record], judged: Mapping[str, Judgement]) -> str:
+    """The parent's description: every seed with its number and verdict."""
+    name, counted = members[0].primary, {member.experiment for member in in_the_mean(members)}
+    lines = ["| experiment | seed | " + name + " | verdict |", "|---|--:|--:|---|"]
+    for member in members:
+        number = measured_value(member.metrics, member.expectation)
+        value = "" if number is None else f"{number:.2f}"
+        verdict = judged[member.experiment].verdict + (
+            "" if member.experiment in counted else ", not in the mean"
+        )
+        lines.append(f"| {member.experiment} | {member.params.get('seed', '')} | {value} | {verdict} |")
+    return "\n".join(lines)
+
+
+def spread(members: Sequence[Record]) -> dict[tuple[str, int], float]:
+    """Mean and standard deviation of the primary metric; the step is the number of seeds."""
+    name = members[0].primary
+    found = [measured_value(member.metrics, member.expectation) for member in members]
+    values = [value for value in found if value is not None]
+    if len(values) < 2:
+        return {}
+    count = len(values)
+    return {
+        (name, count): fmean(values),
+        (f"{name}_mean", count): fmean(values),
+        (f"{name}_std", count): stdev(values),
+    }
+
+
+def stem(name: str) -> str:
+    """camvid_r18_os16_seed2 -> camvid_r18_os16"""
+    return re.sub(r"_s(eed)?\d+$", "", name)

@@ -1,0 +1,199 @@
+"""Watching a run: its speed, its loss, its end by a signal or by divergence.
+
+curve.csv: what `dvc plots` shows of a training. Deterministic: no times, no machine.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from repro.errors import ReproError, TrainingDiverged
+from repro.params.training import TrainingParams
+from repro.records import read_journal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """What a progress bar shows."""
+
+    iteration: int
+    iterations: int
+    loss: float
+    lr: float
+    images_per_s: float
+    data_wait: float  # share of the time spent waiting for the next batch, 0 to 1
+    eta_s: float
+
+
+class Progress(Protocol):
+    """Told after every update."""
+
+    def __call__(self, status: Status) -> None: ...
+
+
+class Interrupted(ReproError):
+    """A signal asked the training to stop; it is saved and the same command goes on from there."""
+
+    exit_code = 130
+
+
+@dataclass
+class Stop:
+    """Which signal arrived, if any."""
+
+    signal: int | None = None
+    elsewhere: bool = False  # another process of the job got one
+
+
+@contextmanager
+def signals() -> Iterator[Stop]:
+    """SIGINT and SIGTERM set a flag instead of ending the process; a second one ends it at once.
+
+    Spot machines and SLURM send SIGTERM 30 s or more before they kill.
+    """
+    global _current
+    before_it, _current = _current, (stop := Stop())
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if stop.signal is not None:
+            raise KeyboardInterrupt
+        stop.signal = number
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals go to somebody else
+        before = {}
+    try:
+        yield stop
+    finally:
+        _current = before_it
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_current = Stop()
+
+
+def signalled() -> bool:
+    """Whether a signal asked this process's training to stop: a long validation asks before every batch."""
+    return _current.signal is not None
+
+
+@dataclass
+class Speed:
+    """Images per second and share of waiting, over about the last half minute."""
+
+    images: int = 0
+    waited: float = 0.0
+    since: float = field(default_factory=time.monotonic)
+    iterations: int = 0
+
+    def add(self, *, images: int, waited: float) -> None:
+        self.images, self.waited, self.iterations = (
+            self.images + images,
+            self.waited + waited,
+            self.iterations + 1,
+        )
+        if self.elapsed > 30:  # forget half, so that the figure follows changes
+            half = self.elapsed / 2
+            self.images, self.waited, self.iterations = (
+                self.images // 2,
+                self.waited / 2,
+                self.iterations // 2,
+            )
+            self.since += half
+
+    @property
+    def elapsed(self) -> float:
+        return max(time.monotonic() - self.since, 1e-9)
+
+    @property
+    def images_per_s(self) -> float:
+        return self.images / self.elapsed
+
+    @property
+    def data_wait(self) -> float:
+        return min(self.waited / self.elapsed, 1.0)
+
+    def eta(self, left: int) -> float:
+        """Seconds for `left` more iterations."""
+        return left * self.elapsed / max(self.iterations, 1)
+
+
+@dataclass
+class Losses:
+    """The mean loss since the last journal line, and for how long it has been too high."""
+
+    total: float | Tensor = 0.0  # stays on the device until a line is due: reading it would stop a GPU
+    count: int = 0
+    high: int = 0
+    shown: float = math.nan  # the last mean, for the progress bar
+
+    def add(self, loss: Tensor) -> None:
+        self.total, self.count = self.total + loss, self.count + 1
+
+    def take(self) -> float:
+        """The mean; starts a new window."""
+        self.shown = float(self.total) / max(self.count, 1)
+        self.total, self.count = 0.0, 0
+        return self.shown
+
+    def check(self, mean: float, params: TrainingParams, *, iteration: int) -> None:
+        """Raise TrainingDiverged for NaN or inf, or a loss that stayed above the bound for long."""
+        if not math.isfinite(mean):
+            raise diverged(f"the loss is {mean} after {iteration} iterations")
+        self.high = self.high + params.log_every if mean > params.diverge_loss else 0
+        if self.high >= params.diverge_after:
+            bound = f"training.diverge_loss {params.diverge_loss:g}"
+            raise diverged(f"the loss stayed above {bound} for {self.high} iterations (now {mean:.3g})")
+
+    def state(self) -> dict[str, Any]:
+        return {"total": float(self.total), "count": self.count, "high": self.high}
+
+
+def diverged(what: str) -> TrainingDiverged:
+    return TrainingDiverged(
+        f"training diverged: {what}",
+        hint="lower training.lr or add training.warmup; checkpoints from before are kept",
+    )
+
+
+FIELDS = ("step", "loss", "lr", "val_mIoU")
+_COLUMNS = {"train/loss": "loss", "train/lr": "lr", "val/mIoU": "val_mIoU"}
+ROWS = 1000  # a curve of a million lines helps nobody; every k-th line is kept, and all validations
+
+
+def curve_csv(journal: Path) -> str:
+    """The journal's losses, learning rates and validations, one line a step."""
+    rows = _rows(journal)
+    losses = [step for step, row in rows.items() if "loss" in row]
+    kept = set(losses[:: len(losses) // ROWS + 1]) | set(losses[-1:])
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FIELDS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {"step": step} | row for step, row in sorted(rows.items()) if step in kept or "val_mIoU" in row
+    )
+    return text.getvalue()
+
+
+def _rows(journal: Path) -> dict[int, dict[str, str]]:
+    rows: dict[int, dict[str, str]] = {}
+    for entry in read_journal(journal):
+        if entry["kind"] == "metrics":
+            values = {_COLUMNS[k]: f"{v:.6g}" for k, v in entry["values"].items() if k in _COLUMNS}
+            if values:
+                rows.setdefault(entry["step"], {}).update(values)
+    return rows

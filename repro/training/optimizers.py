@@ -1,0 +1,147 @@
+"""Which parameter gets which learning rate, weight decay and gradient multiplier, and the optimiser.
+
+Names decide: `backbone.` is the backbone, everything else is the head; the classifiers are the last
+convolutions of the heads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from repro.errors import ParamsError
+from repro.params.training import TrainingParams
+from repro.training.distributed import Ranks
+from repro.training.schedule import Length, learning_rate, weight_decay
+
+CONVOLUTIONS = nn.modules.conv._ConvNd
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+IMAGENET_STAGES = 4  # of a ResNet; 003's noASPP rows append three that no weights exist for
+
+
+def optimizer_for(model: nn.Module, params: TrainingParams) -> torch.optim.Optimizer:
+    """SGD or Adam over the groups of `model`; learning rates and decays are set before every update."""
+    groups = parameter_groups(model, params)
+    device = next(model.parameters()).device.type
+    fused = device in ("cpu", "cuda")  # one kernel for all parameters: 5 to 10 times less overhead
+    if params.precision == "fp16" and params.optimizer == "sgd":
+        # Fused SGD takes an empty momentum buffer for written when the first update overflowed (torch 2.15:
+        # _init_group allocates it, the kernel returns before it fills it), and goes on from garbage.
+        fused = False
+    if params.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=params.lr, betas=params.betas, eps=params.eps, fused=fused)
+    return torch.optim.SGD(groups, lr=params.lr, momentum=params.momentum, fused=fused)
+
+
+def parameter_groups(model: nn.Module, params: TrainingParams) -> list[dict[str, Any]]:
+    """Parameters that are trained, grouped by learning rate multiplier, decay and gradient factor."""
+    kernels = {id(module.weight) for module in model.modules() if isinstance(module, CONVOLUTIONS)}
+    factors = {id(parameter): factor for parameter, factor in gradient_multipliers(model, params)}
+    found: dict[tuple[float, bool, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            multiplier = params.lr_backbone if name.startswith("backbone.") else params.lr_head
+            decays = params.weight_decay_on == "all" or id(parameter) in kernels
+            factor = factors.get(id(parameter), 1.0)
+            found.setdefault((multiplier, decays, factor), []).append(parameter)
+    return [
+        {"params": members, "multiplier": multiplier, "decays": decays, "factor": factor}
+        for (multiplier, decays, factor), members in found.items()
+    ]
+
+
+def set_rates(
+    optimizer: torch.optim.Optimizer, params: TrainingParams, *, iteration: int, of: Length, plateau: float
+) -> float:
+    """Put the values of update `iteration` into every group; returns the learning rate of the head."""
+    decay = weight_decay(params, iteration=iteration)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(
+            params, iteration=iteration, of=of, multiplier=group["multiplier"], plateau=plateau
+        )
+        group["weight_decay"] = decay * group["factor"] if group["decays"] else 0.0
+        if params.eps_rule == "tensorflow":
+            group["eps"] = tensorflow_eps(params, iteration=iteration)
+    return learning_rate(params, iteration=iteration, of=of, multiplier=params.lr_head, plateau=plateau)
+
+
+def tensorflow_eps(params: TrainingParams, *, iteration: int) -> float:
+    """The eps with which torch's Adam makes the update that TensorFlow's makes with `params.eps`.
+
+    torch divides by sqrt(v / c) + eps, c = 1 - beta2^t; TensorFlow by (sqrt(v) + eps) / sqrt(c). With page
+    003's 2.5e-4 and gradients of 1e-3, torch's first 450 updates would be 1.3 times as long in sum.
+    """
+    return float(params.eps / math.sqrt(1 - params.betas[1] ** (iteration + 1)))
+
+
+def gradient_multipliers(model: nn.Module, params: TrainingParams) -> list[tuple[Tensor, float]]:
+    """(parameter, factor) of the convolutions in `params.grad_scope`, where the factor is not 1."""
+    pairs: list[tuple[Tensor, float]] = []
+    for module in classifiers(model) if params.grad_scope == "classifier" else untaught(model):
+        pairs.append((module.weight, params.grad_weight))
+        if module.bias is not None:
+            pairs.append((module.bias, params.grad_bias))
+    return [(parameter, factor) for parameter, factor in pairs if factor != 1.0]
+
+
+def scale_gradients(pairs: list[tuple[Tensor, float]]) -> None:
+    """Multiply gradients in place, before the optimiser sees them."""
+    for parameter, factor in pairs:
+        if parameter.grad is not None:
+            parameter.grad.mul_(factor)
+
+
+def classifiers(model: nn.Module) -> list[nn.Conv2d]:
+    """The convolutions that produce class scores: as wide as the last convolution outside the backbone."""
+    outside = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d) and not name.startswith("backbone.")
+    ]
+    return [module for module in outside if module.out_channels == outside[-1].out_channels]
+
+
+def untaught(model: nn.Module) -> list[nn.Conv2d]:
+    """The convolutions for which ImageNet has no weights: those of heads and of a fifth and later stage."""
+    appended = tuple(f"backbone.stages.{number}." for number in range(IMAGENET_STAGES, 10))
+    return [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d) and (not name.startswith("backbone.") or name.startswith(appended))
+    ]
+
+
+def prepare_norms(model: nn.Module, params: TrainingParams, *, ranks: Ranks) -> nn.Module:
+    """The model with its normalisations as the params want them; call before the optimiser is made.
+
+    With one process `sync` is `local`. SyncBatchNorm exists for GPUs alone.
+    """
+    if params.norm_affine == "fixed":
+        for module in model.modules():
+            if isinstance(module, NORMS):
+                module.requires_grad_(False)
+    if params.batch_norm != "sync" or ranks.world == 1:
+        return model
+    if ranks.device.type == "cpu":
+        raise ParamsError("training.batch_norm sync needs GPUs", allowed="local or frozen on several CPUs")
+    convert: Callable[[nn.Module], nn.Module] = nn.SyncBatchNorm.convert_sync_batchnorm
+    return convert(model)
+
+
+def training_mode(model: nn.Module, params: TrainingParams) -> None:
+    """model.train(), with batch normalisation left on its stored statistics where it is frozen."""
+    model.train()
+    if params.batch_norm == "frozen":
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Whether no weight is NaN or infinite."""
+    sums: list[Tensor] = [parameter.detach().float().sum() for parameter in model.parameters()]
+    return bool(torch.isfinite(torch.stack(sums)).all())

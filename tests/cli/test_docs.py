@@ -1,0 +1,134 @@
+"""Documentation that cannot lie: every command has help with an example, and what is generated is current."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from repro.cli.docs import REFERENCE, commands, reference
+from repro.published import rows
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = dict(commands())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_has_help_with_a_runnable_example(name: str) -> None:
+    text = COMMANDS[name].help or ""
+    assert "Example:" in text, f"{name}: help without an example"
+    example = re.sub(r"\s+", " ", text.split("Example:")[1]).strip()
+    assert example.startswith(name), example
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"repro new"}))
+def test_examples_name_experiments_that_exist(name: str) -> None:
+    example = (COMMANDS[name].help or "").split("Example:")[1]
+    named = re.findall(r"(?<![\w/])[a-z0-9]+_\w*_os\d+\w*(?!\S*\.pth)", example)
+    missing = [one for one in named if not (ROOT / "experiments" / one / "params.yaml").is_file()]
+    assert not missing, f"{name}: no such experiment: {missing}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_have_help(name: str) -> None:
+    silent = [p.name for p in COMMANDS[name].params if not getattr(p, "help", None)]
+    assert not silent, f"{name}: parameters without help: {silent}"
+
+
+OTHERWISE = {
+    "repro table": "--format json",
+    "repro metadata": "each kind is a format for machines",
+    "repro import": "prints JSON as it is",
+    "repro docs": "writes a document",
+    "repro ui": "serves until it is stopped",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_machines_can_read_every_command(name: str) -> None:
+    options = {opt for p in COMMANDS[name].params for opt in p.opts}
+    assert ("--json" in options) != (name in OTHERWISE)
+
+
+def test_command_reference_is_current() -> None:
+    assert (ROOT / REFERENCE).read_text() == reference(), "run `repro docs`"
+
+
+@pytest.mark.parametrize(
+    "page", sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
+)
+def test_commands_named_in_documents_exist(page: Path) -> None:
+    """Every `repro ...` in a code span or block names a real command and real options."""
+    for line in _code(page.read_text()):
+        words = shlex.split(line.split("#")[0].replace("[", " ").replace("]", " "))
+        if any(name.startswith(" ".join(words) + " ") for name in COMMANDS):
+            continue  # a group, such as `repro data`
+        command = _longest(words)
+        assert command, f"{page.name}: no such command: {line}"
+        known = {opt for p in COMMANDS[command].params for opt in (*p.opts, *p.secondary_opts)} | {"--help"}
+        unknown = [w for w in words if w.startswith("--") and w.split("=")[0] not in known]
+        assert not unknown, f"{page.name}: {line}: no option {unknown}"
+
+
+def test_tests_named_in_documents_exist() -> None:
+    """A name that ends in `...` is the beginning of one."""
+    text = (ROOT / "docs/reliability.md").read_text()
+    named = re.findall(r"`(test_\w+)(\.\.\.)?`", text)
+    code = "\n".join(path.read_text() for path in sorted((ROOT / "tests").rglob("test_*.py")))
+    missing = [name for name, more in named if not re.search(rf"def {name}{'' if more else '[(]'}", code)]
+    assert named
+    assert not missing, f"docs/reliability.md: no such test: {missing}"
+
+
+def test_runnable_rows_are_counted_right() -> None:
+    not_run = _rows_without_experiment()
+    told = re.search(
+        r"of the (\d+) rows.*?(\d+) stand in an experiment", (ROOT / "README.md").read_text(), re.S
+    )
+    assert told is not None
+    assert [int(number) for number in told.groups()] == [len(rows()), len(rows()) - len(not_run)]
+
+
+def test_every_data_set_step_names_the_registry() -> None:
+    """Without its entry in DATASETS no command knows a new data set."""
+    for page in ("README.md", "CONTRIBUTING.md"):
+        steps = (ROOT / page).read_text().split("## Add a data set")[1].split("\n## ")[0]
+        assert "`DATASETS`" in steps, page
+        assert "`repro/datasets/__init__.py`" in steps, page
+
+
+def test_links_between_documents_resolve() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", _prose(page.read_text())):
+            # weights are DVC's, not git's: where they lie is known, that they are here is not
+            path = page.parent / target.replace("model.safetensors", "dvc.yaml")
+            assert path.exists(), f"{page.name}: {target}"
+
+
+def _rows_without_experiment() -> list[str]:
+    table = (ROOT / "docs/rows.md").read_text().split("## Every row")[0]
+    return re.findall(r"^\| (\d{3}-\d+) \|", table, re.M)
+
+
+def _code(text: str) -> list[str]:
+    spans = re.findall(r"`(repro [a-z][^`\n]*)`", text)
+    blocks = [
+        line.strip() for block in re.findall(r"```\w*\n(.*?)```", text, re.S) for line in block.splitlines()
+    ]
+    return [
+        line
+        for line in [*spans, *blocks]
+        if re.match(r"repro (--help|[a-z])", line) and line != "repro --help"
+    ]
+
+
+def _longest(words: list[str]) -> str | None:
+    """The command that the first words name: 'repro data link' before 'repro data'."""
+    return next((c for n in (3, 2) if (c := " ".join(words[:n])) in COMMANDS), None)
+
+
+def _prose(text: str) -> str:
+    """Without generated tables: their links are the published pages' own."""
+    return re.sub(r"<!-- repro:table.*?<!-- /repro:table -->", "", text, flags=re.S)
