@@ -12,7 +12,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("REPRO_TEST_GPU", "")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 ROOT = Path(__file__).parents[1]
-# Folders and modules that compute with torch through commands and kits; one that imports torch needs no entry.
+# Folders and modules that compute with torch through commands; one that imports torch needs no entry.
 COMPUTE = {"evaluation", "models", "stages", "training", "test_bad_input"}
 
 

@@ -1,7 +1,4 @@
-"""The weights that a backbone starts from: an ImageNet classifier of the store, for our names and input.
-
-The first convolution of pretrained weights, for a network whose input is normalised in another way.
-"""
+"""ImageNet weights for a backbone: our names, and a first convolution adapted to the input range."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The console of every command: what it prints is text, never markup, and nothing in it moves a cursor.
-
-What every command shares: consoles, JSON output, names, and errors that become messages.
-"""
+"""What all commands share: consoles that print text without markup, JSON output, errors as messages."""
 
 from __future__ import annotations
 

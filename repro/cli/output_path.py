@@ -1,9 +1,7 @@
-"""A path that the person typed and that cannot be used: one clear error in place of a traceback.
+"""Output paths: checked before work begins, and one clear error where they cannot be written.
 
 Only where the error is about such a path: itself, a folder above it, something in it while it is no folder,
 or the temporary file beside it. Every other missing file is a bug of ours and keeps its traceback.
-
-The file that a command is told to write: in a folder that is there, and never over a file of others.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Bars on standard error; nothing where nobody looks.
-
-The bar of a running training.
-"""
+"""Progress bars on standard error, for stages and trainings; none when piped."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Batches of training samples. A sample depends on (seed, epoch, index) alone: never on the number of
-workers, on the rank that draws it, on where a run was resumed, or on the cache.
+"""Batches of training samples, and the cache of decoded images.
 
 Workers are threads: decoding, resizing and colour conversion release the interpreter lock, nothing is
 copied between processes, and an error arrives as itself.
 
-Decoded pixels in a memory map: decode once, then a sample costs only its augmentation.
+A sample depends on (seed, epoch, index) alone: never on the number of
+workers, on the rank that draws it, on where a run was resumed, or on the cache.
 
 One file a split, `.repro/cache/<dataset>_<split>_<fingerprint>.u8`: all images (HWC), then all labels (HW).
 The fingerprint in the name makes a stale cache impossible to open. Several processes may ask for it at

@@ -1,4 +1,4 @@
-"""Which images of a split belong together: frames of one video, tiles of one aerial image.
+"""Bootstrap intervals of mean IoU over images, groups of images, or blocks of consecutive images.
 
 Such images are not independent, so an interval that resamples them one by one is too narrow. A data set whose
 file names say which images belong together has in its module
@@ -9,8 +9,6 @@ file names say which images belong together has in its module
 
 Data sets without these have independent images, or names that do not say.
 
-What the bootstrap resamples: images, whole groups of images, or blocks of consecutive images.
-
 Images of one group (frames of a video, tiles of an aerial image) are not independent. With enough groups a
 group is drawn with all its images (a cluster bootstrap). With few and long groups that are sequences in time,
 blocks of consecutive images are drawn within each group; a block that reaches the end of its group continues
@@ -18,8 +16,6 @@ at its beginning (the circular block bootstrap of Politis and Romano, 1992). Els
 
 All three draw blocks of units within strata. An image is a unit in a single stratum, in blocks of 1, and so
 is a group; with blocks the units are images, the strata groups. Shapes: N images, U units, R resamples.
-
-How far a mean IoU would move if other images had been drawn: the percentile bootstrap.
 
 An image is drawn with all its pixels, because neighbouring pixels are not independent, and images that belong
 together are drawn together: `resampling` says which. A resample is a weight for every unit; with all weights

@@ -1,8 +1,6 @@
-"""Pictures of predictions: image | truth | prediction, side by side.
+"""Pictures of predictions: overlays beside image and truth, and label maps of single images.
 
 Shapes: H and W pixels, RGB.
-
-Label maps of pictures outside any data set.
 
 Shapes: H and W pixels.
 """

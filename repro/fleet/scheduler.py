@@ -1,6 +1,4 @@
-"""Which experiments, in which order: the cheapest first, as many as the budget holds.
-
-How long an experiment will take: its arithmetic, divided by what this machine was seen to do.
+"""Which experiments to run, cheapest first within a budget, and how long each will take.
 
 Work is counted in GFLOP: 2 per multiply-accumulate, and a training sample costs three forward passes (one
 forward, two backward). The speed is that of finished trainings in `.repro/work` with the same backbone (a

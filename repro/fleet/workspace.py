@@ -1,7 +1,4 @@
-"""DVC as a program that is run, never imported.
-
-What lies in `.repro` and is no longer needed: work folders, fleet logs, smoke runs, replays.
-"""
+"""DVC as a subprocess, and files in `.repro` that are no longer needed."""
 
 from __future__ import annotations
 

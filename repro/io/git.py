@@ -1,7 +1,4 @@
-"""git, asked from Python: what it prints, as bytes, and why it prints nothing.
-
-Markers that a merge leaves in a file, named before a parser misses a colon in them.
-"""
+"""git as a subprocess: its output as bytes, why it failed, and conflict markers left in a file."""
 
 from __future__ import annotations
 

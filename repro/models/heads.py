@@ -1,6 +1,4 @@
-"""Atrous spatial pyramid pooling: parallel dilated convolutions and a pooled branch, then fused.
-
-What stands between features and logits: DeepLabV3, DeepLabV3+, DeepLabV2 and the auxiliary FCN head.
+"""Heads: ASPP, DeepLabV3, DeepLabV3+, DeepLabV2 and the auxiliary FCN head.
 
 Every head takes the tuple of a backbone's features, shallow to deep, and returns logits_NCHW.
 """

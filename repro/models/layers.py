@@ -1,14 +1,12 @@
-"""Convolutions with batch normalisation, and the paddings of PyTorch and TensorFlow.
+"""Convolutions with batch normalisation, bilinear resizing, and the normalisation of input images.
 
 Shapes: N batch, C channels, H height, W width.
 
-Bilinear resizing under the three rules that the pages' code uses.
+Resize rules of the pages' code:
 
 half_pixel     source = (target + 0.5) * in / out - 0.5   PyTorch align_corners=False, TensorFlow 2, OpenCV
 align_corners  source = target * (in - 1) / (out - 1)     PyTorch align_corners=True
 tf_legacy      source = target * in / out                 TensorFlow 1 resize_bilinear: shifted, top left
-
-From pixels to what a network is fed.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""bf16 autocast that every processor computes at the speed of its float32.
+"""bf16 autocast at the speed of float32 on every CPU, and TF32 on NVIDIA GPUs.
 
 PyTorch computes bf16 convolutions with oneDNN only where the CPU has AVX-512; elsewhere a generic loop takes
 ten times as long as float32. One update of DeepLabV3+ MobileNetV2 on 4 x 120 x 160 (one core of an AVX2
 processor, torch 2.15.0): 7.7 CPU seconds, 0.79 in float32, 0.76 as here. Factors are rounded to bf16, summed
 in float32, and the result is rounded to bf16, as bf16 units do; only the order of summation differs.
-
-TF32: whether NVIDIA GPUs may round float32 factors to 10 bits in convolutions and matrix products.
 """
 
 from __future__ import annotations

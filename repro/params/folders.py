@@ -1,7 +1,4 @@
-"""Files of a project that a merge left with both sides in them.
-
-All experiment folders at once: one that is broken is named and keeps no command from the others.
-"""
+"""All experiment folders of a project: those that can be loaded, and the errors of those that cannot."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""Mappings into frozen dataclasses, strictly: the one place where untyped data becomes typed.
+"""Mappings into frozen dataclasses, strictly, and the bounds that several of them share.
 
 Types and bounds are read from the dataclass itself (`Literal`, `annotated_types.Gt`, ...), so a params
 class is its own schema. Lists become tuples, integers may stand for floats, nothing else is converted.
-
-What values a parameter may have: the bounds and names that several blocks share.
 """
 
 from __future__ import annotations

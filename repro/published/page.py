@@ -1,12 +1,8 @@
-"""Reader of the published pages (`page-000.json` ... beside this file), and of pages people import.
+"""Published pages as typed rows: reading, writing, and which printed metrics correspond to ours.
 
 One file a page: where it came from, how its tables are laid out, and its rows, one a line, keyed by id such
 as `001-06` (page 001, row 6). Metrics are percent; cells are verbatim; what is not printed is absent. Only
 the standard library is used, so that listing and checking rows stays instant.
-
-Page files, written so that people can read and review them: one row a line.
-
-Published numbers beside ours: the metrics that pages print, when two are the same, a page's own way.
 """
 
 from __future__ import annotations

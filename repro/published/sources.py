@@ -1,9 +1,7 @@
-"""Where the settings of each published row are written: repository, commit, file and line (`sources.json`).
+"""Sources of published rows: repository, commit, file and line of their settings, and their weights.
 
 A row's code is read at the commit in force when its number was recorded, or, where the page was edited before
 its script was committed, at the first commit that has the script. Only the standard library is used.
-
-The weights that published rows link: whose they are, where the file is, which sha256 its name tells.
 """
 
 from __future__ import annotations

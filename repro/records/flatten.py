@@ -1,7 +1,4 @@
-"""Nested mappings as one level of dotted keys.
-
-Keys of params.yaml that came after the first recorded trainings, and their values that change nothing.
-"""
+"""Parameters as one level of dotted keys, and keys whose default values change nothing."""
 
 from __future__ import annotations
 

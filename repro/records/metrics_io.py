@@ -1,7 +1,4 @@
-"""What the stages of an experiment wrote, read and checked: metrics.json and cost.json.
-
-curve.csv and confusion.csv of an experiment, typed: the text files that people and DVC plot.
-"""
+"""The files of an experiment, read and checked: metrics.json, cost.json, curve.csv and confusion.csv."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Seeds of one experiment: which records are one family, and whether they may be judged by their mean.
-
-One training measured on several machines: the record in git is one of them and names the others.
-"""
+"""Records that belong together: seeds of one experiment, and one training on several machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts: is a measured number the published one?
+"""Verdicts on metrics and on model sizes: does the published number come out?
 
 Against a published number:
 
@@ -17,8 +17,6 @@ Against a number that this project measured before (`expect:` in params.yaml), w
 
 Only reproduced, improved and holds pass. A band is half a width in percent points, and each says where it
 comes from.
-
-Published sizes of a network beside those of the network that is built: rows that print no accuracy.
 
 A page cuts or rounds what it prints: 42.9 million parameters appear as 42M. A size is the printed one where
 it differs by less than one unit of the last printed digit.

@@ -1,9 +1,7 @@
-"""The Download cell of a measured row: made from what exists, never typed.
+"""Download links: those of measured rows, and whether published ones still work (`repro links --check`).
 
 config: the experiment's params.yaml in git. model: where the DVC remote keeps the weights; git does not hold
 them, so without a remote that a browser can open there is no link. log: the learning curve in git.
-
-Do published links still lead somewhere? `repro links --check`.
 
 HEAD first, then a one-byte GET where HEAD is answered with an error; retries with growing pauses; a mirror of
 the same row may replace a dead link. Not reached is not dead: without a network nothing is called dead. An

@@ -1,7 +1,4 @@
-"""Conditions on lines of `repro list`: `verdict=reproduced`, `published>=50`, `camvid_*`.
-
-All experiments in short: what `repro list` prints.
-"""
+"""The rows of `repro list`, and its filters: `verdict=reproduced`, `published>=50`, `camvid_*`."""
 
 from __future__ import annotations
 

@@ -1,12 +1,10 @@
-"""The project of a smoke run: every stage of an experiment in seconds, on stand-in data, far from results.
+"""Smoke runs: every stage of an experiment in seconds, on drawn data, in a project of its own.
 
 Network, losses, optimiser, schedule, augmentation steps, protocols and quirks are the experiment's own, and
 where it starts from another experiment's weights that one is trained first. Sizes are not: four tiny images,
 crops of 65 pixels, three updates; nor are ImageNet weights, which would have to be downloaded. Without them a
 network with frozen normalisation cannot learn, and its learning rate is next to nothing. All of it lies in
 .repro/smoke/<name>/, a project of its own whose params, records and tables say so; MLflow hears nothing.
-
-Smoke runs: which experiments show every page, family and data set, and every stage of each in seconds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""What MLflow shows of a record: metrics, params, tags, the note, and files.
-
-What a person sees first in MLflow: a saved view with the columns that matter, and a note that leads to it.
+"""How MLflow shows a record: metrics, params, tags, description, files, and the saved view of an experiment.
 
 MLflow's own list shows no number at all before columns are chosen in that browser. A saved view is a tag of
 the experiment (MLflow 3.17 reads it in its menu "Views", and by its id in an address): name, times, and the

@@ -1,8 +1,6 @@
-"""What a run is called and what it was made from: the first line of every journal.
+"""What the journal says about a run: name, parameters, logged metrics, how it ended.
 
 No MLflow here: a bare GPU node writes this line, and MLflow is fed from it later.
-
-What a journal says about its run: what it is, which metrics it logged, and how it ended.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Runs out of MLflow, fast: what `repro table --from mlflow` shows.
+"""Runs and records out of an MLflow store, read without importing MLflow.
 
 MLflow's own way (import mlflow, search_runs, pandas) takes seconds. A local database is read with five plain
 SELECTs through sqlite3, a server by the REST calls that its client makes; neither imports MLflow.
-
-Records out of an MLflow store: every mirrored run carries its record as an artifact.
 """
 
 from __future__ import annotations

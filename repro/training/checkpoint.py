@@ -1,6 +1,4 @@
-"""What a run needs to go on exactly where it was, taken out of it and put back.
-
-Checkpoints of work in progress: exact, checked, and never the only copy.
+"""Checkpoints of a training: capture, write, verify, restore.
 
 A checkpoint is one file `step-<iteration>-<first 16 hex digits of its sha256>.ckpt`. It gets its name by one
 rename after all bytes are on disk, so a file with a name is whole; the digest in the name finds later damage.

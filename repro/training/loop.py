@@ -1,9 +1,7 @@
-"""Batches made while the network computes: one thread ahead of the loop.
+"""The training loop: exactly resumable, every number to the journal first, batches prefetched by a thread.
 
 Decoding and warping release the GIL, so a thread is enough to overlap them with computing; `workers` of the
 loader adds threads where one is too slow.
-
-The training loop: one update after another, exactly resumable, every number into the journal first.
 
 `step` in the journal is the number of completed iterations.
 """

@@ -1,7 +1,4 @@
-"""Watching a run: its speed, its loss, its end by a signal or by divergence.
-
-curve.csv: what `dvc plots` shows of a training. Deterministic: no times, no machine.
-"""
+"""Monitoring of a training: speed, divergence, signals, and the learning curve in curve.csv."""
 
 from __future__ import annotations
 

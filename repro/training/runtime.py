@@ -1,7 +1,4 @@
-"""Number formats and kernels: autocast, the scaler of fp16, TF32, determinism, torch.compile with a check.
-
-Memory of the host while training: what is freed stays with the process.
-"""
+"""Runtime settings of a training: number formats, determinism, torch.compile, the memory allocator."""
 
 from __future__ import annotations
 

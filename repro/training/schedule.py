@@ -1,10 +1,8 @@
-"""Learning rate and weight decay as plain functions of the iteration. No torch: `repro show` plots these.
+"""Learning rate and weight decay as functions of the iteration, and the batch size that normalisation needs.
 
 Iterations count updates from 0; the value at iteration i is the one used by update i. Sources: recipes of
 the five pages; poly per iteration as in VainF (000), sssegmentation (001, 002) and mmcv (004); values set
 after an epoch as tensorpack's ScheduledHyperParamSetter does (003); plateau as Keras' callback (000 TF).
-
-Whether a batch leaves normalisations more than one value; no torch, so that a fleet can ask.
 """
 
 from __future__ import annotations

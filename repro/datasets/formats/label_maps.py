@@ -1,4 +1,4 @@
-"""From what a label file stores to train ids: the one rule for data sets and for predictions that are scored.
+"""Train ids from label files, the same for data sets and predictions, and warnings about implausible ones.
 
 1. Gray (1, 2, 4, 8 or 16 bits): the stored values are the ids, never scaled.
 2. RGB, with or without alpha: each pixel by its colour, which must be one of the data set's.
@@ -7,8 +7,6 @@
    nothing; else by colour where every colour in use is the data set's, with a note; else the file is refused.
    It is never read by index in silence: some programs reorder a palette when they save.
 4. A colour that two ids share, and that they do not mean alike, cannot be read back and is refused.
-
-Labels that can be read and still cannot be right: what each holds, and what is odd about those of a split.
 
 A warning with numbers, not an error: an image of one class can be right, a hundred of them rarely are.
 """

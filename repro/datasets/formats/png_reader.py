@@ -1,10 +1,8 @@
-"""A PNG file before its filters are undone: header, palette, filtered rows, and what is wrong with it.
+"""PNG files as stored: any bit depth and interlacing, and the first rows without decoding the rest.
 
 Every kind of the format (W3C, "Portable Network Graphics (PNG) Specification", third edition): gray, palette
 and colours, 1 to 16 bits, interlaced or not. Only what pixels are made of is looked into; text, profiles and
 the like are neither expanded nor kept, however large they are.
-
-Pixels of PNG files: the upper rows of an image without decoding the rest, and any file as it is stored.
 
 A PNG is one deflate stream of rows, so decoding can end after any row; the image libraries go to the end.
 Here ISA-L inflates as far as is asked. Rows that are stored plainly or as differences from the row above

@@ -1,7 +1,4 @@
-"""From a pair of files to what a prepared split stores of it: checked, cut into tiles, encoded, hashed.
-
-Cutting large aerial images into windows, as the converters behind page 004 cut them.
-"""
+"""A raw image and label as a prepared split stores them: checked, tiled, encoded, hashed."""
 
 from __future__ import annotations
 

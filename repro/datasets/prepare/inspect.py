@@ -1,7 +1,4 @@
-"""Looking at raw data without changing it: what `repro data link`, `verify` and `stats` report.
-
-Images that lie in two splits of which neither is meant to hold the other: found by name and by content.
-"""
+"""Checks of raw data without changing it: `repro data link`, `verify`, `stats`, and leakage across splits."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""What lies in a folder, a zip or a tar: the name of every file, and how to read it.
+"""Files in a folder, zip or tar: their names, and how to read them.
 
 Every name is checked before it is used: an archive whose members climb out of it (`../x`, `/x`, `C:x`,
 links) is refused as a whole.
-
-Files that systems and notebooks leave beside data: no data set ever means them.
 """
 
 from __future__ import annotations
