@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,16 @@ def part(path: Path) -> str:
 
 def imports(path: Path) -> set[str]:
     """Absolute names of all modules that a file imports, inside functions too."""
+    return imported(ast.parse(path.read_text()))
+
+
+def imported(code: ast.AST) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(code):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            assert node.level == 0, "relative import"
             found.add(node.module or "")
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
@@ -57,6 +62,17 @@ def test_imports_go_down_only(path: Path) -> None:
     used = {name.split(".")[1] for name in imports(path) if name.startswith("repro.")} & set(LEVEL)
     wrong = {name for name in used - {mine} if LEVEL[name] >= LEVEL[mine]}
     assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Of what is imported when a module is loaded; packages, which export what is below them, are left out."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in MODULES}
+    graph = {}
+    for name, path in names.items():
+        whole = ast.parse(path.read_text())
+        loaded = [node for node in whole.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        graph[name] = names.keys() & imported(ast.Module(body=list(loaded), type_ignores=[]))
+    TopologicalSorter(graph).prepare()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
