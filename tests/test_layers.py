@@ -65,7 +65,7 @@ def test_imports_go_down_only(path: Path) -> None:
 
 
 def test_no_module_imports_itself_through_others() -> None:
-    """Of what is imported when a module is loaded; packages, which export what is below them, are left out."""
+    """Of what is imported when a module is loaded; packages, which export what is below them, left out."""
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in MODULES}
     graph = {}
     for name, path in names.items():
