@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, precision_recall_fscore_support
-from torchmetrics.classification import MulticlassJaccardIndex
 
 from repro.errors import DataError, ParamsError
 from repro.evaluation import boundary
@@ -98,6 +97,8 @@ def test_against_scikit_learn(name: str) -> None:
 def test_against_torchmetrics(name: str) -> None:
     """torchmetrics takes an absent class as 0 in `macro`."""
     truth, prediction = ADVERSARIAL[name]
+    from torchmetrics.classification import MulticlassJaccardIndex  # 10 s: torchvision and torch._dynamo
+
     peer = MulticlassJaccardIndex(CLASSES, average="none", ignore_index=255)
     expected = peer(torch.from_numpy(prediction.astype(np.int64)), torch.from_numpy(truth.astype(np.int64)))
     iou, *_ = per_class(count(truth, prediction, classes=CLASSES))
