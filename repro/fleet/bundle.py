@@ -71,10 +71,9 @@ def _write(out: Path, manifest: Mapping[str, object], sources: Mapping[str, Path
     half = out.with_name(f".{out.name}.part")
     try:
         with zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            with archive.open(MANIFEST, "w") as target:
-                target.write(json.dumps(manifest, indent=2).encode())
+            archive.writestr(zipfile.ZipInfo(MANIFEST), json.dumps(manifest, indent=2))
             for member, path in sources.items():
-                with path.open("rb") as source, archive.open(member, "w", force_zip64=True) as target:
+                with path.open("rb") as source, archive.open(member, mode="w", force_zip64=True) as target:
                     shutil.copyfileobj(source, target, 2**20)
         half.replace(out)
     finally:

@@ -88,7 +88,9 @@ def load_yaml(text: str, where: object) -> dict[str, Any]:
     return raw
 
 
-@lru_cache(maxsize=4)  # the root params.yaml is asked for with each of 150 experiments: 14 ms to parse, 1 to copy
+@lru_cache(
+    maxsize=4
+)  # the root params.yaml is asked for with each of 150 experiments: 14 ms to parse, 1 to copy
 def _parsed(text: str) -> Any:
     _check_events(text)
     return yaml.load(text, Loader=_Loader)

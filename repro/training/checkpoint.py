@@ -170,7 +170,7 @@ def _newest(work: Path) -> Loaded:
 
 def forget(work: Path) -> None:
     """Remove the checkpoints of a finished run; its journal stays."""
-    forget(work)
+    forget_checkpoints(work)
     for path in work.glob("best-*.pt"):
         path.unlink()
 

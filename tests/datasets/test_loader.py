@@ -234,9 +234,9 @@ def test_a_cache_that_does_not_fit_tells_its_size(copied: Split, monkeypatch: py
 def test_several_processes_build_one_cache(copied: Split) -> None:
     """Two at once, neither of which knows of the other."""
     program = (
-        "import sys; from pathlib import Path; from repro.datasets import cache\n"
+        "import sys; from pathlib import Path; from repro.datasets import loader\n"
         "from repro.datasets.prepare.prepared_split import Split\n"
-        "print(cache.open_cache(Split.open(Path(sys.argv[1]))).label(6).sum())"
+        "print(loader.open_cache(Split.open(Path(sys.argv[1]))).label(6).sum())"
     )
     command = [sys.executable, "-c", program, str(copied.path)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]

@@ -130,7 +130,10 @@ def test_a_clock_that_no_zip_can_hold(
 
 
 def test_a_run_arrives_as_it_left(project: Project, tmp_path: Path) -> None:
-    (project.work / KEY / "source.diff").write_text("what was not committed")
+    diff, record = project.work / KEY / "source.diff", read_record(project.record(NAME))
+    diff.write_text("what was not committed")
+    named = {"git": {**(record.provenance.get("git") or {}), "diff_sha256": sha256_file(diff)}}
+    write_record(project.record(NAME), replace(record, provenance={**record.provenance, **named}))
     bundle = export_run(project, NAME, tmp_path / "run.zip")
     home = checkout(tmp_path / "home")
     record = import_run(home, bundle.path)

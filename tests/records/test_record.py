@@ -496,9 +496,9 @@ def test_a_killed_write_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from repro.records import files
-files.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-files.write_bytes(Path({str(path)!r}), b"half")
+from repro.io import atomic
+atomic.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+atomic.write_bytes(Path({str(path)!r}), b"half")
 """
     done = subprocess.run([sys.executable, "-c", code], check=False)
     assert done.returncode == -9
