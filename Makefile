@@ -8,6 +8,8 @@ DEMO   := synthetic_mobilenetv2_os16
 # Tests run in this many processes, a file in one of them: its tests may share a fixture and an order.
 JOBS   ?= 2
 PYTEST := python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+TORCH  := $(PYTEST) -m 'torch and not smoke'
+AVX512 := $(shell grep -m 1 -o avx512f /proc/cpuinfo 2>/dev/null)
 AVX2   := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 SSE    := ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default
 # A proxy's certificate is often known to the system alone. uv asks the system's store when told to, pip from 24.2 on
@@ -58,9 +60,9 @@ test: setup ## pass the tests
 	python -m pytest tests/device
 
 test-cpus: setup ## the tests that compute with torch, as processors without AVX-512 and without AVX compute
-	$(AVX2) $(PYTEST) -m 'torch and not smoke'
-	$(AVX2) python -m pytest tests/device
-	$(SSE) $(PYTEST) -m 'torch and not smoke'
+	$(if $(AVX512),$(AVX2) $(TORCH),@echo 'This processor has no AVX-512: `make test` computes with AVX2 at most, it is not repeated.')
+	$(if $(AVX512),$(AVX2) python -m pytest tests/device)
+	$(SSE) $(TORCH)
 	$(SSE) python -m pytest tests/device
 
 check: setup ## ruff, formatting, types, generated files
