@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -29,12 +30,31 @@ from repro.cli.weights import checkpoint, verify, weights
 
 app = typer.Typer(
     name="repro",
-    help="Reproduce published DeepLab results: prepare, train, evaluate, record, compare.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from repro import __version__
+        from repro.cli.console import write
+
+        write(f"repro {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def repro(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Reproduce published DeepLab results: prepare, train, evaluate, record, compare."""
+
 
 PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Start": {"doctor": doctor.doctor, "data": data.app, "new": scaffold.new, "plan": plan.plan},

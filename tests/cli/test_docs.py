@@ -7,7 +7,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import repro
+from repro.cli.app import app
 from repro.cli.docs import REFERENCE, commands, reference
 from repro.published import rows
 
@@ -132,3 +135,15 @@ def _longest(words: list[str]) -> str | None:
 def _prose(text: str) -> str:
     """Without generated tables: their links are the published pages' own."""
     return re.sub(r"<!-- repro:table.*?<!-- /repro:table -->", "", text, flags=re.S)
+
+
+@pytest.mark.parametrize("words", [["-h"], ["data", "-h"], ["data", "link", "-h"]], ids=" ".join)
+def test_help_has_a_short_option(words: list[str]) -> None:
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 0
+    assert shown.output == CliRunner().invoke(app, [*words[:-1], "--help"]).output
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    shown = CliRunner().invoke(app, ["--version"])
+    assert (shown.exit_code, shown.output) == (0, f"repro {repro.__version__}\n")
