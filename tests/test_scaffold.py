@@ -78,7 +78,7 @@ def test_a_run_renews_what_an_edit_made_stale(project: Project, capsys: pytest.C
     params = project.experiments / "tiny_r18_os16" / "params.yaml"
     params.write_text(params.read_text().replace("expect: {}\n", ""))
     renew_files(project, note)
-    assert capsys.readouterr().err == "wrote dvc.yaml: it was not what the params say\n"
+    assert capsys.readouterr().err == "regenerated dvc.yaml (params.yaml changed)\n"
     listed = root_stages(project)["experiments/tiny_r18_os16"]["params"]
     assert listed[0] == {"experiments/tiny_r18_os16/params.yaml": ["rows"]}  # type: ignore[index]
     renew_files(project, note)

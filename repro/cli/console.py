@@ -148,7 +148,7 @@ def guarded(run: Callable[[], object]) -> int:
     return 0
 
 
-_STOPPED = "stopped; finished work is kept, the same command goes on from there"
+_STOPPED = "interrupted; progress is saved, rerun to resume"
 _MEMORY = "not enough memory (`ulimit -v`, other programs): free some, then repeat the command"
 # What a library says that could not be loaded, a thread that could not be started, a tensor without a place.
 _OUT_OF_MEMORY = (
@@ -157,7 +157,7 @@ _OUT_OF_MEMORY = (
     "can't start new thread",
     "can't allocate memory",
 )
-_NEXT = "free some space or fix the permission, then repeat the command; finished work is kept"
+_NEXT = "free some space or fix the permission, then repeat the command; progress is saved"
 _MACHINE = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",

@@ -51,7 +51,7 @@ class Batch:
 def batches_per_epoch(n_images: int, batch: int) -> int:
     """Full batches in one pass; the incomplete last one is dropped. DataError when there is not even one."""
     if n_images < batch:
-        raise DataError(f"a batch of {batch} from {n_images} images", allowed=f"at most {n_images}")
+        raise DataError(f"batch size {batch} exceeds {n_images} images", allowed=f"at most {n_images}")
     return n_images // batch
 
 
@@ -81,7 +81,7 @@ def batches(
     `epoch_images` samples (default: the split's); where that is more, its first images come once more.
     """
     if batch % world:
-        raise DataError(f"a batch of {batch} over {world} processes", allowed=f"a multiple of {world}")
+        raise DataError(f"batch size {batch} over {world} processes", allowed=f"a multiple of {world}")
     counted = epoch_images or len(split)
     per_epoch = batches_per_epoch(counted, batch)
     make = _maker(split, augmentation, seed)

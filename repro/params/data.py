@@ -71,7 +71,7 @@ class Augmentation:
     cache: bool = False  # decode once into a memory map under .repro/cache; the samples stay the same
 
     def __post_init__(self) -> None:
-        """Keys that do not fit each other; a ValueError becomes a ParamsError that names the file."""
+        """Invalid combinations of keys: a ValueError becomes a ParamsError that names the file."""
         if self.scale[0] > self.scale[1]:
             raise ValueError("scale as [low, high]")
         if self.rotate90 and self.crop[0] != self.crop[1]:

@@ -45,7 +45,7 @@ def _unknown_key(cls: Any, found: Found, key: str) -> Problem:
 
 
 def _unfitting(cls: Any, found: Found, key: str) -> Problem:
-    return Problem(f"keys of '{key}' that do not fit each other", found["msg"].partition(", ")[2])
+    return Problem(f"invalid combination in '{key}'", found["msg"].partition(", ")[2])
 
 
 def _missing(cls: Any, found: Found, key: str) -> Problem:

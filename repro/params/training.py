@@ -134,7 +134,7 @@ class TrainingParams:
     """A mean loss above `diverge_loss` for so many iterations on end stops the run; NaN does at once."""
 
     def __post_init__(self) -> None:
-        """Keys that do not fit each other; a ValueError becomes a ParamsError that names the file."""
+        """Invalid combinations of keys: a ValueError becomes a ParamsError that names the file."""
         for broken, message in _contradictions(self):
             if broken:
                 raise ValueError(message)

@@ -76,4 +76,4 @@ def renew_files(project: Project, note: Say) -> None:
     has_pipelines = (project.root / "dvc.yaml").is_file()
     for name in write_files(project) if has_pipelines else ():
         is_there = (project.root / name).exists()
-        note(f"wrote {name}: it was not what the params say" if is_there else f"removed {name}: {UNREADABLE}")
+        note(f"regenerated {name} (params.yaml changed)" if is_there else f"removed {name}: {UNREADABLE}")

@@ -128,11 +128,11 @@ def _rewind(work: Path, fresh: bool, note: Say) -> None:
         checkpoint.forget(work)
 
     def damaged(paths: list[Path]) -> None:
-        note(f"damaged, passed over: {', '.join(path.name for path in paths)}")
+        note(f"skipping corrupt checkpoints: {', '.join(path.name for path in paths)}")
 
     done = checkpoint.rewind(work, work / "journal.jsonl", on_damaged=damaged)
     if done or checkpoint.checkpoints(work):
-        note(f"going on after iteration {done}" if done else "no checkpoint can be read: beginning anew")
+        note(f"resuming after iteration {done}" if done else "no readable checkpoint, starting from scratch")
 
 
 def _mirror(

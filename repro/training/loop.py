@@ -152,7 +152,7 @@ def interrupted(run: Run) -> Interrupted:
     settle(run, wait=True)
     return Interrupted(
         f"training stopped after {run.iteration} of {run.task.of.iterations} iterations",
-        hint="it is saved: the same command goes on from there",
+        hint="progress is saved, rerun to resume",
     )
 
 

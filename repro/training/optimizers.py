@@ -81,7 +81,7 @@ def tensorflow_eps(params: TrainingParams, *, iteration: int) -> float:
 def gradient_multipliers(model: nn.Module, params: TrainingParams) -> list[tuple[Tensor, float]]:
     """(parameter, factor) of the convolutions in `params.grad_scope`, where the factor is not 1."""
     pairs: list[tuple[Tensor, float]] = []
-    for module in classifiers(model) if params.grad_scope == "classifier" else untaught(model):
+    for module in classifiers(model) if params.grad_scope == "classifier" else randomly_initialised(model):
         pairs.append((module.weight, params.grad_weight))
         if module.bias is not None:
             pairs.append((module.bias, params.grad_bias))
@@ -105,7 +105,7 @@ def classifiers(model: nn.Module) -> list[nn.Conv2d]:
     return [module for module in outside if module.out_channels == outside[-1].out_channels]
 
 
-def untaught(model: nn.Module) -> list[nn.Conv2d]:
+def randomly_initialised(model: nn.Module) -> list[nn.Conv2d]:
     """The convolutions for which ImageNet has no weights: those of heads and of a fifth and later stage."""
     appended = tuple(f"backbone.stages.{number}." for number in range(IMAGENET_STAGES, 10))
     return [

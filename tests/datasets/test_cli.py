@@ -205,7 +205,7 @@ def test_verify(project: Path, tmp_path: Path) -> None:
     assert found[0]["splits"][0] == {"split": "train", "images": 2, "official": 367, "decoded": 2}
     (tmp_path / "mine/test/test0.png").write_bytes((tmp_path / "mine/train/train0.png").read_bytes())
     out = repro("data", "verify", "camvid", "--deep", code=1)
-    assert "the same image lies in two splits" in out
+    assert "duplicate images across splits (leakage)" in out
 
 
 def test_an_image_in_two_splits_is_told_without_a_deep_look(
@@ -219,7 +219,10 @@ def test_an_image_in_two_splits_is_told_without_a_deep_look(
     assert linked["shared"] == {"train & test": 1, "trainval & test": 1}
     assert "train & test: 1 image in both" in repro("data", "link", "camvid", str(tmp_path / "mine"))
     out = repro("data", "verify", "camvid", code=1)
-    assert "the same image lies in two splits: {'camvid': {'train & test': 1, 'trainval & test': 1}}" in out
+    assert (
+        "duplicate images across splits (leakage): {'camvid': {'train & test': 1, 'trainval & test': 1}}"
+        in out
+    )
 
 
 def test_verify_tells_machines_of_shared_images_and_notes(project: Path, tmp_path: Path) -> None:

@@ -138,9 +138,9 @@ def test_processes_share_a_batch_exactly(split: Split, world: int) -> None:
 
 
 def test_impossible_batches(split: Split) -> None:
-    with pytest.raises(DataError, match="a batch of 8 from 7 images"):
+    with pytest.raises(DataError, match="batch size 8 exceeds 7 images"):
         draw(split, batch=8)
-    with pytest.raises(DataError, match="a batch of 5 over 2 processes"):
+    with pytest.raises(DataError, match="batch size 5 over 2 processes"):
         draw(split, batch=5, world=2)
 
 

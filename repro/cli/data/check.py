@@ -46,7 +46,7 @@ def verify(
     if shared:
         hint = "take the images out of one of the two, or the data from the owner's page again"
         raise CheckFailed(
-            f"the same image lies in two splits: {shared}", allowed="disjoint splits", hint=hint
+            f"duplicate images across splits (leakage): {shared}", allowed="disjoint splits", hint=hint
         )
     parts = {f.name: wrong for f in found if (wrong := _differing(f, wanted[f.name]))}
     if parts:

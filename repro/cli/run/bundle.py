@@ -56,7 +56,7 @@ def is_bundle(path: Path) -> bool:
 def import_run(
     file: Annotated[Path, typer.Argument(help="What `repro export` wrote.")], as_json: Json = False
 ) -> None:
-    """Bring a run home as if it had run here: files, DVC's locks and cache, MLflow.
+    """Import an exported run: files, DVC's locks and cache, MLflow.
 
     Example: repro import-run camvid_mobilenetv2_os16.repro.zip
     """
@@ -109,4 +109,4 @@ def replay(name: Name, as_json: Json = False) -> None:
         for one in found:
             console().print(f"{one.outcome:<17} {one.output:<18} {one.detail}".rstrip())
     if any(one.outcome == "different" for one in found if one.output == "metrics.json"):
-        raise CheckFailed(f"{name} came out otherwise")
+        raise CheckFailed(f"replay of {name} does not match the recorded metrics")

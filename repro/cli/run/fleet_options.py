@@ -16,7 +16,7 @@ import typer
 class How:
     """A fleet's options, as they were typed."""
 
-    jobs: Annotated[int, typer.Option(min=0, help="At a time; 0: one a GPU, or one.")] = 0
+    jobs: Annotated[int, typer.Option(min=0, help="Parallel jobs (0 = one per GPU, else 1).")] = 0
     gpus: Annotated[str, typer.Option(help="GPUs of this machine to use, e.g. 0,1.")] = ""
     budget: Annotated[str | None, typer.Option(help="Wall time: 25m, 3h, 90s.")] = None
     launcher: Annotated[str, typer.Option(help="local or slurm.")] = "local"
@@ -26,7 +26,7 @@ class How:
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Run what can run where others cannot.")
     ] = False
-    again: Annotated[bool, typer.Option("--again", help="Experiments with a record too.")] = False
+    again: Annotated[bool, typer.Option("--again", help="Also re-run recorded experiments.")] = False
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would run, and in which order.")
     ] = False

@@ -28,7 +28,7 @@ def run(
         bool,
         typer.Option("--smoke", help="Every stage on stand-in data, no results. No NAME: each page, family."),
     ] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="So many seeds, each an experiment NAME_seedK.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each becomes NAME_seedK.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda; without DVC and for --smoke.")] = "auto",
 ) -> None:
     """Prepare, train, evaluate, benchmark and record NAME...; finished stages are not run again.

@@ -56,7 +56,7 @@ def convert(
         typer.Option("--to", help="Write this foreign format from our weights, e.g. mmsegmentation."),
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--format", help="Format of FILE; none: told from its names.")
+        str | None, typer.Option("--format", help="Format of FILE; none: detected from its names.")
     ] = None,
     drop_aux: Annotated[
         bool, typer.Option("--drop-aux", help="Leave an auxiliary head of FILE out.")
