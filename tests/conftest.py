@@ -14,6 +14,8 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 ROOT = Path(__file__).parents[1]
 # Folders and modules that compute with torch through commands; one that imports torch needs no entry.
 COMPUTE = {"evaluation", "models", "stages", "training", "test_bad_input"}
+# They begin first, so that no process is left alone with one of them at the end.
+LONGEST = {"test_pipeline", "test_bad_input", "test_mirror", "test_fleet", "test_store"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
@@ -23,6 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         module = getattr(item, "module", None)
         if COMPUTE & {item.path.parent.name, item.path.stem} or hasattr(module, "torch"):
             item.add_marker("torch")
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture
