@@ -57,7 +57,12 @@ def fetch(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    _complete(url, part, path.name, progress, largest)
+    try:
+        _complete(url, part, path.name, progress, largest)
+    except DownloadError:
+        if part.exists() and part.stat().st_size > largest:
+            part.unlink()
+        raise
     try:
         again = "repeat the command; if it happens again, the source changed"
         if checksum is None:
@@ -229,17 +234,27 @@ def _receive(
     """The body to `part` from byte `start`; ConnectionError where it ends before `total`."""
     import requests
 
-    began = time.monotonic()
     _refuse_size(max(total or 0, start), largest, answer.url)
     with part.open("ab" if start else "wb") as file:
-        for piece in answer.raw.stream(PIECE, decode_content=False):
+        for piece in body_of(answer):
             file.write(piece)
             _refuse_size(file.tell(), largest, answer.url)
-            _refuse_pace(file.tell() - start, time.monotonic() - began, answer.url)
             if progress:
                 progress(file.tell(), total)
         if total is not None and file.tell() < total:
             raise requests.exceptions.ChunkedEncodingError(f"{file.tell()} of {total} bytes came")
+
+
+def body_of(answer: Response) -> Iterator[bytes]:
+    """The body as it arrives, undecoded; DownloadError where less than SLOWEST bytes a second arrive.
+
+    `raw.stream` would wait for a whole piece: at a byte a second hours, without a timeout.
+    """
+    began, received = time.monotonic(), 0
+    while piece := answer.raw.read1(PIECE, decode_content=False):
+        received += len(piece)
+        _refuse_pace(received, time.monotonic() - began, answer.url)
+        yield piece
 
 
 def _refuse_size(size: int, largest: int, url: str) -> None:

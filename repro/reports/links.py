@@ -17,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from repro.io.download import LARGEST, answered
+from repro.errors import DownloadError
+from repro.io.download import LARGEST, answered, body_of
 from repro.params.project import Project
 from repro.published import Row
 from repro.published.sources import hash_in_name
@@ -140,7 +141,7 @@ def check_digest(one: Checked, fetch: Fetch | None = None) -> Checked:
         digest = hashlib.sha256()
         for block in (fetch or http_content)(one.link.url):
             digest.update(block)
-    except OSError as error:
+    except (OSError, DownloadError) as error:
         return replace(one, state="unreached", detail=f"could not read: {type(error).__name__}")
     if digest.hexdigest().startswith(wanted):
         return replace(one, detail=f"{one.detail}, sha256 {wanted} is right")
@@ -148,13 +149,13 @@ def check_digest(one: Checked, fetch: Fetch | None = None) -> Checked:
 
 
 def http_content(url: str) -> Iterator[bytes]:
-    """The content of an address in blocks of 1 MiB."""
+    """The content of an address as it arrives."""
     import requests
 
     headers, read = {"Accept-Encoding": "identity"}, 0
     with answered(), requests.get(url, headers=headers, timeout=60, stream=True) as answer:
         answer.raise_for_status()
-        for block in answer.raw.stream(1 << 20, decode_content=False):
+        for block in body_of(answer):
             read += len(block)
             if read > LARGEST:
                 raise OSError(f"more than {LARGEST / 1e9:g} GB")

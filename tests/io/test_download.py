@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,7 +22,7 @@ from repro.datasets.raw import download as archives
 from repro.datasets.sets.spec import Download
 from repro.errors import DownloadError
 from repro.io.download import check_content, fetch
-from repro.reports.links import Link, check_digest, check_links
+from repro.reports.links import Link, check_digest, check_links, http_content
 
 BYTES = bytes(range(256)) * 400
 
@@ -131,6 +133,40 @@ def test_size_and_pace_are_bounded(
     monkeypatch.setattr("repro.io.download.SLOWEST", 10**15)
     with pytest.raises(DownloadError, match="a second"):
         fetch(server(200, {}, BYTES), tmp_path / "a.bin", checksum=None)
+
+
+class Slow(Server):
+    """A byte at a time, for as long as somebody reads."""
+
+    sent: ClassVar[int] = 0
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for Slow.sent in range(1, 400):
+                self.wfile.write(b"a")
+                time.sleep(0.02)
+
+
+def test_a_body_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits until a whole piece is there."""
+    monkeypatch.setattr("repro.io.download.PATIENCE_S", 0.1)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{running.server_port}/a.bin"
+        with pytest.raises(DownloadError, match="a second"):
+            fetch(address, tmp_path / "a.bin", checksum=None)
+        with pytest.raises(DownloadError, match="a second"):
+            list(http_content(address))
+        running.shutdown()
+    assert Slow.sent < 300
+
+
+def test_what_grew_too_large_is_removed(tmp_path: Path, server: Callable[..., str]) -> None:
+    with pytest.raises(DownloadError, match="too large"):
+        fetch(server(200, {}, BYTES), tmp_path / "a.bin", checksum=None, largest=1000)
+    assert list(tmp_path.iterdir()) == []
 
 
 ADDRESSES = (

@@ -8,6 +8,8 @@ from repro.datasets.sets.spec import Download
 from repro.errors import DownloadError
 from repro.io import download
 
+TOLERATED = 2.0  # times the known size (two digits): an owner may add files, a server may not fill the disk
+
 
 def fetch(file: Download, folder: Path, *, progress: download.Progress | None = None) -> Path:
     """The file in `folder`, a part of an earlier attempt continued; DownloadError says what failed.
@@ -23,7 +25,8 @@ def fetch(file: Download, folder: Path, *, progress: download.Progress | None = 
     path = folder / file.name
     if not _is_good(path, file):
         with download.or_by_hand(f"download it by hand from the owner's page: {file.page}"):
-            download.fetch(file.url, path, checksum=file.checksum, progress=progress)
+            largest = int((TOLERATED * file.size_GB + 0.1) * 1e9)
+            download.fetch(file.url, path, checksum=file.checksum, progress=progress, largest=largest)
     return path
 
 
