@@ -203,7 +203,7 @@ def test_ctrl_c_and_a_half_written_checkpoint(project: Project) -> None:
     process = start(project, "train", NAME)
     await_checkpoint(process, project)
     process.send_signal(signal.SIGINT)
-    assert "the same command goes on" in done(process, 130)
+    assert "rerun to resume" in done(process, 130)
     newest = checkpoints(project)[-1]
     newest.write_bytes(newest.read_bytes()[:-1000])
     done(start(project, "train", NAME), 0)

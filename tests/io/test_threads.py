@@ -56,7 +56,7 @@ def test_closing_ends_the_threads_and_what_has_not_begun(workers: int) -> None:
     threading.Timer(0.05, go.set).start()
     results.close()
     assert len(begun) <= 1 + workers
-    assert {thread for thread in threading.enumerate() if not isinstance(thread, threading.Timer)} == before
+    assert {one for one in threading.enumerate() if not isinstance(one, threading.Timer)} <= before
 
 
 def test_an_error_of_the_items_ends_the_threads() -> None:
@@ -68,4 +68,4 @@ def test_an_error_of_the_items_ends_the_threads() -> None:
 
     with pytest.raises(ValueError, match="torn"):
         list(in_order(abs, items(), workers=2, ahead=2))
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # a timer of another test may have ended meanwhile

@@ -72,7 +72,7 @@ def require_all(
     if broken:
         raise broken_error(broken, done="the others were run")
     if stopped:
-        raise CheckFailed(f"{len(stopped)} experiments cannot run here", hint="see the lines above")
+        raise CheckFailed(f"cannot run here: {len(stopped)}", hint="see the lines above")
 
 
 def before_start(
