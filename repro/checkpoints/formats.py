@@ -106,5 +106,5 @@ def guess_format(keys: Iterable[str], where: object) -> str:
         where=where,
         allowed=", ".join(FORMATS),
         hint=f"its first keys are {', '.join(names[:3])}; --key PREFIX takes one of several networks, a new "
-        "format is one table in checkpoints/tables.py",
+        "format is one table in repro/checkpoints/key_maps.py",
     )

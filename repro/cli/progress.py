@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from repro.cli.console import console
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
     from repro.training.monitor import Progress
 
 

@@ -1,6 +1,6 @@
 """Score label maps that any program made: a folder of PNGs, one an image, against a prepared split.
 
-A map holds train ids or colours of the data set's palette, by the rule for labels (`datasets.label_maps`);
+A map holds train ids or colours of the data set's palette, by the rule for labels (`formats.label_maps`);
 255 and black mean no class, which is always wrong. Files are named after the image ids: `<id>.png`, in
 folders or with `_` for `/`. What is missing, left over or wrong is listed before anything is counted;
 overlays that `repro predict` puts beside its maps are left alone.

@@ -120,15 +120,7 @@ def _archive_problem(path: Path, name: str) -> str:
                 while stream.read(2**20):
                     pass  # a packed file's own checksum comes last
             return "" if entries else "nothing is in it"
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        lzma.LZMAError,
-        zlib.error,
-        zipfile.BadZipFile,
-        tarfile.TarError,
-    ) as error:
+    except (OSError, EOFError, ValueError, *DAMAGE) as error:
         return str(error)[:200] or type(error).__name__
     return ""
 

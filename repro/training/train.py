@@ -40,8 +40,8 @@ def train(
 
     `initial` holds weights to start from: of the whole network, or of the backbone alone (`backbone.*`).
     `workers` threads prepare batches (none: `loader_threads`); the samples are the same for any number.
-    Call `state.rewind` before the journal is opened. Raises what `loop.fit` raises, and CheckpointError when
-    `initial` belongs to another network.
+    Call `checkpoint.rewind` before the journal is opened. Raises what `loop.fit` raises, and CheckpointError
+    when `initial` belongs to another network.
     """
     ranks = device if isinstance(device, Ranks) else Ranks(device=pick_device(device))
     require_statistics(experiment.model, experiment.training, world=ranks.world)

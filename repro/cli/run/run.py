@@ -12,7 +12,7 @@ import typer
 from repro.cli.console import Names, emit_json
 from repro.cli.reporter import aloud, name_broken, note, say
 from repro.cli.run.fleet_options import How, with_how
-from repro.cli.run.fleet_run import before_start, run_names
+from repro.cli.run.fleet_run import before_start, require_all, run_names
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
@@ -58,7 +58,7 @@ def run_here(
     project: Project, names: Sequence[str], how: How, seeds: int, device: str, *, everything: bool
 ) -> None:
     """NAME... one after another, each with its other seeds where these are wanted."""
-    from repro.errors import CheckFailed, ParamsError
+    from repro.errors import ParamsError
     from repro.fleet.workspace import has_dvc
     from repro.params import broken_error, load_experiment, sorted_out
     from repro.stages.inputs_ready import renew_files
@@ -82,10 +82,7 @@ def run_here(
     renew_files(project, voice.note)
     with document(as_json) as done:
         each(experiments, lambda one: done.append(run_one(project, one, seeds, device, as_json)), voice.note)
-    if broken:
-        raise broken_error(broken, done="the others were run")
-    if stopped:
-        raise CheckFailed(f"cannot run here: {len(stopped)}", hint="see the lines above")
+    require_all((), stopped, broken, project)
 
 
 def run_one(

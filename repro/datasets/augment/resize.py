@@ -17,7 +17,7 @@ Size = tuple[int, int]  # height, width
 
 
 class Cuttable(Protocol):
-    """image_HWC, or something like it that decodes no more than is cut out of it (`images.Picture`)."""
+    """image_HWC, or something like it that decodes no more than is cut out of it (`image_io.Picture`)."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...

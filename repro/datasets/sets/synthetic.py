@@ -1,6 +1,6 @@
 """The built-in data set: small street scenes that the project draws itself, in CamVid's layout and classes.
 
-Scenes are integer arithmetic on raw random words, and the PNG files come from `png.encode_png`, so the
+Scenes are integer arithmetic on raw random words, and the PNG files come from `png_writer.encode_png`, so the
 same bytes appear on every platform and dvc.lock holds their hash.
 """
 
