@@ -1,4 +1,4 @@
-"""One function from parameters to a network: `build`. A change here can change a number."""
+"""Build a network from its parameters. A change here can change measured metrics."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HEADS: dict[str, Callable[[tuple[int, ...], int, ModelParams], nn.Module]] = {
 
 
 class SegmentationNet(nn.Module):
-    """`backbone` makes features, `head` logits, `aux` (maybe empty) more logits for the loss alone."""
+    """A backbone, a head for the prediction, and auxiliary heads (maybe none) used only by the loss."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module, aux: nn.ModuleList) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class SegmentationNet(nn.Module):
         self.aux = aux
 
     def forward(self, image_NCHW: Tensor) -> tuple[Tensor, ...]:
-        """Logits before the final resize: the prediction, and while training also the other heads'."""
+        """Logits before the final resize: of every head in training mode, else of the prediction only."""
         if self.training:
             return self.all_heads(image_NCHW)
         return _tuple(self.head(self.backbone(image_NCHW)))[:1]
@@ -61,11 +61,16 @@ class SegmentationNet(nn.Module):
 
 
 def build(params: ModelParams, *, num_classes: int) -> SegmentationNet:
-    """The network that `params` describe, freshly initialised, in training mode, on the current device.
+    """Build the network that `params` describe, randomly initialised and in training mode.
 
-    Input: N x 3 x H x W, normalised, float32 (or another float type after a cast of the network).
-    Outputs: see `SegmentationNet.forward`; each has `num_classes + params.head.extra_classes` channels, at
-    about H / 4 (DeepLabV3+, FPN) or H / output_stride.
+    Args:
+        params: architecture, normalisation and initialisation.
+        num_classes: number of classes of the data set, without `params.head.extra_classes`.
+
+    Returns:
+        A network on the current device. It takes normalised float images of shape (N, 3, H, W) and returns
+        logits with `num_classes + params.head.extra_classes` channels at about H / 4 (DeepLabV3+, FPN) or
+        H / output_stride; see `SegmentationNet.forward`.
     """
     outputs = num_classes + params.head.extra_classes
     version = "-v2" if params.resnet.version == "v2" else ""
@@ -82,7 +87,7 @@ def build(params: ModelParams, *, num_classes: int) -> SegmentationNet:
 
 
 def build_on_meta(params: ModelParams, *, num_classes: int) -> SegmentationNet:
-    """The same network without memory or values: for shapes, counts and key lists, in milliseconds."""
+    """Build the network on the meta device, without memory: for shapes, counts and key lists."""
     with torch.device("meta"):
         return build(params, num_classes=num_classes)
 

@@ -1,4 +1,4 @@
-"""What a network costs, counted from shapes alone: no memory, no values, a tenth of a second."""
+"""Parameters, multiply-accumulates and activation memory of a network, counted from shapes alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from repro.models.build import build_on_meta
-from repro.models.shapes import ANSWERS, empty
+from repro.models.shapes import SHAPE_FUNCTIONS, empty
 from repro.params.model import ModelParams
 
 GIGA, MEBI = 1e9, 2**20
@@ -21,13 +21,13 @@ GIGA, MEBI = 1e9, 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Cost of one image in evaluation mode; auxiliary heads count as parameters, not as work.
+    """Cost of one image in evaluation mode.
 
-    params_M: trainable parameters, millions, auxiliary heads included, as the pages count.
-    gmacs_conv: multiply-accumulates of convolutions and linear layers, 1e9; biases not counted.
+    params_M: trainable parameters in millions, including auxiliary heads, as the pages count them.
+    gmacs_conv: multiply-accumulates of convolutions and linear layers in 1e9, without biases.
     gmacs_thop: the same plus 4 per element of each batch normalisation (thop: 2, twice if affine). Page
         000 prints this as FLOPs: 135.10 for MobileNetV2 at 1024x2048 ("135G"); convolutions alone 133.60.
-    activation_MiB: float32 outputs of all operations that a training step keeps; in-place ones are free.
+    activation_MiB: float32 outputs of all operations that a training step keeps, without in-place ones.
     """
 
     params_M: float
@@ -38,7 +38,7 @@ class Cost:
 
 @cache
 def count(params: ModelParams, num_classes: int, size_HW: tuple[int, int]) -> Cost:
-    """The cost of `params` with `num_classes` on one image of `size_HW` pixels."""
+    """Cost of the network of `params` with `num_classes` on one image of `size_HW` pixels."""
     net = build_on_meta(params, num_classes=num_classes).eval()
     weights = sum(weight.numel() for weight in net.parameters() if weight.requires_grad)
     with torch.no_grad(), _Tally() as tally:
@@ -65,12 +65,12 @@ class _Tally(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        answer: Callable[..., Any] = ANSWERS.get(func, func)
-        result = answer(*args, **(kwargs or {}))
+        shape_only: Callable[..., Any] = SHAPE_FUNCTIONS.get(func, func)
+        result = shape_only(*args, **(kwargs or {}))
         if not isinstance(result, Tensor):
             return result
         if func in (torch.conv2d, F.linear):
-            # weight[0] is one output's share of the inputs: channels per group times the kernel
+            # weight[0].numel() multiplications per output: channels per group times the kernel
             self.macs += result.numel() * args[1][0].numel()
         if func is F.batch_norm:
             self.normed += result.numel()

@@ -1,7 +1,7 @@
-"""How page 003's DenseNets turn the outputs of their blocks into logits ("dense in dense"; recipes 3.2).
+"""Heads of page 003's DenseNets ("dense in dense"; recipes 3.2).
 
-Every head takes the outputs of the four blocks: three taps, shallow to deep, and the main stream. None of the
-fusing convolutions has a norm unless said so; all have biases.
+A head takes the outputs of the four blocks: three taps, shallow to deep, and the main stream. The fusing
+convolutions have biases, and no norm unless stated.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from repro.models.densenet import SqueezeExcite, Unit
-from repro.models.layers import conv2d, resize_logits, same_avg_pool, through
+from repro.models.layers import apply, conv2d, resize_logits, same_avg_pool
 from repro.params.backbones import NormParams
 from repro.params.model import ModelParams
 
@@ -19,14 +19,14 @@ FPN_WIDTH = 416
 
 
 class PlainHead(nn.Module):
-    """BN, ReLU, 1x1 on the main stream alone."""
+    """BN, ReLU, 1x1 on the main stream only."""
 
     def __init__(self, channels: tuple[int, ...], outputs: int, params: ModelParams) -> None:
         super().__init__()
         self.classifier = Unit(channels[-1], outputs, 1, norm=params.norm)
 
     def forward(self, features: Features) -> Tensor:
-        return through(features[-1], self.classifier)
+        return apply(features[-1], self.classifier)
 
 
 class Tap(nn.Module):
@@ -39,10 +39,10 @@ class Tap(nn.Module):
         self.se = SqueezeExcite(self.width, ratio=4)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return through(x_NCHW, self.unit, self.se)
+        return apply(x_NCHW, self.unit, self.se)
 
 
-# `inner` -> share of a tap's channels that is kept (1/n), kernel that narrows it, with the main stream or not
+# `inner` -> (divisor of a tap's channels, kernel that reduces them, whether the main stream is included)
 RESIZED_TAPS = {
     "did": (8, 1, True),
     "did4": (4, 1, True),
@@ -52,7 +52,7 @@ RESIZED_TAPS = {
 
 
 class ResizedTapsHead(nn.Module):
-    """did, did4: taps resized to the main stream, narrowed, concatenated behind it, or classified alone."""
+    """did, did4: taps resized to the main stream, reduced, and concatenated after it or classified alone."""
 
     def __init__(self, channels: tuple[int, ...], outputs: int, params: ModelParams) -> None:
         super().__init__()
@@ -68,13 +68,13 @@ class ResizedTapsHead(nn.Module):
     def forward(self, features: Features) -> Tensor:
         *taps, main_NCHW = features
         size = (main_NCHW.shape[-2], main_NCHW.shape[-1])
-        # The page's code resizes first and narrows afterwards; the other order would be another network.
+        # The page's code resizes before it reduces; the other order is another network.
         parts = [tap(resize_logits(x, size, self.resize)) for tap, x in zip(self.taps, taps, strict=True)]
-        return through(torch.cat([main_NCHW, *parts] if self.with_main else parts, 1), self.classifier)
+        return apply(torch.cat([main_NCHW, *parts] if self.with_main else parts, 1), self.classifier)
 
 
 class PooledTapsHead(nn.Module):
-    """newdid, newdid2: taps narrowed to a quarter and pooled down step by step, 1x1 after each concatenation.
+    """newdid, newdid2: taps reduced to a quarter and pooled step by step, 1x1 after each concatenation.
 
     newdid2 has BN and ReLU before those 1x1, and squeeze-and-excitation on the final concatenation.
     """
@@ -97,14 +97,14 @@ class PooledTapsHead(nn.Module):
         first, second, third = (tap(x) for tap, x in zip(self.taps, features, strict=False))
         both = self.fuse[0](torch.cat([same_avg_pool(first, stride=2), second], 1))
         all_three = self.fuse[1](torch.cat([same_avg_pool(both, stride=2), third], 1))
-        return through(torch.cat([all_three, features[3]], 1), self.se, self.classifier)
+        return apply(torch.cat([all_three, features[3]], 1), self.se, self.classifier)
 
 
 class PyramidHead(nn.Module):
     """newdid4 (3x3 smoothing), newdid4_1 (1x1): a feature pyramid of 416 channels up to stride 4.
 
-    newdid6: 1x1 smoothing and a classifier on each of the three sums; the finest one predicts, the loss is
-    the mean of the three. newdid6_senet: squeeze-and-excitation of ratio 4 on the laterals.
+    newdid6: 1x1 smoothing and a classifier per sum; the finest one predicts, the loss is the mean of the
+    three. newdid6_senet: squeeze-and-excitation of ratio 4 on the laterals.
     """
 
     def __init__(self, channels: tuple[int, ...], outputs: int, params: ModelParams) -> None:
@@ -121,7 +121,7 @@ class PyramidHead(nn.Module):
         self.classifiers = nn.ModuleList(Unit(width, outputs, 1, norm=norm) for _ in range(heads))
 
     def forward(self, features: Features) -> tuple[Tensor, ...]:
-        """Logits of the finest sum first, then of the coarser ones where they have classifiers."""
+        """Logits of the finest sum, then of the coarser sums that have classifiers."""
         one, two, three, main = (
             se(lateral(x)) for se, lateral, x in zip(self.se, self.laterals, features, strict=True)
         )

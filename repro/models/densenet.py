@@ -1,6 +1,6 @@
-"""The DenseNet family of page 003: dense blocks with growing dilation, and what its authors tried on top.
+"""The DenseNet family of page 003: dense blocks with growing dilation.
 
-Unlike torchvision's: no norm in the stem, every convolution has a bias, TensorFlow's padding everywhere, no
+Differences from torchvision: no norm in the stem, biases in every convolution, TensorFlow's padding, no
 stride in transitions past the output stride, squeeze-and-excitation. Features: outputs of the four blocks.
 """
 
@@ -10,16 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.models.layers import Backbone, SameMaxPool2d, batch_norm, conv2d, same_avg_pool, through
+from repro.models.layers import Backbone, SameMaxPool2d, apply, batch_norm, conv2d, same_avg_pool
 from repro.params.backbones import DenseNetParams, NormParams
 from repro.params.model import ModelParams
 
 DILATIONS = (1, 1, 2, 4)  # of the blocks, at every output stride (recipes 3.2)
-TRANSITIONS = {8: (2, 1, 1), 16: (2, 2, 1), 32: (2, 2, 2)}  # strides; the stem has made 4
+TRANSITIONS = {8: (2, 1, 1), 16: (2, 2, 1), 32: (2, 2, 2)}  # strides after the stem's 4
 
 
 class Unit(nn.Module):
-    """BN, ReLU, convolution with bias: the order of everything in this family."""
+    """BN, ReLU, convolution with bias: the order used throughout this family."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, *, norm: NormParams, stride: int = 1, dilation: int = 1
@@ -29,11 +29,11 @@ class Unit(nn.Module):
         self.conv = conv2d(inputs, outputs, kernel, stride=stride, dilation=dilation, bias=True, same=True)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return through(F.relu(self.bn(x_NCHW)), self.conv)
+        return apply(F.relu(self.bn(x_NCHW)), self.conv)
 
 
 class SqueezeExcite(nn.Module):
-    """Scale each channel by a sigmoid of the channel means; `ratio` narrows the hidden layer."""
+    """Squeeze-and-excitation; the hidden layer has `channels // ratio` units."""
 
     def __init__(self, channels: int, *, ratio: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class SqueezeExcite(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """1x1 to 4k, 3x3 to k channels, appended to the input."""
+    """1x1 to 4k channels, 3x3 to k channels, concatenated to the input."""
 
     def __init__(self, inputs: int, *, dilation: int, dense: DenseNetParams, norm: NormParams) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class DenseLayer(nn.Module):
 class Transition(nn.Module):
     """1x1 to `outputs` channels, then a 2x2 average pool with the stride of the transition.
 
-    `keep_pool`: the pool stays where the stride is 1. `se`: squeeze-and-excitation ratio on the result or 0.
+    `keep_pool` keeps the pool at stride 1. `se` is the squeeze-and-excitation ratio of the result, or 0.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Transition(nn.Module):
         x_NCHW = self.unit(x_NCHW)
         if self.pools:
             x_NCHW = same_avg_pool(x_NCHW, stride=self.stride)
-        return through(x_NCHW, self.se)
+        return apply(x_NCHW, self.se)
 
 
 class ResidualTransition(nn.Module):
@@ -94,8 +94,8 @@ class ResidualTransition(nn.Module):
         self.skip = Unit(channels, channels, 1, norm=norm, stride=stride) if stride > 1 else nn.Identity()
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        y_NCHW = through(x_NCHW, self.narrow, self.middle, self.widen, self.se)
-        return y_NCHW + through(x_NCHW, self.skip)
+        y_NCHW = apply(x_NCHW, self.narrow, self.middle, self.widen, self.se)
+        return y_NCHW + apply(x_NCHW, self.skip)
 
 
 class DenseNet(Backbone):
@@ -104,7 +104,7 @@ class DenseNet(Backbone):
     def __init__(self, params: ModelParams) -> None:
         super().__init__()
         dense, norm = params.densenet, params.norm
-        assert dense is not None  # ModelParams sees to it
+        assert dense is not None  # ModelParams ensures it
         self.stem, width = STEMS[dense.stem](2 * dense.growth)
         self.blocks, self.transitions = nn.ModuleList(), nn.ModuleList()
         channels = []
@@ -133,7 +133,7 @@ class DenseNet(Backbone):
 def _transition(
     channels: int, *, stride: int, dense: DenseNetParams, norm: NormParams
 ) -> tuple[nn.Module, int]:
-    """The transition after `channels`, and the channels it leaves."""
+    """(transition after `channels`, number of channels after it)."""
     if dense.transition == "residual":
         return ResidualTransition(channels, stride=stride, norm=norm), channels
     outputs, se = int(channels * dense.compression), 4 if dense.transition == "se4" else 0
@@ -147,7 +147,7 @@ def _stem_7x7(width: int) -> tuple[nn.Sequential, int]:
 
 
 def _stem_3x3(width: int) -> tuple[nn.Sequential, int]:
-    """Three convolutions in a row, nothing between them; `width` does not matter here."""
+    """Three consecutive convolutions; `width` is ignored."""
     first = conv2d(3, 64, 3, stride=2, bias=True, same=True)
     rest = [conv2d(64, 64, 3, bias=True), conv2d(64, 128, 3, bias=True)]
     return nn.Sequential(first, *rest, SameMaxPool2d(kernel=2, stride=2)), 128

@@ -1,10 +1,10 @@
 """Dilated depthwise 3x3 convolutions on a CPU, as nine shifted products.
 
-PyTorch's own (2.15.0, oneDNN, an AMD EPYC with avx512_bf16) is wrong and slow there. In bf16 + channels_last
-the gradient of the weights is memory that nobody wrote, up to 1e27 where 1 is right: with padding at every
-dilation from 2 up to half of the map, without it (page 000's MobileNetV2) on maps more than 32 wide. In
-milliseconds of a core, 2 x 512 x 32 x 32, padded, forward + backward: at dilation 12 in fp32 3.2 + 12.0, here
-1.5 + 4.8; in bf16 and channels_last 3.0 + 39.5, here 1.2 + 3.5; at 36 the latter 10.4 + 28.6, here 0.4 + 2.6.
+PyTorch's kernel (2.15.0, oneDNN, an AMD EPYC with avx512_bf16) is incorrect and slow. In bf16 + channels_last
+the gradient of the weights is uninitialised memory, up to 1e27 instead of 1: with padding at every dilation
+from 2 up to half of the map, without padding (page 000's MobileNetV2) on maps wider than 32. Milliseconds of
+one core for 2 x 512 x 32 x 32, padded, forward + backward: dilation 12 in fp32 3.2 + 12.0, here 1.5 + 4.8; in
+bf16 and channels_last 3.0 + 39.5, here 1.2 + 3.5; dilation 36 in bf16 10.4 + 28.6, here 0.4 + 2.6.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-BLOCK = 2**19  # elements worked on at a time: they and their sum stay in the cache
-WIDEST = 32  # map on which PyTorch's unpadded convolution is right; its numbers are kept there
-CENTRE = 4  # of the nine taps, row by row
+BLOCK = 2**19  # elements per block: the block and its sum fit the cache
+WIDEST = 32  # widest map on which PyTorch's unpadded convolution is correct, and is used
+CENTRE = 4  # index of the centre among the nine taps
 Window = tuple[slice, slice]  # rows and columns
 
 
 class DilatedDepthwise(nn.Conv2d):
-    """A 3x3 convolution of each channel alone: stride 1, dilated, no bias; `pad` keeps the size of the map.
+    """Depthwise 3x3 convolution: stride 1, dilated, no bias; `pad` keeps the size of the map.
 
-    With `pad` and on a CPU it keeps the type of its input and sums in float32 or wider. Without, it is
-    PyTorch's own wherever that is right. On other devices, and in an exported graph, it is PyTorch's own.
+    On a CPU with `pad`, it sums in float32 or wider and returns the type of its input. Without `pad`, it uses
+    PyTorch's kernel unless that is incorrect. On other devices and in an exported graph it always does.
     """
 
     def __init__(self, channels: int, *, dilation: int, pad: bool) -> None:
@@ -41,7 +41,7 @@ class DilatedDepthwise(nn.Conv2d):
 
 
 def _is_wrong(x_NCHW: Tensor) -> bool:
-    """Whether PyTorch would compute a wrong gradient behind an unpadded convolution of `x_NCHW`."""
+    """Whether PyTorch's gradient of an unpadded convolution of `x_NCHW` is incorrect."""
     last = x_NCHW.is_contiguous(memory_format=torch.channels_last)
     return torch.is_grad_enabled() and x_NCHW.dtype == torch.bfloat16 and last and x_NCHW.shape[-1] > WIDEST
 
@@ -61,19 +61,19 @@ class _Shifted(torch.autograd.Function):
         x_NCHW, weight = ctx.saved_tensors
         taps_KC = _taps(weight, x_NCHW)
         grad_taps_KC = _correlated(grad_NCHW, x_NCHW, torch.zeros_like(taps_KC), ctx.dilation)
-        # the transpose of a shift is the shift back: the same sum with the taps in reverse order
+        # the transpose of a shift is the opposite shift: the same sum with the taps reversed
         grad_x_NCHW = _convolved(grad_NCHW, taps_KC.flip(0), ctx.dilation)
         return grad_x_NCHW, grad_taps_KC.t().reshape(weight.shape).to(weight.dtype), None
 
 
 def _taps(weight: Tensor, x_NCHW: Tensor) -> Tensor:
-    """taps_KC: each tap's channels side by side, in the type that is summed in."""
+    """taps_KC in the type of the sum, contiguous per tap."""
     wide = torch.promote_types(x_NCHW.dtype, torch.float32)
     return weight.detach().flatten(1).t().to(wide).contiguous()
 
 
 def _convolved(x_NCHW: Tensor, taps_KC: Tensor, dilation: int) -> Tensor:
-    """The sum over taps of tap times shifted `x_NCHW`, in the type and layout of `x_NCHW`."""
+    """Sum over taps of tap times shifted `x_NCHW`, in the type and layout of `x_NCHW`."""
     out_NCHW = torch.empty_like(x_NCHW)
     for sample, channels in _blocks(x_NCHW):
         block_CHW = x_NCHW[sample, channels].to(taps_KC.dtype)
@@ -87,7 +87,7 @@ def _convolved(x_NCHW: Tensor, taps_KC: Tensor, dilation: int) -> Tensor:
 
 
 def _correlated(grad_NCHW: Tensor, x_NCHW: Tensor, into_KC: Tensor, dilation: int) -> Tensor:
-    """`into_KC` plus the gradient of each tap: the sum over pixels of gradient times shifted input."""
+    """Add to `into_KC` the gradient of each tap: the sum over pixels of gradient times shifted input."""
     for sample, channels in _blocks(x_NCHW):
         grad_CHW, x_CHW = (t[sample, channels].to(into_KC.dtype) for t in (grad_NCHW, x_NCHW))
         for tap, target, source in _shifts(x_NCHW, dilation):
@@ -96,7 +96,7 @@ def _correlated(grad_NCHW: Tensor, x_NCHW: Tensor, into_KC: Tensor, dilation: in
 
 
 def _blocks(x_NCHW: Tensor) -> Iterator[tuple[int, slice]]:
-    """(sample, channels) of pieces of about BLOCK elements."""
+    """(sample, channels) of blocks of about BLOCK elements."""
     samples, channels, height, width = x_NCHW.shape
     step = max(BLOCK // max(height * width, 1), 1)
     for sample in range(samples):
@@ -104,7 +104,7 @@ def _blocks(x_NCHW: Tensor) -> Iterator[tuple[int, slice]]:
 
 
 def _shifts(x_NCHW: Tensor, dilation: int) -> Iterator[tuple[int, Window, Window]]:
-    """(tap, pixels that see it, pixels that it looks at), of the taps that see the map at all."""
+    """(tap, output window, input window) of the taps that overlap the map."""
     height, width = x_NCHW.shape[2:]
     for row, to_rows, from_rows in _overlaps(height, dilation):
         for column, to_columns, from_columns in _overlaps(width, dilation):
@@ -112,7 +112,7 @@ def _shifts(x_NCHW: Tensor, dilation: int) -> Iterator[tuple[int, Window, Window
 
 
 def _overlaps(size: int, dilation: int) -> Iterator[tuple[int, slice, slice]]:
-    """The same along one axis."""
+    """(tap, output slice, input slice) along one axis."""
     for tap, shift in enumerate((-dilation, 0, dilation)):
         low, high = max(0, -shift), min(size, size - shift)
         if low < high:

@@ -1,6 +1,6 @@
 """Heads: ASPP, DeepLabV3, DeepLabV3+, DeepLabV2 and the auxiliary FCN head.
 
-Every head takes the tuple of a backbone's features, shallow to deep, and returns logits_NCHW.
+A head takes the tuple of backbone features, shallow to deep, and returns logits_NCHW.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.models.layers import ConvNorm, conv2d, conv3x3_norm, resize_logits, through
+from repro.models.layers import ConvNorm, apply, conv2d, conv3x3_norm, resize_logits
 from repro.params.backbones import NormParams
 from repro.params.model import AuxParams, HeadParams, ModelParams
 
@@ -21,7 +21,7 @@ RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}  # the paper's rates f
 
 
 class ASPP(nn.Module):
-    """1x1, 3x3 at each rate and a pooled branch, each `channels` wide, fused to `channels`."""
+    """1x1, 3x3 per rate and a pooled branch, each `channels` wide, fused to `channels`."""
 
     def __init__(self, inputs: int, params: ModelParams) -> None:
         super().__init__()
@@ -43,14 +43,14 @@ class ASPP(nn.Module):
             parts = [reduce(torch.add, parts)]
         if self.pool is not None:
             parts.insert(0 if self.head.pool_first else len(parts), self._pooled(x_NCHW))
-        return through(torch.cat(parts, 1), self.fuse)
+        return apply(torch.cat(parts, 1), self.fuse)
 
     def _pooled(self, x_NCHW: Tensor) -> Tensor:
-        """The pooled branch at the size of the features."""
+        """The pooled branch, resized to the features."""
         assert self.pool is not None
         height, width = x_NCHW.shape[-2:]
         if self.head.pool == "global":
-            mean_NCHW = through(x_NCHW.mean((2, 3), keepdim=True), self.pool)
+            mean_NCHW = apply(x_NCHW.mean((2, 3), keepdim=True), self.pool)
             return mean_NCHW.expand(-1, -1, height, width)
         # 000 TF pools squares as high as the map: 1024x2048 gives a grid of 1x2, not one mean.
         grid_NCHW = F.avg_pool2d(x_NCHW, min(height, width))
@@ -78,8 +78,8 @@ class DeepLabV3Head(nn.Module):
         self.classifier = conv2d(head.channels if head.decoder_convs else width, outputs, 1, bias=head.bias)
 
     def forward(self, features: Features) -> Tensor:
-        x_NCHW = through(features[-1], self.aspp, self.aspp_dropout, self.decoder)
-        return through(x_NCHW, self.dropout, self.classifier)
+        x_NCHW = apply(features[-1], self.aspp, self.aspp_dropout, self.decoder)
+        return apply(x_NCHW, self.dropout, self.classifier)
 
 
 class DeepLabV3PlusHead(nn.Module):
@@ -97,17 +97,17 @@ class DeepLabV3PlusHead(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         low_NCHW = self.low(features[0])
-        deep_NCHW = through(features[-1], self.aspp, self.aspp_dropout)
+        deep_NCHW = apply(features[-1], self.aspp, self.aspp_dropout)
         size = (low_NCHW.shape[-2], low_NCHW.shape[-1])
         deep_NCHW = resize_logits(deep_NCHW, size, self.resize)
         parts = [low_NCHW, deep_NCHW] if self.low_first else [deep_NCHW, low_NCHW]
-        return through(torch.cat(parts, 1), self.decoder, self.dropout, self.classifier)
+        return apply(torch.cat(parts, 1), self.decoder, self.dropout, self.classifier)
 
 
 class SumHead(nn.Module):
-    """One convolution straight to the classes per rate, summed: DeepLabV2's ASPP (arXiv 1606.00915).
+    """DeepLabV2's ASPP: one classifier convolution per rate, summed (arXiv 1606.00915).
 
-    With one rate it is what page 003 calls deeplabv2 (3x3, rate 6, no bias); a rate of 1 is a 1x1 (003-093).
+    Page 003 calls a single 3x3 of rate 6 without bias deeplabv2; a rate of 1 is a 1x1 (003-093).
     """
 
     def __init__(self, channels: tuple[int, ...], outputs: int, params: ModelParams) -> None:
@@ -119,11 +119,11 @@ class SumHead(nn.Module):
         )
 
     def forward(self, features: Features) -> Tensor:
-        return reduce(torch.add, (through(features[-1], branch) for branch in self.branches))
+        return reduce(torch.add, (apply(features[-1], branch) for branch in self.branches))
 
 
 class AuxHead(nn.Module):
-    """A 3x3 convolution and a classifier on stage 3, seen only by the loss (001, 002, 004)."""
+    """A 3x3 convolution and a classifier on stage 3, used only by the loss (001, 002, 004)."""
 
     def __init__(self, inputs: int, outputs: int, aux: AuxParams, norm: NormParams) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class AuxHead(nn.Module):
         self.classifier = conv2d(aux.channels, outputs, 1, bias=True)
 
     def forward(self, features: Features) -> Tensor:
-        return through(features[2], self.conv, self.dropout, self.classifier)
+        return apply(features[2], self.conv, self.dropout, self.classifier)
 
 
 def decoder(inputs: int, params: ModelParams) -> nn.Sequential:
@@ -148,7 +148,7 @@ def decoder(inputs: int, params: ModelParams) -> nn.Sequential:
 
 
 def dropouts(params: ModelParams) -> tuple[nn.Module, nn.Module]:
-    """(after ASPP, before the classifier); one of them does nothing."""
+    """(dropout after ASPP, dropout before the classifier); one of them is the identity."""
     head = params.head
     kind = nn.Dropout2d if head.dropout_kind == "channel" else nn.Dropout
     drop, keep = kind(head.dropout), nn.Identity()

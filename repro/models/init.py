@@ -1,4 +1,4 @@
-"""First weights of a network, as each source draws them. Uses PyTorch's global generator: seed it before."""
+"""Initial weights, as each page's code draws them from PyTorch's global generator (seed it first)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from repro.params.model import Init, ModelParams
 
-# Convolutions that `head.glorot` names; a deeplabv2 head is nothing but its classifiers.
+# Convolutions that `head.glorot` names; a deeplabv2 head has only classifiers.
 GLOROT: dict[str, Callable[[str], bool]] = {
     "pool": lambda name: ".pool." in name,
     "classifier": lambda name: name.endswith(".classifier") or name.startswith("head.branches."),
@@ -18,7 +18,7 @@ Draw = Callable[[nn.Conv2d, bool], object]  # (convolution, belongs to the backb
 
 
 def initialise(net: nn.Module, params: ModelParams) -> None:
-    """Redraw every convolution of `net` under `params.init`; norms start at scale 1, shift 0."""
+    """Initialise every convolution of `net` in place by `params.init`; norms start at scale 1, shift 0."""
     draw = DRAWS[params.init]
     for name, conv in _convolutions(net):
         draw(conv, name.startswith("backbone."))
@@ -38,7 +38,7 @@ def _convolutions(net: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
 
 
 def _kaiming(conv: nn.Conv2d, backbone: bool) -> object:
-    """000 torch: fan-out in the backbone, fan-in in the head; biases stay PyTorch's own."""
+    """000 torch: fan-out in the backbone, fan-in in the head; biases keep PyTorch's default."""
     mode: Literal["fan_out", "fan_in"] = "fan_out" if backbone else "fan_in"
     return nn.init.kaiming_normal_(conv.weight, mode=mode, nonlinearity="relu")
 
@@ -56,7 +56,7 @@ def _mmsegmentation_classifiers(net: nn.Module) -> None:
 
 
 def _torch(conv: nn.Conv2d, backbone: bool) -> object:
-    """001 and 002 draw nothing themselves in the head: PyTorch's uniform values stay."""
+    """001 and 002: the head keeps PyTorch's uniform default."""
     if backbone:
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return None
@@ -67,13 +67,13 @@ def _he(conv: nn.Conv2d, backbone: bool) -> object:
 
 
 def _tensorpack(conv: nn.Conv2d, backbone: bool) -> object:
-    """003 ResNet: its dilated convolutions and the classifier do not see the fan-out default."""
+    """003 ResNet: the fan-out default does not apply to dilated convolutions and the classifier."""
     plain = backbone and conv.dilation[0] == 1
     return _truncated(conv, fan="fan_out" if plain else "fan_in")
 
 
 def _truncated(conv: nn.Conv2d, *, fan: str) -> object:
-    """A normal of variance 2 / fan, cut at two deviations; 0.8796 restores the variance lost by the cut."""
+    """Normal of variance 2 / fan, truncated at two deviations; 0.8796 restores the variance lost by that."""
     outputs, inputs, height, width = conv.weight.shape
     number = (inputs if fan == "fan_in" else outputs) * height * width
     std = (2.0 / number) ** 0.5 / 0.87962566103423978

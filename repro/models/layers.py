@@ -25,7 +25,7 @@ from repro.params.parse import ResizeRule
 
 
 def same_pad(x_NCHW: Tensor, *, kernel: int, stride: int, dilation: int = 1, value: float = 0.0) -> Tensor:
-    """Pad as TensorFlow's SAME does: output ceil(size / stride), the odd pixel at the bottom and right."""
+    """Pad like TensorFlow's SAME: the output size is ceil(size / stride); an odd pixel goes bottom right."""
     height, width = x_NCHW.shape[-2:]
     span = (kernel - 1) * dilation + 1
     rows = max((math.ceil(height / stride) - 1) * stride + span - height, 0)
@@ -44,7 +44,7 @@ class SameConv2d(nn.Conv2d):
 
 
 class SameMaxPool2d(nn.MaxPool2d):
-    """Max pooling under TensorFlow's SAME padding: a padded pixel never wins."""
+    """Max pooling under TensorFlow's SAME padding; padded pixels are ignored."""
 
     def __init__(self, *, kernel: int, stride: int) -> None:
         super().__init__(kernel, stride)
@@ -55,10 +55,10 @@ class SameMaxPool2d(nn.MaxPool2d):
 
 
 def same_avg_pool(x_NCHW: Tensor, *, stride: int) -> Tensor:
-    """2x2 average pooling under TensorFlow's SAME padding: padded pixels are not counted.
+    """2x2 average pooling under TensorFlow's SAME padding; padded pixels are not counted.
 
-    A window that hangs over the edge averages what is inside: with stride 2 `ceil_mode` does that, with
-    stride 1 repeating the last row and column gives the same mean.
+    With stride 2, `ceil_mode` averages only the pixels inside the image. With stride 1, repeating the last
+    row and column gives the same mean.
     """
     if stride == 1:
         x_NCHW = F.pad(x_NCHW, (0, 1, 0, 1), mode="replicate")
@@ -77,7 +77,12 @@ def conv2d(
     same: bool = False,
     pad: bool = True,
 ) -> nn.Conv2d:
-    """A convolution that keeps ceil(size / stride); `same` pads a strided one as TensorFlow does."""
+    """A convolution whose output size is ceil(size / stride).
+
+    Args:
+        same: pad a strided convolution as TensorFlow does.
+        pad: False pads nothing; the output shrinks.
+    """
     # At stride 1 and an odd kernel both paddings are the same, and the static one is faster.
     if same and stride > 1 and kernel > 1:
         return SameConv2d(inputs, outputs, kernel, stride, 0, dilation, groups, bias)
@@ -93,20 +98,20 @@ def batch_norm(channels: int, norm: NormParams) -> nn.BatchNorm2d:
 
 
 class Backbone(nn.Module):
-    """What makes features: `channels` of each of its outputs, shallow to deep."""
+    """Base class of feature extractors; `channels` are those of its outputs, shallow to deep."""
 
     channels: tuple[int, ...]
 
 
-def through(x_NCHW: Tensor, *modules: nn.Module) -> Tensor:
-    """`x_NCHW` through `modules`, one after the other; typed, where the call of a module is Any."""
+def apply(x_NCHW: Tensor, *modules: nn.Module) -> Tensor:
+    """Apply `modules` in order; typed as Tensor, while calling a module is typed as Any."""
     for module in modules:
         x_NCHW = module(x_NCHW)
     return x_NCHW
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch normalisation, activation; the block of every head here."""
+    """Convolution, batch normalisation, activation."""
 
     def __init__(self, conv: nn.Conv2d, norm: NormParams, *, activation: nn.Module | None = None) -> None:
         super().__init__()
@@ -115,7 +120,7 @@ class ConvNorm(nn.Module):
         self.activation = nn.ReLU(inplace=True) if activation is None else activation
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return through(x_NCHW, self.conv, self.bn, self.activation)
+        return apply(x_NCHW, self.conv, self.bn, self.activation)
 
 
 class Separable(nn.Module):
@@ -127,7 +132,7 @@ class Separable(nn.Module):
         self.pointwise = ConvNorm(conv2d(inputs, outputs, 1), norm)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return through(x_NCHW, self.depthwise, self.pointwise)
+        return apply(x_NCHW, self.depthwise, self.pointwise)
 
 
 def conv3x3_norm(
@@ -140,11 +145,11 @@ def conv3x3_norm(
 
 
 def resize_logits(logits_NCHW: Tensor, size_HW: tuple[int, int], rule: ResizeRule) -> Tensor:
-    """`logits_NCHW` (any float type) at `size_HW` under `rule`; unchanged where the size already fits."""
+    """Resize logits of any float type to `size_HW` under `rule`; a no-op when the size already fits."""
     if tuple(logits_NCHW.shape[-2:]) == tuple(size_HW):
         return logits_NCHW
     if logits_NCHW.is_meta:
-        return torch.empty(*logits_NCHW.shape[:2], *size_HW, device="meta")  # only the shape is asked for
+        return torch.empty(*logits_NCHW.shape[:2], *size_HW, device="meta")  # only the shape matters
     if rule == "tf_legacy":
         return _legacy(_legacy(logits_NCHW, size_HW[0], dim=2), size_HW[1], dim=3)
     return F.interpolate(
@@ -153,9 +158,9 @@ def resize_logits(logits_NCHW: Tensor, size_HW: tuple[int, int], rule: ResizeRul
 
 
 def _legacy(x_NCHW: Tensor, size: int, *, dim: int) -> Tensor:
-    """One axis under the legacy rule: weights of the two nearest source lines, the last line repeated."""
+    """Resize one axis under the legacy rule: interpolate the two nearest lines, repeating the last one."""
     lines = x_NCHW.shape[dim]
-    # MPS has no float64; on other devices a tensor from the CPU would make them wait.
+    # MPS has no float64; on other devices a copy from the CPU would synchronise.
     place = torch.device("cpu") if x_NCHW.device.type == "mps" else x_NCHW.device
     source = torch.arange(size, device=place, dtype=torch.float64) * (lines / size)
     low = source.floor().long().clamp_(max=lines - 1)
@@ -167,9 +172,9 @@ def _legacy(x_NCHW: Tensor, size: int, *, dim: int) -> Tensor:
 
 
 def normalise(image_NCHW: Tensor, params: ModelParams | InputParams) -> Tensor:
-    """RGB pixels in 0..255 (uint8 or float, any device) as the network's float32 input, on the same device.
+    """Convert RGB pixels in 0..255 (uint8 or float) to the network's float32 input, on the same device.
 
-    Channels are put into the order that `params.order` names, then (pixel - mean) / std per channel.
+    Reorders the channels to `params.order`, then computes (pixel - mean) / std per channel.
     """
     if isinstance(params, ModelParams):
         params = params.input
@@ -181,6 +186,6 @@ def normalise(image_NCHW: Tensor, params: ModelParams | InputParams) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """[1, 3, 1, 1] float32. Kept: making it anew waits for everything that a GPU has still to do."""
+    """`values` as float32 of shape (1, 3, 1, 1); cached, since creating it on a GPU synchronises."""
     with torch.inference_mode(False):
         return torch.tensor(values, device=device).view(1, 3, 1, 1)

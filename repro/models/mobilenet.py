@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.models.layers import Backbone, ConvNorm, batch_norm, conv2d, through
+from repro.models.layers import Backbone, ConvNorm, apply, batch_norm, conv2d
 from repro.params.backbones import NormParams
 from repro.params.model import ModelParams
 
@@ -19,14 +19,14 @@ SETTINGS = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-LOW_LEVEL = 3  # blocks up to here give the stride 4 features
+LOW_LEVEL = 3  # the block whose output has stride 4
 
 
 class InvertedResidual(nn.Module):
-    """Expand 1x1, depthwise 3x3, project 1x1; a sum where the shape stays.
+    """Expand 1x1, depthwise 3x3, project 1x1, with a residual sum if the shape is unchanged.
 
-    `early`: the input is padded before the expansion and the depthwise convolution not at all, so the border
-    that it sees is ReLU6(BN(0)) instead of 0 (page 000's code; the released weights depend on it).
+    `early` pads the input before the expansion instead of inside the depthwise convolution, so its border is
+    ReLU6(BN(0)) and not 0 (page 000's code; the released weights depend on it).
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         padded_NCHW = F.pad(x_NCHW, (self.border,) * 4) if self.border else x_NCHW
-        y_NCHW = through(padded_NCHW, self.expand, self.depthwise, self.project)
+        y_NCHW = apply(padded_NCHW, self.expand, self.depthwise, self.project)
         return x_NCHW + y_NCHW if self.residual else y_NCHW
 
 
 class MobileNetV2(Backbone):
-    """Features: (24 channels at stride 4, 320 channels at the output stride)."""
+    """MobileNetV2 backbone; features: 24 channels at stride 4 and 320 at the output stride."""
 
     channels = (24, 320)
 
@@ -67,9 +67,7 @@ class MobileNetV2(Backbone):
         self.blocks = nn.Sequential()
         inputs, now, dilation = 32, 2, 1
         for expansion, outputs, count, stride in SETTINGS:
-            first = (
-                dilation  # the first block of a stage whose stride is dropped keeps the dilation before it
-            )
+            first = dilation  # where dilation replaces the stride, the first block keeps the previous one
             if now == params.output_stride:
                 dilation, stride = dilation * stride, 1
             now *= stride

@@ -1,9 +1,9 @@
 """bf16 autocast at the speed of float32 on every CPU, and TF32 on NVIDIA GPUs.
 
-PyTorch computes bf16 convolutions with oneDNN only where the CPU has AVX-512; elsewhere a generic loop takes
-ten times as long as float32. One update of DeepLabV3+ MobileNetV2 on 4 x 120 x 160 (one core of an AVX2
-processor, torch 2.15.0): 7.7 CPU seconds, 0.79 in float32, 0.76 as here. Factors are rounded to bf16, summed
-in float32, and the result is rounded to bf16, as bf16 units do; only the order of summation differs.
+PyTorch uses oneDNN for bf16 convolutions only on CPUs with AVX-512; its fallback is ten times slower than
+float32. One update of DeepLabV3+ MobileNetV2 on 4 x 120 x 160 (one core of an AVX2 processor, torch 2.15.0):
+7.7 CPU seconds in bf16, 0.79 in float32, 0.76 with this module. Like bf16 units, it rounds factors to bf16,
+sums in float32 and rounds the result to bf16; only the order of summation differs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def is_emulated(device: torch.device | str) -> bool:
 
 @contextmanager
 def autocast(device: torch.device | str, dtype: torch.dtype = torch.bfloat16) -> Iterator[None]:
-    """`torch.autocast` on `device`, with bf16 products in float32 where `is_emulated` says so."""
+    """`torch.autocast` on `device`; bf16 products are computed in float32 if `is_emulated(device)`."""
     with torch.autocast(torch.device(device).type, dtype=dtype):
         if dtype == torch.bfloat16 and is_emulated(device):
             with _Float32Products():
@@ -37,7 +37,7 @@ def autocast(device: torch.device | str, dtype: torch.dtype = torch.bfloat16) ->
 
 
 class _Float32Products(TorchFunctionMode):
-    """Convolutions and linear layers: bf16 in and out, float32 inside. Compiled code is left alone."""
+    """bf16 convolutions and linear layers, computed in float32; compiled code is left unchanged."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -53,13 +53,13 @@ class _Float32Products(TorchFunctionMode):
 
 
 def _rounded(value: Any) -> Any:
-    """A tensor's values as bf16 holds them, in float32; anything else as it is."""
+    """A tensor rounded to bf16, as float32; other values unchanged."""
     return value.to(torch.bfloat16).float() if isinstance(value, Tensor) else value
 
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """TF32 as `allowed` inside the `with`, as it was after it. torch's default allows it in convolutions."""
+    """Allow or forbid TF32 inside the `with`; torch's default allows it in convolutions."""
     before = (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     torch.backends.cudnn.allow_tf32 = allowed

@@ -1,6 +1,6 @@
-"""ResNet-18, -50 and -101 with activation after the sum, in every dilated form that the pages use.
+"""ResNet-18, -50 and -101 (activation after the sum), with every dilation scheme that the pages use.
 
-Stages are called layer1 to layer4 as in every published checkpoint. Features: their four outputs.
+Stages are named layer1 to layer4, as in published checkpoints. Features: their four outputs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from repro.models.layers import Backbone, SameMaxPool2d, batch_norm, conv2d, through
+from repro.models.layers import Backbone, SameMaxPool2d, apply, batch_norm, conv2d
 from repro.params.backbones import NormParams
 from repro.params.model import ModelParams
 
@@ -36,9 +36,9 @@ class BasicBlock(nn.Module):
         self.downsample = shortcut(inputs, width, stride=stride, dilation=dilation, params=params)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        y_NCHW = through(x_NCHW, self.conv1, self.bn1, self.relu, self.conv2, self.bn2)
+        y_NCHW = apply(x_NCHW, self.conv1, self.bn1, self.relu, self.conv2, self.bn2)
         y_NCHW += x_NCHW if self.downsample is None else self.downsample(x_NCHW)
-        return through(y_NCHW, self.relu)
+        return apply(y_NCHW, self.relu)
 
 
 class Bottleneck(nn.Module):
@@ -60,10 +60,10 @@ class Bottleneck(nn.Module):
         self.downsample = shortcut(inputs, width * 4, stride=stride, dilation=dilation, params=params)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        y_NCHW = through(x_NCHW, self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu)
-        y_NCHW = through(y_NCHW, self.conv3, self.bn3)
+        y_NCHW = apply(x_NCHW, self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu)
+        y_NCHW = apply(y_NCHW, self.conv3, self.bn3)
         y_NCHW += x_NCHW if self.downsample is None else self.downsample(x_NCHW)
-        return through(y_NCHW, self.relu)
+        return apply(y_NCHW, self.relu)
 
 
 Block = type[BasicBlock] | type[Bottleneck]
@@ -72,7 +72,7 @@ Block = type[BasicBlock] | type[Bottleneck]
 def shortcut(
     inputs: int, outputs: int, *, stride: int, dilation: int, params: ModelParams
 ) -> nn.Sequential | None:
-    """The side path of a block; None is the identity."""
+    """The shortcut of a block; None is the identity."""
     conv = conv2d(inputs, outputs, 1, stride=stride)
     if params.resnet.shortcut == "conv":
         return nn.Sequential(conv) if stride != 1 or dilation != 1 else None
@@ -82,7 +82,7 @@ def shortcut(
 
 
 class ResNet(Backbone):
-    """A residual network; `channels` are those of its four outputs."""
+    """ResNet backbone with four outputs."""
 
     def __init__(self, params: ModelParams) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class ResNet(Backbone):
 def _stage(
     block: Block, inputs: int, width: int, depth: int, stride: int, dilation: int, *, params: ModelParams
 ) -> nn.Sequential:
-    """`depth` blocks; the first one strides, and is dilated less where the source contracts."""
+    """`depth` blocks; the first one has the stride, and half the dilation under "contract"."""
     first = dilation // 2 if params.resnet.first_dilation == "contract" and dilation > 1 else dilation
     blocks = [block(inputs, width, stride=stride, dilation=first, params=params)]
     outputs = width * block.expansion
@@ -126,7 +126,7 @@ def _stem_7x7(*, norm: NormParams, same: bool) -> nn.Sequential:
 
 
 def _stem_deep(*, norm: NormParams, same: bool) -> nn.Sequential:
-    """Three 3x3 in place of the 7x7 (ResNet-V1c)."""
+    """Three 3x3 convolutions instead of the 7x7 (ResNet-V1c)."""
     layers: list[nn.Module] = []
     for inputs, outputs, stride in ((3, 32, 2), (32, 32, 1), (32, 64, 1)):
         conv = conv2d(inputs, outputs, 3, stride=stride, same=same)

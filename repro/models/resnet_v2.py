@@ -1,7 +1,7 @@
-"""ResNet-v2 of TensorFlow slim, as page 003's slim rows use it (003-093 to -101, -103; recipes 3.3).
+"""ResNet-v2 of TensorFlow slim, used by page 003's slim rows (003-093 to -101, -103; recipes 3.3).
 
-Pre-activation blocks whose stride sits in the last block of a stage; convolutions without a norm behind them
-have a bias. Stage 4 and what is cascaded after it may be ordinary bottlenecks (activation after the sum).
+Blocks are pre-activation; the stride is in the last block of a stage. Convolutions that no norm follows have
+a bias. Stage 4 and the stages after it may be ordinary bottlenecks (activation after the sum).
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repro.models.layers import Backbone, SameMaxPool2d, batch_norm, conv2d, through
+from repro.models.layers import Backbone, SameMaxPool2d, apply, batch_norm, conv2d
 from repro.models.resnet import BLOCKS, DILATIONS, WIDTHS, Bottleneck
 from repro.params.model import ModelParams
 
-STRIDES = {8: (2, 1, 1, 1), 16: (2, 2, 1, 1), 32: (2, 2, 2, 1)}  # after each stage; the stem has made 4
+STRIDES = {8: (2, 1, 1, 1), 16: (2, 2, 1, 1), 32: (2, 2, 2, 1)}  # of each stage, after the stem's 4
 
 
 class PreBottleneck(nn.Module):
-    """BN and ReLU first, then 1x1, 3x3, 1x1; the shortcut sees the activated input where it is projected."""
+    """BN and ReLU, then 1x1, 3x3, 1x1; a projection shortcut takes the activated input."""
 
     def __init__(self, inputs: int, width: int, *, stride: int, dilation: int, params: ModelParams) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class PreBottleneck(nn.Module):
         self.preact = batch_norm(inputs, params.norm)
         self.conv1 = conv2d(inputs, width, 1)
         self.bn1 = batch_norm(width, params.norm)
-        # Symmetric padding also where it strides: slim pads explicitly there, unlike TensorFlow's SAME.
+        # Symmetric padding at every stride: slim pads explicitly, unlike TensorFlow's SAME.
         self.conv2 = conv2d(width, width, 3, stride=stride, dilation=dilation)
         self.bn2 = batch_norm(width, params.norm)
         self.conv3 = conv2d(width, width * 4, 1, bias=True)
@@ -37,14 +37,14 @@ class PreBottleneck(nn.Module):
         if self.shortcut is None:
             side_NCHW = x_NCHW[:, :, :: self.stride, :: self.stride]
         else:
-            side_NCHW = through(active_NCHW, self.shortcut)
-        y_NCHW = F.relu(through(active_NCHW, self.conv1, self.bn1))
-        y_NCHW = F.relu(through(y_NCHW, self.conv2, self.bn2))
-        return side_NCHW + through(y_NCHW, self.conv3)
+            side_NCHW = apply(active_NCHW, self.shortcut)
+        y_NCHW = F.relu(apply(active_NCHW, self.conv1, self.bn1))
+        y_NCHW = F.relu(apply(y_NCHW, self.conv2, self.bn2))
+        return side_NCHW + apply(y_NCHW, self.conv3)
 
 
 class ResNetV2(Backbone):
-    """Four stages and `extra_rates` more; features: the outputs of all, the last one activated."""
+    """Four stages and one per rate of `extra_rates`; features: every output, the last one activated."""
 
     def __init__(self, params: ModelParams) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class ResNetV2(Backbone):
 def _stage(
     inputs: int, width: int, depth: int, stride: int, dilation: int, *, post: bool, params: ModelParams
 ) -> nn.Sequential:
-    """`depth` blocks, the stride in the last one."""
+    """`depth` blocks; the last one has the stride."""
     block = Bottleneck if post else PreBottleneck
     widths = [inputs] + [width * 4] * (depth - 1)
     strides = [1] * (depth - 1) + [stride]

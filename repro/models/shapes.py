@@ -1,8 +1,7 @@
-"""Answers to tensor functions from shapes alone.
+"""Output shapes of tensor functions, in place of PyTorch's meta kernels.
 
-PyTorch has its own meta kernels, but the first call of most of them imports torch._dynamo and sympy: 900
-modules, 1.3 to 3.5 s. With these answers a count takes 0.02 s; a function that is not listed runs on the meta
-device.
+The first call of most meta kernels imports torch._dynamo and sympy: 900 modules, 1.3 to 3.5 s. With these
+functions a count takes 0.02 s. A function that is not listed runs on the meta device.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Answer = Callable[..., Tensor]
-
 
 def empty(*shape: int) -> Tensor:
     """A tensor without memory."""
@@ -23,7 +20,7 @@ def empty(*shape: int) -> Tensor:
 
 
 def _sides(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> list[int]:
-    """Height and width behind a sliding window."""
+    """Height and width of the output of a sliding window."""
     sides = []
     for index, side in enumerate(x.shape[2:]):
         window, jump, pad, step = (_at(value, index) for value in (kernel, stride, padding, dilation))
@@ -82,7 +79,7 @@ def _same(x: Tensor, *_: object, **__: object) -> Tensor:
 
 
 def _broadcast(x: Tensor, other: Tensor) -> Tensor:
-    """Both have as many dimensions; torch.broadcast_shapes would import sympy."""
+    """For equal numbers of dimensions; torch.broadcast_shapes would import sympy."""
     return empty(*(max(sides) for sides in zip(x.shape, other.shape, strict=True)))
 
 
@@ -105,7 +102,7 @@ def _mean(x: Tensor, dim: Sequence[int], keepdim: bool = False) -> Tensor:
     return empty(*x.shape[:2], 1, 1) if keepdim else empty(*x.shape[:2])
 
 
-ANSWERS: dict[Callable[..., Any], Answer] = {
+SHAPE_FUNCTIONS: dict[Callable[..., Any], Callable[..., Tensor]] = {
     torch.conv2d: _conv,
     torch.add: _broadcast,
     torch.cat: _cat,

@@ -1,7 +1,7 @@
-"""VGG-16 with holes and its heads: DeepLabV1 LargeFOV (arXiv 1412.7062), DeepLabV2's VGG form (1606.00915).
+"""Dilated VGG-16 and its heads: DeepLabV1 LargeFOV (arXiv 1412.7062) and DeepLabV2 (arXiv 1606.00915).
 
-No published row uses them; they close the family. Pools 4 and 5 keep the size, conv5 is dilated by 2, so the
-output stride is 8. The authors' 3x3 pools with padding 1 replace VGG's 2x2.
+No published row uses them. Pools 4 and 5 have stride 1 and conv5 is dilated by 2, so the output stride is 8.
+Pools are 3x3 with padding 1 as in the authors' code, not VGG's 2x2.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from repro.models.layers import Backbone, conv2d, through
+from repro.models.layers import Backbone, apply, conv2d
 from repro.params.model import ModelParams
 
-# channels of the convolutions of a group; stride of the pool behind it; dilation of the convolutions
+# per group: channels of its convolutions, stride of the pool after them, dilation
 GROUPS = (
     ((64, 64), 2, 1),
     ((128, 128), 2, 1),
@@ -51,7 +51,7 @@ class VGG16(Backbone):
 
 
 class FullyConvolutionalHead(nn.Module):
-    """fc6 (3x3, dilated), fc7, fc8 once per rate, summed: one stack is LargeFOV (rate 12), four are ASPP."""
+    """fc6 (3x3, dilated), fc7 and fc8 per rate, summed: one rate (12) is LargeFOV, four are ASPP."""
 
     def __init__(self, channels: tuple[int, ...], outputs: int, params: ModelParams) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class FullyConvolutionalHead(nn.Module):
         self.branches = nn.ModuleList(_stack(channels[-1], outputs, rate) for rate in rates)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
-        return reduce(torch.add, (through(features[-1], branch) for branch in self.branches))
+        return reduce(torch.add, (apply(features[-1], branch) for branch in self.branches))
 
 
 def _stack(inputs: int, outputs: int, rate: int) -> nn.Sequential:

@@ -1,6 +1,6 @@
-"""Xception-65, the backbone of the DeepLabV3+ paper itself (arXiv 1802.02611, figure 4). No row uses it.
+"""Xception-65, the backbone of the DeepLabV3+ paper (arXiv 1802.02611, figure 4). No published row uses it.
 
-Features: (256 channels at stride 4: the second convolution of the second module, 2048 at the output stride).
+Features: 256 channels at stride 4 (second convolution of the second module), 2048 at the output stride.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from repro.params.model import ModelParams
 
 
 class SeparableConv(nn.Module):
-    """Depthwise 3x3 BN, pointwise 1x1 BN; activation before it, or after each half (the last module)."""
+    """Depthwise 3x3 BN, pointwise 1x1 BN; ReLU before both, or with `after` behind each (last module)."""
 
     def __init__(
         self, inputs: int, outputs: int, *, stride: int, dilation: int, after: bool, norm: NormParams
@@ -33,7 +33,7 @@ class SeparableConv(nn.Module):
 
 
 class Module(nn.Module):
-    """Three separable convolutions, the last one strides; a side path: conv, sum or none."""
+    """Three separable convolutions, the last with the stride, and a shortcut: conv, sum or none."""
 
     def __init__(
         self,
@@ -42,35 +42,35 @@ class Module(nn.Module):
         *,
         stride: int = 1,
         dilation: int = 1,
-        side: str,
+        shortcut: str,
         norm: NormParams,
     ) -> None:
         super().__init__()
-        self.side = side
+        self.shortcut = shortcut
         before, strides = (inputs, *widths[:2]), (1, 1, stride)
         self.convs = nn.ModuleList(
-            SeparableConv(i, o, stride=s, dilation=dilation, after=side == "none", norm=norm)
+            SeparableConv(i, o, stride=s, dilation=dilation, after=shortcut == "none", norm=norm)
             for i, o, s in zip(before, widths, strides, strict=True)
         )
         self.project = None
-        if side == "conv":
+        if shortcut == "conv":
             self.project = nn.Sequential(
                 conv2d(inputs, widths[2], 1, stride=stride), batch_norm(widths[2], norm)
             )
 
     def forward(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """(output, output of the second convolution)"""
+        """(output, output of the second convolution)."""
         second_NCHW = self.convs[1](self.convs[0](x_NCHW))
         y_NCHW = self.convs[2](second_NCHW)
         if self.project is not None:
             y_NCHW = y_NCHW + self.project(x_NCHW)
-        elif self.side == "sum":
+        elif self.shortcut == "sum":
             y_NCHW = y_NCHW + x_NCHW
         return y_NCHW, second_NCHW
 
 
 class Xception65(Backbone):
-    """Entry (3 modules), middle (16), exit (2); dilated from where the output stride is reached."""
+    """Entry (3 modules), middle (16), exit (2); dilated once the output stride is reached."""
 
     channels = (256, 2048)
 
@@ -83,13 +83,15 @@ class Xception65(Backbone):
         third, middle = (1, 2) if stride == 8 else (2, 1)  # stride of module 3, dilation from there on
         fourth = 2 if stride == 32 else 1
         last = middle * (2 if fourth == 1 else 1)
-        self.low = Module(64, (128, 128, 128), stride=2, side="conv", norm=norm)
-        self.entry = Module(128, (256, 256, 256), stride=2, side="conv", norm=norm)
-        deep = [Module(256, (728, 728, 728), stride=third, side="conv", norm=norm)]
+        self.low = Module(64, (128, 128, 128), stride=2, shortcut="conv", norm=norm)
+        self.entry = Module(128, (256, 256, 256), stride=2, shortcut="conv", norm=norm)
+        deep = [Module(256, (728, 728, 728), stride=third, shortcut="conv", norm=norm)]
         for _ in range(16):
-            deep.append(Module(728, (728, 728, 728), dilation=middle, side="sum", norm=norm))
-        deep.append(Module(728, (728, 1024, 1024), stride=fourth, dilation=middle, side="conv", norm=norm))
-        deep.append(Module(1024, (1536, 1536, 2048), dilation=last, side="none", norm=norm))
+            deep.append(Module(728, (728, 728, 728), dilation=middle, shortcut="sum", norm=norm))
+        deep.append(
+            Module(728, (728, 1024, 1024), stride=fourth, dilation=middle, shortcut="conv", norm=norm)
+        )
+        deep.append(Module(1024, (1536, 1536, 2048), dilation=last, shortcut="none", norm=norm))
         self.deep = nn.ModuleList(deep)
 
     def forward(self, image_NCHW: Tensor) -> tuple[Tensor, Tensor]:
