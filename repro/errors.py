@@ -1,16 +1,16 @@
-"""Everything this project raises on purpose.
+"""The exceptions of this package.
 
-ReproError                 exit code 2: the user can act on it; printed without a traceback
-├── ParamsError            a params file: unknown key, wrong type, impossible value
-├── UnknownNameError       a name that is not there (experiment, dataset, stage, ...); suggests the nearest
-├── DataError              a data set: missing link, wrong layout, damaged image, label out of range
-├── CheckpointError        weights: missing, damaged, of another network
-├── DownloadError          a file that could not be fetched or does not have its sha256
-├── RecordError            a result record: missing, edited by hand, of another schema
+ReproError                 exit code 2: a mistake the user can correct; printed without a traceback
+├── ParamsError            params file: unknown key, wrong type, invalid value
+├── UnknownNameError       unknown experiment, data set, stage, ...; suggests the closest name
+├── DataError              data set: missing link, wrong layout, corrupt image, label out of range
+├── CheckpointError        weights: missing, corrupt, or for a different network
+├── DownloadError          failed download or wrong checksum
+├── RecordError            result record: missing, manually edited, or unknown schema
 ├── StorageError           disk full, no permission
 ├── IncomparableError      two results under different protocols or data
-└── CheckFailed            exit code 1: the program worked, the answer is no
-    └── TrainingDiverged   NaN, inf or runaway loss; the last good checkpoint is kept
+└── CheckFailed            exit code 1: a check ran and failed
+    └── TrainingDiverged   NaN, inf or diverging loss; the last good checkpoint is kept
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from collections.abc import Iterable
 
 
 class ReproError(Exception):
-    """A failure with a way out: what failed, where, what is allowed, what to do next."""
+    """An error that the user can correct.
+
+    Args:
+        what: What failed.
+        where: File, folder or key that caused it.
+        allowed: What would be accepted.
+        hint: What to do next.
+    """
 
     exit_code = 2
 
@@ -44,11 +51,11 @@ class ReproError(Exception):
 
 
 class ParamsError(ReproError):
-    """A params file says something that cannot be."""
+    """A params file is invalid."""
 
 
 class UnknownNameError(ReproError):
-    """A name that does not exist, with the nearest one that does."""
+    """A name does not exist; the message suggests the closest one in `choices`."""
 
     def __init__(
         self,
@@ -68,41 +75,41 @@ class UnknownNameError(ReproError):
 
 
 class DataError(ReproError):
-    """A data set that is missing, incomplete or damaged."""
+    """A data set is missing, incomplete or corrupt."""
 
 
 class CheckpointError(ReproError):
-    """Weights that are missing, damaged or made for another network."""
+    """Weights are missing, corrupt or belong to a different network."""
 
 
 class DownloadError(ReproError):
-    """A file that could not be fetched, or whose sha256 is wrong."""
+    """A download failed, or the file has the wrong checksum."""
 
 
 class RecordError(ReproError):
-    """A result record that is missing, edited or of another schema."""
+    """A result record is missing, edited or has an unknown schema."""
 
 
 class StorageError(ReproError):
-    """The disk is full or may not be written."""
+    """The disk is full or not writable."""
 
 
 class IncomparableError(ReproError):
-    """Two results that were not measured in the same way."""
+    """Two results were not measured in the same way."""
 
 
 class CheckFailed(ReproError):
-    """A check that ran and said no."""
+    """A check ran and failed."""
 
     exit_code = 1
 
 
 class TrainingDiverged(CheckFailed):
-    """The loss became NaN, infinite or ran away."""
+    """The loss became NaN or infinite, or exceeded its limit."""
 
 
 def _listed(name: str, known: list[str]) -> str:
-    """All of a few names; of many those that look like `name` or share its first word, and the count."""
+    """All names if there are at most 20; else up to five similar ones and the total."""
     if len(known) <= 20:
         return ", ".join(known)
     lower, first = name.lower(), name.lower().partition("_")[0]
@@ -113,7 +120,7 @@ def _listed(name: str, known: list[str]) -> str:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """The choice that looks most like `name`, whatever the case; None when nothing is close."""
+    """Return the choice most similar to `name`, ignoring case, or None if none is similar."""
     by_lower = {choice.lower(): choice for choice in choices}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None

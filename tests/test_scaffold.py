@@ -240,9 +240,9 @@ def add_whole(project: Project) -> Path:
     [
         ("traning: {lr: 1}\n", ["unknown key 'traning'", "did you mean 'training'"]),
         ("x: [\n", ["not valid YAML"]),
-        ("x: " + "[" * 100_000 + "\n", ["too many levels", "50 inside each other"]),
-        ("a: &a [*a]\n", ["the alias *a stands inside what it names"]),
-        ("seed: 1\n", ["key 'seed' stands twice"]),
+        ("x: " + "[" * 100_000 + "\n", ["too many levels", "at most 50 nested levels"]),
+        ("a: &a [*a]\n", ["the alias *a refers to itself"]),
+        ("seed: 1\n", ["duplicate key 'seed'"]),
         ("expect: " + "9" * 5000 + "\n", ["a number of 5000 characters", "at most 40"]),
     ],
     ids=["misspelt", "YAML", "deep", "alias", "twice", "digits"],

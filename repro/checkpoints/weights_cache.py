@@ -151,9 +151,9 @@ def get(name: str, *, progress: download.Progress | None = None) -> Path:
     if name not in KNOWN:
         raise UnknownNameError("weights", name, KNOWN)
     known, by_hand = KNOWN[name], f"fetch it elsewhere, bring it here, `repro weights add FILE --name {name}`"
-    with download.or_by_hand(by_hand):
+    with download.with_alternative(by_hand):
         checksum = f"sha256:{known.sha256}"
-        found = download.fetch(known.url, path, checksum=checksum, progress=progress, largest=LARGEST)
+        found = download.fetch(known.url, path, checksum=checksum, progress=progress, max_bytes=LARGEST)
     _note_of(path).write_text(found + "\n", encoding="utf-8")
     return path
 
@@ -169,11 +169,11 @@ def get_released(
     note = _note_of(path)
     wanted = sha256 or (note.read_text(encoding="utf-8").strip() if note.is_file() else hash_in_name(url))
     if not path.is_file():
-        with download.or_by_hand(
+        with download.with_alternative(
             f"fetch {url} in a browser, then `repro weights add FILE --name {RELEASED}{row}`"
         ):
             checksum = wanted and f"sha256:{wanted}"
-            found = download.fetch(direct(url), path, checksum=checksum, progress=progress, largest=LARGEST)
+            found = download.fetch(direct(url), path, checksum=checksum, progress=progress, max_bytes=LARGEST)
             _require_weights(path, url)
         note.write_text(found + "\n", encoding="utf-8")
     return path, checked(path, wanted)
@@ -197,7 +197,9 @@ def checked(file: Path, sha256: str | None) -> str:
     if not file.is_file():
         raise CheckpointError("no such file", where=file)
     checksum = None if sha256 is None else f"sha256:{sha256}"
-    return download.checked(file, checksum, hint="it is another file, or it was not fetched completely")
+    return download.verify_checksum(
+        file, checksum, hint="it is another file, or it was not fetched completely"
+    )
 
 
 def add(file: Path, *, name: str, sha256: str | None = None) -> Stored:

@@ -188,12 +188,14 @@ def _dataset(project: Project, name: str) -> Finding:
 
 
 def _merge(project: Project) -> Iterator[Finding]:
-    from repro.io.git import unmerged
+    from repro.io.git import merge_conflict
     from repro.params.folders import conflicted
 
     for path in conflicted(project):
         name = str(path.relative_to(project.root))
-        yield Finding(f"merge {name}", "both sides of a merge are in it", False, str(unmerged(path).hint))
+        yield Finding(
+            f"merge {name}", "both sides of a merge are in it", False, str(merge_conflict(path).hint)
+        )
 
 
 def _mlflow(project: Project) -> Iterator[Finding]:

@@ -178,7 +178,7 @@ def open_cache(split: Split) -> CachedPixels:
     path = cache_path(split)
     if not _whole(path, split):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_name(f"{path.name}.lock"), "the pixels are being decoded", patience=HOURS):
+        with locked(path.with_name(f"{path.name}.lock"), "the pixels are being decoded", timeout=HOURS):
             if not _whole(path, split):
                 _build(path, split)
     return CachedPixels(path, split)

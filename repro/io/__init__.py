@@ -1,1 +1,1 @@
-"""Files, names and addresses: bounded readers, atomic writes, locks, downloads, redaction, git."""
+"""File access: bounded readers, atomic writes, locks, downloads, redaction, git."""

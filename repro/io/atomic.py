@@ -1,4 +1,4 @@
-"""Whole files or none: a reader never sees half of what is being written."""
+"""Atomic file writes, canonical JSON and hashes."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ import psutil
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` through a temporary file on the same disk and one rename.
+    """Write `content` to `path` atomically: a temporary file on the same disk, then a rename.
 
-    On any failure (disk full, no permission, Ctrl-C) the file that was there before stays as it was. A killed
-    process leaves its temporary file in `.repro/tmp` of the project, never in an output or beside README.
+    On any failure (disk full, no permission, Ctrl-C) the previous file is unchanged. A killed process leaves
+    its temporary file in the project's `.repro/tmp`, never in an output folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = temporary(path)
+    partial = temporary_path(path)
     try:
-        with disk_errors(half), half.open("wb") as file:
+        with disk_errors(partial), partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         with disk_errors(path):
-            os.replace(half, path)
+            os.replace(partial, path)
     finally:
-        half.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
-def temporary(path: Path) -> Path:
-    """Where to write what will be `path`; what a killed process left there for the same path is removed.
+def temporary_path(path: Path) -> Path:
+    """Return the temporary file for an atomic write of `path`; remove those of killed processes.
 
-    Outside a project, or where its `.repro` is on another disk, that is the folder of `path`.
+    The file is in the project's `.repro/tmp`, or next to `path` outside a project or across disks.
     """
     host, name = f"{platform.node()[:40]}", sha256_text(str(path.absolute()))[:16]
     folder = _temporary_folder(path)
@@ -58,36 +58,36 @@ def _temporary_folder(path: Path) -> Path | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         same = os.stat(folder).st_dev == os.stat(path.parent).st_dev and os.access(folder, os.W_OK)
-    except OSError:  # a project that may not be written
+    except OSError:  # the project is read-only
         return None
     return folder if same and not os.path.ismount(path.parent) else None
 
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """The OSError of a failed write, with its file: of a write() it has none, and torch.save hides it."""
+    """Re-raise the OSError of a failed write with its path, which write() omits and torch.save hides."""
     try:
         yield
     except (OSError, RuntimeError) as error:
-        told = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(told, OSError):
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
             raise
-        raise OSError(told.errno, told.strerror, str(path)) from None
+        raise OSError(cause.errno, cause.strerror, str(path)) from None
 
 
 def write_text(path: Path, text: str) -> None:
-    """`text` as UTF-8, as `write_bytes` does."""
+    """Write `text` as UTF-8, atomically."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: object) -> None:
-    """`value` as indented JSON with a final newline; NaN and inf are refused (ValueError)."""
+    """Write `value` as indented JSON, atomically. Raises ValueError for NaN and inf."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
 
 
 def canonical(value: object) -> str:
-    """JSON with sorted keys and no spaces: equal values have equal text."""
+    """Return JSON with sorted keys and no spaces: equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -96,15 +96,14 @@ def sha256_text(text: str) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """sha256 of a file's bytes, read in blocks."""
+    """Return the sha256 of a file (hex), read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def run_key(mapping: Mapping[str, Any]) -> str:
-    """The name of a run: 16 hex digits of what it was made from (params, data fingerprint, engine, ...).
+    """Return the key of a run: 16 hex digits over its inputs (params, data fingerprint, engine, ...).
 
-    Equal input gives an equal key whatever the order of keys; 64 bits keep a billion runs apart
-    with a chance of collision below 3 %.
+    The order of `mapping` does not matter. With 64 bits, a billion runs collide with a probability below 3 %.
     """
     return sha256_text(canonical(mapping))[:16]

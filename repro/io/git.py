@@ -1,4 +1,4 @@
-"""git as a subprocess: its output as bytes, why it failed, and conflict markers left in a file."""
+"""git as a subprocess, its common failures as errors, and detection of merge conflicts in files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from repro.errors import ParamsError, RecordError, ReproError
 
-# (what git says, in our words, the way out); git's own sentence for anything else.
-_REFUSALS = (
+# (text in git's stderr, error message, hint); other failures show git's own message.
+_KNOWN_FAILURES = (
     (
         "dubious ownership",
         "git refuses a repository that belongs to another user",
@@ -24,22 +24,24 @@ _REFUSALS = (
     ),
     ("ambiguous argument 'HEAD'", "the repository has no commit yet", "`git commit`"),
 )
-# In English, because of the sentences above, and without a lock: reading waits for nobody.
+# English output, for the texts above; and no optional locks, so that reading never waits.
 _ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 
 
 def git(root: Path, *arguments: str, feed: bytes = b"", timeout: float | None = None) -> bytes:
-    """What `git ARGUMENTS` prints in the folder `root`; ReproError where git fails or is missing."""
+    """Run git in the folder `root` and return its stdout. Raises ReproError if git fails or is missing."""
     done = run_git(root, *arguments, feed=feed, timeout=timeout)
     if done.returncode:
-        raise refusal(root, done) or ReproError(f"git {arguments[0]} failed: {_reason(done)}", where=root)
+        raise known_failure(root, done) or ReproError(
+            f"git {arguments[0]} failed: {_reason(done)}", where=root
+        )
     return done.stdout
 
 
 def run_git(
     root: Path, *arguments: str, feed: bytes = b"", timeout: float | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """The ended process, whatever its status; ReproError where git is missing or slower than `timeout` s."""
+    """Run git in `root`. Raises ReproError if git is missing or exceeds `timeout` seconds."""
     try:
         return subprocess.run(
             ["git", *arguments],
@@ -56,22 +58,22 @@ def run_git(
         raise ReproError(f"git {arguments[0]} did not answer in {timeout:.0f} s", where=root) from None
 
 
-def refusal(root: Path, done: subprocess.CompletedProcess[bytes]) -> ReproError | None:
-    """Why git reads nothing in this folder at all; None where the folder is not the reason."""
-    said = done.stderr.decode(errors="replace")
-    for sentence, what, hint in _REFUSALS:
-        if sentence in said:
+def known_failure(root: Path, done: subprocess.CompletedProcess[bytes]) -> ReproError | None:
+    """Return the error for a repository that git cannot read at all; None for other failures."""
+    stderr = done.stderr.decode(errors="replace")
+    for text, what, hint in _KNOWN_FAILURES:
+        if text in stderr:
             return ReproError(what, where=root, hint=hint.format(root=root))
     return None
 
 
 def is_shallow(root: Path) -> bool:
-    """Whether the clone holds only the newest commits."""
+    """Return whether this is a shallow clone."""
     return run_git(root, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
 
 
 def commit_id(text: object, where: object) -> str:
-    """The full hash of a commit as a record holds it; RecordError for anything else, such as an option."""
+    """Return `text` if it is a full commit hash. Raises RecordError otherwise, e.g. for a git option."""
     if not isinstance(text, str) or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text):
         allowed = "40 or 64 hexadecimal digits"
         raise RecordError(f"not a commit: {str(text)[:80]!r}", where=where, allowed=allowed)
@@ -79,16 +81,16 @@ def commit_id(text: object, where: object) -> str:
 
 
 def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
-    """The line that tells why: `git worktree add` says first what it is about to do."""
+    """The first error line: `git worktree add` prints progress before it."""
     lines = done.stderr.decode(errors="replace").strip().splitlines()
     fatal = [line for line in lines if line.startswith(("fatal:", "error:"))]
     return next(iter(fatal or lines), f"exit code {done.returncode}")
 
 
 _MARKER = re.compile(rb"(?m)^(<{7}|>{7}) ")
-# What to do about each kind of file, by the end of its name; the first that fits counts.
-WAYS = {
-    "params.yaml": "edit it, or take a side: `git checkout --ours FILE` or `--theirs`",
+# Hints to resolve a conflict, by file name suffix; the first match applies.
+_CONFLICT_HINTS = {
+    "params.yaml": "edit it, or keep one side: `git checkout --ours FILE` or `--theirs`",
     "dvc.lock": "keep one side between the markers, `repro table --write`, `dvc commit --force tables`"
     " (CONTRIBUTING.md: merge two measured branches)",
     "dvc.yaml": "`git checkout --ours FILE`, then `repro sync --files`",
@@ -97,21 +99,21 @@ WAYS = {
 }
 
 
-def marked(data: bytes | str) -> bool:
-    """Whether a merge left both sides in a text."""
+def has_conflict(data: bytes | str) -> bool:
+    """Return whether a text contains merge conflict markers."""
     return bool(_MARKER.search(data.encode(errors="replace") if isinstance(data, str) else data))
 
 
-def has_markers(path: Path) -> bool:
-    """Whether a merge left both sides in a file."""
+def file_has_conflict(path: Path) -> bool:
+    """Return whether a file contains merge conflict markers."""
     try:
-        return marked(path.read_bytes())
+        return has_conflict(path.read_bytes())
     except OSError:
         return False
 
 
-def unmerged(where: object, error: type[ReproError] = ParamsError) -> ReproError:
-    """The error for a file with both sides in it."""
+def merge_conflict(where: object, error: type[ReproError] = ParamsError) -> ReproError:
+    """Return the error for a file with merge conflict markers."""
     name = Path(str(where)).name
-    way = next(text for end, text in WAYS.items() if name.endswith(end))
-    return error("a merge left both sides in this file", where=where, hint=way.replace("FILE", name))
+    hint = next(text for end, text in _CONFLICT_HINTS.items() if name.endswith(end))
+    return error("unresolved merge conflict in this file", where=where, hint=hint.replace("FILE", name))

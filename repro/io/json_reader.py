@@ -1,4 +1,4 @@
-"""The one reader of JSON: bounded, finite, and every key once."""
+"""Strict JSON reader: bounded size and depth, finite numbers, no duplicate keys."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, NoReturn
 
 from repro.errors import RecordError, ReproError
 from repro.io import limits
-from repro.io.git import marked, unmerged
+from repro.io.git import has_conflict, merge_conflict
 
 Error = type[ReproError]
 
 
 def read_json(path: Path, *, error: Error = RecordError, hint: str | None = None) -> dict[str, Any]:
-    """The object in a JSON file; `error` where it is unreadable or anything else; FileNotFoundError."""
+    """Read a JSON object from a file. Raises `error` if it is invalid, FileNotFoundError if it is missing."""
     return load_json(
         limits.read_limited(path, limits.JSON_BYTES, error=error, hint=hint), path, error=error, hint=hint
     )
@@ -25,16 +25,16 @@ def read_json(path: Path, *, error: Error = RecordError, hint: str | None = None
 def load_json(
     data: bytes | str, where: object, *, error: Error = RecordError, hint: str | None = None
 ) -> dict[str, Any]:
-    """The object in a JSON text, within `repro.io.limits`; `error`, which names `where`, for anything else.
+    """Parse a JSON object within `repro.io.limits`. Raises `error`, which names `where`, if it is invalid.
 
-    NaN, infinities, numbers beyond float64 and keys that are given twice are no JSON here.
+    NaN, infinities, numbers beyond float64 and duplicate keys are invalid.
     """
     limits.require_size(len(data), limits.JSON_BYTES, where, error=error, hint=hint)
     try:
         found = parse_json(data)
     except ValueError as wrong:
-        if marked(data):
-            raise unmerged(where, error) from None
+        if has_conflict(data):
+            raise merge_conflict(where, error) from None
         raise error(f"not JSON: {wrong}", where=where, hint=hint) from None
     if not isinstance(found, dict):
         raise error("not a JSON object", where=where, allowed='{"key": value, ...}', hint=hint)
@@ -42,7 +42,7 @@ def load_json(
 
 
 def parse_json(data: bytes | str) -> Any:
-    """Any JSON value; ValueError for what is none, and beyond the limits of depth and digits."""
+    """Parse any JSON value. Raises ValueError if it is invalid or exceeds the limits of depth and digits."""
     try:
         found = json.loads(
             data,
@@ -62,7 +62,7 @@ _TOO_DEEP = f"nested more than {limits.DEPTH} levels deep"
 
 
 def _is_deeper(value: object) -> bool:
-    """Whether a value has more than limits.DEPTH levels; a recursion would have a limit of its own."""
+    """Whether a value has more than limits.DEPTH levels; iterative, to avoid Python's recursion limit."""
     level: Sequence[object] = [value]
     for _ in range(limits.DEPTH + 1):
         level = [child for one in level for child in _children(one)]
@@ -77,24 +77,24 @@ def _children(value: object) -> Sequence[object]:
 
 def _integer(text: str) -> int:
     if len(text) > limits.DIGITS:
-        raise ValueError(f"a number of {len(text)} digits, more than {limits.DIGITS}")
+        raise ValueError(f"a number has {len(text)} digits, more than {limits.DIGITS}")
     return int(text)
 
 
 def _float(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:20]} is beyond the largest number")
+        raise ValueError(f"{text[:20]} exceeds float64")
     return number
 
 
 def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no finite number")
+    raise ValueError(f"{text} is not a finite number")
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"key '{next(key for key in keys if keys.count(key) > 1)}' is given twice")
+        raise ValueError(f"duplicate key '{next(key for key in keys if keys.count(key) > 1)}'")
     return found

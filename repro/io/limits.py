@@ -1,7 +1,7 @@
-"""Limits of every file that is read, in one place, and the read that asks for a file's size first.
+"""Size limits of all input files, and reads that check the size first.
 
-Each is ten times what this project ever wrote, or more. What is larger is not what its name says, and a
-parser would take minutes or all memory for it: it is refused before it is parsed.
+Each limit is at least ten times the largest file this project has written. A larger file is rejected before
+it is parsed, because a parser could take minutes or all memory for it.
 """
 
 from __future__ import annotations
@@ -13,33 +13,32 @@ from repro.errors import ReproError
 
 MiB = 2**20
 YAML_BYTES = MiB  # the root params.yaml has 12 kB
-YAML_NODES = 100_000  # scalars, lists and mappings with every alias written out
+YAML_NODES = 100_000  # scalars, lists and mappings with all aliases expanded
 JSON_BYTES = 32 * MiB  # a record with 150 classes and ten protocols has 200 kB
-NPZ_BYTES = 1024 * MiB  # per-image confusions, as stored and unpacked; 2,000 images of 150 classes: 20 MB
-CSV_BYTES = 32 * MiB  # the confusion of 254 classes has 2 MB
-JOURNAL_BYTES = 1024 * MiB  # a line has 100 bytes; the longest training here wrote 2 MB
+NPZ_BYTES = 1024 * MiB  # per-image confusions, compressed and expanded; 2,000 images x 150 classes: 20 MB
+CSV_BYTES = 32 * MiB  # a confusion matrix of 254 classes has 2 MB
+JOURNAL_BYTES = 1024 * MiB  # about 100 bytes per line; the longest training wrote 2 MB
 PAGE_BYTES = MiB  # a results page; the longest published one has 70 kB
 PAGE_LINES = 5_000
 LINE_CHARACTERS = 10_000  # of a results page; the longest published line has 700
 TABLE_COLUMNS = 100
-DEPTH = 50  # lists and mappings inside each other; params have 4
-DIGITS = 40  # of one number
-PICTURE_BYTES = 64 * MiB  # of an overlay, as it is stored
-PICTURE_PIXELS = 64 * 2**20  # of an overlay, as it declares itself
+DEPTH = 50  # nesting of lists and mappings; params have 4
+DIGITS = 40  # per number
+OVERLAY_BYTES = 64 * MiB  # file size of an overlay image
+OVERLAY_PIXELS = 64 * 2**20  # declared size of an overlay image
 
 
 def read_limited(path: Path, limit: int, *, error: type[ReproError], hint: str | None = None) -> bytes:
-    """The bytes of a regular file of at most `limit` bytes; `error` for every other one.
+    """Read a regular file of at most `limit` bytes. Raises `error` otherwise, FileNotFoundError if missing.
 
-    FileNotFoundError where there is none: what a missing file means is known to the caller alone. A FIFO or a
-    device is never opened, so that nothing waits for it.
+    A FIFO or a device is never opened, because reading it could block.
     """
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
             raise error("cannot be read: a folder, not a file", where=path, hint=hint)
         if not stat.S_ISREG(found.st_mode):
-            raise error("cannot be read: no regular file", where=path, hint=hint)
+            raise error("cannot be read: not a regular file", where=path, hint=hint)
         require_size(found.st_size, limit, path, error=error, hint=hint)
         return path.read_bytes()
     except FileNotFoundError:
@@ -49,20 +48,19 @@ def read_limited(path: Path, limit: int, *, error: type[ReproError], hint: str |
 
 
 def require_size(size: int, limit: int, where: object, *, error: type[ReproError], hint: str | None) -> None:
-    """`error` where `size` bytes are more than `limit`."""
+    """Raise `error` if `size` exceeds `limit`, both in bytes."""
     if size > limit:
         allowed = f"at most {limit / MiB:g} MiB"
-        raise error(
-            f"{size / MiB:,.1f} MiB are too much for this file", where=where, allowed=allowed, hint=hint
-        )
+        raise error(f"the file is too large: {size / MiB:,.1f} MiB", where=where, allowed=allowed, hint=hint)
 
 
 def read_text(path: Path, limit: int, *, error: type[ReproError], hint: str | None = None) -> str:
-    """As `read_limited`, as UTF-8."""
-    return decoded(read_limited(path, limit, error=error, hint=hint), path, error=error, hint=hint)
+    """Read a UTF-8 text file; otherwise as `read_limited`."""
+    return decode_utf8(read_limited(path, limit, error=error, hint=hint), path, error=error, hint=hint)
 
 
-def decoded(data: bytes, where: object, *, error: type[ReproError], hint: str | None = None) -> str:
+def decode_utf8(data: bytes, where: object, *, error: type[ReproError], hint: str | None = None) -> str:
+    """Decode UTF-8. Raises `error` if `data` is not UTF-8."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as wrong:

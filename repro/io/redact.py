@@ -1,6 +1,6 @@
-"""Passwords and tokens, kept out of what is written down: addresses, command lines, errors, names of files.
+"""Redaction of passwords and tokens in URLs, command lines, error messages and source files.
 
-Where it cannot be told what belongs to a password, more is hidden rather than less.
+Where the end of a password is ambiguous, too much is hidden rather than too little.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-# Files that hold secrets by custom: the difference of the code is an artifact that others read.
+# Names of files that usually hold secrets: they stay out of the source diff, which others can read.
 _FILE = re.compile(
     r"(?i)(^|/)(\.env[^/]*|[._]netrc|\.pypirc|\.npmrc|kubeconfig|id_(rsa|dsa|ecdsa|ed25519)[^/]*"
     r"|[^/]*\.(pem|key|p12|pfx|jks|keystore|tfvars)|[^/]*service[-_]?account[^/]*\.json"
     r"|[^/]*(token|secret|passw|credential)[^/]*(?<!\.py))$"
 )
-_STAGE = re.compile(r"[a-z]+@[a-z0-9_]+")  # prepare@camvid, as DVC calls a stage of a list
+_STAGE = re.compile(r"[a-z]+@[a-z0-9_]+")  # prepare@camvid: DVC's name for a foreach stage, not a user
 _SECRET = r"token|secret|passw(?:or)?d|passwd|pwd|api[-_]?key|credential"
 _NAME = re.compile(rf"(?i)({_SECRET})")
-# In a file: what is set to a key of such a name, in quotes, or in what is no code without them. The pattern
-# begins with the word itself and every run is bounded, against a quadratic time.
+# Values assigned to keys of such names: in quotes, or bare in files that are not code. The pattern starts
+# with the word itself and every repetition is bounded, to avoid quadratic time.
 _KEY = (
     rf"(?:{_SECRET}|(?:access|account|private|shared)[-_]?(?:access)?[-_]?key|_auth|authorization)"
     r"[\w.-]{0,40}[\"']?\s{0,4}"
@@ -31,7 +31,7 @@ _SIGNED = re.compile(
     r"(?i)\b(sig|signature|x-(?:amz|goog)-[\w-]{1,40}|awsaccesskeyid|key-pair-id)=[^&\s\"']+"
 )
 _USER = re.compile(r"([A-Za-z][\w+.-]{0,30}://)[^\s\"'<>]{0,400}@")
-# Values that are tokens by their shape: of code hosts, clouds, model hubs, chats, and signed ones.
+# Tokens recognised by their format: code hosts, clouds, model hubs, chats, JWT.
 _SHAPES = re.compile(
     r"\b(gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{20,}|xox[abeprs]-[\w-]{8,}"
     r"|sk-[\w-]{20,}|A[KS]IA[0-9A-Z]{12,}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
@@ -39,44 +39,44 @@ _SHAPES = re.compile(
 _BEGIN, _END = re.compile(r"-----BEGIN [A-Z0-9 ]+-----"), re.compile(r"-----END [A-Z0-9 ]+-----")
 
 
-def shown_uri(uri: str) -> str:
-    """An address without its secrets: whatever lies before the last @ of the authority, and the whole query.
+def redact_uri(uri: str) -> str:
+    """Replace user, password and query of a URL by `***`.
 
-    Where an @ follows a ?, either may belong to a password, and nothing but the scheme is told.
+    If an @ follows a ?, either may belong to a password, so only the scheme is kept.
     """
     scheme, user, place, query = _parts(uri)
     if query and "@" in query:
         return f"{scheme}***"
-    if user.startswith("/"):  # a path: an @ in it is no authority's
+    if user.startswith("/"):  # a path may contain an @
         user, place = "", f"{user}@{place}"
     return scheme + ("***@" if user else "") + place + ("" if query is None else "?***")
 
 
-def public(url: str) -> str | None:
-    """An address without user, password and query; None where it cannot be told where a password ends."""
+def strip_credentials(url: str) -> str | None:
+    """Remove user, password and query from a URL; None if the end of the password is ambiguous."""
     scheme, user, place, query = _parts(url.strip("\"' "))
-    if "@" in (query or "") or set("/#[") & set(user):  # of a password with a / ? # or [ in it
+    if "@" in (query or "") or set("/#[") & set(user):  # a password may contain / ? # or [
         return None
     return (scheme + place.partition("#")[0]).rstrip("/")
 
 
-def without_secrets(text: str) -> str:
-    """An error's text, which may quote the store's address whole or in part."""
+def redact_text(text: str) -> str:
+    """Redact all URLs in a text, such as an error message that quotes MLFLOW_TRACKING_URI in part."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if uri:  # what follows the scheme: that may name another driver by now
-        typed, shown = (whole.partition("://")[2] or whole for whole in (uri, shown_uri(uri)))
+    if uri:  # compared without the scheme, which may name another driver
+        typed, shown = (whole.partition("://")[2] or whole for whole in (uri, redact_uri(uri)))
         text = text.replace(typed, shown)
-    return _without_users(re.sub(r"(?<![\w+.-])[\w+.-]+://\S+", lambda found: shown_uri(found[0]), text))
+    return _without_users(re.sub(r"(?<![\w+.-])[\w+.-]+://\S+", lambda found: redact_uri(found[0]), text))
 
 
-def scrub(command: Sequence[str]) -> list[str]:
-    """The command line with its program shortened to a name and every secret-looking value removed."""
+def redact_command(command: Sequence[str]) -> list[str]:
+    """Shorten the program of a command line to its name and replace likely secrets by `***`."""
     parts = [Path(command[0]).name, *command[1:]] if command else []
     clean: list[str] = []
     for position, part in enumerate(parts):
-        # To the end of the argument: a password may hold spaces too.
+        # Up to the end of the argument: a password may contain spaces.
         if not _STAGE.fullmatch(part):
-            part = _without_users(re.sub(r"(?s)[\w+.-]+://.*", lambda found: shown_uri(found[0]), part))
+            part = _without_users(re.sub(r"(?s)[\w+.-]+://.*", lambda found: redact_uri(found[0]), part))
         if _NAME.search(part) and "=" in part:
             part = part.split("=", 1)[0] + "=***"
         elif position and parts[position - 1].startswith("-") and _NAME.search(parts[position - 1]):
@@ -85,8 +85,8 @@ def scrub(command: Sequence[str]) -> list[str]:
     return clean
 
 
-def masked(lines: Sequence[str], *, is_code: bool) -> list[str]:
-    """The lines of a file with `***` in place of every credential; in code only literals count as one."""
+def redact_lines(lines: Sequence[str], *, is_code: bool) -> list[str]:
+    """Replace credentials in the lines of a file by `***`; in code only those in string literals."""
     found, inside = [], False
     for line in lines:
         inside = inside or bool(_BEGIN.search(line))
@@ -102,12 +102,12 @@ def _masked(line: str, is_code: bool) -> str:
 
 
 def is_secret_file(name: str) -> bool:
-    """Whether a file's name says that it holds secrets: .env, id_rsa, server.key, API_TOKEN.txt."""
+    """Return whether a file name suggests secrets: .env, id_rsa, server.key, API_TOKEN.txt."""
     return bool(_FILE.search(name))
 
 
 def _parts(uri: str) -> tuple[str, str, str, str | None]:
-    """(scheme with ://, what lies before the last @, what follows it, query); None: there is no ?."""
+    """(scheme with ://, text before the last @, text after it, query or None)."""
     scheme, rest = re.fullmatch(r"(?s)([\w+.-]+://)?(.*)", uri).groups("")  # type: ignore[union-attr]
     place, asked, query = rest.partition("?")
     user, _, place = place.rpartition("@")
@@ -115,5 +115,5 @@ def _parts(uri: str) -> tuple[str, str, str, str | None]:
 
 
 def _without_users(text: str) -> str:
-    """Without what lies before an @, also where no scheme says that an address begins."""
+    """Redact what precedes an @, also in URLs without a scheme."""
     return re.sub(r"(?<![^\s\"'(])[^\s\"'(]+(?<!\*)@", "***@", text)

@@ -1,4 +1,4 @@
-"""Work on threads, handed out in order: decoding, resizing and hashing release the interpreter lock."""
+"""Ordered map over threads; image decoding, resizing and hashing release the GIL."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ Result = TypeVar("Result")
 def in_order(
     work: Callable[[Item], Result], items: Iterable[Item], *, workers: int, ahead: int, name: str = ""
 ) -> Generator[Result]:
-    """`work(item)` of every item, in the order of the items; an error is raised where its result would be.
+    """Yield `work(item)` for every item, in order; an exception is raised in place of its result.
 
-    While a result is used, the next `ahead` are being made or wait, never more. `workers` = 0 works in the
-    caller's thread. Closing the iterator waits for what has begun, and nothing else begins.
+    Args:
+        workers: Number of threads; 0 runs in the caller's thread.
+        ahead: Maximum number of results computed in advance.
+        name: Prefix of the thread names.
+
+    Closing the iterator waits for running tasks and cancels the others.
     """
     if not workers:
         yield from map(work, items)
@@ -38,6 +42,6 @@ def in_order(
 
 
 def cores(processes: int = 1) -> int:
-    """Threads to use where nobody said how many, in each of so many equal processes on this machine."""
+    """Return the default number of threads (1 to 8) for each of `processes` processes on this machine."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(8, usable // processes))

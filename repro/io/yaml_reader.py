@@ -1,4 +1,4 @@
-"""The one reader of YAML: bounded before it is built, no tags, no key twice, every key a text."""
+"""Strict YAML reader: bounded size and depth, no tags, no duplicate keys, string keys only."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import yaml
 
 from repro.errors import ParamsError
 from repro.io import limits
-from repro.io.git import marked, unmerged
+from repro.io.git import has_conflict, merge_conflict
 
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is about 8 times faster
 
 
-class _Wrong(yaml.YAMLError):
-    """What YAML would take without a word, and what to do about it."""
+class _InvalidYaml(yaml.YAMLError):
+    """Valid YAML that this reader rejects."""
 
     def __init__(self, what: str, hint: str | None = None, allowed: str | None = None) -> None:
         super().__init__(what)
@@ -25,25 +25,25 @@ class _Wrong(yaml.YAMLError):
 
 
 class _Loader(_Safe):  # type: ignore[misc]
-    """YAML's safe types; a number has a bounded number of digits, and no key is given twice."""
+    """SafeLoader with bounded numbers and without duplicate keys."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._flat: set[int] = set()
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Looked at once, before `<<` lays the keys of another mapping beside its own."""
+        """Check the keys of a mapping once, before `<<` merges others into it."""
         if id(node) not in self._flat:
             self._flat.add(id(node))
             _check_keys(node)
         super().flatten_mapping(node)
 
     def construct_scalar(self, node: yaml.ScalarNode) -> str:
-        """Every number and date is made of what this returns; integers of other bases and 1:20:30 too."""
+        """Bound the length of all non-string scalars: numbers in any base, dates, 1:20:30."""
         is_text = node.tag == "tag:yaml.org,2002:str"
         if not is_text and len(node.value) > limits.DIGITS:
             line = node.start_mark.line + 1
-            raise _Wrong(f"line {line}: a number of {len(node.value)} characters", allowed=_DIGITS)
+            raise _InvalidYaml(f"line {line}: a number has {len(node.value)} characters", allowed=_DIGITS)
         return str(super().construct_scalar(node))
 
 
@@ -56,15 +56,17 @@ def _check_keys(node: yaml.MappingNode) -> None:
         line, name = key.start_mark.line + 1, str(key.value)
         if not key.tag.endswith((":str", ":merge")):
             shown = f"the key {name[:40]}" if isinstance(key, yaml.ScalarNode) else "a key"
-            raise _Wrong(f"line {line}: {shown} is no text", "write it in quotes", 'text, or "1":')
+            raise _InvalidYaml(
+                f"line {line}: {shown} is not a string", "put it in quotes", 'a string, e.g. "1":'
+            )
         if name in lines:
             both = f"line {line}" if lines[name] == line else f"lines {lines[name]} and {line}"
-            raise _Wrong(f"key '{name}' stands twice, in {both}", "keep one of them")
+            raise _InvalidYaml(f"duplicate key '{name}' in {both}", "keep one of them")
         lines[name] = line
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; a missing, unreadable or non-mapping file is a ParamsError."""
+    """Read a mapping from a YAML file. Raises ParamsError if it is missing, invalid or not a mapping."""
     try:
         text = limits.read_text(path, limits.YAML_BYTES, error=ParamsError)
     except FileNotFoundError:
@@ -74,36 +76,34 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def load_yaml(text: str, where: object) -> dict[str, Any]:
-    """The mapping in a YAML text, within `repro.io.limits`; a ParamsError that names `where` otherwise."""
+    """Parse a mapping within `repro.io.limits`. Raises ParamsError, which names `where`, if it is invalid."""
     try:
         raw = deepcopy(_parsed(text))
-    except _Wrong as wrong:
+    except _InvalidYaml as wrong:
         raise ParamsError(str(wrong), where=where, allowed=wrong.allowed, hint=wrong.hint) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2001-99-99
-        if marked(text):
-            raise unmerged(where) from None
+        if has_conflict(text):
+            raise merge_conflict(where) from None
         raise ParamsError(f"not valid YAML: {error}", where=where) from None
     if not isinstance(raw, dict):
         raise ParamsError("expected a mapping of keys to values", where=where, allowed="key: value lines")
     return raw
 
 
-@lru_cache(
-    maxsize=4
-)  # the root params.yaml is asked for with each of 150 experiments: 14 ms to parse, 1 to copy
+@lru_cache(maxsize=4)  # every experiment reads the root params.yaml: 14 ms to parse, 1 ms to copy
 def _parsed(text: str) -> Any:
     _check_events(text)
     return yaml.load(text, Loader=_Loader)
 
 
 def _check_events(text: str) -> None:
-    """Depth, size with every alias written out, and tags; libyaml's events cost a third of the loading.
+    """Check depth, size with all aliases expanded, and tags; costs a third of the loading time.
 
-    The loader itself recurses once a level: 100,000 levels end the process with SIGSEGV.
+    The loader itself recurses per level: 100,000 levels end the process with SIGSEGV.
     """
     sizes: list[int] = [0]  # nodes inside each open collection, the document first
     open_anchors: list[str | None] = []
-    known: dict[str, int] = {}  # anchor -> nodes of what it names
+    known: dict[str, int] = {}  # anchor -> number of nodes
     for event in yaml.parse(text, Loader=_Safe):
         line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent):
@@ -122,18 +122,20 @@ def _check_events(text: str) -> None:
             if anchor:
                 known[anchor] = size
         if len(open_anchors) > limits.DEPTH:
-            raise _Wrong(f"line {line}: too many levels", allowed=f"{limits.DEPTH} inside each other")
+            raise _InvalidYaml(
+                f"line {line}: too many levels", allowed=f"at most {limits.DEPTH} nested levels"
+            )
         if sum(sizes) > limits.YAML_NODES:
-            allowed = f"{limits.YAML_NODES:,} values, those of an alias counted each time"
-            raise _Wrong(f"line {line}: too many values", allowed=allowed)
+            allowed = f"at most {limits.YAML_NODES:,} values with aliases expanded"
+            raise _InvalidYaml(f"line {line}: too many values", allowed=allowed)
 
 
 def _size_of(name: str, known: dict[str, int], open_anchors: list[str | None], line: int) -> int:
     if name in open_anchors:
-        raise _Wrong(f"line {line}: the alias *{name} stands inside what it names", "name another anchor")
-    return known.get(name, 1)  # one that names nothing is an error of the loader's
+        raise _InvalidYaml(f"line {line}: the alias *{name} refers to itself", "use another anchor")
+    return known.get(name, 1)  # the loader reports undefined aliases
 
 
 def _check_tag(event: Any, line: int) -> None:
     if getattr(event, "tag", None):
-        raise _Wrong(f"line {line}: a tag, {event.tag}", "write the value without it", "values without tags")
+        raise _InvalidYaml(f"line {line}: unsupported tag {event.tag}", "remove it", "values without tags")

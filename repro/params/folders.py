@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from repro.errors import ParamsError, ReproError
-from repro.io.git import has_markers, unmerged
+from repro.io.git import file_has_conflict, merge_conflict
 from repro.io.yaml_reader import read_yaml
 from repro.params.experiment import Experiment, resolve
 from repro.params.project import Project
@@ -21,14 +21,14 @@ def conflicted(project: Project) -> Iterator[Path]:
     for pattern in ("dvc.lock", "*/params.yaml", "*/dvc.lock", "*/*.json", "*/*.csv"):
         found += sorted(project.experiments.glob(pattern))
     found += sorted(project.rows.glob("*.json"))
-    return (path for path in found if path.is_file() and has_markers(path))
+    return (path for path in found if path.is_file() and file_has_conflict(path))
 
 
 def require_merged(project: Project) -> None:
     """ParamsError where DVC would stumble over a dvc.lock with both sides in it."""
     for folder in (project.root, project.experiments, *sorted(project.experiments.glob("*/"))):
-        if has_markers(folder / "dvc.lock"):
-            raise unmerged(folder / "dvc.lock")
+        if file_has_conflict(folder / "dvc.lock"):
+            raise merge_conflict(folder / "dvc.lock")
 
 
 T = TypeVar("T")

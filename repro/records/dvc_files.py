@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from repro.errors import ParamsError
-from repro.io.redact import public
+from repro.io.redact import strip_credentials
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -57,7 +57,7 @@ def remote_url(root: Path) -> str | None:
     for section in (f"'remote \"{remote}\"'", f'remote "{remote}"'):
         url = config.get(section, "url", fallback="")
         if "://" in url:
-            return public(url)
+            return strip_credentials(url)
     return None
 
 

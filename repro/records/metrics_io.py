@@ -135,5 +135,5 @@ def _finite(text: str) -> float:
         raise ValueError(f"a number of {len(text)} characters")
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"{text} is not a finite number")
     return number

@@ -19,7 +19,7 @@ from typing import Any
 from repro.errors import ReproError
 from repro.io.atomic import sha256_file, sha256_text
 from repro.io.git import git, is_shallow
-from repro.io.redact import scrub
+from repro.io.redact import redact_command
 from repro.records.device import cpu_identity, device_identity, gpu_driver
 from repro.records.source_diff import shortened, source_changes
 
@@ -45,7 +45,7 @@ def collect(root: Path, *, device: str | None = None, command: Sequence[str] | N
     return {
         "at": timestamp(),
         "git": git_state(root),
-        "command": scrub(sys.argv if command is None else command),
+        "command": redact_command(sys.argv if command is None else command),
         "python": platform.python_version(),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
         "packages": packages(),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from repro.errors import ReproError
 from repro.io.git import git, run_git
-from repro.io.redact import is_secret_file, masked
+from repro.io.redact import is_secret_file, redact_lines
 
 DIFF = "source.diff"  # the artifact that holds the difference of the code, and the file beside the journal
 # What the pipeline itself writes: it differs from HEAD in every `dvc repro` and says nothing of the code.
@@ -94,7 +94,7 @@ def _cleaned(section: bytes, name: str) -> bytes | None:
     if b"\nGIT binary patch" in head:
         return None
     lines = body.decode(errors="surrogateescape").split("\n")
-    texts = masked([line[1:] for line in lines], is_code=name.endswith(".py"))
+    texts = redact_lines([line[1:] for line in lines], is_code=name.endswith(".py"))
     found = [old[:1] + new for old, new in zip(lines, texts, strict=True)]
     if any(old != new and old[:1] != "+" for old, new in zip(lines, found, strict=True)):
         return None

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from repro.errors import RecordError, ReproError
-from repro.io.git import git, is_shallow, refusal, run_git
+from repro.io.git import git, is_shallow, known_failure, run_git
 from repro.io.json_reader import load_json
 from repro.judgement.evidence import LOCK, NPZ, WEIGHTS, folder_evidence
 from repro.params import Project, Protocol, parse
@@ -221,7 +221,7 @@ def _lock_at(root: Path, name: str, commit: str) -> Lock | None:
 def _resolve(root: Path, rev: str) -> str:
     done = run_git(root, "rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}")
     if done.returncode:
-        raise refusal(root, done) or _no_revision(root, rev)
+        raise known_failure(root, done) or _no_revision(root, rev)
     return done.stdout.decode().strip()
 
 

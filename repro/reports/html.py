@@ -203,9 +203,9 @@ def _picture(path: Path) -> str:
     from PIL import Image
 
     try:
-        content = limits.read_limited(path, limits.PICTURE_BYTES, error=RecordError)
+        content = limits.read_limited(path, limits.OVERLAY_BYTES, error=RecordError)
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as picture:
-            if picture.width * picture.height > limits.PICTURE_PIXELS:
+            if picture.width * picture.height > limits.OVERLAY_PIXELS:
                 return ""
             small = picture.convert("RGB")
     except Exception:  # of a damaged file Pillow raises a dozen kinds, struct.error and IndexError among them

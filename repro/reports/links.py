@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from repro.errors import DownloadError
-from repro.io.download import LARGEST, answered, body_of
+from repro.io.download import MAX_BYTES, read_body, requests_errors
 from repro.params.project import Project
 from repro.published import Row
 from repro.published.sources import hash_in_name
@@ -153,12 +153,12 @@ def http_content(url: str) -> Iterator[bytes]:
     import requests
 
     headers, read = {"Accept-Encoding": "identity"}, 0
-    with answered(), requests.get(url, headers=headers, timeout=60, stream=True) as answer:
+    with requests_errors(), requests.get(url, headers=headers, timeout=60, stream=True) as answer:
         answer.raise_for_status()
-        for block in body_of(answer):
+        for block in read_body(answer):
             read += len(block)
-            if read > LARGEST:
-                raise OSError(f"more than {LARGEST / 1e9:g} GB")
+            if read > MAX_BYTES:
+                raise OSError(f"more than {MAX_BYTES / 1e9:g} GB")
             yield block
 
 
@@ -168,7 +168,7 @@ def http_status(method: str, url: str) -> int:
 
     headers = {"Range": "bytes=0-0"} if method == "GET" else {}
     with (
-        answered(),
+        requests_errors(),
         requests.request(
             method, url, headers=headers, allow_redirects=True, timeout=15, stream=True
         ) as answer,

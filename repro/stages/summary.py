@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from repro.io.redact import without_secrets
+from repro.io.redact import redact_text
 from repro.params import Project
 from repro.records import Record
 from repro.records.build import why_undefined
@@ -48,5 +48,5 @@ def show_in_mlflow(project: Project, made: Record, note: Say) -> None:
     try:
         sync_record(project, made, uri=os.environ.get("MLFLOW_TRACKING_URI"))
     except Exception as error:  # the record is written: a tracker must not turn that into a failure
-        text = without_secrets(f"{type(error).__name__}: {error}").splitlines()[0][:200]
+        text = redact_text(f"{type(error).__name__}: {error}").splitlines()[0][:200]
         note(f"MLflow was not reached ({text}); `repro sync` fills it later")

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from repro.errors import StorageError
-from repro.io.redact import shown_uri, without_secrets
+from repro.io.redact import redact_text, redact_uri
 from repro.params import Project
 
 ADDRESSES = "sqlite:///FILE, postgresql://, mysql://, mssql:// or a server's http://, https://"
@@ -40,7 +40,7 @@ def sqlite_uri(path: Path) -> str:
 
 def shown_address(project: Project) -> str:
     """The store's address as it was given, without its secrets."""
-    return shown_uri(_typed_uri(project))
+    return redact_uri(_typed_uri(project))
 
 
 def with_driver(uri: str) -> str:
@@ -61,12 +61,12 @@ def require_address(uri: str) -> None:
         (_require_database if is_database(uri) else _require_server)(uri)
     except UnicodeError:
         what, hint = "MLflow takes no store whose folder has a name that is no UTF-8", "rename the folder"
-        where = ascii(shown_uri(uri))
+        where = ascii(redact_uri(uri))
         raise StorageError(what, where=where, hint=f"{hint}, or set MLFLOW_TRACKING_URI") from None
     except ValueError as error:
         what = f"not the address of an MLflow store: {first_line(error)}"
         hint = f"correct it, or unset MLFLOW_TRACKING_URI: then it is {LOCAL}"
-        raise StorageError(what, where=shown_uri(uri), allowed=ADDRESSES, hint=hint) from None
+        raise StorageError(what, where=redact_uri(uri), allowed=ADDRESSES, hint=hint) from None
 
 
 def _require_database(uri: str) -> None:
@@ -110,4 +110,4 @@ def sqlite_path(uri: str) -> Path | None:
 
 def first_line(error: Exception) -> str:
     """What a library says of a store, without its secrets, on one line."""
-    return without_secrets(str(error)).partition("\n")[0][:200]
+    return redact_text(str(error)).partition("\n")[0][:200]

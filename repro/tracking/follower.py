@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repro.io.redact import without_secrets
+from repro.io.redact import redact_text
 from repro.params import Project
 from repro.tracking.address import tracking_uri
 from repro.tracking.run_info import RunState, read_state
@@ -88,7 +88,7 @@ class Follower:
             self.remote = None  # a resumed run came out otherwise: the end puts it right
 
     def _failed(self, error: Exception) -> None:
-        text = without_secrets(f"{type(error).__name__}: {error}")[:500]
+        text = redact_text(f"{type(error).__name__}: {error}")[:500]
         if text != self.last_error:
             self.say(text)
         self.last_error = text

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from repro.io.redact import without_secrets
+from repro.io.redact import redact_text
 from repro.params import Project
 from repro.records import DIFF, Journal, collect, source_diff, write_bytes
 from repro.tracking.address import tracking_uri
@@ -74,7 +74,7 @@ class Mirror:
         text = f"{type(error).__name__}: {error}" if error else ""
         try:
             with Journal(self.journal_path) as journal:
-                journal.event("end", status=status, error=without_secrets(text)[:2000])
+                journal.event("end", status=status, error=redact_text(text)[:2000])
         except OSError:  # a full disk must not hide the error that is on its way
             if error is None:
                 raise

@@ -89,7 +89,7 @@ def _clone_id(root: Path) -> str:
     if own := _noted_id(path):
         return own
     try:
-        with locked(path.with_name("clone.lock"), "this clone gets its id", patience=60.0):
+        with locked(path.with_name("clone.lock"), "this clone gets its id", timeout=60.0):
             own = _noted_id(path) or uuid.uuid4().hex[:16]
             write_json(path, {"id": own, "path": str(root.resolve())})
     except OSError:  # a clone that may not be written is known by its place

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import StorageError
-from repro.io.redact import shown_uri
+from repro.io.redact import redact_uri
 from repro.judgement import Judgement
 from repro.params import Project
 from repro.records import Record, sha256_text
@@ -139,7 +139,7 @@ def require_client(client: Any, experiment_id: str) -> None:
     if module and not _is_installed(module):
         what = f"MLflow keeps its files where `{package}` is needed, which is not installed"
         hint = f"pip install {package}, then the same command"
-        raise StorageError(what, where=shown_uri(place), hint=hint)
+        raise StorageError(what, where=redact_uri(place), hint=hint)
 
 
 def _is_installed(module: str) -> bool:

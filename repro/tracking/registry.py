@@ -56,7 +56,7 @@ def _says_anything(path: Path) -> bool:
 def note_champion(project: Project, record: Record, alias: str) -> None:
     """Write down that `alias` of the record's data set is the record's experiment."""
     lock = project.root / ".repro" / "champions.lock"
-    with locked(lock, "champions.yaml is being written", patience=LOCK_SECONDS):
+    with locked(lock, "champions.yaml is being written", timeout=LOCK_SECONDS):
         noted = champions(project)
         noted[record.dataset] = noted.get(record.dataset, {}) | {alias: record.experiment}
         write_text(champions_file(project), HEADING + yaml.safe_dump(noted, sort_keys=True))

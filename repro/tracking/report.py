@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from repro.io.redact import without_secrets
+from repro.io.redact import redact_text
 
 Confirm = Callable[[list[str]], bool]  # labels of runs that would be deleted -> whether they may
 
@@ -38,4 +38,4 @@ def reported(report: Report, name: str) -> Iterator[None]:
 
 
 def text_of(error: Exception) -> str:
-    return without_secrets(f"{type(error).__name__}: {error}")[:500]
+    return redact_text(f"{type(error).__name__}: {error}")[:500]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import StorageError
-from repro.io.redact import shown_uri
+from repro.io.redact import redact_uri
 from repro.params import Project
 from repro.records import locked
 from repro.tracking.address import (
@@ -82,7 +82,7 @@ def one_at_a_time(project: Project, uri: str) -> Iterator[None]:
         raise StorageError("no such folder for MLflow's store", where=path.parent, hint=advice(uri))
     if path and (closed := not_writable(path)) is not None:
         raise StorageError("MLflow's store may not be written", where=closed, hint=advice(uri))
-    with locked(lock, "MLflow's store is in use", patience=LOCK_SECONDS):
+    with locked(lock, "MLflow's store is in use", timeout=LOCK_SECONDS):
         yield
 
 
@@ -102,7 +102,7 @@ def usable(uri: str) -> Iterator[None]:
 def refusal(uri: str, error: Exception) -> StorageError:
     """What a store's library raised, with what to do about this store."""
     return StorageError(
-        f"MLflow's store cannot be used: {first_line(error)}", where=shown_uri(uri), hint=advice(uri)
+        f"MLflow's store cannot be used: {first_line(error)}", where=redact_uri(uri), hint=advice(uri)
     )
 
 

@@ -131,7 +131,7 @@ def test_weights_are_listed_added_and_refused(tmp_path: Path, monkeypatch: pytes
     assert repro("weights", "add", file, "--name", "mine", "--sha256", digest).exit_code == 0
     assert "here     mine" in repro("weights", "list").stdout
     refused = repro("weights", "add", file, "--name", "openmmlab_resnet50_v1c")
-    assert "another sha256" in error_of(refused)
+    assert "wrong sha256" in error_of(refused)
     assert "unknown weights 'nothing'" in error_of(repro("weights", "get", "nothing"))
 
 

@@ -34,7 +34,7 @@ from repro.evaluation.outputs import npz, read_confusions
 from repro.fleet.check_bundle import verify_bundle
 from repro.fleet.scheduler import speeds
 from repro.io.atomic import canonical
-from repro.io.redact import without_secrets
+from repro.io.redact import redact_text
 from repro.io.yaml_reader import load_yaml
 from repro.params import Project, load_experiment
 from repro.params.experiment import resolve
@@ -385,7 +385,7 @@ def test_addresses(project: Project, monkeypatch: pytest.MonkeyPatch, uri: str) 
         lambda: require_address(uri),
         lambda: shown_address(project),
         lambda: sqlite_path(uri),
-        lambda: without_secrets(f"no answer from {uri} at all"),
+        lambda: redact_text(f"no answer from {uri} at all"),
     )
 
 

@@ -23,16 +23,16 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from repro.records import locked
-with locked(Path(sys.argv[1]), "the store is in use", patience=float(sys.argv[2])):
+with locked(Path(sys.argv[1]), "the store is in use", timeout=float(sys.argv[2])):
     print("held", flush=True)
     time.sleep(float(sys.argv[3]))
 """
 
 
 @contextmanager
-def holder(path: Path, seconds: float, *, patience: float = 60) -> Iterator[subprocess.Popen[str]]:
+def holder(path: Path, seconds: float, *, timeout: float = 60) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock."""
-    command = [sys.executable, "-c", HOLD, str(path), str(patience), str(seconds), "--password=hunter2"]
+    command = [sys.executable, "-c", HOLD, str(path), str(timeout), str(seconds), "--password=hunter2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
@@ -70,7 +70,7 @@ def test_who_waits_reads_for_whom_and_goes_on(
 ) -> None:
     monkeypatch.setattr(locks, "NOTICE_SECONDS", 0.2)
     path = tmp_path / ".lock"
-    with holder(path, 2) as other, locked(path, "the store is in use", patience=60):
+    with holder(path, 2) as other, locked(path, "the store is in use", timeout=60):
         pass
     assert f"the store is in use already; waiting for process {other.pid}" in caplog.text
 
@@ -81,8 +81,8 @@ def test_a_holder_without_signs_of_life_is_not_waited_for(
     """A program that only locks the file, or a process that was stopped."""
     monkeypatch.setattr(locks, "SILENT_SECONDS", 1.0)
     path, began = tmp_path / ".lock", time.monotonic()
-    with FileLock(path), pytest.raises(StorageError, match="by a program that left no name"):
-        locked(path, "the store is in use", patience=600).__enter__()
+    with FileLock(path), pytest.raises(StorageError, match="by an unknown program"):
+        locked(path, "the store is in use", timeout=600).__enter__()
     assert time.monotonic() - began < 60
 
 

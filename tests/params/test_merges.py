@@ -38,7 +38,7 @@ def test_doctor_names_the_file_and_the_way_back(project: Project, name: str) -> 
 
 def test_a_run_stops_before_dvc_says_something_about_a_colon(project: Project) -> None:
     (project.experiments / "a" / "dvc.lock").write_text(BOTH)
-    with pytest.raises(ParamsError, match="a merge left both sides") as caught:
+    with pytest.raises(ParamsError, match="unresolved merge conflict") as caught:
         renew_files(project, print)
     assert str(caught.value.where).endswith("experiments/a/dvc.lock")
 
@@ -46,9 +46,9 @@ def test_a_run_stops_before_dvc_says_something_about_a_colon(project: Project) -
 def test_params_and_records_say_that_it_was_a_merge(project: Project) -> None:
     for path in (project.params, project.record("a")):
         path.write_text(BOTH)
-    with pytest.raises(ParamsError, match="a merge left both sides"):
+    with pytest.raises(ParamsError, match="unresolved merge conflict"):
         read_yaml(project.params)
-    with pytest.raises(RecordError, match="a merge left both sides"):
+    with pytest.raises(RecordError, match="unresolved merge conflict"):
         read_record(project.record("a"))
 
 

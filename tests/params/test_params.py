@@ -302,9 +302,9 @@ def test_broken_yaml_names_the_file(project: Project, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("dataset: tiny\nseed: 0\n# x\nseed: 1\n", "key 'seed' stands twice, in lines 2 and 4"),
-        ("training:\n  lr: 1.0\n  'lr': 2.0\n", "key 'lr' stands twice, in lines 2 and 3"),
-        ("training: {lr: 1.0, lr: 1.0}\n", "key 'lr' stands twice, in line 1"),
+        ("dataset: tiny\nseed: 0\n# x\nseed: 1\n", "duplicate key 'seed' in lines 2 and 4"),
+        ("training:\n  lr: 1.0\n  'lr': 2.0\n", "duplicate key 'lr' in lines 2 and 3"),
+        ("training: {lr: 1.0, lr: 1.0}\n", "duplicate key 'lr' in line 1"),
     ],
 )
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, what: str) -> None:

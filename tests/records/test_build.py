@@ -167,7 +167,7 @@ def test_incomplete_metrics_are_refused(project: Project, missing: str) -> None:
         (None, "nothing was measured"),
         ("{", "not JSON"),
         ("[]", "not a JSON object"),
-        (json.dumps(METRICS | {"mIoU": float("nan")}), "NaN is no finite number"),
+        (json.dumps(METRICS | {"mIoU": float("nan")}), "NaN is not a finite number"),
     ],
 )
 def test_damaged_metrics_are_refused(project: Project, content: str | None, message: str) -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from repro.errors import RecordError, UnknownNameError
 from repro.io import atomic
-from repro.io.redact import scrub
+from repro.io.redact import redact_command
 from repro.records import (
     Journal,
     collect,
@@ -299,7 +299,7 @@ def test_a_record_with_nan_is_no_record(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_record(path, a_record(metrics={"mIoU": 81.25}))
     path.write_text(path.read_text().replace("81.25", "NaN"))
-    with pytest.raises(RecordError, match="NaN is no finite number"):
+    with pytest.raises(RecordError, match="NaN is not a finite number"):
         read_record(path)
 
 
@@ -436,12 +436,12 @@ def test_no_secret_gets_into_provenance(repository: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_scrub_hides_the_whole_password_of_an_address(address: str) -> None:
-    assert "ss7" not in " ".join(scrub(["mlflow", "ui", address]))
+    assert "ss7" not in " ".join(redact_command(["mlflow", "ui", address]))
 
 
 def test_scrub_keeps_ordinary_commands() -> None:
     for command in (["repro", "train", "x", "--workers", "4"], ["dvc", "repro", "prepare@camvid"]):
-        assert scrub(command) == command
+        assert redact_command(command) == command
 
 
 def test_device_identity_names_processor_and_threads() -> None:
@@ -511,7 +511,7 @@ atomic.write_bytes(Path({str(path)!r}), b"half")
 
 
 def test_outside_a_project_the_half_lies_beside_the_file(tmp_path: Path) -> None:
-    assert atomic.temporary(tmp_path / "a.json").parent == tmp_path
+    assert atomic.temporary_path(tmp_path / "a.json").parent == tmp_path
 
 
 def test_a_record_names_what_another_machine_measured() -> None:

@@ -16,7 +16,7 @@ from repro.errors import ReproError
 from repro.fleet.bundle import export_run
 from repro.fleet.replay import replay
 from repro.io.git import git as ask_git
-from repro.io.redact import masked
+from repro.io.redact import redact_lines
 from repro.params import Project
 from repro.records import collect, read_record, source_diff, write_record
 from repro.records.provenance import git_state
@@ -177,7 +177,7 @@ def test_a_replay_says_what_the_recorded_difference_does_not_hold(project: Proje
     ],
 )
 def test_literals_of_code_are_masked(line: str) -> None:
-    (found,) = masked([line], is_code=True)
+    (found,) = redact_lines([line], is_code=True)
     assert SECRET not in found
     assert "***" in found
 
@@ -187,7 +187,7 @@ def test_literals_of_code_are_masked(line: str) -> None:
     ["token = next(tokens)", "def f(token: str) -> None:", 'author = "Ada"', 'tokens = {"a": 1}', "lr = 0.1"],
 )
 def test_code_without_a_secret_stays(line: str) -> None:
-    assert masked([line], is_code=True) == [line]
+    assert redact_lines([line], is_code=True) == [line]
 
 
 # --- what git could not say ---------------------------------------------------------------------------------

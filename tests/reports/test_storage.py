@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from repro.cli.app import app
 from repro.errors import ParamsError
-from repro.io.redact import public
+from repro.io.redact import strip_credentials
 from repro.records.dvc_files import cache_folder, remote_url
 from tests.reports.kit import a_project, a_record
 
@@ -40,7 +40,7 @@ def settings(root: Path, name: str, text: str) -> Path:
     ],
 )
 def test_an_address_is_published_without_its_secrets(url: str, shown: str | None) -> None:
-    assert public(url) == shown
+    assert strip_credentials(url) == shown
 
 
 def test_no_generated_file_holds_the_remotes_password(

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from repro.cli.doctor import _mlflow
 from repro.errors import ReproError, StorageError
-from repro.io.redact import shown_uri, without_secrets
+from repro.io.redact import redact_text, redact_uri
 from repro.params import Project
 from repro.tracking.address import tracking_uri, with_driver
 from repro.tracking.follower import Follower
@@ -80,8 +80,8 @@ def test_an_address_is_shown_without_its_secrets(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert shown_uri(uri) == ADDRESSES[uri]
-    assert "secret" not in without_secrets(f"OperationalError: no such host: {uri} (is it on?)")
+    assert redact_uri(uri) == ADDRESSES[uri]
+    assert "secret" not in redact_text(f"OperationalError: no such host: {uri} (is it on?)")
     if "127.0.0.1" not in uri:
         assert store_state(a_project(tmp_path))[0] == ADDRESSES[uri]
 
@@ -90,7 +90,7 @@ def test_an_address_is_shown_without_its_secrets(
 def test_an_address_that_can_be_no_store_is_told_with_those_that_can(uri: str, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="not the address of an MLflow store") as caught:
         read_runs(a_project(tmp_path), uri)
-    assert caught.value.where == shown_uri(uri)
+    assert caught.value.where == redact_uri(uri)
     assert "sqlite:///FILE" in str(caught.value.allowed)
     assert "secret" not in str(caught.value)
 
@@ -102,7 +102,7 @@ def test_a_bare_postgres_address_gets_the_driver_that_is_installed(
     monkeypatch.setattr("repro.tracking.address.find_spec", lambda name: True if name == driver else None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://u:se cret@h/db")
     assert tracking_uri(a_project(tmp_path)) == f"postgresql+{driver}://u:se cret@h/db"
-    assert "cret" not in without_secrets(f"no answer: {tracking_uri(a_project(tmp_path))}")
+    assert "cret" not in redact_text(f"no answer: {tracking_uri(a_project(tmp_path))}")
     for named in ("postgresql+pg8000://h/db", "mysql://h/db", "sqlite:////x/postgresql://h"):
         assert with_driver(named) == named
 
@@ -113,7 +113,7 @@ def test_without_a_driver_the_address_stays(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_error_that_quotes_a_part_of_an_address_tells_no_secret() -> None:
-    told = without_secrets('could not translate host name "secret@h" to an address: at http://a.b/c')
+    told = redact_text('could not translate host name "secret@h" to an address: at http://a.b/c')
     assert told == 'could not translate host name "***@h" to an address: at http://a.b/c'
 
 

@@ -121,7 +121,7 @@ def _alone(job: _Job) -> Iterator[None]:
     """No second preparation writes into the same folder; what cannot be written is a StorageError."""
     path = job.out.parent / f".{job.out.name}.lock"
     try:
-        with locked(path, f"the data set {job.name} is being prepared", again=False):
+        with locked(path, f"the data set {job.name} is being prepared", reentrant=False):
             try:
                 yield
             finally:

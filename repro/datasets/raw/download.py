@@ -24,9 +24,9 @@ def fetch(file: Download, folder: Path, *, progress: download.Progress | None = 
         )
     path = folder / file.name
     if not _is_good(path, file):
-        with download.or_by_hand(f"download it by hand from the owner's page: {file.page}"):
+        with download.with_alternative(f"download it by hand from the owner's page: {file.page}"):
             largest = int((TOLERATED * file.size_GB + 0.1) * 1e9)
-            download.fetch(file.url, path, checksum=file.checksum, progress=progress, largest=largest)
+            download.fetch(file.url, path, checksum=file.checksum, progress=progress, max_bytes=largest)
     return path
 
 
@@ -37,7 +37,7 @@ def _is_good(path: Path, file: Download) -> bool:
     try:
         if file.checksum is None:
             download.check_content(path, file.name, where=path)
-        download.checked(path, file.checksum)
+        download.verify_checksum(path, file.checksum)
     except DownloadError:
         path.unlink()
         return False
