@@ -16,7 +16,7 @@ from repro.cli.reporter import note
 from repro.errors import CheckFailed, ParamsError, UnknownNameError
 from repro.params import Project
 from repro.published import rows
-from repro.published.sources import BORROWED
+from repro.published.sources import SHARED_LINKS
 from repro.scaffold import drift, new_experiment, settings_text, sync
 from repro.stages.inputs_ready import renew_files
 from repro.stages.seeds import with_seed
@@ -128,7 +128,7 @@ def test_a_link_is_borrowed_where_the_page_says_so() -> None:
         for row in rows().values()
         if "model" in row.links and any(BORROWED_REMARK.search(remark) for remark in row.remarks)
     }
-    assert told == BORROWED
+    assert told == SHARED_LINKS
 
 
 def test_new_copies_with_comments_and_adds_the_stage(project: Project) -> None:
@@ -243,7 +243,7 @@ def add_whole(project: Project) -> Path:
         ("x: " + "[" * 100_000 + "\n", ["too many levels", "at most 50 nested levels"]),
         ("a: &a [*a]\n", ["the alias *a refers to itself"]),
         ("seed: 1\n", ["duplicate key 'seed'"]),
-        ("expect: " + "9" * 5000 + "\n", ["a number of 5000 characters", "at most 40"]),
+        ("expect: " + "9" * 5000 + "\n", ["a number has 5000 characters", "at most 40"]),
     ],
     ids=["misspelt", "YAML", "deep", "alias", "twice", "digits"],
 )

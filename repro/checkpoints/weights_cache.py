@@ -17,7 +17,7 @@ from repro.checkpoints.contents import require_checkpoint
 from repro.errors import CheckpointError, DownloadError, UnknownNameError
 from repro.io import download
 from repro.params.model import InputParams
-from repro.published.sources import direct, hash_in_name
+from repro.published.sources import direct_url, hash_in_name
 
 # Torchvision and OpenMMLab train on ImageNet's mean and deviation; timm's resnetv2 on -1..1 (`_cfg` in
 # timm/models/resnetv2.py: IMAGENET_INCEPTION_MEAN). Weights that a person adds are taken for the first kind.
@@ -173,7 +173,9 @@ def get_released(
             f"fetch {url} in a browser, then `repro weights add FILE --name {RELEASED}{row}`"
         ):
             checksum = wanted and f"sha256:{wanted}"
-            found = download.fetch(direct(url), path, checksum=checksum, progress=progress, max_bytes=LARGEST)
+            found = download.fetch(
+                direct_url(url), path, checksum=checksum, progress=progress, max_bytes=LARGEST
+            )
             _require_weights(path, url)
         note.write_text(found + "\n", encoding="utf-8")
     return path, checked(path, wanted)

@@ -30,9 +30,9 @@ def name_broken(broken: Mapping[str, ReproError]) -> None:
 
 def require_asked(names: Sequence[str], broken: Mapping[str, ReproError]) -> None:
     """ParamsError where one of `broken` was asked for by name, not by a pattern or as one of all."""
-    from repro.params import broken_error, spelt_out
+    from repro.params import broken_error, explicitly_named
 
-    if asked := spelt_out(names, broken):
+    if asked := explicitly_named(names, broken):
         raise broken_error(asked, done="the others are shown")
 
 

@@ -12,8 +12,8 @@ from repro.errors import ParamsError
 from repro.params import Experiment
 from repro.params.protocol import Protocol, Variant
 from repro.published import Row
-from repro.published.page import METRICS, TOLERANCE, as_the_page
-from repro.published.sources import own_weights
+from repro.published.page import METRICS, TOLERANCE, page_value
+from repro.published.sources import row_with_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Checked:
 
 def released_row(experiment: Experiment, rows: Mapping[str, Row]) -> Row:
     """The first of the experiment's rows that links weights of its own; ParamsError when none does."""
-    row = own_weights(experiment.rows, rows)
+    row = row_with_weights(experiment.rows, rows)
     if row is not None:
         return row
     where = f"{experiment.folder}/params.yaml"
@@ -46,7 +46,7 @@ def check(metrics: Mapping[str, Any], published: Mapping[str, float]) -> tuple[C
     found = []
     for metric in METRICS:
         if metric in published:
-            value = as_the_page(metrics, metric)
+            value = page_value(metrics, metric)
             good = value is not None and abs(value - published[metric]) <= TOLERANCE + 1e-9
             why = str(metrics.get("undefined", {}).get(metric, ""))
             found.append(

@@ -1,4 +1,4 @@
-"""Typed parameters: the only reader of params.yaml files."""
+"""params.yaml files as typed, frozen dataclasses."""
 
 from repro.io.yaml_reader import read_yaml
 from repro.params.data import Augmentation, DatasetFacts
@@ -11,9 +11,9 @@ from repro.params.experiment import (
     load_experiment,
     section,
 )
-from repro.params.folders import Broken, broken_error, resolve_all, sorted_out
+from repro.params.folders import Broken, broken_error, read_each, resolve_all
 from repro.params.model import ModelParams
-from repro.params.names import experiment_name, experiment_names, matching, spelt_out
+from repro.params.names import experiment_name, experiment_names, explicitly_named, matching
 from repro.params.parse import parse, to_plain
 from repro.params.project import Project, find_project
 from repro.params.protocol import Protocol
@@ -35,14 +35,14 @@ __all__ = [
     "broken_error",
     "experiment_name",
     "experiment_names",
+    "explicitly_named",
     "find_project",
     "load_experiment",
     "matching",
     "parse",
+    "read_each",
     "read_yaml",
     "resolve_all",
     "section",
-    "sorted_out",
-    "spelt_out",
     "to_plain",
 ]

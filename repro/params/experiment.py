@@ -1,7 +1,7 @@
-"""An experiment: one folder, one hand-written params.yaml, and the shared blocks it names.
+"""Experiments: the params.yaml of a folder, merged with the shared blocks of the root params.yaml.
 
-`params.yaml` of the experiment holds the difference; `recipes:` and `protocols:` of the root params.yaml
-hold what is shared. The merge is per key, deep, and the experiment wins.
+The experiment's `params.yaml` holds the differences; `recipes:` and `protocols:` of the root params.yaml hold
+the shared values. Mappings are merged recursively, and the experiment takes precedence.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from repro.params.project import Project
 from repro.params.protocol import Protocol
 from repro.params.training import TrainingParams
 
-# What experiments/pipeline.yaml fills into names of files from an experiment's own params.yaml alone.
-FOLLOWED = ("training", "training.split", "evaluation.split", "evaluation.protocol")
-ROOT = "params.yaml"  # in errors: the shared file, at the root of the project
+# Keys that experiments/pipeline.yaml reads from the experiment's own params.yaml, to build file names.
+PIPELINE_KEYS = ("training", "training.split", "evaluation.split", "evaluation.protocol")
+ROOT = "params.yaml"  # name of the root file in errors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Where and how an experiment is measured."""
+    """Split and protocol of an evaluation."""
 
     split: PlainName
     protocol: str  # a key of `protocols:` in the root params.yaml
@@ -40,7 +40,7 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """A number this project measured before and must not fall below; percent points."""
+    """A number this project measured before, as reference of the verdict; percent points."""
 
     mIoU: float
     band: Annotated[float, Gt(0)]
@@ -49,7 +49,7 @@ class Expectation:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """Versions of the code that can change a number; a stage re-runs when its own is raised."""
+    """Versions of the code that can change a number; raising one re-runs its stage."""
 
     data: int
     training: int
@@ -58,7 +58,7 @@ class Engine:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A fully resolved experiment: nothing left to look up."""
+    """A fully resolved experiment."""
 
     name: PlainName
     dataset: PlainName
@@ -67,14 +67,14 @@ class Experiment:
     note: str = ""
     seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
     expect: Expectation | None = None
-    start_from: PlainName | None = None  # another experiment whose weights training starts from
-    measure: Literal["all", "cost"] = "all"  # cost: size and speed of the network alone, from no data
+    start_from: PlainName | None = None  # another experiment, whose weights initialise the training
+    measure: Literal["all", "cost"] = "all"  # cost: only size and speed of the network, without data
     model: ModelParams
     augmentation: Augmentation
     training: TrainingParams
     evaluation: Evaluation
     protocol: Protocol
-    also: Mapping[PlainName, Protocol] = field(default_factory=dict)  # further ones, each measured apart
+    also: Mapping[PlainName, Protocol] = field(default_factory=dict)  # additional protocols
     facts: DatasetFacts
     engine: Engine
 
@@ -84,40 +84,56 @@ class Experiment:
 
 
 def num_classes(experiment: Experiment, protocol: Protocol) -> int:
-    """Classes of the network and its matrices: without the data set's class 0 where the protocol drops it."""
+    """Return the number of classes: without class 0 if the protocol has `reduce_zero_label`."""
     return experiment.facts.classes - int(protocol.reduce_zero_label)
 
 
 def load_experiment(project: Project, name: str) -> Experiment:
-    """The experiment `name` (also `experiments/name` and with a trailing slash), fully resolved."""
+    """Load and resolve an experiment.
+
+    Args:
+        project: The project.
+        name: `name`, `experiments/name` or `experiments/name/`.
+
+    Raises:
+        UnknownNameError: There is no such experiment.
+        ParamsError: A params.yaml is invalid.
+    """
     name = experiment_name(name)
     path = project.params_of(name)
     if not path.is_file():
         raise UnknownNameError("experiment", name, experiment_names(project), hint="`repro list` shows all")
     experiment = resolve(name, read_yaml(path), read_yaml(project.params), path)
-    require_beginning(project, name, experiment.start_from)
+    check_start_from(project, name, experiment.start_from)
     return experiment
 
 
-def require_beginning(project: Project, name: str, start: object) -> None:
-    """ParamsError where `start`, whose weights `name` starts from, starts from `name` in the end."""
-    line = [name]
+def check_start_from(project: Project, name: str, start: object) -> None:
+    """Raise ParamsError if the chain of `start_from` of `name`, which begins with `start`, has a cycle."""
+    chain = [name]
     while isinstance(start, str):
         path = project.params_of(start)
-        if start in line:
-            what, hint = f"key 'start_from': {' <- '.join([*line, start])} is a circle", "take it out of one"
-            raise ParamsError(what, where=project.params_of(name), hint=hint)
-        line.append(start)
+        if start in chain:
+            what = f"key 'start_from': {' <- '.join([*chain, start])} is a cycle"
+            raise ParamsError(what, where=project.params_of(name), hint="remove it from one of them")
+        chain.append(start)
         try:
             start = read_yaml(path).get("start_from")
-        except ParamsError:  # told where that experiment is looked at
+        except ParamsError:  # reported when that experiment is loaded
             return
 
 
 def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: Path) -> Experiment:
-    """Merge an experiment's own keys with the root blocks it names, and type the result."""
+    """Merge an experiment's own keys with the root blocks it names, and parse the result.
+
+    Args:
+        name: Name of the experiment.
+        own: Content of its params.yaml.
+        root: Content of the root params.yaml.
+        where: Path of its params.yaml, for errors.
+    """
     for key in ("dataset", "recipe", "evaluation"):
-        _require(own, key, where, otherwise="see the experiments beside it")
+        _require(own, key, where, otherwise="see the other experiments")
     recipe = _block(root, "recipes", own["recipe"])
     merged = deep_merge(recipe, own)
     source = partial(_source, own=own, recipe=recipe, where=where)
@@ -131,11 +147,11 @@ def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: P
         "engine": to_plain(parse(Engine, section(root, "engine"), f"{ROOT}: engine")),
     }
     experiment = parse(Experiment, merged, source)
-    for key in FOLLOWED:
+    for key in PIPELINE_KEYS:
         _require_own(own, key, where)
     if experiment.measure == "cost" and experiment.protocol.crop is None:
-        hint = "the size of its tiles is the size of the network's input; without data there is no other"
-        raise ParamsError("key 'measure': 'cost' needs a protocol with a crop", where=where, hint=hint)
+        hint = "the crop is the input size of the benchmark"
+        raise ParamsError("key 'measure': 'cost' requires a protocol with a crop", where=where, hint=hint)
     for key in ("training", "evaluation"):
         _check_split(f"{key}.split", getattr(experiment, key).split, experiment.facts.splits, where)
     return experiment
@@ -146,27 +162,27 @@ def _require(
 ) -> None:
     if key not in found:
         near = nearest(key, map(str, found))
-        hint = f"is '{near}' it, misspelt?" if near else otherwise
+        hint = f"is '{near}' misspelt?" if near else otherwise
         raise ParamsError(f"missing key '{name or key}'", where=where, hint=hint)
 
 
 def _require_own(own: Mapping[str, Any], key: str, where: Path) -> None:
-    """A key of the experiment's own file; dotted: in a block of it."""
+    """Require a dotted key in the experiment's own file."""
     block, _, inner = key.rpartition(".")
     found = own.get(block) if block else own
-    otherwise = "write it in this file, also where a recipe has it"
-    if isinstance(found, Mapping):  # else of another type: said where the block is parsed
+    otherwise = "write it in this file, even if the recipe has it"
+    if isinstance(found, Mapping):  # other types are reported when the block is parsed
         _require(found, inner, where, name=key, otherwise=otherwise)
 
 
 def _source(loc: Loc, own: Mapping[str, Any], recipe: Mapping[str, Any], where: Path) -> object:
-    """The file, or the recipe in the root's, that says what stands at `loc` of the two merged."""
-    mine: Any = own
-    theirs: Any = recipe
+    """The source of the merged value at `loc`: the experiment's file, or the recipe in the root file."""
+    over: Any = own
+    base: Any = recipe
     for part in loc:
-        if isinstance(mine, Mapping) and part in mine:
-            mine, theirs = mine[part], theirs.get(part, {}) if isinstance(theirs, Mapping) else {}
-        elif isinstance(mine, Mapping) and isinstance(theirs, Mapping) and part in theirs:
+        if isinstance(over, Mapping) and part in over:
+            over, base = over[part], base.get(part, {}) if isinstance(base, Mapping) else {}
+        elif isinstance(over, Mapping) and isinstance(base, Mapping) and part in base:
             return f"{ROOT}: recipes.{own['recipe']}"
     return where
 
@@ -179,17 +195,16 @@ def _check_split(key: str, split: str, splits: Iterable[str], where: Path) -> No
 
 
 def also_names(own: Mapping[str, Any], where: Path, protocol: str = "") -> list[str]:
-    """Names of the further protocols; beside `evaluation`, not in it, so that adding one re-runs nothing."""
+    """Return the names of the additional protocols; not in `evaluation`, so adding one re-runs nothing."""
     names = own.get("also", [])
-    wrong = not isinstance(names, list) or protocol in names or len(set(map(str, names))) < len(names)
-    if wrong:
-        allowed = f"a list of other keys of `protocols:` than '{protocol}', each once"
+    if not isinstance(names, list) or protocol in names or len(set(map(str, names))) < len(names):
+        allowed = f"a list of unique keys of `protocols:` except '{protocol}'"
         raise ParamsError(f"key 'also': got {names!r}"[:200], where=where, allowed=allowed)
     return [str(name) for name in names]
 
 
 def deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the keys of `over` laid on top, mapping by mapping."""
+    """Merge two mappings recursively; values of `over` take precedence, lists are replaced."""
     merged = dict(base)
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
@@ -198,8 +213,8 @@ def deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, An
 
 
 def section(root: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A section of the root params.yaml, such as `recipes:`; ParamsError when there is none."""
-    _require(root, name, ROOT, otherwise="`git diff params.yaml` shows what was changed")
+    """Return a section of the root params.yaml, such as `recipes:`. Raises ParamsError if it is missing."""
+    _require(root, name, ROOT, otherwise="`git diff params.yaml` shows the changes")
     return _mapping(root[name], f"{ROOT}: {name}")
 
 
@@ -211,7 +226,7 @@ def _block(root: Mapping[str, Any], kind: str, key: object) -> Mapping[str, Any]
 
 
 def _typed(cls: type[Any], root: Mapping[str, Any], kind: str, key: str) -> Any:
-    """A block of the root params.yaml, blamed for its own mistakes, as plain data."""
+    """Parse a block of the root params.yaml separately, so that errors name it."""
     return to_plain(parse(cls, _block(root, kind, key), f"{ROOT}: {kind}.{key}"))
 
 

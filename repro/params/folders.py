@@ -1,4 +1,4 @@
-"""All experiment folders of a project: those that can be loaded, and the errors of those that cannot."""
+"""All experiment folders of a project: the valid ones, and the errors of the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from repro.params.project import Project
 
 
 def conflicted(project: Project) -> Iterator[Path]:
-    """Files of the pipeline and of results that a merge left with both sides."""
+    """Yield the files of the pipeline and of results that contain merge conflict markers."""
     root = project.root
     names = ("params.yaml", "dvc.yaml", "dvc.lock", "data.dvc", "README.md", "reports/results.csv")
     found = [root / name for name in names]
@@ -24,44 +24,44 @@ def conflicted(project: Project) -> Iterator[Path]:
     return (path for path in found if path.is_file() and file_has_conflict(path))
 
 
-def require_merged(project: Project) -> None:
-    """ParamsError where DVC would stumble over a dvc.lock with both sides in it."""
+def check_no_conflicts(project: Project) -> None:
+    """Raise ParamsError for a dvc.lock with merge conflict markers, which DVC cannot read."""
     for folder in (project.root, project.experiments, *sorted(project.experiments.glob("*/"))):
         if file_has_conflict(folder / "dvc.lock"):
             raise merge_conflict(folder / "dvc.lock")
 
 
 T = TypeVar("T")
-Broken = dict[str, ReproError]  # name of an experiment -> why its params.yaml cannot be used
+Broken = dict[str, ReproError]  # name of an experiment -> the error in its params.yaml
 
 
-def sorted_out(names: Iterable[str], read: Callable[[str], T]) -> tuple[dict[str, T], Broken]:
-    """Name -> what `read` makes of it; and name -> its ReproError where it makes none."""
-    whole: dict[str, T] = {}
+def read_each(names: Iterable[str], read: Callable[[str], T]) -> tuple[dict[str, T], Broken]:
+    """Call `read` for every name; return the results and the errors, both by name."""
+    results: dict[str, T] = {}
     broken: Broken = {}
     for name in names:
         try:
-            whole[name] = read(name)
+            results[name] = read(name)
         except ReproError as error:
             broken[name] = error
-    return whole, broken
+    return results, broken
 
 
 def resolve_all(
     project: Project, own: Mapping[str, Mapping[str, Any]]
 ) -> tuple[dict[str, Experiment], Broken]:
-    """Name -> the resolved experiment; and those with a misspelt key, a wrong value, an absent recipe.
+    """Resolve experiments from their own params; return the valid ones and the errors of the others.
 
-    ParamsError where the root params.yaml cannot be read: all would be broken for its reason.
+    Raises ParamsError if the root params.yaml is invalid.
     """
     root = read_yaml(project.params)
-    return sorted_out(own, lambda name: resolve(name, own[name], root, project.params_of(name)))
+    return read_each(own, lambda name: resolve(name, own[name], root, project.params_of(name)))
 
 
 def broken_error(broken: Mapping[str, ReproError], *, done: str) -> ParamsError:
-    """One error for all of them, with the reason of the first; `done`: what became of the others."""
+    """Return a single error with the reason of the first; `done` is the outcome for the valid experiments."""
     name, first = next(iter(broken.items()))
     others = ", ".join(list(broken)[1:21])
-    what = f"{name}: {first.what}" + (f"; broken too: {others}" if others else "")
+    what = f"{name}: {first.what}" + (f"; also invalid: {others}" if others else "")
     hint = first.hint or "correct the file, then repeat the command"
     return ParamsError(f"{what} ({done})", where=first.where, allowed=first.allowed, hint=hint)

@@ -1,10 +1,10 @@
-"""Parameters of a network: every structural choice that differs between the five pages, by name.
+"""Parameters of networks: every structural choice that differs between the five pages.
 
 The defaults are those of page 000's PyTorch rows (DeepLabV3+ in torchvision's layout) except `norm.momentum`
-(0.01 there); a recipe writes the difference. "." = as the first column, "-" = not used,
+(0.01 there); a recipe lists the differences. "." = as the first column, "-" = not used,
 512/128 = R-50 and R-101 / R-18, legacy = tf_legacy; 003 slim v3 has dilations 1,1,1,2 and `inner_grid`.
 
-| choice                | 000 torch  | 000 TF | 001        | 002        | 003 ResNet | 003 slim | 004        |
+| parameter             | 000 torch  | 000 TF | 001        | 002        | 003 ResNet | 003 slim | 004        |
 |-----------------------|------------|--------|------------|------------|------------|----------|------------|
 | family                | v3+        | .      | .          | v3         | v2         | v2, v3   | .          |
 | resnet.version        | v1         | .      | .          | .          | .          | v2       | .          |
@@ -49,46 +49,41 @@ Init = Literal["kaiming", "mmsegmentation", "torch", "he", "tensorpack", "xavier
 
 @dataclass(frozen=True, kw_only=True)
 class InputParams:
-    """What a network is fed: channel order, mean and deviation in 0..255 units.
+    """Input normalisation: channel order, mean and standard deviation in 0..255 units.
 
     The default is ImageNet's (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225) times 255: 000, 001, 002, 004.
     Page 003: order bgr, mean [104, 116, 122], std [1, 1, 1].
     """
 
     order: Literal["rgb", "bgr"] = "rgb"
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # in the order `order` names
-    std: tuple[Positive, Positive, Positive] = (
-        58.395,
-        57.12,
-        57.375,
-    )
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # in the channel order `order`
+    std: tuple[Positive, Positive, Positive] = (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadParams:
-    """What turns features into logits.
+    """The segmentation head.
 
     channels: width of ASPP and decoder.
-    rates: of the parallel 3x3 convolutions; none = 6,12,18 at output stride 16 and 12,24,36 at 8. In
-        deeplabv2 each rate is one convolution straight to the classes, all summed, and rate 1 means a 1x1
-        (003 ResNet: [6]; 003-093: [1]; the paper: [6, 12, 18, 24]). In deeplabv1 the one rate of fc6
-        (paper: [12]).
-    aspp: false leaves the pyramid out: classifier directly on the features (003-097, 003-103).
+    rates: dilation rates of the parallel 3x3 convolutions; none = 6,12,18 at output stride 16 and 12,24,36
+        at 8. In deeplabv2 each rate is a convolution to the classes, all summed, and rate 1 is a 1x1 (003
+        ResNet: [6]; 003-093: [1]; the paper: [6, 12, 18, 24]). In deeplabv1 the rate of fc6 (paper: [12]).
+    aspp: false removes ASPP: the classifier reads the features directly (003-097, 003-103).
     separable: 3x3 convolutions of ASPP and decoder are depthwise 3x3 BN ReLU + 1x1 BN ReLU.
     fuse: concat, or sum of the convolution branches before the pooled one is concatenated (003 slim).
-    fuse_kernel: of the convolution after the pyramid.
+    fuse_kernel: kernel size of the convolution after ASPP.
     pool: global mean, height = means over squares as high as the feature map (000 TF), none.
-    pool_first: the pooled branch stands first in the concatenation (000 TF, 004), otherwise last.
-    pool_eps: BN eps of the pooled branch where it differs (000 TF: 1e-5).
-    low_level: channels kept of the stride 4 features (deeplabv3plus only).
+    pool_first: the pooled branch is first in the concatenation (000 TF, 004), otherwise last.
+    pool_eps: BN eps of the pooled branch if it differs (000 TF: 1e-5).
+    low_level: channels of the projected stride 4 features (deeplabv3plus only).
     low_level_first: decoder concatenates [low, aspp] (000 torch), otherwise [aspp, low].
     decoder_convs: 3x3 convolutions before the classifier.
     dropout, dropout_at, dropout_kind: after ASPP's fusion (element), or before the classifier (channel:
         whole maps).
-    bias: of the classifier.
-    extra_classes: outputs beyond the data set's classes (000 TF: 1, "void", never trained and never right).
-    glorot: parts drawn from Glorot's uniform distribution, whatever `init` says: the pooled branch (000 TF,
-        Keras' default), the classifier (003-093 to -096, -101: slim's default).
+    bias: whether the classifier has a bias.
+    extra_classes: outputs beyond the data set's classes (000 TF: 1, "void", neither trained nor evaluated).
+    glorot: parts with Glorot uniform initialisation regardless of `init`: the pooled branch (000 TF, Keras'
+        default), the classifier (003-093 to -096, -101: slim's default).
     """
 
     channels: Count = 256
@@ -114,7 +109,7 @@ class HeadParams:
 
 @dataclass(frozen=True, kw_only=True)
 class AuxParams:
-    """An FCN head on stage 3, used while training: 3x3 BN ReLU, channel dropout, 1x1.
+    """An auxiliary FCN head on stage 3, used in training only: 3x3 BN ReLU, channel dropout, 1x1.
 
     001, 002: 512 channels. 004: 256, R-18 64.
     """
@@ -125,11 +120,10 @@ class AuxParams:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelParams:
-    """What `repro.models.build` needs besides the number of classes.
+    """The arguments of `repro.models.build` besides the number of classes.
 
-    output_stride: input size over feature size; may be changed at evaluation (train 16, evaluate 8).
-    pretrained: name of the weights that the backbone starts from (`repro weights list`), none = from
-        scratch.
+    output_stride: input size / feature size; may be changed at evaluation (train 16, evaluate 8).
+    pretrained: name of the initial weights of the backbone (`repro weights list`), none = random.
     padding: of strided convolutions and pools: symmetric (PyTorch), same (TensorFlow: the odd pixel goes to
         the bottom and right; 000 TF, 003), slim (convolutions symmetric, pools same; 003 slim).
     resize: the rule of every bilinear resize inside the network and of its logits.
@@ -154,22 +148,22 @@ class ModelParams:
     init: Init = "kaiming"
 
     def __post_init__(self) -> None:
-        """Combinations that cannot be; a ValueError becomes a ParamsError that names the file."""
+        """Raise ValueError for invalid combinations; `parse` converts it to a ParamsError."""
         if (self.family == "densenet") != (self.backbone == "densenet"):
-            raise ValueError("family densenet goes with backbone densenet, and with no other")
+            raise ValueError("family densenet with backbone densenet, and no other")
         if (self.backbone == "densenet") != (self.densenet is not None):
-            raise ValueError("backbone densenet needs a `densenet:` block, and no other has one")
+            raise ValueError("a `densenet:` block with backbone densenet, and no other")
         if self.family == "deeplabv1" and self.backbone != "vgg16":
-            raise ValueError("family deeplabv1 goes with backbone vgg16")
+            raise ValueError("family deeplabv1 with backbone vgg16")
         if self.backbone == "vgg16" and self.family not in ("deeplabv1", "deeplabv2"):
-            raise ValueError("backbone vgg16 goes with family deeplabv1 or deeplabv2")
+            raise ValueError("backbone vgg16 with family deeplabv1 or deeplabv2")
         if self.backbone == "vgg16" and self.output_stride != 8:
-            raise ValueError("backbone vgg16 has output stride 8 only")
+            raise ValueError("backbone vgg16 with output stride 8")
         if self.resnet.version == "v2" and self.backbone not in ("resnet50", "resnet101"):
-            raise ValueError("resnet version v2 is made of bottlenecks: resnet50 or resnet101")
+            raise ValueError("resnet version v2 with bottleneck blocks: resnet50 or resnet101")
         if self.resnet.version == "v2" and self.family == "deeplabv3plus":
-            raise ValueError("resnet version v2 strides before the first features end; not for deeplabv3plus")
+            raise ValueError("resnet version v2 without deeplabv3plus: it has no stride 4 features")
         if self.densenet is not None:
             check_dense(self.densenet, self.output_stride)
         if self.aux and not self.backbone.startswith("resnet"):
-            raise ValueError("an auxiliary head needs a resnet: it reads stage 3")
+            raise ValueError("an auxiliary head with a resnet backbone: it reads stage 3")

@@ -1,4 +1,4 @@
-"""Names of experiments: how they are written, which there are, and which ones a pattern means."""
+"""Names of experiments: validation, listing and pattern matching."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from repro.errors import ParamsError, UnknownNameError
 from repro.io.names import ALLOWED, is_plain_name
 from repro.params.project import Project
 
-SEED_COPY = re.compile(r"_seed\d+$")  # `repro run NAME --seeds` makes NAME_seed1 and so on, rows and all
+SEED_COPY = re.compile(r"_seed\d+$")  # NAME_seed1, ... of `repro run NAME --seeds`, with the rows of NAME
 T = TypeVar("T")
 MAX_NAME = 64  # MLflow run names and SLURM job names stay readable
 
 
 def experiment_names(project: Project) -> list[str]:
-    """Names of all experiment folders, sorted."""
+    """Return the names of all experiment folders, sorted."""
     return sorted(path.parent.name for path in project.experiments.glob("*/params.yaml"))
 
 
 def experiment_name(text: str) -> str:
-    """'experiments/x/', 'x', and '.' inside the folder all name x; shell completion adds the slash."""
+    """Return the name of an experiment given as 'x', 'experiments/x/' or '.' inside its folder."""
     name = _bare(text)
     if len(name) > MAX_NAME or not is_plain_name(name):
         allowed = f"1 to {MAX_NAME} characters, {ALLOWED}"
@@ -36,9 +36,9 @@ def _bare(text: str) -> str:
 
 
 def matching(patterns: Sequence[str], known: Collection[str]) -> list[str]:
-    """Those of `known` that match any of `patterns` ('camvid_*', plain names too), sorted; no pattern: all.
+    """Return the names in `known` that match any of `patterns` ('camvid_*'), sorted; all without patterns.
 
-    UnknownNameError when a pattern matches none.
+    Raises UnknownNameError if a pattern matches none.
     """
     chosen: set[str] = set() if patterns else set(known)
     for pattern in map(_bare, patterns):
@@ -49,7 +49,7 @@ def matching(patterns: Sequence[str], known: Collection[str]) -> list[str]:
     return sorted(chosen)
 
 
-def spelt_out(names: Sequence[str], among: Mapping[str, T]) -> dict[str, T]:
-    """Those of `among` that a person named; what only a pattern means was not asked for by name."""
-    asked = set(map(_bare, names))
-    return {name: value for name, value in among.items() if name in asked}
+def explicitly_named(names: Sequence[str], among: Mapping[str, T]) -> dict[str, T]:
+    """Return the entries of `among` whose full name is in `names`, not only matched by a pattern."""
+    full = set(map(_bare, names))
+    return {name: value for name, value in among.items() if name in full}

@@ -1,7 +1,7 @@
-"""Mappings into frozen dataclasses, strictly, and the bounds that several of them share.
+"""Strict parsing of mappings into frozen dataclasses, and shared annotated types.
 
-Types and bounds are read from the dataclass itself (`Literal`, `annotated_types.Gt`, ...), so a params
-class is its own schema. Lists become tuples, integers may stand for floats, nothing else is converted.
+The dataclass is the schema: its annotations give types and bounds (`Literal`, `annotated_types.Gt`, ...).
+Lists become tuples and integers are accepted as floats; nothing else is converted.
 """
 
 from __future__ import annotations
@@ -25,20 +25,26 @@ T = TypeVar("T")
 
 
 def parse(cls: type[T], raw: Mapping[str, Any], where: object) -> T:
-    """`raw` as an instance of the frozen dataclass `cls`; `where` names the source in errors.
+    """Parse a mapping into a frozen dataclass.
 
-    Where several sources were merged, `where` is a function from the way to a key to its source.
+    Args:
+        cls: The dataclass.
+        raw: Keys and values, e.g. from YAML.
+        where: The source, for errors; or a function from the location of a key to its source.
+
+    Raises:
+        ParamsError: Unknown or missing key, or invalid value.
     """
     try:
         return cast(T, _adapter(cast(Any, cls)).validate_json(json.dumps(raw, default=str), strict=True))
     except ValidationError as error:
-        loc, told = problem(cls, error)
+        loc, found = problem(cls, error)
         source = where(loc) if callable(where) else where
-        raise ParamsError(told.what, where=source, allowed=told.allowed, hint=told.hint) from None
+        raise ParamsError(found.what, where=source, allowed=found.allowed, hint=found.hint) from None
 
 
 def to_plain(value: object) -> Any:
-    """A params dataclass as JSON-ready dicts and lists."""
+    """Convert a params dataclass to JSON-ready dicts and lists."""
     return json.loads(json.dumps(dataclasses.asdict(value)))  # type: ignore[call-overload]
 
 
@@ -49,7 +55,7 @@ def _adapter(cls: Any) -> TypeAdapter[Any]:
 
 
 def _forbid_extra(cls: Any) -> None:
-    """Unknown keys are errors in `cls` and in every dataclass it contains."""
+    """Reject unknown keys in `cls` and in every dataclass it contains."""
     if "__pydantic_config__" in vars(cls):
         return
     cls.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with params, in our words: key, value, what is allowed, the nearest key."""
+"""pydantic's validation errors as messages: key, value, allowed values, closest key."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from repro.errors import nearest
 from repro.io.names import ALLOWED
 
-Loc = tuple[int | str, ...]  # the way to a key: ("training", "steps", 0)
-Found = Mapping[str, Any]  # one of ValidationError.errors()
+Loc = tuple[int | str, ...]  # location of a key: ("training", "steps", 0)
+Found = Mapping[str, Any]  # an item of ValidationError.errors()
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """The parts of a ParamsError but for its place."""
+    """The parts of a ParamsError without `where`."""
 
     what: str
     allowed: str | None = None
@@ -27,16 +27,16 @@ class Problem:
 
 
 def problem(cls: Any, error: ValidationError) -> tuple[Loc, Problem]:
-    """Where the first problem is, and how it is told.
+    """Return the location and the message of the first problem.
 
-    An unknown key goes first: misspelt, it is also what a missing one is missing for.
+    Unknown keys take precedence: a misspelt key is often the reason for a missing one.
     """
     first = min(error.errors(include_url=False), key=lambda e: e["type"] != "unexpected_keyword_argument")
     key = ".".join(str(part) for part in first["loc"]) or "(top level)"
-    told = _TOLD.get(first["type"], _wrong_value)(cls, first, key)
+    found = _MESSAGES.get(first["type"], _wrong_value)(cls, first, key)
     if error.error_count() > 1:
-        told = dataclasses.replace(told, what=f"{told.what} (and {error.error_count() - 1} more)")
-    return first["loc"], told
+        found = dataclasses.replace(found, what=f"{found.what} (and {error.error_count() - 1} more)")
+    return first["loc"], found
 
 
 def _unknown_key(cls: Any, found: Found, key: str) -> Problem:
@@ -44,7 +44,7 @@ def _unknown_key(cls: Any, found: Found, key: str) -> Problem:
     return Problem(f"unknown key '{key}'", ", ".join(known), _did_you_mean(found["loc"][-1], known))
 
 
-def _unfitting(cls: Any, found: Found, key: str) -> Problem:
+def _invalid_combination(cls: Any, found: Found, key: str) -> Problem:
     return Problem(f"invalid combination in '{key}'", found["msg"].partition(", ")[2])
 
 
@@ -60,37 +60,37 @@ def _wrong_value(cls: Any, found: Found, key: str) -> Problem:
     return Problem(f"key '{key}': got {found['input']!r}", allowed)
 
 
-def _not_among(cls: Any, found: Found, key: str) -> Problem:
-    told = _wrong_value(cls, found, key)
-    choices = [choice.strip("' ") for choice in str(told.allowed).replace(" or ", ",").split(",")]
-    return dataclasses.replace(told, hint=_did_you_mean(found["input"], choices))
+def _not_a_choice(cls: Any, found: Found, key: str) -> Problem:
+    wrong = _wrong_value(cls, found, key)
+    choices = [choice.strip("' ") for choice in str(wrong.allowed).replace(" or ", ",").split(",")]
+    return dataclasses.replace(wrong, hint=_did_you_mean(found["input"], choices))
 
 
-def _no_plain_name(cls: Any, found: Found, key: str) -> Problem:
+def _not_a_name(cls: Any, found: Found, key: str) -> Problem:
     return Problem(f"key '{key.removesuffix('.[key]')}': got {found['input'][:80]!r}", ALLOWED)
 
 
-def _no_number(cls: Any, found: Found, key: str) -> Problem:
+def _not_a_number(cls: Any, found: Found, key: str) -> Problem:
     return dataclasses.replace(_wrong_value(cls, found, key), hint=_number_hint(found["input"]))
 
 
-def _no_list(cls: Any, found: Found, key: str) -> Problem:
-    told, value = _wrong_value(cls, found, key), found["input"]
+def _not_a_list(cls: Any, found: Found, key: str) -> Problem:
+    wrong, value = _wrong_value(cls, found, key), found["input"]
     if not isinstance(value, str | int | float):
-        return told
-    return dataclasses.replace(told, allowed="a list", hint=f"in brackets: `{key}: [{value}]`")
+        return wrong
+    return dataclasses.replace(wrong, allowed="a list", hint=f"use brackets: `{key}: [{value}]`")
 
 
-_TOLD: dict[str, Callable[[Any, Found, str], Problem]] = {
+_MESSAGES: dict[str, Callable[[Any, Found, str], Problem]] = {
     "unexpected_keyword_argument": _unknown_key,
-    "value_error": _unfitting,
+    "value_error": _invalid_combination,
     "missing": _missing,
     "missing_argument": _missing,
     "missing_keyword_only_argument": _missing,
-    "literal_error": _not_among,
-    "plain_name": _no_plain_name,
-    "float_type": _no_number,
-    "tuple_type": _no_list,
+    "literal_error": _not_a_choice,
+    "plain_name": _not_a_name,
+    "float_type": _not_a_number,
+    "tuple_type": _not_a_list,
 }
 
 
@@ -100,7 +100,7 @@ def _did_you_mean(name: object, known: list[str]) -> str | None:
 
 
 def _number_hint(text: object) -> str | None:
-    """For '5e-2', which YAML 1.1 reads as text (a number has a dot and a signed exponent), and for '0.1'."""
+    """Hint for quoted numbers and for '5e-2', which YAML 1.1 reads as text without a dot or exponent sign."""
     try:
         finite = math.isfinite(float(str(text)))
     except ValueError:
@@ -109,30 +109,30 @@ def _number_hint(text: object) -> str | None:
         return None
     digits, e, power = str(text).lower().partition("e")
     if not e:
-        return "a number stands without quotes"
+        return "remove the quotes"
     sign = "" if power[0] in "+-" else "+"
     return f"YAML reads {text} as text: write {digits}{'' if '.' in digits else '.0'}e{sign}{power}"
 
 
 def types_in(hint: Any) -> list[Any]:
-    """A type and all that it is made of."""
+    """Return a type and all its arguments, recursively."""
     return [hint, *(part for arg in typing.get_args(hint) for part in types_in(arg))]
 
 
 def _length_at(cls: Any, loc: Loc) -> str | None:
-    """How many values the tuple takes in which `loc` ends."""
-    _, hint = _walked(cls, loc[:-1])
+    """The number of values of the tuple that contains `loc`."""
+    _, hint = _type_at(cls, loc[:-1])
     lengths = [len(typing.get_args(part)) for part in types_in(hint) if typing.get_origin(part) is tuple]
-    return f"{lengths[0]} of them" if lengths else None
+    return f"{lengths[0]} values" if lengths else None
 
 
 def _keys_at(cls: Any, loc: Loc) -> list[str]:
-    """Field names of the dataclass found by walking `loc` down from `cls`."""
-    return [field.name for field in dataclasses.fields(_walked(cls, loc)[0])]
+    """Field names of the dataclass at `loc` below `cls`."""
+    return [field.name for field in dataclasses.fields(_type_at(cls, loc)[0])]
 
 
-def _walked(cls: Any, loc: Loc) -> tuple[Any, Any]:
-    """(the innermost dataclass on the way `loc` down from `cls`, the type of its last step or None)."""
+def _type_at(cls: Any, loc: Loc) -> tuple[Any, Any]:
+    """(innermost dataclass on the path `loc` below `cls`, type of the last field or None)."""
     hint: Any = None
     for part in loc:
         hint = typing.get_type_hints(cls).get(str(part)) if dataclasses.is_dataclass(cls) else None

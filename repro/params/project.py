@@ -1,4 +1,4 @@
-"""Where things lie: the project root and the folders below it."""
+"""The project root and the paths below it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from repro.errors import ParamsError
 from repro.io.names import plain_path, require_inside
 
-BUILT_IN = "synthetic"  # the data set that needs no owner: `repro data synthetic` draws it
+BUILT_IN = "synthetic"  # the data set that `repro data synthetic` generates
 
 
 @dataclass(frozen=True)
 class Project:
-    """A checkout: `root` holds params.yaml and experiments/."""
+    """A project folder: `root` contains params.yaml and experiments/."""
 
     root: Path
 
@@ -27,20 +27,20 @@ class Project:
 
     @property
     def data(self) -> Path:
-        """Raw data sets as their owners ship them, one folder or link each; never edited."""
+        """Raw data sets as distributed, one folder or link each; never modified."""
         return self.root / "data"
 
     @property
     def prepared(self) -> Path:
-        """What stages make of raw data: one folder a data set."""
+        """Prepared data, one folder per data set."""
         return self.root / "prepared"
 
     def experiment_folder(self, name: str) -> Path:
-        """Parameters and results of one experiment."""
+        """Folder with the parameters and results of an experiment."""
         return plain_path(self.experiments, name)
 
     def params_of(self, name: str) -> Path:
-        """What an experiment is, written by its author."""
+        """The params.yaml of an experiment."""
         return self.experiment_folder(name) / "params.yaml"
 
     def weights(self, name: str) -> Path:
@@ -52,7 +52,7 @@ class Project:
 
     @property
     def rows(self) -> Path:
-        """All records."""
+        """Folder of all records."""
         return self.root / "reports" / "rows"
 
     def record(self, experiment: str) -> Path:
@@ -60,7 +60,7 @@ class Project:
 
     @property
     def work(self) -> Path:
-        """.repro/work/<run key>/: journals and checkpoints of unfinished runs, outside DVC's outs."""
+        """Folder of journals and checkpoints by run key, outside DVC's outputs."""
         return self.root / ".repro" / "work"
 
     def work_folder(self, run_key: str) -> Path:
@@ -70,12 +70,12 @@ class Project:
         return self.work_folder(run_key) / "journal.jsonl"
 
     def cache_folder(self, kind: str, name: str) -> Path:
-        """.repro/<kind>/<name>: what a command makes for itself and may delete; never behind a link."""
+        """.repro/<kind>/<name>, a folder that may be deleted. Raises ReproError if links lead out of it."""
         return require_inside(self.root, plain_path(self.root / ".repro", kind, name))
 
 
 def find_project(start: Path | None = None) -> Project:
-    """The project that contains `start` (default: the working directory)."""
+    """Return the project that contains `start` (default: the working directory), or raise ParamsError."""
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / "params.yaml").is_file() and (folder / "experiments").is_dir():
@@ -83,6 +83,6 @@ def find_project(start: Path | None = None) -> Project:
     raise ParamsError(
         "not inside a project",
         where=here,
-        allowed="a folder with params.yaml and experiments/ in it or above it",
-        hint="cd into the clone and repeat the command",
+        allowed="a folder with params.yaml and experiments/, or one below it",
+        hint="cd into the project and repeat the command",
     )

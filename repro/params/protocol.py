@@ -1,11 +1,11 @@
-"""Parameters of an evaluation: how a network's output becomes a number.
+"""Evaluation protocols.
 
-A protocol is a block of `protocols:` in the root params.yaml. Everything that can move a number is a field,
-and `protocol_hash` tells whether two results may be compared. Two of the pages computed something other
-than what their column says; such quirks are switches here, and with a quirk on the metrics hold both
-values: the correct one under its name, the page's under the name with the suffix `_page`.
+A protocol is a block of `protocols:` in the root params.yaml. Every choice that can change a number is a
+field, and only results with equal `protocol_hash` are comparable. Two of the pages computed something other
+than the metric in their column; each such quirk is a field here. With a quirk enabled, the metrics hold both
+values: the correct one under its name, the page's with the suffix `_page`.
 
-What each page does (recipes in the repositories that measured the rows):
+The protocols of the pages:
 
 =====================  ============================================================================
 000, PyTorch rows      mode: whole
@@ -41,7 +41,7 @@ Scales = Annotated[tuple[Scale, ...], MinLen(1)]
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A second way to look at every image, measured in the same pass; its metrics end in `_ms_flip`."""
+    """Scales and flip of test-time augmentation, evaluated in the same pass; metrics end in `_ms_flip`."""
 
     scales: Scales
     flip: bool = True
@@ -49,58 +49,58 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """One evaluation protocol. Sizes are (height, width) in pixels unless a comment says otherwise."""
+    """An evaluation protocol. Sizes are (height, width) in pixels unless noted."""
 
     mode: Literal["whole", "slide"]
 
-    # The image, before the network. Always resized as uint8, bilinear, half-pixel centres (OpenCV).
-    base: tuple[Count, Count] | None = None  # (long side, short side) limits; keeps the ratio; None: as it is
+    # Input image. Always resized as uint8, bilinear, half-pixel centres (OpenCV).
+    base: tuple[Count, Count] | None = None  # limits of (long, short) side; keeps the ratio; None: no resize
     scales: Scales = (1.0,)
     flip: bool = False  # adds the mirrored image at every scale
-    rounding: Literal["round", "floor"] = "round"  # of a scaled side to whole pixels
+    rounding: Literal["round", "floor"] = "round"  # of a scaled side to pixels
 
-    # Tiles of mode `slide`; the last tile of a row or column is moved back to the border.
+    # Tiles of mode `slide`; the last tile of a row or column is shifted back to the border.
     crop: tuple[Count, Count] | None = None
     stride: tuple[Count, Count] | None = None
-    overlap: BelowOne | None = None  # or: stride is ceil(crop height x (1 - overlap))
-    pad_tiles: bool = False  # fill a tile that leaves the image with black, bottom and right
+    overlap: BelowOne | None = None  # instead of stride: stride = ceil(crop height x (1 - overlap))
+    pad_tiles: bool = False  # pad tiles beyond the image with black, bottom and right
     zero_tile: Literal["pad", "nan"] = "pad"  # page 003: an image too small for one tile becomes 0/0, class 0
 
-    # From logits to one class a pixel.
-    rule: Literal["model", "half_pixel", "align_corners", "tf_legacy"] = "model"  # enlarging the logits
-    logits_resize: Literal["direct", "via_input"] = "direct"  # to the label's size at once, or by the input's
-    map_rule: ResizeRule = "half_pixel"  # averaged tiles, and `via_input`, to the label's size
+    # From logits to a class per pixel.
+    rule: Literal["model", "half_pixel", "align_corners", "tf_legacy"] = "model"  # upsampling of logits
+    logits_resize: Literal["direct", "via_input"] = "direct"  # to the label size, or first to the input size
+    map_rule: ResizeRule = "half_pixel"  # averaged tiles, and `via_input`, to the label size
     average: Literal["probability", "logit"] = "probability"  # over tiles, scales and flips
     precision: Literal["fp32", "bf16"] = "fp32"  # of the network; logits are merged in fp32
-    batch: Count = 1  # images of one size, or tiles of one image, in a forward pass
+    batch: Count = 1  # images of equal size, or tiles of an image, per forward pass
 
-    # What is counted.
-    first: Count | None = None  # only the first images of the split
-    reduce_zero_label: bool = False  # label 0 is ignored, the others move down by one
+    # Counted pixels and classes.
+    first: Count | None = None  # only this many images of the split
+    reduce_zero_label: bool = False  # ignore label 0 and decrement the others
     ignore_index: Annotated[int, Ge(0), Le(255)] = 255
     mean_over: tuple[str, ...] = ()  # classes in the means; empty: all
-    absent: Literal["skip", "zero"] = "skip"  # a class in neither truth nor prediction: left out, or 0
+    absent: Literal["skip", "zero"] = "skip"  # a class in neither labels nor predictions: skip, or count 0
     union_bug: bool = False  # page 000, TensorFlow: IoU as TP / (2 GT - TP), accuracy as a mean over images
-    boundary_ratio: Annotated[float, Ge(0), Lt(0.5)] = 0.0  # boundary IoU, band in image diagonals; 0: off
+    boundary_ratio: Annotated[float, Ge(0), Lt(0.5)] = 0.0  # boundary IoU: width / image diagonal; 0: off
 
     ms_flip: Variant | None = None
 
     def __post_init__(self) -> None:
         tiling = (self.crop, self.stride, self.overlap)
         if self.mode == "whole" and tiling != (None, None, None):
-            raise ValueError("mode whole takes no crop, stride or overlap")
+            raise ValueError("mode whole without crop, stride and overlap")
         if self.mode == "slide" and (self.crop is None or (self.stride is None) == (self.overlap is None)):
-            raise ValueError("mode slide takes crop and one of stride, overlap")
+            raise ValueError("mode slide with crop and one of stride, overlap")
         if self.crop is not None and any(
             step > side for step, side in zip(self.step, self.crop, strict=True)
         ):
-            raise ValueError("tiles without gaps: a stride of at most the crop")
+            raise ValueError("a stride of at most the crop")
         if self.zero_tile == "nan" and self.overlap is None:
-            raise ValueError("zero_tile nan belongs to tiles given by overlap")
+            raise ValueError("zero_tile nan with overlap")
 
     @property
     def step(self) -> tuple[int, int]:
-        """Distance of neighbouring tiles; page 003 takes both directions from the tile's height."""
+        """Distance of neighbouring tiles (vertical, horizontal); with `overlap` both from the crop height."""
         if self.stride is not None:
             return self.stride
         if self.crop is None or self.overlap is None:
@@ -110,27 +110,27 @@ class Protocol:
 
     @property
     def has_quirk(self) -> bool:
-        """Whether the page's number is not the correct one, so that both are reported."""
+        """Whether the page's formula differs from the metric, so that both values are reported."""
         return self.union_bug or self.zero_tile == "nan"
 
     def variants(self) -> dict[str, Variant]:
-        """Suffix of the metrics -> scales and flip."""
+        """Return scales and flip by suffix of the metrics ("" and "_ms_flip")."""
         own = {"": Variant(scales=self.scales, flip=self.flip)}
         return own if self.ms_flip is None else own | {"_ms_flip": self.ms_flip}
 
-    def alone(self, *, ms_flip: bool) -> Protocol:
-        """One of the two variants as a protocol that has no other; ValueError where there is no second."""
+    def single_variant(self, *, ms_flip: bool) -> Protocol:
+        """Return the protocol with only one of its variants. Raises ValueError if it has no `ms_flip`."""
         if not ms_flip:
             return replace(self, ms_flip=None)
         if self.ms_flip is None:
-            raise ValueError("the protocol has no second variant")
+            raise ValueError("the protocol has no ms_flip variant")
         return replace(self, scales=self.ms_flip.scales, flip=self.ms_flip.flip, ms_flip=None)
 
 
 def protocol_hash(protocol: Protocol, *, classes: Sequence[str]) -> str:
-    """12 hex digits of the fields that differ from their default and of the class list.
+    """Return 12 hex digits over the class list and the fields that differ from their default.
 
-    Defaults are left out, so a field that is added later with a neutral default keeps all hashes.
+    Defaults are omitted, so adding a field with a neutral default keeps all hashes.
     """
     fields = dataclasses.fields(protocol)
     differing = {f.name: getattr(protocol, f.name) for f in fields if getattr(protocol, f.name) != f.default}

@@ -1,4 +1,4 @@
-"""The five published pages as data: typed rows, verbatim cells, table layouts."""
+"""The published pages as data: typed rows, verbatim cells, table layouts."""
 
 from repro.published.page import Column, Page, Row, Source, Table, load_page, page_ids, pages, row_ids, rows
 

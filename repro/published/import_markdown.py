@@ -1,8 +1,7 @@
-"""A results page of other people as a typed page: `repro import PAGE.md`.
+"""Import of a markdown results page as typed rows.
 
-Columns are recognised by their titles, numbers by how they are printed: "0.721" under mIoU becomes 72.1
-percent when the whole column is fractions. Nothing is guessed that the page does not say; cells and layout
-are kept, so the page prints again byte for byte.
+Columns are recognised by their titles and numbers by their format: "0.721" under mIoU becomes 72.1 percent if
+the whole column holds fractions. Cells and layout are kept, so the page can be printed again byte for byte.
 """
 
 from __future__ import annotations
@@ -40,28 +39,38 @@ _DEPTH = re.compile(r"(?i)(?:resnet|r)-?(18|34|50|101|152)(?!\d)")
 _NAMES = re.compile(r"(?i)mobilenet(?:_?v\d)?|xception|densenet\d*|vgg\d*")
 
 
-def take(text: str, *, source: str, origin: str = "") -> dict[str, Any]:
-    """The content of a page file (`page_json` writes it) from a markdown page with at least one table."""
-    found = filled_tables(text, origin)
+def page_from_markdown(text: str, *, source: str, origin: str = "") -> dict[str, Any]:
+    """Convert a markdown page to the content of a page file, as `page_json` writes it.
+
+    Args:
+        text: The markdown page.
+        source: Id of the page; rows become SOURCE-01, SOURCE-02, ...
+        origin: Where the page came from.
+
+    Raises:
+        DataError: The page has no table with rows.
+    """
     raw: dict[str, Any] = {"source": {"id": source, "origin": origin}, "tables": [], "rows": {}}
-    for table in found:
+    for table in require_tables(text, origin):
         raw["tables"].append(_add_table(raw, table))
     return raw
 
 
-def new_source(source: str) -> str:
-    """`source` where it can be the id of a page; ParamsError for an odd one and for that of a page here."""
+def check_source_id(source: str) -> str:
+    """Return `source` if it can be the id of a new page. Raises ParamsError if it is invalid or taken."""
     if not re.fullmatch(r"[A-Za-z0-9]\w*", source, re.ASCII):
         hint = "rows become ID-01, ID-02, ..."
-        raise ParamsError(f"not an id: '{source}'", where="--source", allowed=_IDS, hint=hint)
+        raise ParamsError(f"invalid id '{source}'", where="--source", allowed=_IDS, hint=hint)
     if source.zfill(3) in page_ids():
-        taken = f"none of {', '.join(page_ids())}"
-        raise ParamsError(f"the source '{source}' is a published page", where="--source", allowed=taken)
+        allowed = f"any id except {', '.join(page_ids())}"
+        raise ParamsError(
+            f"the id '{source}' is taken by a published page", where="--source", allowed=allowed
+        )
     return source
 
 
-def filled_tables(text: str, where: object) -> list[MarkdownTable]:
-    """The tables of a page that have rows; DataError where there is none."""
+def require_tables(text: str, where: object) -> list[MarkdownTable]:
+    """Return the non-empty tables of a page. Raises DataError if there is none."""
     found = [table for table in tables(text) if table.rows]
     if not found:
         raise DataError(
@@ -71,8 +80,8 @@ def filled_tables(text: str, where: object) -> list[MarkdownTable]:
 
 
 def _add_table(raw: dict[str, Any], table: MarkdownTable) -> dict[str, Any]:
-    """The layout of a table; its rows are added to `raw`."""
-    columns = [_column(title, table, place) for place, title in enumerate(table.columns)]
+    """Add the rows of a table to `raw` and return its layout."""
+    columns = [_column(title, table, index) for index, title in enumerate(table.columns)]
     shape = common_layout([line.text for line in table.rows])
     body = []
     for line in table.body:
@@ -86,15 +95,15 @@ def _add_table(raw: dict[str, Any], table: MarkdownTable) -> dict[str, Any]:
 
 
 def _row(table: MarkdownTable, columns: Sequence[list[Any]], shape: str, line: Line) -> dict[str, Any]:
-    row = {"line": line.number, **_said(table, line.cells), **_values(columns, line.cells)}
+    row = {"line": line.number, **_description(table, line.cells), **_values(columns, line.cells)}
     own = {} if fill(shape, line.cells) == line.text else {"layout": layout(line.text)}
     return row | {"cells": list(line.cells)} | own
 
 
-def _column(title: str, table: MarkdownTable, place: int) -> list[Any]:
+def _column(title: str, table: MarkdownTable, index: int) -> list[Any]:
     """[field], or [field, format, scale] for a column of numbers."""
-    field = next((name for pattern, name in _FIELDS if place and re.search(pattern, title)), "text")
-    texts = [line.cells[place] for line in table.rows if place < len(line.cells)]
+    field = next((name for pattern, name in _FIELDS if index and re.search(pattern, title)), "text")
+    texts = [line.cells[index] for line in table.rows if index < len(line.cells)]
     single = [match for text in texts if (match := _SINGLE.fullmatch(text))]
     if field not in (*METRICS, *COSTS) or not single:
         return [field]
@@ -105,7 +114,7 @@ def _column(title: str, table: MarkdownTable, place: int) -> list[Any]:
 
 
 def _values(columns: Sequence[list[Any]], cells: Sequence[str]) -> dict[str, Any]:
-    """`metrics`, `cost` and `flags` of a row: numbers that stand alone in their cell."""
+    """`metrics`, `cost` and `flags` of a row, from cells that hold a single number."""
     metrics: dict[str, float] = {}
     cost: dict[str, float] = {}
     flags: list[str] = []
@@ -122,16 +131,17 @@ def _values(columns: Sequence[list[Any]], cells: Sequence[str]) -> dict[str, Any
     return {"metrics": metrics} | ({"cost": cost} if cost else {}) | ({"flags": flags} if flags else {})
 
 
-def _said(table: MarkdownTable, cells: Sequence[str]) -> dict[str, Any]:
-    """What the describing cells say: data set (the section), backbone, output stride, crop."""
+def _description(table: MarkdownTable, cells: Sequence[str]) -> dict[str, Any]:
+    """Data set (from the heading), backbone, output stride and crop of a row."""
     text = " ".join(cells[:3])
-    said: dict[str, Any] = {"dataset": re.sub(r"\W+", "_", (table.title or table.section).lower()).strip("_")}
+    dataset = re.sub(r"\W+", "_", (table.title or table.section).lower()).strip("_")
+    found: dict[str, Any] = {"dataset": dataset}
     if depth := _DEPTH.search(text):
-        said["backbone"] = f"resnet{depth[1]}"
+        found["backbone"] = f"resnet{depth[1]}"
     elif name := _NAMES.search(text):
-        said["backbone"] = name[0].lower()
+        found["backbone"] = name[0].lower()
     if stride := _STRIDE.search(text):
-        said["output_stride"] = int(stride[1])
+        found["output_stride"] = int(stride[1])
     if crop := re.search(r"\b(\d{3,4})\s*[x×]\s*(\d{3,4})\b", " ".join(cells)):
-        said["crop"] = [int(crop[1]), int(crop[2])]
-    return said
+        found["crop"] = [int(crop[1]), int(crop[2])]
+    return found

@@ -1,7 +1,7 @@
-"""Markdown tables as people write them: found in a page, cut into cells, put together again byte for byte.
+"""Markdown tables: parsed into cells and layouts, and printed again byte for byte.
 
-A line is a layout and its cells: `'| {:<9} | {} '` with `('R-50-D8', '77.72%')`. The layout keeps every space
-and pipe of the source, so a table can be printed again exactly, or with other values in the same places.
+A line is a layout with cells: `'| {:<9} | {} '` with `('R-50-D8', '77.72%')`. The layout keeps every space
+and pipe of the source, so a table can be printed again exactly, or with other values.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 from repro.errors import DataError
 from repro.io import limits
 
-MOST_SHAPES, MOST_LINES = 300, 300  # of one table, of which its common layout is found
+MAX_LAYOUTS, MAX_LINES = 300, 300  # per table, to find its common layout
 _PIPE = re.compile(r"(?<!\\)\|")
-# Linear: a text ends at the next bracket, a target at the next parenthesis that it did not open itself.
+# Linear time: the text ends at the next bracket, the target at the next unbalanced parenthesis.
 LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(((?:[^()]|\([^()]*\))*)\)")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a table body. `number` is 1-based in its page; a rule has no cells."""
+    """A line of a table body. `number` is its 1-based line in the page; a rule has no cells."""
 
     number: int
     text: str
@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True)
 class MarkdownTable:
-    """A table of a page: its nearest heading, its two header lines, its body."""
+    """A table of a page: the nearest heading, the two header lines and the body."""
 
     section: str
     title: str
@@ -56,7 +56,7 @@ class MarkdownTable:
 
 
 def read_page(path: Path) -> str:
-    """The text of a markdown page within `repro.io.limits`; DataError for a missing, binary or larger one."""
+    """Read a markdown page within `repro.io.limits`. Raises DataError if it is missing, binary or larger."""
     try:
         text = limits.read_text(path, limits.PAGE_BYTES, error=DataError)
     except FileNotFoundError:
@@ -75,7 +75,7 @@ def read_page(path: Path) -> str:
 
 
 def tables(text: str) -> Iterator[MarkdownTable]:
-    """Every pipe table of a markdown page, in order; code fences are skipped."""
+    """Yield the pipe tables of a markdown page in order, skipping code fences."""
     lines = text.splitlines()
     section = title = ""
     fenced, index = False, 0
@@ -94,7 +94,7 @@ def tables(text: str) -> Iterator[MarkdownTable]:
 
 
 def _bold(line: str) -> str:
-    """The text of a line that is bold as a whole, else ""."""
+    """The text of a line that is entirely bold, else ""."""
     return line[2:-2] if line.startswith("**") and line.endswith("**") else ""
 
 
@@ -104,47 +104,48 @@ def _is_rule(line: str) -> bool:
 
 
 def cells(line: str) -> tuple[str, ...]:
-    """The trimmed cells of a table line. An escaped pipe stays in its cell; a frame of pipes is optional."""
+    """Split a table line into trimmed cells. Escaped pipes are kept; outer pipes are optional."""
     parts = _PIPE.split(line)
     first, last = _frame(line)
     return tuple(part.strip() for part in parts[first : len(parts) - last])
 
 
 def links(cell: str) -> list[tuple[str, str]]:
-    """(text, url) of every link in a cell; images are not links."""
+    """Return (text, url) of every link in a cell, without images."""
     return LINK.findall(cell)
 
 
 def layout(line: str, *, padded: bool = False) -> str:
-    """A line's spaces and pipes, with `{}` where its cells stand, or `{:<9}` where a column is 9 wide."""
+    """Return the layout of a line: its spaces and pipes with `{}` per cell, or `{:<9}` with `padded`."""
     parts = _PIPE.split(line)
     first, last = _frame(line)
     inner = parts[first : len(parts) - last]
-    return "|".join([*parts[:first], *(_place(part, padded) for part in inner), *parts[len(parts) - last :]])
+    fields = (_field(part, padded) for part in inner)
+    return "|".join([*parts[:first], *fields, *parts[len(parts) - last :]])
 
 
 def common_layout(lines: Sequence[str]) -> str:
-    """The one layout that prints most of `lines` exactly."""
-    exact = [layout(line) for line in lines]  # first in a draw: shorter to read than padded columns
-    shapes = dict.fromkeys([*exact, *(layout(line, padded=True) for line in lines)])
-    sample = lines[:MOST_LINES]  # each shape is tried on each line
-    tried = islice(shapes, MOST_SHAPES)
+    """Return the layout that prints most of `lines` exactly."""
+    exact = [layout(line) for line in lines]  # first: preferred to padded columns in a tie
+    layouts = dict.fromkeys([*exact, *(layout(line, padded=True) for line in lines)])
+    sample = lines[:MAX_LINES]  # each layout is tried on each line
+    tried = islice(layouts, MAX_LAYOUTS)
     return max(tried, key=lambda shape: sum(fill(shape, cells(line)) == line for line in sample))
 
 
 def fill(shape: str, values: Sequence[str]) -> str:
-    """`values` in the places of a layout; too few or too many leave places empty or are dropped."""
-    places = shape.count("{")
-    return shape.format(*[*values, *[""] * places][:places])
+    """Print `values` in a layout; missing values leave fields empty, surplus ones are dropped."""
+    fields = shape.count("{")
+    return shape.format(*[*values, *[""] * fields][:fields])
 
 
 def _frame(line: str) -> tuple[int, int]:
-    """1 where a pipe opens (closes) the line, else 0."""
+    """(1 if a pipe opens the line else 0, 1 if a pipe closes it else 0)."""
     stripped = line.strip()
     return int(stripped.startswith("|")), int(stripped.endswith("|") and not stripped.endswith("\\|"))
 
 
-def _place(part: str, padded: bool) -> str:
+def _field(part: str, padded: bool) -> str:
     text = part.strip()
     lead = part[: len(part) - len(part.lstrip())] if text else part[:1]
     trail = part[len(lead) + len(text) :]

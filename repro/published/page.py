@@ -1,8 +1,8 @@
-"""Published pages as typed rows: reading, writing, and which printed metrics correspond to ours.
+"""Published pages as typed rows: reading, writing, and the metrics that correspond to measured ones.
 
-One file a page: where it came from, how its tables are laid out, and its rows, one a line, keyed by id such
-as `001-06` (page 001, row 6). Metrics are percent; cells are verbatim; what is not printed is absent. Only
-the standard library is used, so that listing and checking rows stays instant.
+One JSON file per page holds its source, the layouts of its tables, and its rows, one per line, keyed by ids
+such as `001-06` (page 001, row 6). Metrics are percent, cells are verbatim, and values that are not printed
+are absent. Only the standard library is imported, so that listing and checking rows stays fast.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from repro.published.markdown import fill, links
 
 HERE = Path(__file__).parent
 _LINK_NAMES = {"cfg": "config", "config": "config", "model": "model", "log": "log", "download": "model"}
-# Where the text says nothing ("Github", "here"): what the file's name ends with.
+# For link texts without a meaning ("Github", "here"): suffixes of the file name.
 _LINK_ENDS = {
     "model": (".pth", ".pth.tar", ".pt", ".ckpt", ".safetensors", ".pkl"),
     "log": (".log", ".log.json"),
@@ -32,7 +32,7 @@ _NONE: Mapping[str, float] = MappingProxyType({})
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a page came from: repository path, commit and date of the text used."""
+    """Where a page came from: repository path, commit and date."""
 
     id: str
     origin: str
@@ -43,7 +43,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row of a published table. Metrics are percent, sizes and costs in the unit of their name."""
+    """A row of a published table. Metrics are percent; costs have the unit in their name."""
 
     id: str
     line: int
@@ -63,7 +63,7 @@ class Row:
     remarks: tuple[str, ...] = ()
     source: str = ""  # config or script in the page's repository
     recorded: str = ""  # date and commit in which the number first appeared
-    layout: str = ""  # only where the row is not laid out as its table
+    layout: str = ""  # only if it differs from the layout of the table
 
     @property
     def page(self) -> str:
@@ -71,12 +71,12 @@ class Row:
 
     @property
     def label(self) -> str:
-        """What the row calls itself: its first cell, or its second where the first names the method alone."""
+        """The name of the row: its first cell, or the second if the first is only the method."""
         return self.cells[1] if self.cells[0] == "DeepLabV3+" else self.cells[0]
 
     @property
     def links(self) -> dict[str, str]:
-        """Link targets by role: config, model, log, model_mirror, evaluation; empty targets left out."""
+        """Link targets by role: config, model, log, model_mirror, evaluation. Empty targets are omitted."""
         found: dict[str, str] = {}
         for text, url in (link for cell in self.cells for link in links(cell)):
             role = link_role(text, url)
@@ -86,7 +86,7 @@ class Row:
 
 
 def link_role(text: str, url: str) -> str:
-    """config, model, log or evaluation: by the link's text, else by the ending of the file it leads to."""
+    """Return config, model, log or evaluation, from the link text or else the suffix of the file."""
     path = url.partition("?")[0].partition("#")[0].lower()
     ends = (role for role, endings in _LINK_ENDS.items() if path.endswith(endings))
     return _LINK_NAMES.get(text.strip().lower()) or next(ends, "evaluation")
@@ -94,7 +94,7 @@ def link_role(text: str, url: str) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """What a column holds, and how a measured value is printed in it (`scale` 0.01 for fractions)."""
+    """The field of a column and the format of its values; `scale` is 0.01 for fractions."""
 
     field: str
     format: str = ""
@@ -106,7 +106,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A published table: header and rule verbatim; `body` holds row ids and, verbatim, rules between rows."""
+    """A published table. `header` and `rule` are verbatim; `body` holds row ids and verbatim rule lines."""
 
     title: str
     section: str
@@ -134,7 +134,7 @@ class Page:
         return self.source.id
 
     def markdown(self, table: Table) -> str:
-        """The table as published, byte for byte, lines joined by newlines."""
+        """Return the table as published, byte for byte."""
         lines = [self._line(table, part) for part in table.body]
         return "\n".join([table.header, table.rule, *lines])
 
@@ -144,13 +144,13 @@ class Page:
 
 
 def page_ids() -> list[str]:
-    """Ids of the built-in pages: 000 to 004."""
+    """Return the ids of the built-in pages: 000 to 004."""
     return sorted(path.stem.removeprefix("page-") for path in HERE.glob("page-*.json"))
 
 
 @lru_cache
 def load_page(page_id: str) -> Page:
-    """A built-in page by id ('002')."""
+    """Load a built-in page by id ('002')."""
     path = HERE / f"page-{page_id}.json"
     if not path.is_file():
         raise UnknownNameError("page", page_id, page_ids())
@@ -158,26 +158,26 @@ def load_page(page_id: str) -> Page:
 
 
 def read_page(path: Path) -> Page:
-    """A page file, typed; a damaged one is a ParamsError that names the file."""
+    """Read a page file. Raises ParamsError if it is invalid."""
     try:
-        return page_from(read_json(path, error=ParamsError))
+        return page_from_json(read_json(path, error=ParamsError))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ParamsError(f"not a page of published results: {error}", where=path) from error
 
 
 def pages() -> Iterator[Page]:
-    """All built-in pages in order."""
+    """Iterate over the built-in pages in order."""
     return map(load_page, page_ids())
 
 
 @lru_cache
 def rows() -> Mapping[str, Row]:
-    """Every published row by id, in page order."""
+    """Return all published rows by id, in page order."""
     return MappingProxyType({row.id: row for page in pages() for row in page.rows.values()})
 
 
 def row_ids(raw: object, where: object) -> tuple[str, ...]:
-    """An experiment's `rows:`; an error where it is no list, or names a row that no page has."""
+    """Validate an experiment's `rows:`. Raises an error if it is not a list or a row is unknown."""
     if not isinstance(raw, list | tuple):
         allowed = "a list of published rows"
         raise ParamsError(f"key 'rows': got {raw!r}", where=where, allowed=allowed, hint="`rows: [003-028]`")
@@ -187,8 +187,8 @@ def row_ids(raw: object, where: object) -> tuple[str, ...]:
     return tuple(map(str, raw))
 
 
-def page_from(raw: Mapping[str, Any]) -> Page:
-    """The content of a page file as a Page; unknown keys and missing ones raise."""
+def page_from_json(raw: Mapping[str, Any]) -> Page:
+    """Return the content of a page file as a Page. Unknown and missing keys raise."""
     return Page(
         source=Source(**raw["source"]),
         tables=tuple(_table(table) for table in raw["tables"]),
@@ -207,20 +207,20 @@ def _row(key: str, raw: Mapping[str, Any]) -> Row:
 
 
 def page_json(raw: Mapping[str, Any]) -> str:
-    """The text of a page file from its content: `source`, `tables`, `rows`."""
+    """Return the text of a page file with the keys `source`, `tables`, `rows`."""
     tables = ",\n".join(_table_json(table) for table in raw["tables"])
     rows = ",\n".join(f"{_line(key)}: {_line(value)}" for key, value in raw["rows"].items())
     return f'{{\n"source": {_line(raw["source"])},\n"tables": [\n{tables}\n],\n"rows": {{\n{rows}\n}}\n}}\n'
 
 
 def page_markdown(page: Page) -> str:
-    """The page's tables under their headings, every line where the original page has it."""
+    """Return the page's tables under their headings, with the line numbers of the original page."""
     lines: list[str] = []
     for table in page.tables:
         text = page.markdown(table).split("\n")
-        room = table.line - 1 - len(lines)
-        headings = [f"## {table.section}", f"**{table.title}**"][: max(room, 0)]
-        lines += [*headings, *[""] * (room - len(headings)), *text]
+        gap = table.line - 1 - len(lines)
+        headings = [f"## {table.section}", f"**{table.title}**"][: max(gap, 0)]
+        lines += [*headings, *[""] * (gap - len(headings)), *text]
     return "\n".join(lines) + "\n"
 
 
@@ -233,11 +233,11 @@ def _line(value: object) -> str:
 
 
 METRICS = ("mIoU", "mIoU_ms_flip", "aAcc", "mAcc", "fwIoU")
-TOLERANCE = 0.05  # percent points: half of the last digit that page 000 prints
-QUIRK = "_page"  # mIoU_page: what the page computed, where that differs from the metric's definition
+TOLERANCE = 0.05  # percent points: half of the last digit printed on page 000
+QUIRK = "_page"  # mIoU_page: the page's own formula, if it differs from the metric's definition
 
 
-def as_the_page(metrics: Mapping[str, Any], name: str) -> float | None:
-    """The metric to compare with a page's: that of the page's own computation where there is one."""
+def page_value(metrics: Mapping[str, Any], name: str) -> float | None:
+    """Return the value to compare with a page: by the page's own formula if there is one."""
     value = metrics.get(name + QUIRK, metrics.get(name))
     return None if value is None else float(value)

@@ -1,7 +1,7 @@
 """Sources of published rows: repository, commit, file and line of their settings, and their weights.
 
-A row's code is read at the commit in force when its number was recorded, or, where the page was edited before
-its script was committed, at the first commit that has the script. Only the standard library is used.
+Line numbers refer to the commit at which the number was recorded or, if the page was edited before its script
+was committed, to the first commit that has the script. Only the standard library is imported.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ FILE = Path(__file__).with_name("sources.json")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The code of one row: file -> setting -> 1-based line, all at `commit` of `repository`."""
+    """The code of one row. `files` maps file -> setting -> 1-based line at `commit` of `repository`."""
 
     repository: str  # owner/name
     recorded: str  # the commit that put the number on the page
-    commit: str  # the commit at which the lines are counted
+    commit: str  # the commit of the line numbers
     files: Mapping[str, Mapping[str, int]]
-    page: str = ""  # the commit of the page's code where that is not the page's own, as on another branch
+    page: str = ""  # the commit of the page's code, if it differs from the page's own, as on another branch
 
     def places(self) -> Iterator[tuple[str, str, int]]:
-        """(setting, file, line) in the order of the file."""
+        """Yield (setting, file, line) in the order of `files`."""
         return ((key, file, line) for file, lines in self.files.items() for key, line in lines.items())
 
 
 @lru_cache
 def sources(path: Path = FILE) -> Mapping[str, Source]:
-    """Row id -> where its settings are; ParamsError for a file that is not of this form."""
+    """Return the sources by row id. Raises ParamsError if the file is invalid."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         return MappingProxyType({row: Source(**found) for row, found in raw["rows"].items()})
@@ -45,18 +45,18 @@ def sources(path: Path = FILE) -> Mapping[str, Source]:
         raise ParamsError(f"not a list of sources: {error}", where=path) from error
 
 
-# Rows whose link leads to the file of another row (the page repeats it; each row's remarks say so).
-BORROWED = frozenset({"000-02", "000-04", "000-05", "004-04", "004-05", "004-06"})
+# Rows that link to the weights of another row (the page repeats the link; the row's remarks say so).
+SHARED_LINKS = frozenset({"000-02", "000-04", "000-05", "004-04", "004-05", "004-06"})
 
 
-def own_weights(names: Sequence[str], rows: Mapping[str, Row]) -> Row | None:
-    """The first of the rows `names` that links weights of its own; None when there is none."""
-    known = (rows[name] for name in names if name in rows and name not in BORROWED)
+def row_with_weights(names: Sequence[str], rows: Mapping[str, Row]) -> Row | None:
+    """Return the first of the rows `names` that links its own weights, or None."""
+    known = (rows[name] for name in names if name in rows and name not in SHARED_LINKS)
     return next((row for row in known if "model" in row.links), None)
 
 
-def direct(url: str) -> str:
-    """A link to the file itself: Dropbox and Google Drive show a page unless asked for the download."""
+def direct_url(url: str) -> str:
+    """Convert Dropbox and Google Drive links, which show a page, to direct download links."""
     drive = re.match(r"https://drive\.google\.com/file/d/([\w-]+)", url)
     if drive:
         return f"https://drive.usercontent.google.com/download?id={drive.group(1)}&export=download&confirm=t"
@@ -64,6 +64,6 @@ def direct(url: str) -> str:
 
 
 def hash_in_name(url: str) -> str | None:
-    """First digits of the sha256, where the name of a weights file ends with them: r50-d8-ce0fa0ca.pth."""
+    """Return the sha256 prefix in the name of a weights file (r50-d8-ce0fa0ca.pth), or None."""
     found = re.search(r"-([0-9a-f]{8,64})\.(?:pth|pt|ckpt|safetensors)(?:\?|$)", url)
     return found.group(1) if found else None

@@ -12,7 +12,7 @@ from repro.errors import RecordError
 from repro.io.atomic import run_key, sha256_file
 from repro.params import Experiment, Project, Protocol, to_plain
 from repro.published import Row, row_ids, rows
-from repro.published.page import QUIRK, as_the_page
+from repro.published.page import QUIRK, page_value
 from repro.records.flatten import without_neutral
 from repro.records.journal import read_journal
 from repro.records.metrics_io import (
@@ -241,7 +241,7 @@ def expected(experiment: Experiment, kind: Kind, published: Mapping[str, float])
 
 def measured_value(metrics: Mapping[str, Any], expectation: Expected | None) -> float | None:
     """The number to compare; where a page computed its metric otherwise, the number of that computation."""
-    return as_the_page(metrics, expectation.metric if expectation else "mIoU")
+    return page_value(metrics, expectation.metric if expectation else "mIoU")
 
 
 def why_undefined(undefined: Mapping[str, str], expectation: Expected | None) -> str:

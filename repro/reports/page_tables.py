@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from repro.published import Column, Page, Row, Table
 from repro.published.markdown import cells as cut
 from repro.published.markdown import fill
-from repro.published.page import as_the_page
+from repro.published.page import page_value
 from repro.records import Record
 from repro.reports.enums import Values
 from repro.reports.formatting import device_text
@@ -89,7 +89,7 @@ def measured_value(record: Record, field: str) -> float | None:
     if field in _COST:
         cost = record.cost.get(_COST[field])
         return None if cost is None else float(cost)
-    return as_the_page(record.metrics, field)
+    return page_value(record.metrics, field)
 
 
 def measured_on(record: Record, field: str) -> str:

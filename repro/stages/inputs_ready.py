@@ -6,7 +6,7 @@ from pathlib import Path
 
 from repro.errors import DataError, ParamsError
 from repro.params import Project, find_project
-from repro.params.folders import require_merged
+from repro.params.folders import check_no_conflicts
 from repro.params.project import BUILT_IN
 from repro.scaffold import sync
 from repro.stages.reporter import Say
@@ -72,7 +72,7 @@ def write_files(project: Project) -> list[str]:
 
 def renew_files(project: Project, note: Say) -> None:
     """What an edit of a params.yaml made stale, before DVC stops at it with words about itself."""
-    require_merged(project)
+    check_no_conflicts(project)
     has_pipelines = (project.root / "dvc.yaml").is_file()
     for name in write_files(project) if has_pipelines else ():
         is_there = (project.root / name).exists()

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from repro.datasets.prepare.smoke_fixtures import write_standin
-from repro.params import Experiment, Project, experiment_names, load_experiment, sorted_out, to_plain
+from repro.params import Experiment, Project, experiment_names, load_experiment, read_each, to_plain
 from repro.params.protocol import Protocol
 from repro.reports import generated_files
 from repro.reports.results import load_results
@@ -137,7 +137,7 @@ def run_smokes(
 
     `told` gets the name and the seconds of each that went through.
     """
-    whole, broken = sorted_out(names or experiment_names(project), partial(load_experiment, project))
+    whole, broken = read_each(names or experiment_names(project), partial(load_experiment, project))
     for name, error in broken.items():
         if names:
             raise error

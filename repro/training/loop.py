@@ -194,7 +194,7 @@ def validate(run: Run) -> bool:
     values = dict(found[0])  # all decide by the same numbers
     if task.journal is not None:
         task.journal.metrics({f"val/{name}": value for name, value in values.items()}, step=run.iteration)
-    if not task.params.watched:
+    if not task.params.needs_validation:
         return True
     watched = values[task.params.monitor]
     run.plateau.update(watched, task.params)

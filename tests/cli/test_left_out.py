@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from repro.cli.app import app
 from repro.errors import ParamsError
 from repro.fleet.workspace import garbage
-from repro.params import Project, spelt_out
+from repro.params import Project, explicitly_named
 from repro.records import Journal
 from repro.reports.results import load_results
 from repro.tracking import Mirror, Run
@@ -98,4 +98,4 @@ def test_a_finished_run_stays_while_a_record_is_damaged(project: Project) -> Non
 
 def test_a_pattern_asks_for_nobody_by_name() -> None:
     among = {"a_b": 1, "a_c": 2}
-    assert spelt_out(["a_*", "experiments/a_c/"], among) == {"a_c": 2}
+    assert explicitly_named(["a_*", "experiments/a_c/"], among) == {"a_c": 2}

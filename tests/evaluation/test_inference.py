@@ -86,11 +86,11 @@ def test_one_variant_alone_gives_the_same_map_and_looks_no_more_than_it_must() -
     (both,) = predictor(net, protocol=rules, model_params=params)([image])
     for ms_flip, suffix, looks in ((False, "", 1), (True, "_ms_flip", 2 * len(SIX))):
         calls.clear()
-        (one,) = predictor(net, protocol=rules.alone(ms_flip=ms_flip), model_params=params)([image])
+        (one,) = predictor(net, protocol=rules.single_variant(ms_flip=ms_flip), model_params=params)([image])
         assert np.array_equal(one[""], both[suffix])
         assert len(calls) == looks
     with pytest.raises(ValueError, match="no second variant"):
-        protocol(mode="whole").alone(ms_flip=True)
+        protocol(mode="whole").single_variant(ms_flip=True)
 
 
 def test_miou_is_that_of_the_plain_reference() -> None:

@@ -312,7 +312,7 @@ def test_a_circle_of_starts_is_said(project: Project, line: list[str]) -> None:
         if name != NAME:
             shutil.copytree(project.experiment_folder(NAME), project.experiment_folder(name))
         change_params(project.params_of(name), start_from=start)
-    with pytest.raises(ParamsError, match="is a circle"):
+    with pytest.raises(ParamsError, match="is a cycle"):
         load_experiment(project, NAME)
     sync(project)
     assert f"experiments/{NAME}" not in yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]

@@ -82,7 +82,7 @@ def test_plain_form_has_everything() -> None:
     [
         ("training.momentun", 0.9, ["training.momentun", "did you mean 'momentum'", str(HERE)]),
         ("training.lr", "fast", ["training.lr", "'fast'", "number"]),
-        ("training.lr", "0.1", ["training.lr", "'0.1'", "number", "without quotes"]),
+        ("training.lr", "0.1", ["training.lr", "'0.1'", "number", "remove the quotes"]),
         ("training.lr", "5e-2", ["got '5e-2'", "YAML reads 5e-2 as text: write 5.0e-2"]),
         ("training.lr", "1.5e2", ["YAML reads 1.5e2 as text: write 1.5e+2"]),
         ("expect", {"mIoU": 50.0, "band": -1, "source": "x"}, ["expect.band", "-1", "greater than 0"]),
@@ -131,10 +131,10 @@ def shared(path: str, value: object, *, instead: str | None = None) -> dict[str,
             "augmentation.rotate90",
             1.0,
             "invalid combination in 'augmentation'",
-            "a square crop where rotate90",
+            "a square crop with rotate90",
         ),
-        ("augmentation.crop", [1, 1], "invalid combination in 'augmentation'", "at least 8 pixels"),
-        ("augmentation.crop", [120], "key 'augmentation.crop' has too few values", "2 of them"),
+        ("augmentation.crop", [1, 1], "invalid combination in 'augmentation'", "at least 8 x 8 pixels"),
+        ("augmentation.crop", [120], "key 'augmentation.crop' has too few values", "2 values"),
         (
             "training.iterations",
             9,
@@ -207,7 +207,7 @@ def test_tiles_leave_no_gap(stride: list[int], fits: bool) -> None:
             shared("recpes", 0, instead="recipes"),
             "missing key 'recipes'",
             "params.yaml",
-            "is 'recpes' it, misspelt?",
+            "is 'recpes' misspelt?",
         ),
         (shared("recipes.plain", None), "expected a mapping, got None", "params.yaml: recipes.plain", None),
         (
@@ -239,7 +239,7 @@ def test_a_misspelt_block_is_unknown_before_its_keys_are_missing() -> None:
         resolve("x", own, ROOT, HERE)
     assert caught.value.hint == "did you mean 'training'?"
     own = {("evalution" if key == "evaluation" else key): value for key, value in OWN.items()}
-    with pytest.raises(ParamsError, match="is 'evalution' it, misspelt"):
+    with pytest.raises(ParamsError, match="is 'evalution' misspelt"):
         resolve("x", own, ROOT, HERE)
 
 

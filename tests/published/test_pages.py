@@ -18,7 +18,7 @@ from repro.errors import ParamsError, UnknownNameError
 from repro.published import load_page, pages, rows
 from repro.published.markdown import cells, common_layout, fill, layout, links, tables
 from repro.published.page import read_page
-from repro.published.sources import direct, hash_in_name
+from repro.published.sources import direct_url, hash_in_name
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 # sha256 of the table lines of each original page, tables joined by a blank line.
@@ -158,9 +158,9 @@ def test_links_of_a_cell() -> None:
 
 def test_links_to_the_file_itself() -> None:
     page = "https://drive.google.com/file/d/1t7TC8mxQa-F_b/view?usp=sharing"
-    assert "download?id=1t7TC8mxQa-F_b&export=download" in direct(page)
-    assert direct("https://www.dropbox.com/s/x/a.pth?dl=0") == "https://www.dropbox.com/s/x/a.pth?dl=1"
-    assert direct("https://example.org/a-1234abcd.pth") == "https://example.org/a-1234abcd.pth"
+    assert "download?id=1t7TC8mxQa-F_b&export=download" in direct_url(page)
+    assert direct_url("https://www.dropbox.com/s/x/a.pth?dl=0") == "https://www.dropbox.com/s/x/a.pth?dl=1"
+    assert direct_url("https://example.org/a-1234abcd.pth") == "https://example.org/a-1234abcd.pth"
     assert hash_in_name("https://example.org/a-1234abcd.pth") == "1234abcd"
     assert hash_in_name("https://example.org/a-1234abcd.ckpt?dl=1") == "1234abcd"
     assert hash_in_name("https://example.org/a_train.pth") is None

@@ -124,7 +124,7 @@ def test_there_are_no_weights_to_promote(project: Project) -> None:
 def test_cost_alone_needs_a_protocol_that_says_how_large_the_input_is(project: Project) -> None:
     path = project.experiments / NAME / "params.yaml"
     path.write_text(path.read_text().replace("page003_321_nan", "whole"))
-    with pytest.raises(ParamsError, match="needs a protocol with a crop"):
+    with pytest.raises(ParamsError, match="requires a protocol with a crop"):
         load_experiment(project, NAME)
 
 

@@ -118,7 +118,7 @@ def test_a_batch_larger_than_the_data_is_told() -> None:
         ({"epochs": 1, "iterations": 2}, "exactly one of epochs and iterations"),
         ({"epochs": 1, "accumulate": 3}, "batch divisible by"),
         ({"epochs": 1, "schedule": "step"}, "steps together with"),
-        ({"epochs": 1, "schedule": "step", "steps": [[4, 0.1], [2, 0.01]]}, "rising epochs"),
+        ({"epochs": 1, "schedule": "step", "steps": [[4, 0.1], [2, 0.01]]}, "increasing epochs"),
         ({"epochs": 1, "keep": "best"}, "validate_every"),
         ({"epochs": 1, "ohem_threshold": 0.7, "loss_average": "all"}, "ohem_threshold"),
         ({"epochs": 1, "schedule": "polly"}, "did you mean 'poly'"),

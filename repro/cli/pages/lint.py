@@ -45,14 +45,14 @@ def import_(
     Example: repro import README.md --source mine -o page-mine.json
     """
     from repro.cli.output_path import require_target
-    from repro.published.import_markdown import new_source, take
+    from repro.published.import_markdown import check_source_id, page_from_markdown
     from repro.published.markdown import read_page
     from repro.published.page import page_json
 
-    source = new_source(source)
+    source = check_source_id(source)
     if out is not None:
         require_target(out, f"an imported page of the source '{source}'", is_page_of(source), stream=True)
-    raw = take(read_page(page), source=source, origin=page.name)
+    raw = page_from_markdown(read_page(page), source=source, origin=page.name)
     text = page_json(raw)
     if out is None:
         emit_json_text(text)
@@ -83,11 +83,11 @@ def is_page_of(source: str) -> Callable[[Path], bool]:
 
 def page_with_table(path: Path) -> str:
     """The text of a page; DataError as well where it has no table, in which nothing could be wrong."""
-    from repro.published.import_markdown import filled_tables
+    from repro.published.import_markdown import require_tables
     from repro.published.markdown import read_page
 
     text = read_page(path)
-    filled_tables(text, path)
+    require_tables(text, path)
     return text
 
 

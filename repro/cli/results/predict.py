@@ -41,7 +41,7 @@ def predict(
         raise ParamsError("the protocol has no second variant", hint="leave --ms-flip out")
     place = chosen_device(device)
     model = trained_model(project.weights(experiment.name), experiment, place).eval()
-    one = chosen.alone(ms_flip=ms_flip)
+    one = chosen.single_variant(ms_flip=ms_flip)
     run = predictor(model, protocol=one, model_params=experiment.model, device=place)
     module = dataset_module(experiment.dataset)
     classes = evaluated_classes(module.CLASSES, chosen)

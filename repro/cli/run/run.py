@@ -60,7 +60,7 @@ def run_here(
     """NAME... one after another, each with its other seeds where these are wanted."""
     from repro.errors import ParamsError
     from repro.fleet.workspace import has_dvc
-    from repro.params import broken_error, load_experiment, sorted_out
+    from repro.params import broken_error, load_experiment, read_each
     from repro.stages.inputs_ready import renew_files
     from repro.stages.pipeline import each
     from repro.stages.seeds import without_copies
@@ -69,7 +69,7 @@ def run_here(
         hint = "CUDA_VISIBLE_DEVICES= hides the GPUs; `repro train NAME --device` trains without DVC"
         raise ParamsError(f"DVC's stages take the device that is there, not --device {device}", hint=hint)
     chosen, as_json = without_copies(names) if seeds > 1 else names, how.as_json
-    whole, broken = sorted_out(chosen, lambda name: load_experiment(project, name))
+    whole, broken = read_each(chosen, lambda name: load_experiment(project, name))
     if broken and (not whole or not (everything or how.keep_going)):
         raise (
             broken[next(iter(broken))]

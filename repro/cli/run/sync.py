@@ -106,10 +106,10 @@ LISTED = 20
 
 def broken_of(project: Project) -> Broken:
     """Experiments that no stage could run: unreadable, misspelt, or of a recipe that is not there."""
-    from repro.params import experiment_names, resolve_all, sorted_out
+    from repro.params import experiment_names, read_each, resolve_all
     from repro.scaffold import own_params
 
-    own, unreadable = sorted_out(experiment_names(project), lambda name: own_params(project, name))
+    own, unreadable = read_each(experiment_names(project), lambda name: own_params(project, name))
     return dict(sorted({**unreadable, **resolve_all(project, own)[1]}.items()))
 
 

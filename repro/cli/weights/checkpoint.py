@@ -134,14 +134,14 @@ def _fitting(file: Path, format_name: str, classes: int, *, key: str | None) -> 
     from repro import checkpoints
     from repro.checkpoints.readers import OURS
     from repro.errors import CheckpointError, ReproError
-    from repro.params import experiment_names, find_project, load_experiment, sorted_out
+    from repro.params import experiment_names, find_project, load_experiment, read_each
     from repro.params.experiment import num_classes
 
     try:
         project = find_project()
     except ReproError:
         return []
-    found, _ = sorted_out(experiment_names(project), lambda name: load_experiment(project, name))
+    found, _ = read_each(experiment_names(project), lambda name: load_experiment(project, name))
     state, fits = checkpoints.read_checkpoint(file, key=key), []
     for e in found.values():
         if num_classes(e, e.protocol) + e.model.head.extra_classes != classes:
