@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from repro.io import text_table
 from repro.io.safe_text import csv_cell, one_line
 from repro.published.markdown import LINK, links
 
@@ -110,18 +111,9 @@ def plain(cell: str) -> str:
 
 
 def _markdown(grid: Grid) -> str:
-    escaped = [[_escape(cell) for cell in row] for row in (grid.columns, *grid.rows)]
-    widths = [max(3, *(len(row[i]) for row in escaped)) for i in range(len(grid.columns))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-             for row in escaped]  # fmt: skip
-    lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
     head = [f"### {grid.title}", ""] if grid.title else []
     tail = ["", *(f"- {note}" for note in grid.notes)] if grid.notes else []
-    return "\n".join([*head, *lines, *tail])
-
-
-def _escape(cell: str) -> str:
-    return re.sub(r"(?<!\\)\|", r"\\|", cell).replace("\n", " ")
+    return "\n".join([*head, text_table.markdown(grid.columns, grid.rows), *tail])
 
 
 def _html(grid: Grid) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repro.errors import ParamsError, ReproError, UnknownNameError
 from repro.io.yaml_reader import read_yaml
@@ -16,6 +16,9 @@ from repro.params.names import experiment_names
 from repro.params.project import Project
 from repro.published import Row, page_ids, row_ids, rows
 from repro.records import Record, read_records
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +118,12 @@ class Results:
             for row in rows().values()
             if dataset in (row.dataset, self.dataset(self.by_row.get(row.id, "")))
         ]
+
+    def to_frame(self) -> DataFrame:
+        """A row per result, published and measured: repro.reports.frame, docs/json.md. Imports pandas."""
+        from repro.reports.frame import results_frame
+
+        return results_frame(self)
 
     def own(self) -> list[str]:
         """Experiments of this project that stand for no published row."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.io.safe_text import one_line
+from repro.io.text_table import LEFT, RIGHT, markdown
 from repro.judgement import Judgement
 from repro.params import Project
 from repro.records import DIFF, FAILING, PASSING, Record, to_json
@@ -94,9 +95,10 @@ def note_of(record: Record, found: Judgement) -> str:
         lines += [f"{one_line(found.reason)}.", ""]
     if record.rows:
         lines += [f"Published row {', '.join(record.rows)}, {record.dataset} {record.split}.", ""]
-    lines += ["| metric | measured | 95 % interval | published |", "|---|--:|:-:|--:|"]
-    lines += [_note_row(record, name) for name in record.metrics]
-    lines += [f"| {name} | undefined: {one_line(reason)} | | |" for name, reason in record.undefined.items()]
+    numbers = [_note_row(record, name) for name in record.metrics]
+    numbers += [(name, f"undefined: {reason}", "", "") for name, reason in record.undefined.items()]
+    columns = ("metric", "measured", "95 % interval", "published")
+    lines.append(markdown(columns, numbers, align=(LEFT, RIGHT, LEFT, RIGHT)))
     if record.intervals:
         lines += ["", f"Interval: {record.interval_kind}."]
     if wanted:
@@ -112,11 +114,11 @@ def note_of(record: Record, found: Judgement) -> str:
     return "\n".join(lines)
 
 
-def _note_row(record: Record, name: str) -> str:
+def _note_row(record: Record, name: str) -> tuple[str, ...]:
     low_high = record.intervals.get(name)
     interval = f"{low_high[0]:.2f} to {low_high[1]:.2f}" if low_high else ""
     published = f"{record.published[name]:g}" if name in record.published else ""
-    return f"| {name} | {record.metrics[name]:.2f} | {interval} | {published} |"
+    return name, f"{record.metrics[name]:.2f}", interval, published
 
 
 def curve_of(project: Project, record: Record) -> list[tuple[str, int, float]]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from statistics import fmean, stdev
 from typing import Any, NamedTuple, TypeVar
 
+from repro.io.text_table import LEFT, RIGHT, markdown
 from repro.judgement import Judgement
 from repro.params import Project
 from repro.records import Record, seeds_of, sha256_text
@@ -124,19 +125,15 @@ def _parent_of(client: Any, known: Known, runs: list[Any], parents: list[Any]) -
 
 def machines_note(runs: Sequence[Any]) -> str:
     """The description of a parent: every run of the training with its machine, number and place."""
-    lines = ["| run | machine | user | mIoU | verdict | in git |", "|---|---|---|--:|---|---|"]
-    for run in runs:
-        tags, value = run.data.tags, run.data.metrics.get("mIoU")
-        number = "" if value is None else f"{value:.4f}"
-        cells = (
-            tags.get(MACHINE, ""),
-            tags.get(USER, ""),
-            number,
-            tags.get("verdict", ""),
-            tags.get(IN_GIT, ""),
-        )
-        lines.append(f"| {run.info.run_id[:8]} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    columns, align = ("run", "machine", "user", "mIoU", "verdict", "in git"), (LEFT, LEFT, LEFT, RIGHT)
+    return markdown(columns, map(_machine_line, runs), align=align)
+
+
+def _machine_line(run: Any) -> list[str]:
+    tags, value = run.data.tags, run.data.metrics.get("mIoU")
+    number = "" if value is None else f"{value:.4f}"
+    who = [tags.get(MACHINE, ""), tags.get(USER, "")]
+    return [run.info.run_id[:8], *who, number, tags.get("verdict", ""), tags.get(IN_GIT, "")]
 
 
 def make_parent(
@@ -211,15 +208,16 @@ def published(record: Record) -> dict[str, float]:
 def note(members: Sequence[Record], judged: Mapping[str, Judgement]) -> str:
     """The parent's description: every seed with its number and verdict."""
     name, counted = members[0].primary, {member.experiment for member in in_the_mean(members)}
-    lines = ["| experiment | seed | " + name + " | verdict |", "|---|--:|--:|---|"]
-    for member in members:
+    columns, align = ("experiment", "seed", name, "verdict"), (LEFT, RIGHT, RIGHT)
+
+    def line(member: Record) -> list[str]:
         number = measured_value(member.metrics, member.expectation)
         value = "" if number is None else f"{number:.2f}"
-        verdict = judged[member.experiment].verdict + (
-            "" if member.experiment in counted else ", not in the mean"
-        )
-        lines.append(f"| {member.experiment} | {member.params.get('seed', '')} | {value} | {verdict} |")
-    return "\n".join(lines)
+        apart = "" if member.experiment in counted else ", not in the mean"
+        verdict = judged[member.experiment].verdict + apart
+        return [member.experiment, str(member.params.get("seed", "")), value, verdict]
+
+    return markdown(columns, map(line, members), align=align)
 
 
 def spread(members: Sequence[Record]) -> dict[tuple[str, int], float]:

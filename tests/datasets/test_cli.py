@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import zipfile
 from collections import Counter
@@ -273,10 +274,15 @@ def test_of_cut_images_the_official_number_is_checked_unless_the_tiles_are_ones_
     assert "train: 4 of 1411 images" in repro("data", "verify", "isaid")
 
 
+def unpadded(table: str) -> str:
+    """A table without the spaces that line its columns up."""
+    return re.sub(" {2,}", " ", table)
+
+
 def test_stats(project: Path, tmp_path: Path) -> None:
     repro("data", "link", "camvid", str(tmp_path / "mine"))
     repro("prepare", "camvid")
-    out = repro("data", "stats", "camvid", "--picture", str(tmp_path / "classes.png"))
+    out = unpadded(repro("data", "stats", "camvid", "--picture", str(tmp_path / "classes.png")))
     assert (tmp_path / "classes.png").read_bytes().startswith(b"\x89PNG")
     split = Split.open(project / "prepared/camvid/train.zip")
     pixels = np.concatenate([split.label(i).reshape(-1) for i in range(2)])
@@ -290,7 +296,7 @@ def test_stats(project: Path, tmp_path: Path) -> None:
 def test_a_bar_in_the_name_of_a_class_does_not_break_the_table() -> None:
     nothing = np.zeros(2, np.int64)
     found = Stats(split="val", images=1, pixels_C=nothing, images_C=nothing, ignored=0, sizes=Counter())
-    assert "| a\\|b | 0.000 | 0 |" in markdown(("a|b", "c"), [found])
+    assert "| a\\|b | 0.000 | 0 |" in unpadded(markdown(("a|b", "c"), [found]))
 
 
 # The synthetic scenes

@@ -531,7 +531,7 @@ def test_training_and_record_are_one_run(project: Project) -> None:
     (output,) = run.outputs.model_outputs
     assert client.get_logged_model(output.model_id).name == "camvid_r18_os16"
     assert {i.dataset.name for i in run.inputs.dataset_inputs} == {"camvid/trainval", "camvid/test"}
-    note = run.data.tags["mlflow.note.content"]
+    note = re.sub(" +", " ", run.data.tags["mlflow.note.content"])
     assert "003-028" in note
     assert "| mIoU | 50.30 | 48.90 to 51.70 | 50 |" in note
 

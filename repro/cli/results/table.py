@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 Dataset = Annotated[str | None, typer.Option("--dataset", "-d", help="Only rows of this data set.")]
 PageId = Annotated[str | None, typer.Option("--page", "-p", help="A published page, laid out as it is.")]
 
+Query = Annotated[
+    str | None,
+    typer.Option("--query", "-q", metavar="EXPR", help="Comparisons of columns, e.g. 'gap < -1'."),
+]
+Wide = Annotated[bool, typer.Option("--wide", help="All columns, in lines wider than the terminal.")]
+
 
 def table(
     dataset: Dataset = None,
@@ -157,30 +163,33 @@ def list_(
         list[str] | None,
         typer.Option("--filter", help="FIELD=PATTERN, FIELD>NUMBER or a pattern of names; all must hold."),
     ] = None,
+    query: Query = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """List every experiment with its published number, the measured one, and the verdict.
 
-    Fields: experiment, dataset, rows, label, recipe, backbone, output_stride, published, measured, gap,
-    verdict.
+    Fields of --filter and --query: docs/json.md. Among them are experiment, dataset, rows, label, recipe,
+    backbone, output_stride, published, measured, gap, verdict.
 
-    Example: repro list 'camvid_*' --filter 'backbone=densenet*' --filter 'published>=50'
+    Example: repro list 'camvid_*' --filter 'backbone=densenet*' --query 'published >= 50'
     """
+    from repro.cli.tables import print_table
     from repro.params.project import find_project
-    from repro.reports.listing import listing, one_line
+    from repro.reports.listing import SHORT, WIDE, listing, shown
     from repro.reports.results import load_results, require_page
 
     results = load_results(find_project())
     if dataset:
         results.require_dataset(dataset)
-    prefix = require_page(page) if page else None
     lines = listing(
         results,
         names or (),
         dataset=dataset,
-        page=prefix,
+        page=require_page(page) if page else None,
         measured=measured,
         conditions=tuple(conditions or ()),
+        query=query,
     )
     for name, error in results.stray.items():
         note(f"left out: reports/rows/{name}.json is of no experiment: {error.what}")
@@ -188,7 +197,9 @@ def list_(
     if json:
         emit_json(lines)
     else:
-        write("".join(one_line(line) + "\n" for line in lines))
+        columns = (*SHORT, *WIDE) if wide else SHORT
+        cells = [shown(line, wide=wide) for line in lines]
+        print_table(columns, cells, numbers=("published", "measured", "gap"), wide=wide)
         ours = sum(line["measured"] is not None for line in lines)
         console(stderr=True).print(f"{counted(len(lines), 'experiment')}, {ours} measured")
     require_asked(names or (), results.left_out)

@@ -14,6 +14,8 @@ from repro.datasets.formats.image_io import count_values
 from repro.datasets.prepare.prepare import Progress
 from repro.datasets.prepare.prepared_split import Split
 from repro.datasets.sets.spec import IGNORE
+from repro.io import text_table
+from repro.io.text_table import LEFT, RIGHT
 from repro.io.threads import cores
 
 
@@ -59,17 +61,25 @@ def _histogram(split: Split, i: int) -> NDArray[np.int64]:
 
 
 def markdown(classes: tuple[str, ...], found: list[Stats]) -> str:
-    """A table with a line a class (percent of pixels, number of images), then a line a split."""
-    head = [f"{s.split}: % of pixels | {s.split}: images" for s in found]
-    lines = ["| class | " + " | ".join(head) + " |", "|---|" + "---:|---:|" * len(found)]
-    for c, name in enumerate(classes):
-        cells = [f"{s.share[c]:.3f} | {s.images_C[c]}" for s in found]
-        lines.append(f"| {name.replace('|', chr(92) + '|')} | " + " | ".join(cells) + " |")
-    lines += ["", "| split | images | ignored % | sizes |", "|---|---:|---:|---|"]
-    for s in found:
-        void = 100 * s.ignored / max(1, s.ignored + int(s.pixels_C.sum()))
-        lines.append(f"| {s.split} | {s.images} | {void:.2f} | {_sizes(s.sizes)} |")
-    return "\n".join(lines) + "\n"
+    """A table with a line per class (percent of pixels, number of images), then a line per split."""
+    head = ("class", *(f"{s.split}: {what}" for s in found for what in ("% of pixels", "images")))
+    lines = [[name, *(cell for s in found for cell in _of_class(s, c))] for c, name in enumerate(classes)]
+    splits = ("split", "images", "ignored %", "sizes")
+    return (
+        text_table.markdown(head, lines, align=(LEFT, *[RIGHT] * 2 * len(found)))
+        + "\n\n"
+        + text_table.markdown(splits, map(_of_split, found), align=(LEFT, RIGHT, RIGHT, LEFT))
+        + "\n"
+    )
+
+
+def _of_class(found: Stats, c: int) -> tuple[str, str]:
+    return f"{found.share[c]:.3f}", str(found.images_C[c])
+
+
+def _of_split(found: Stats) -> tuple[str, ...]:
+    void = 100 * found.ignored / max(1, found.ignored + int(found.pixels_C.sum()))
+    return found.split, str(found.images), f"{void:.2f}", _sizes(found.sizes)
 
 
 def picture(classes: tuple[str, ...], found: list[Stats], path: Path) -> None:

@@ -1,0 +1,211 @@
+"""Results as a data frame: a row per result, published and measured, numbers as numbers, addresses whole.
+
+The one tabular form behind `repro list`, its filters and queries, the data formats of `repro table`, the
+exports and reports/results.csv. A result is a published row with an experiment that stands for it; rows that
+none stands for and experiments of one's own have a line each. docs/json.md describes the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from repro.published import Row, rows
+from repro.published.page import QUIRK
+from repro.records import Record
+from repro.reports.formatting import device_text, size_text
+from repro.reports.gate import Finding, finding
+from repro.reports.links import measured_links
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from repro.reports.results import Results
+
+TEXT, NUMBER, COUNT = "str", "float64", "Int64"
+COST = {
+    **{key: key for key in ("gmacs_conv", "gmacs_thop", "latency_ms_p50", "latency_ms_p95", "images_per_s")},
+    "params_m": "params_M",
+    "peak_memory_mib": "peak_memory_MiB",
+}
+ACCURACIES = {"pixel_accuracy": "aAcc", "mean_accuracy": "mAcc", "fw_iou": "fwIoU"}
+_PUBLISHED_LINKS = {"published_config_url": "config", "published_weights_url": "model"}
+_TYPES = {
+    TEXT: (
+        *("row", "page", "experiment", "dataset", "published_dataset", "family", "backbone", "label"),
+        *("recipe", "interval_kind", "verdict", "reason", "metric", "undefined", "kind", "split", "protocol"),
+        *("dataset_fingerprint", "input_size", "device", "model_sha256", "run_key", "git_commit"),
+        *("measured_at", "config_path", "log_path", "weights_url", *_PUBLISHED_LINKS),
+    ),
+    COUNT: ("output_stride", "n_images"),
+}
+_KINDS = {name: kind for kind, names in _TYPES.items() for name in names}
+ORDER = (
+    *("row", "page", "experiment", "dataset", "published_dataset", "family", "backbone", "output_stride"),
+    *("label", "recipe", "published", "measured", "gap", "interval_low", "interval_high", "interval_kind"),
+    *("verdict", "reason", "metric", "reference", "band", "undefined"),
+    *("published_ms_flip", "measured_ms_flip", "measured_as_published", *ACCURACIES),
+    *("kind", "split", "n_images", "protocol", "dataset_fingerprint"),
+    *("published_params_m", "published_size_mb", *COST, "input_size", "device"),
+    *("model_sha256", "run_key", "git_commit", "measured_at"),
+    *("config_path", "log_path", "weights_url", *_PUBLISHED_LINKS),
+)
+COLUMNS: Mapping[str, str] = {name: _KINDS.get(name, NUMBER) for name in ORDER}
+
+
+def results_frame(results: Results) -> DataFrame:
+    """Every published row in page order, then every experiment that stands for none, with COLUMNS.
+
+    What is not known is missing: NaN in a column of numbers, None in one of texts.
+    """
+    return typed(result_lines(results), COLUMNS)
+
+
+def typed(lines: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> DataFrame:
+    """A frame with these columns and types; a line need not have every column."""
+    from pandas import DataFrame, Series
+
+    listed = [whole(line, columns) for line in lines]
+    values = {name: Series([line[name] for line in listed], dtype=kind) for name, kind in columns.items()}
+    return DataFrame(values, columns=list(columns))
+
+
+def whole(line: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """A line with a value of the right type, or None, for each column."""
+    return {name: _READ[kind](line.get(name)) for name, kind in columns.items()}
+
+
+def plain_lines(frame: DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame for JSON: Python's own numbers, and None for what is missing."""
+    from pandas import NA
+
+    columns = {name: frame[name].astype(object).where(frame[name].notna(), None) for name in frame}
+    listed = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [{name: None if value is NA else value for name, value in zip(columns, line, strict=True)}
+            for line in listed]  # fmt: skip
+
+
+def result_lines(results: Results) -> Iterator[dict[str, Any]]:
+    """What the frame is made of."""
+    known = {name: of_experiment(results, name) for name in results.names()}
+    claims = {name: claimed(results, name) for name in known}
+    standing: dict[str, list[str]] = {}
+    for name, row_ids in claims.items():
+        for row_id in row_ids:
+            standing.setdefault(row_id, []).append(name)
+    for row in rows().values():
+        first = results.by_row.get(row.id, "")
+        names = sorted(standing.get(row.id, [""]), key=lambda name: (name != first, name))
+        yield from (beside(known.get(name, {"verdict": "unmeasured"}), row) for name in names)
+    yield from (beside(known[name]) for name in known if not claims[name])
+
+
+def claimed(results: Results, name: str) -> list[str]:
+    """The published rows that an experiment stands for, by its params.yaml and by its record."""
+    declared, record = results.experiments.get(name), results.records.get(name)
+    found = (*(declared.rows if declared else ()), *(record.rows if record else ()))
+    return [row_id for row_id in dict.fromkeys(found) if row_id in rows()]
+
+
+def beside(ours: Mapping[str, Any], row: Row | None = None) -> dict[str, Any]:
+    """What is known of an experiment beside what a page prints of one of its rows."""
+    line = {**ours, **(_of_row(row, ours) if row else {})}
+    return line | {"gap": _gap(line)}
+
+
+def _gap(line: Mapping[str, Any]) -> float | None:
+    """Measured minus published mIoU; of an experiment of one's own, minus the mIoU that it expects."""
+    own = line.get("reference") if "row" not in line and line.get("metric") == "mIoU" else None
+    expected, measured = line.get("published", own), line.get("measured")
+    return None if expected is None or measured is None else round(measured - expected, 4)
+
+
+def _of_row(row: Row, ours: Mapping[str, Any]) -> dict[str, Any]:
+    """What a page prints of a row."""
+    described = {"backbone": row.backbone, "output_stride": row.output_stride, "dataset": row.dataset}
+    return {
+        **{key: ours.get(key) or value for key, value in described.items()},
+        "row": row.id,
+        "page": row.page,
+        "published_dataset": row.dataset,
+        "family": row.family,
+        "label": row.label,
+        "published": row.metrics.get("mIoU"),
+        "published_ms_flip": row.metrics.get("mIoU_ms_flip"),
+        "published_params_m": row.cost.get("params_M"),
+        "published_size_mb": row.cost.get("size_MB"),
+        **{key: row.links.get(role) for key, role in _PUBLISHED_LINKS.items()},
+    }
+
+
+def of_experiment(results: Results, name: str) -> dict[str, Any]:
+    """What is known here of an experiment."""
+    declared, record = results.experiments.get(name), results.records.get(name)
+    model = {**_mapping(record.params.get("model") if record else {}), **(declared.model if declared else {})}
+    links = measured_links(results.project, name)
+    return {
+        "experiment": name,
+        "dataset": results.dataset(name),
+        **{key: model.get(key) for key in ("family", "backbone", "output_stride")},
+        **({"label": declared.note, "recipe": declared.recipe} if declared else {}),
+        **(_measured(record) if record else {}),
+        **_judged(finding(results, name)),
+        "config_path": links.get("config"),
+        "log_path": links.get("log"),
+        "weights_url": links.get("model"),
+    }
+
+
+def _judged(found: Finding) -> dict[str, Any]:
+    keys = ("verdict", "reason", "metric", "reference", "band")
+    return {key: getattr(found, key) for key in keys}
+
+
+def _measured(record: Record) -> dict[str, Any]:
+    """What a record holds."""
+    low, high = record.intervals.get("mIoU", (None, None))
+    cost, git = record.cost, record.provenance.get("git") or {}
+    size = cost.get("input_size")
+    return {
+        "measured": record.metrics.get("mIoU"),
+        "measured_ms_flip": record.metrics.get("mIoU_ms_flip"),
+        "measured_as_published": record.metrics.get("mIoU" + QUIRK),
+        **{key: record.metrics.get(metric) for key, metric in ACCURACIES.items()},
+        "interval_low": low,
+        "interval_high": high,
+        "interval_kind": None if low is None else record.interval_kind,
+        "undefined": "; ".join(f"{name}: {why}" for name, why in record.undefined.items()) or None,
+        **{key: getattr(record, key) for key in ("kind", "split", "n_images", "dataset_fingerprint")},
+        "protocol": record.protocol_hash,
+        "model_sha256": record.model_sha256,
+        **{key: cost.get(theirs) for key, theirs in COST.items()},
+        "input_size": size_text(size) if size else None,
+        "device": device_text(cost),
+        "run_key": record.run_key,
+        "git_commit": git.get("commit"),
+        "measured_at": record.provenance.get("at"),
+    }
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+# Values of params.yaml come as somebody wrote them: a value of another type than its column's is missing.
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _count(value: object) -> int | None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if abs(value) < 2**53 else None
+
+
+_READ = {TEXT: _text, NUMBER: _number, COUNT: _count}
