@@ -26,7 +26,10 @@ pytestmark = [pytest.mark.dvc, pytest.mark.mlflow]
 ROOT = Path(__file__).parents[2]
 NAME = "synthetic_mobilenetv2_os16"
 STAGE = f"experiments/{NAME}"
-TEMPLATES = tuple(f"experiments/{name}." for name in ("pipeline", "also", "released", "dvc"))
+TEMPLATES = tuple(
+    f"experiments/{name}"
+    for name in ("also.yaml", "cost.yaml", "pipeline.yaml", "released.yaml", "dvc.yaml", "dvc.lock")
+)
 OUTPUTS = ("metrics.json", "confusion.npz", "cost.json", "curve.csv", "confusion.csv", "model.safetensors")
 
 
@@ -44,15 +47,18 @@ class Clone:
         self.env = (
             os.environ | {"PATH": path, "PYTHONPATH": str(root), "REPRO_HOME": str(root / ".home")} | git
         )
+        # MLflow is 5 s of imports in each training and each record: one run of the chain has it.
+        self.untracked = self.env | {"REPRO_TRACKING": "off"}
 
-    def run(self, *command: str, ok: bool = True) -> str:
-        done = subprocess.run(command, cwd=self.root, env=self.env, capture_output=True, text=True)
+    def run(self, *command: str, ok: bool = True, tracked: bool = False) -> str:
+        environment = self.env if tracked else self.untracked
+        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True)
         assert not ok or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
-    def repro(self, *arguments: str) -> list[str]:
+    def repro(self, *arguments: str, tracked: bool = False) -> list[str]:
         """The stages that `dvc repro` ran."""
-        return _ran(self.run("dvc", "repro", *arguments))
+        return _ran(self.run("dvc", "repro", *arguments, tracked=tracked))
 
     def edit(self, path: str, old: str, new: str) -> None:
         file = self.root / path
@@ -108,40 +114,37 @@ def one_of_each_data_set() -> dict[str, str]:
     return {own[name]["dataset"]: name for name in trained}
 
 
-FOLDERS = ("experiments", "repro/published")
+def bare_clone(root: Path, *experiments: str) -> Clone:
+    """Nothing but what git holds of the named experiments: no data, nothing prepared, nothing trained.
 
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Clone:
-    """Nothing but what git holds: no data, nothing prepared, nothing trained."""
-    root = tmp_path / "bare"
-    paths = (
-        "dvc.yaml",
-        "data.dvc",
-        "params.yaml",
-        ".gitignore",
-        ".dvc/config",
-    )
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *paths, *FOLDERS]
-    for name in subprocess.check_output(listed, cwd=ROOT, text=True).splitlines():
+    DVC reads every dvc.yaml before it does anything: 155 of them are 4 s for each command.
+    """
+    names = [f"experiments/{name}" for name in experiments] or ["experiments"]
+    paths = ("dvc.yaml", "data.dvc", "params.yaml", ".gitignore", ".dvc/config", "repro/published")
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *paths]
+    for name in subprocess.check_output([*listed, *names, *TEMPLATES], cwd=ROOT, text=True).splitlines():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     made = Clone(root)
     made.run("git", "init", "-q")
+    if experiments:
+        made.run("repro", "sync", "--files")  # dvc.yaml without the others
     return made
 
 
-@pytest.mark.parametrize("target", [["experiments/ade20k_r50_os16"], []], ids=["one", "all"])
-def test_a_bare_clone_ends_at_the_missing_data_with_the_way_to_it(bare: Clone, target: list[str]) -> None:
-    said = bare.run("dvc", "repro", *target, ok=False)
+@pytest.mark.parametrize("chosen", [["ade20k_r50_os16"], []], ids=["one", "all"])
+def test_a_bare_clone_ends_at_the_missing_data_with_the_way_to_it(tmp_path: Path, chosen: list[str]) -> None:
+    bare = bare_clone(tmp_path, *chosen)
+    said = bare.run("dvc", "repro", *(f"experiments/{name}" for name in chosen), ok=False)
     assert _ran(said) == ["data@ade20k"]
     for words in ("ade20k is not here", "repro data link ade20k PATH", "`dvc repro` without a name"):
         assert words in said
     assert "synthetic" not in said
 
 
-def test_linked_data_are_hashed_and_left_alone(bare: Clone, tmp_path: Path) -> None:
+def test_linked_data_are_hashed_and_left_alone(tmp_path: Path) -> None:
     """DVC looks through the link, never removes or caches what it leads to, and finds it in a copy too."""
+    bare = bare_clone(tmp_path / "bare", one_of_each_data_set()["camvid"])
     mine, link = camvid(tmp_path / "mine"), bare.root / "data/camvid"
     bare.run("repro", "data", "link", "camvid", str(mine))
     assert bare.repro("data@camvid") == ["data@camvid"]
@@ -160,8 +163,9 @@ def test_linked_data_are_hashed_and_left_alone(bare: Clone, tmp_path: Path) -> N
     assert bare.run("git", "status", "--short") == ""
 
 
-def test_a_dry_run_in_a_bare_clone_lists_every_stage(bare: Clone) -> None:
+def test_a_dry_run_in_a_bare_clone_lists_every_stage(tmp_path: Path) -> None:
     chosen = one_of_each_data_set()
+    bare = bare_clone(tmp_path, *chosen.values())
     shown = bare.run("dvc", "repro", "--dry", *(f"experiments/{name}" for name in chosen.values()))
     for dataset, name in chosen.items():
         inner = [f"experiments/{name}/dvc.yaml:{stage}" for stage in ("train", "evaluate", "benchmark")]
@@ -171,7 +175,7 @@ def test_a_dry_run_in_a_bare_clone_lists_every_stage(bare: Clone) -> None:
 
 
 def test_the_command_as_typed_runs_the_whole_chain(clone: Clone) -> None:
-    ran = clone.repro(STAGE)
+    ran = clone.repro(STAGE, tracked=True)
     assert set(ran) == {"prepare@synthetic", "train", "evaluate", "benchmark", STAGE}
     assert all((clone.root / STAGE / name).is_file() for name in OUTPUTS)
     record = json.loads((clone.root / "reports/rows" / f"{NAME}.json").read_text())
@@ -286,7 +290,7 @@ def test_killed_and_repeated_equals_never_killed(clone: Clone) -> None:
 def _kill_after_first_checkpoint(clone: Clone) -> None:
     """Start a training that saves after every iteration, and kill -9 it once a checkpoint is there."""
     command = [sys.executable, "-m", "repro", "train", NAME]
-    started = subprocess.Popen(command, cwd=clone.root, env=clone.env, stderr=subprocess.DEVNULL)
+    started = subprocess.Popen(command, cwd=clone.root, env=clone.untracked, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list((clone.root / ".repro/work").rglob("*.ckpt*")):
         assert started.poll() is None, "the training ended before it was killed"
