@@ -16,11 +16,15 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from repro.cli.app import app
+from repro.cli.console import guarded
 from repro.params import Project, load_experiment
 from repro.records import read_journal
 from repro.stages.smoke import smoke_project
 
+Told = Callable[..., str]
 NAME = "camvid_mobilenetv2_os16"
 UPDATES = 4
 # Ctrl-C is ignored in a process whose parent's shell started it in the background; a person's is not.
@@ -76,6 +80,20 @@ def done(process: subprocess.Popen[str], code: int) -> str:
     return said
 
 
+@pytest.fixture
+def told(project: Project, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Told:
+    """What `repro ARGUMENTS` says on standard error, in this process; it must end with `code`."""
+
+    def tell(*arguments: str, code: int = 2) -> str:
+        monkeypatch.setattr(sys, "argv", ["repro", *arguments])
+        assert guarded(lambda: app(standalone_mode=True)) == code
+        return capfd.readouterr().err
+
+    monkeypatch.chdir(project.root)
+    monkeypatch.setenv("REPRO_TRACKING", "off")
+    return tell
+
+
 def events(project: Project, kind: str) -> list[dict[str, Any]]:
     """What the journal of the training says of one kind."""
     (journal,) = project.work.glob("*/journal.jsonl")
@@ -107,12 +125,12 @@ def half_image(project: Project) -> None:
     ],
     ids=["no link", "wrong label", "truncated image"],
 )
-def test_bad_data(project: Project, harm: Callable[[Project], None], words: list[str]) -> None:
+def test_bad_data(project: Project, told: Told, harm: Callable[[Project], None], words: list[str]) -> None:
     """Other splits, prepared before, stay."""
     harm(project)
     (project.prepared / "camvid/trainval.zip").unlink()
     before = (project.prepared / "camvid/test.zip").read_bytes()
-    said = done(start(project, "prepare", "camvid"), 2)
+    said = told("prepare", "camvid")
     assert all(word in said for word in words), said
     assert (project.prepared / "camvid/test.zip").read_bytes() == before
 
@@ -133,24 +151,23 @@ def test_bad_data(project: Project, harm: Callable[[Project], None], words: list
         ("threads: 1", "threads: 100000", ["key 'training.threads'", "less than or equal to 1024"]),
     ],
 )
-def test_bad_params(project: Project, old: str, new: str, words: list[str]) -> None:
+def test_bad_params(project: Project, told: Told, old: str, new: str, words: list[str]) -> None:
     params = project.experiments / NAME / "params.yaml"
     text = params.read_text()
     assert text.count(old) == 1
     params.write_text(text.replace(old, new))
-    said = done(start(project, "train", NAME), 2)
+    said = told("train", NAME)
     assert all(word in said for word in words), said
 
 
-def test_a_plan_names_the_first_step(project: Project) -> None:
+def test_a_plan_names_the_first_step(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder only keeps the place of a data set that was never linked."""
     (project.prepared / "camvid/trainval.zip").unlink()
-    command = [sys.executable, "-c", REPRO, "plan", NAME]
-    asked = lambda: subprocess.run(command, cwd=project.root, capture_output=True, text=True).stdout  # noqa: E731
-    assert "missing: prepared data: repro prepare camvid" in asked()
+    monkeypatch.chdir(project.root)
+    assert "missing: prepared data: repro prepare camvid" in CliRunner().invoke(app, ["plan", NAME]).stdout
     unlink_data(project)
     (project.data / "camvid").mkdir()
-    assert "missing: data: repro data link camvid PATH" in asked()
+    assert "missing: data: repro data link camvid PATH" in CliRunner().invoke(app, ["plan", NAME]).stdout
 
 
 @pytest.mark.parametrize(
@@ -162,7 +179,7 @@ def test_a_plan_names_the_first_step(project: Project) -> None:
     ids=["split", "batch"],
 )
 def test_one_that_cannot_run_keeps_no_other_from_being_planned(
-    project: Project, old: str, new: str, words: str
+    project: Project, told: Told, old: str, new: str, words: str
 ) -> None:
     """So it is where a person has a part of a data set, and says so in params.yaml."""
     own = (project.experiments / NAME / "params.yaml").read_text()
@@ -171,15 +188,14 @@ def test_one_that_cannot_run_keeps_no_other_from_being_planned(
     other.parent.mkdir()
     other.write_text(own.replace(old, new))
     for asked in (["plan", "--json"], ["fleet", "*", "--dry-run", "--json", "--again"]):
-        command = [sys.executable, "-c", REPRO, *asked]
-        answer = subprocess.run(command, cwd=project.root, capture_output=True, text=True)
-        assert answer.returncode == 0, answer.stderr
+        answer = CliRunner().invoke(app, asked, catch_exceptions=False)
+        assert answer.exit_code == 0, answer.stderr
         assert f"left out {NAME}_other: {words}" in answer.stderr
         assert NAME in answer.stdout
         assert f"{NAME}_other" not in answer.stdout
-    told = done(start(project, "plan", f"{NAME}_other"), 2)
-    assert words in told
-    assert f"{NAME}_other/params.yaml" in told
+    said = told("plan", f"{NAME}_other")
+    assert words in said
+    assert f"{NAME}_other/params.yaml" in said
 
 
 def test_an_unknown_experiment(project: Project) -> None:
@@ -199,14 +215,14 @@ def await_checkpoint(process: subprocess.Popen[str], project: Project) -> None:
         time.sleep(0.01)
 
 
-def test_ctrl_c_and_a_half_written_checkpoint(project: Project) -> None:
+def test_ctrl_c_and_a_half_written_checkpoint(project: Project, told: Told) -> None:
     process = start(project, "train", NAME)
     await_checkpoint(process, project)
     process.send_signal(signal.SIGINT)
     assert "rerun to resume" in done(process, 130)
     newest = checkpoints(project)[-1]
     newest.write_bytes(newest.read_bytes()[:-1000])
-    done(start(project, "train", NAME), 0)
+    told("train", NAME, code=0)
     assert [event["file"] for event in events(project, "damaged_checkpoint")] == [newest.name]
     assert (project.experiments / NAME / "model.safetensors").is_file()
 
@@ -224,15 +240,15 @@ def small_disk(project: Project) -> Iterator[Path]:
     subprocess.run(["umount", str(project.work)], check=True)
 
 
-def test_a_full_disk_keeps_what_was_done(project: Project, small_disk: Path) -> None:
-    said = done(start(project, "train", NAME), 2)
+def test_a_full_disk_keeps_what_was_done(project: Project, told: Told, small_disk: Path) -> None:
+    said = told("train", NAME)
     assert "the disk is full" in said
     assert str(small_disk) in said
     assert "free some space" in said
     assert len(checkpoints(project)) == 2
     assert not (project.experiments / NAME / "model.safetensors").exists()
     subprocess.run(["mount", "-o", "remount,size=400m", str(small_disk)], check=True)
-    done(start(project, "train", NAME), 0)
+    told("train", NAME, code=0)
     assert [event["step"] for event in events(project, "resumed")] == [2]
 
 
@@ -269,9 +285,9 @@ def test_no_permission_to_write(project: Project, command: tuple[str, ...]) -> N
     ],
     ids=" ".join,
 )
-def test_a_place_that_cannot_be_written(project: Project, command: tuple[str, ...]) -> None:
+def test_a_place_that_cannot_be_written(project: Project, told: Told, command: tuple[str, ...]) -> None:
     (project.root / "README.md").write_text("| method | mIoU |\n| --- | --- |\n| R-50 | 70.1 |\n")
-    said = done(start(project, *command), 2)
+    said = told(*command)
     assert "cannot read or write there" in said
     assert str(project.root) in said
     assert "next: name another place" in said

@@ -25,10 +25,13 @@ def benchmark(
     Example: repro benchmark camvid_mobilenetv2_os16
     """
     from repro.params import find_project, load_experiment
-    from repro.stages.benchmark import benchmark_experiment
 
     project = find_project()
     experiment = load_experiment(project, name)
+
+    # after the params: importing torch takes seconds, and a mistake is told at once
+    from repro.stages.benchmark import benchmark_experiment
+
     folder = out or project.experiment_folder(experiment.name)
     cost = benchmark_experiment(project, experiment, folder, device=device, seconds=seconds)
     emit_json(cost) if json else console().print(cost_line(cost))

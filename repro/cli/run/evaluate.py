@@ -26,12 +26,15 @@ def evaluate(
     from repro.cli.reporter import aloud
     from repro.params import find_project, load_experiment
     from repro.records import sha256_file
+
+    project = find_project()
+    experiment = load_experiment(project, name)
+
+    # after the params: importing torch takes seconds, and a mistake is told at once
     from repro.stages.evaluate import elsewhere, evaluate_experiment, own_folder
     from repro.stages.lookup import protocol_named
     from repro.stages.model_setup import ranks
 
-    project = find_project()
-    experiment = load_experiment(project, name)
     chosen = experiment.protocol if protocol is None else protocol_named(project, protocol)
     folder = own_folder(project, experiment, protocol) if out is None else elsewhere(project, out)
     with ranks(device) as place:

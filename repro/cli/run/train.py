@@ -31,11 +31,14 @@ def train(
     """
     from repro.cli.reporter import aloud
     from repro.params import find_project, load_experiment
-    from repro.stages.train import train_experiment
-    from repro.training.distributed import join, leave, telling
 
     project = find_project()
     experiment = load_experiment(project, name)
+
+    # after the params: importing torch takes seconds, and a mistake is told at once
+    from repro.stages.train import train_experiment
+    from repro.training.distributed import join, leave, telling
+
     ranks = join(device)
     try:
         with telling(ranks):
