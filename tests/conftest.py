@@ -10,6 +10,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: 2 cores are shared by many tests
 os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("REPRO_TEST_GPU", "")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+os.environ["DVC_TEST"] = "true"  # no process for DVC's usage statistics and updates beside every command
 
 ROOT = Path(__file__).parents[1]
 # Folders and modules that compute with torch through commands; one that imports torch needs no entry.

@@ -136,6 +136,8 @@ def guarded(run: Callable[[], object]) -> int:
     except MemoryError:
         return _say(_MEMORY, 2)
     except (ImportError, RuntimeError) as error:
+        if str(error).startswith("Symlink loop"):  # what pathlib raises before Python 3.13
+            return _say(f"{_MACHINE[errno.ELOOP]}\n  where: {str(error)[:300]}\n  next: remove the link", 2)
         if not any(words in str(error) for words in _OUT_OF_MEMORY):
             raise
         return _say(f"{_MEMORY}\n  where: {str(error)[:200]}", 2)
@@ -165,6 +167,7 @@ _MACHINE = {
     errno.EACCES: "no permission",
     errno.EPERM: "no permission",
     errno.EROFS: "the file system is read-only",
+    errno.ELOOP: "a symbolic link leads to itself",
     errno.EMFILE: "this process may open no more files (`ulimit -n`)",
     errno.ENFILE: "this machine may open no more files",
     errno.ENOMEM: "not enough memory (`ulimit -v`)",

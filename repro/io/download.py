@@ -291,4 +291,6 @@ def _reason(error: Exception) -> str:
         return "the connection ended early"
     if isinstance(error, requests.exceptions.InvalidURL):
         return f"invalid URL: {str(error)[:200]}"
+    if isinstance(error, requests.Timeout) or "timed out" in str(error):
+        return f"the server sent nothing for {TIMEOUT_S:g} seconds"
     return "could not reach the server" if isinstance(error, requests.ConnectionError) else str(error)[:300]

@@ -79,9 +79,11 @@ def is_own(root: Path, path: Path) -> bool:
 
     Git keeps links: one named like an output, which leads to a key or a password, must not travel with it.
     """
+    if not path.is_file():  # nor a link to itself, which cannot be resolved
+        return False
     resolved = path.resolve()
     plain = resolved == root.resolve() / path.relative_to(root)
-    return path.is_file() and (plain or resolved.is_relative_to(cache_folder(root)))
+    return plain or resolved.is_relative_to(cache_folder(root))
 
 
 def _config(root: Path) -> configparser.ConfigParser:

@@ -14,6 +14,7 @@ from repro import errors
 from repro.cli.console import guarded
 from repro.cli.output_path import unusable
 from repro.errors import CheckFailed, DataError, ParamsError, ReproError, TrainingDiverged, UnknownNameError
+from repro.records.dvc_files import is_own
 
 
 def test_message_has_every_part() -> None:
@@ -115,6 +116,16 @@ def test_small_limits_are_a_message(error: Exception, capsys: pytest.CaptureFixt
 
     assert guarded(fail) == 2
     assert "ulimit" in capsys.readouterr().err
+
+
+def test_a_link_to_itself_is_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """pathlib raises RuntimeError for it before Python 3.13, OSError after."""
+    link = tmp_path / "loop"
+    link.symlink_to("loop")
+    assert guarded(lambda: link.resolve(strict=True)) == 2
+    assert guarded(lambda: link.read_bytes()) == 2
+    assert capsys.readouterr().err.count("a symbolic link leads to itself") == 2
+    assert not is_own(tmp_path, link)
 
 
 def test_of_many_names_those_are_listed_that_look_alike() -> None:

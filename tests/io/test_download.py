@@ -168,6 +168,28 @@ def test_a_body_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.Monke
     assert Slow.sent < 300
 
 
+class Mute(BaseHTTPRequestHandler):
+    """Promises a body and sends half of it."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "10")
+        self.end_headers()
+        self.wfile.write(b"hello")
+        self.wfile.flush()
+        time.sleep(1)
+
+
+def test_a_server_that_falls_silent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("repro.io.download.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("repro.io.download.ATTEMPTS", 1)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mute) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        with pytest.raises(DownloadError, match="sent nothing for 0.2 seconds"):
+            fetch(f"http://127.0.0.1:{running.server_port}/a.bin", tmp_path / "a.bin", checksum=None)
+        running.shutdown()
+
+
 def test_what_grew_too_large_is_removed(tmp_path: Path, server: Callable[..., str]) -> None:
     with pytest.raises(DownloadError, match="too large"):
         fetch(server(200, {}, BYTES), tmp_path / "a.bin", checksum=None, max_bytes=1000)
