@@ -6,9 +6,7 @@ start from are known by name; whatever else a person has can be added.
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 from repro.checkpoints.contents import require_checkpoint
 from repro.errors import CheckpointError, DownloadError, UnknownNameError
 from repro.io import download
+from repro.io.home import home
 from repro.params.model import InputParams
 from repro.published.sources import direct_url, hash_in_name
 
@@ -89,16 +88,6 @@ class Stored:
     path: Path
     sha256: str
     bytes: int
-
-
-def home() -> Path:
-    """`REPRO_HOME`, or the platform's cache folder."""
-    if chosen := os.environ.get("REPRO_HOME"):
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "deeplab-repro"
-    base = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else os.environ.get("XDG_CACHE_HOME")
-    return Path(base) / "deeplab-repro" if base else Path.home() / ".cache" / "deeplab-repro"
 
 
 def made_for(sha256: str) -> InputParams:

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from repro.cli import docs, doctor
+from repro.cli.aliases import Alias, add_aliases
+from repro.cli.data import check as data_check
 from repro.cli.data import data, prepare
 from repro.cli.pages import links, lint
 from repro.cli.results import check, compare, metadata, predict, promote, report, score, show, table, ui
@@ -16,7 +18,6 @@ from repro.cli.run import (
     bundle,
     cost,
     evaluate,
-    fleet,
     gc,
     logs,
     plan,
@@ -27,6 +28,8 @@ from repro.cli.run import (
     train,
 )
 from repro.cli.weights import checkpoint, verify, weights
+
+Command = Callable[..., None]
 
 app = typer.Typer(
     name="repro",
@@ -56,16 +59,51 @@ def repro(
     """Reproduce published DeepLab results: prepare, train, evaluate, record, compare."""
 
 
-PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
-    "Start": {"doctor": doctor.doctor, "data": data.app, "new": scaffold.new, "plan": plan.plan},
+def _group(text: str, commands: dict[str, Command]) -> typer.Typer:
+    made = typer.Typer(help=text, no_args_is_help=True)
+    for name, command in commands.items():
+        made.command(name)(command)
+    return made
+
+
+DATA: dict[str, Command] = {
+    "list": data.list_,
+    "get": data.get,
+    "link": data.link,
+    "synthetic": data.synthetic,
+    "verify": data_check.verify,
+    "stats": data_check.stats,
+    "require": data.require,
+}
+PAGE: dict[str, Command] = {
+    "lint": lint.lint,
+    "import": lint.import_,
+    "links": links.links,
+    "export": metadata.metadata,
+}
+WEIGHTS: dict[str, Command] = {
+    "list": weights.list_,
+    "get": weights.get,
+    "add": weights.add,
+    "inspect": checkpoint.inspect,
+    "convert": checkpoint.convert,
+    "promote": promote.promote,
+}
+BUNDLE: dict[str, Command] = {"export": bundle.export, "import": bundle.import_run}
+
+PANELS: dict[str, dict[str, Command | typer.Typer]] = {
+    "Start": {
+        "doctor": doctor.doctor,
+        "data": _group("Data sets: list, download, link, verify.", DATA),
+        "page": _group("Published result pages: lint, import, check links, export.", PAGE),
+        "new": scaffold.new,
+        "plan": plan.plan,
+    },
     "Run": {
         "run": run.run,
-        "fleet": fleet.fleet,
-        "campaign": fleet.campaign,
         "logs": logs.logs,
-        "export": bundle.export,
-        "import-run": bundle.import_run,
         "replay": bundle.replay,
+        "bundle": _group("Finished runs as files: export, and import on another machine.", BUNDLE),
         "gc": gc.gc,
     },
     "Results": {
@@ -77,18 +115,14 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "compare": compare.compare,
         "report": report.report,
         "ui": ui.ui,
-        "promote": promote.promote,
-        "metadata": metadata.metadata,
     },
     "Networks and weights": {
         "cost": cost.cost,
-        "checkpoint": checkpoint.app,
-        "weights": weights.app,
+        "weights": _group("Weights: download, inspect, convert, promote.", WEIGHTS),
         "verify": verify.verify,
         "predict": predict.predict,
         "score": score.score,
     },
-    "Published pages": {"lint": lint.lint, "import": lint.import_, "links": links.links},
     "Stages and generated files (DVC, make and CI call these)": {
         "prepare": prepare.prepare,
         "train": train.train,
@@ -96,7 +130,6 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "benchmark": benchmark.benchmark,
         "record": record.record,
         "sync": sync.sync,
-        "docs": docs.docs,
     },
 }
 
@@ -106,3 +139,21 @@ for panel, commands in PANELS.items():
             app.add_typer(command, name=name, rich_help_panel=panel)
         else:
             app.command(name, rich_help_panel=panel)(command)
+
+app.command("docs", hidden=True)(docs.docs)  # for those who change a command
+add_aliases(
+    app,
+    {
+        "fleet": Alias(run.run, "run --jobs N", {"jobs": 0}),
+        "campaign": Alias(run.run, "run --page ID"),
+        "export": Alias(bundle.export, "bundle export"),
+        "import-run": Alias(bundle.import_run, "bundle import"),
+        "lint": Alias(lint.lint, "page lint"),
+        "import": Alias(lint.import_, "page import"),
+        "links": Alias(links.links, "page links"),
+        "metadata": Alias(metadata.metadata, "page export"),
+        "promote": Alias(promote.promote, "weights promote"),
+        "checkpoint inspect": Alias(checkpoint.inspect, "weights inspect"),
+        "checkpoint convert": Alias(checkpoint.convert, "weights convert"),
+    },
+)

@@ -7,12 +7,20 @@ from typing import Annotated
 
 import typer
 
-Dataset = Annotated[str, typer.Argument(help="Data set, e.g. camvid.")]
+from repro.cli import completion
+from repro.cli.output_path import output_folder
+
+Dataset = Annotated[str, typer.Argument(help="Data set, e.g. camvid.", autocompletion=completion.datasets)]
 Deep = Annotated[bool, typer.Option("--deep", help="Decode every file instead of a sample.")]
 Workers = Annotated[int | None, typer.Option(help="Threads; default: all cores, at most 8.", min=1)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 ProtocolName = Annotated[
-    str | None, typer.Option("--protocol", help="Another block of `protocols:` in params.yaml.")
+    str | None,
+    typer.Option(
+        "--protocol",
+        help="Another block of `protocols:` in params.yaml.",
+        autocompletion=completion.protocols,
+    ),
 ]
 Key = Annotated[
     str | None,
@@ -20,4 +28,12 @@ Key = Annotated[
         "--key", help="Which network, where a file holds several: model_ema, teacher.state_dict, student."
     ),
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to; not the experiment's.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Folder to write to instead of the experiment's.",
+        callback=output_folder,
+    ),
+]

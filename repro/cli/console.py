@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import io
 import json
 import re
@@ -15,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from repro.cli.output_path import unusable
+from repro.cli import completion
 from repro.errors import ReproError
 from repro.io.safe_text import printable, printable_json
 
@@ -33,25 +32,15 @@ class PlainConsole(Console):
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 
-def experiments_like(incomplete: str) -> list[str]:
-    """Names of experiments for the shell's completion; none outside a project."""
-    from repro.params.project import find_project  # the light half of repro.params: a shell waits for this
-
-    try:
-        folders = find_project().experiments.glob(f"{glob.escape(incomplete)}*/params.yaml")
-    except ReproError:
-        return []
-    return sorted(path.parent.name for path in folders)
-
-
 Name = Annotated[
     str,
-    typer.Argument(help="Experiment, e.g. camvid_mobilenetv2_os16.", autocompletion=experiments_like),
+    typer.Argument(help="Experiment, e.g. camvid_mobilenetv2_os16.", autocompletion=completion.experiments),
 ]
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Experiments, or patterns such as 'camvid_*'; none means all.", autocompletion=experiments_like
+        help="Experiments, or patterns such as 'camvid_*'; none means all.",
+        autocompletion=completion.experiments,
     ),
 ]
 
@@ -142,8 +131,6 @@ def guarded(run: Callable[[], object]) -> int:
             raise
         return _say(f"{_MEMORY}\n  where: {str(error)[:200]}", 2)
     except OSError as error:
-        if (typed := unusable(error)) is not None:
-            return _say(str(typed), typed.exit_code)
         if error.errno not in _MACHINE:
             raise
         return _say(f"{_MACHINE[error.errno]}\n  where: {error.filename or error}\n  next: {_NEXT}", 2)

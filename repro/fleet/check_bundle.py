@@ -85,7 +85,7 @@ def _reading(path: Path) -> Iterator[zipfile.ZipFile]:
     except ReproError:
         raise
     except FileNotFoundError:
-        raise RecordError("no such file", where=path, hint="`repro export NAME` makes one") from None
+        raise RecordError("no such file", where=path, hint="`repro bundle export NAME` makes one") from None
     except Exception as error:  # of zipfile, zlib, lzma, json, ...: damage anywhere has a type of its own
         raise RecordError(f"not an exported run: {error}", where=path, hint=COPY) from None
 

@@ -1,4 +1,4 @@
-"""Download links: those of measured rows, and whether published ones still work (`repro links --check`).
+"""Download links: those of measured rows, and whether published ones still work (`repro page links --check`).
 
 config: the experiment's params.yaml in git. model: where the DVC remote keeps the weights; git does not hold
 them, so without a remote that a browser can open there is no link. log: the learning curve in git.

@@ -90,7 +90,7 @@ def row_of(experiment: Experiment, weights: Path | None) -> Row:
     mine = [known[name] for name in experiment.rows if name in known]
     if not mine:
         what = f"'{experiment.name}' has no published row to compare with, and so no published weights"
-        hint = "`repro checkpoint convert` and then `repro evaluate` measure weights without a row"
+        hint = "`repro weights convert` and then `repro evaluate` measure weights without a row"
         raise ParamsError(what, where=f"{experiment.folder}/params.yaml", allowed="rows: [ROW]", hint=hint)
     return mine[0] if weights is not None else published_weights.released_row(experiment, known)
 

@@ -1,4 +1,4 @@
-"""`repro promote`: the best model of a data set gets the alias `champion` in MLflow's registry."""
+"""`repro weights promote`: the best model of a data set gets the alias `champion` in MLflow's registry."""
 
 from __future__ import annotations
 

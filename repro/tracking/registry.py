@@ -26,8 +26,8 @@ from repro.tracking.record_view import NOTE_TAG
 from repro.tracking.run_writer import RECORD, ensure_experiment
 from repro.tracking.store import pages
 
-HEADING = "# Aliases of the data sets' models: `repro promote` writes this, `repro sync` follows it.\n"
-OWN = "repro.alias."  # tag of a registered model: `repro promote` set this alias
+HEADING = "# Aliases of models, one per data set: written by `repro weights promote`, read by `repro sync`.\n"
+OWN = "repro.alias."  # tag of a registered model: `repro weights promote` set this alias
 OWNER = "repro.alias-of."  # and for which project
 LOCK_SECONDS = 60.0
 
@@ -97,7 +97,7 @@ def follow_alias(client: Any, project: Project, uri: str, noted: Noted, records:
     raise ParamsError(
         f"{noted.alias} of {noted.dataset} is '{noted.experiment}', which has no record",
         where=champions_file(project),
-        hint="`repro promote` one that has a record, or delete the line",
+        hint="`repro weights promote` one that has a record, or delete the line",
     )
 
 

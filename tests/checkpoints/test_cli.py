@@ -1,4 +1,4 @@
-"""`repro checkpoint`, `repro weights` and `repro cost` as typed, on the experiments of this repository."""
+"""`repro weights` and `repro cost` as typed, on the experiments of this repository."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from repro.checkpoints import load_model
 from repro.cli.app import app
 from repro.cli.run.cost import parse_size
-from repro.errors import CheckpointError, ParamsError, UnknownNameError
+from repro.errors import CheckpointError, ParamsError, StorageError, UnknownNameError
 from repro.params import Project, load_experiment
 from tests.models.kit import page_fill, page_keys
 
@@ -50,15 +50,15 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_released_checkpoint_is_inspected_converted_and_written_back_bit_equal(
     at_root: Project, released: Path, tmp_path: Path
 ) -> None:
-    looked = repro("checkpoint", "inspect", released, "--json")
+    looked = repro("weights", "inspect", released, "--json")
     found = json.loads(looked.stdout)
     assert (found["format"], found["classes"], found["entries"]) == ("mmsegmentation", 6, 226)
     assert found["fits"] == ["potsdam_r18_os8", "vaihingen_r18_os8"]
-    shown = repro("checkpoint", "inspect", released).stdout
+    shown = repro("weights", "inspect", released).stdout
     assert "DeepLabV3+ R-18" in shown
     assert "fits        potsdam_r18_os8, vaihingen_r18_os8" in shown
     ours, theirs = tmp_path / "model.safetensors", tmp_path / "back.pth"
-    made = repro("checkpoint", "convert", released, "--experiment", EXPERIMENT, "-o", ours)
+    made = repro("weights", "convert", released, "--experiment", EXPERIMENT, "-o", ours)
     assert made.exit_code == 0, made.exception
     assert load_model(ours)[1] == {
         "experiment": EXPERIMENT,
@@ -66,31 +66,31 @@ def test_a_released_checkpoint_is_inspected_converted_and_written_back_bit_equal
         "source_sha256": found["sha256"],
         "format": "mmsegmentation",
     }
-    own = json.loads(repro("checkpoint", "inspect", ours, "--json").stdout)
+    own = json.loads(repro("weights", "inspect", ours, "--json").stdout)
     assert own["network"] == f"our own weights of {EXPERIMENT}, from r18.pth"
     assert {key: own[key] for key in ("classes", "parameters", "fits")} == {
         key: found[key] for key in ("classes", "parameters", "fits")
     }
-    back = repro("checkpoint", "convert", ours, "-e", EXPERIMENT, "--to", "mmsegmentation", "-o", theirs)
+    back = repro("weights", "convert", ours, "-e", EXPERIMENT, "--to", "mmsegmentation", "-o", theirs)
     assert back.exit_code == 0, back.exception
     first, second = (torch.load(path, weights_only=True)["state_dict"] for path in (released, theirs))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
-    nowhere = repro("checkpoint", "convert", ours, "-e", EXPERIMENT, "--to", "mmsegmentation", "-o", tmp_path)
-    assert isinstance(nowhere.exception, IsADirectoryError)  # with the path: it becomes a message
-    assert nowhere.exception.filename == str(tmp_path)
+    nowhere = repro("weights", "convert", ours, "-e", EXPERIMENT, "--to", "mmsegmentation", "-o", tmp_path)
+    assert isinstance(nowhere.exception, StorageError)
+    assert nowhere.exception.where == str(tmp_path)
 
 
 def test_a_checkpoint_of_another_network_or_format_is_refused(
     at_root: Project, released: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "x.safetensors"
-    wrong = repro("checkpoint", "convert", released, "-e", "potsdam_r50_os8", "-o", out)
+    wrong = repro("weights", "convert", released, "-e", "potsdam_r50_os8", "-o", out)
     assert isinstance(wrong.exception, CheckpointError)
     assert "missing backbone.layer1.0.conv3.weight" in error_of(wrong)
-    classes = repro("checkpoint", "convert", released, "-e", "loveda_r18_os8", "-o", out)
+    classes = repro("weights", "convert", released, "-e", "loveda_r18_os8", "-o", out)
     assert "[6, 128, 1, 1], the network's 'head.classifier.weight' [7, 128, 1, 1]" in error_of(classes)
-    named = repro("checkpoint", "convert", released, "-e", EXPERIMENT, "--format", "mmsegmentaton", "-o", out)
+    named = repro("weights", "convert", released, "-e", EXPERIMENT, "--format", "mmsegmentaton", "-o", out)
     assert isinstance(named.exception, UnknownNameError)
     assert "did you mean 'mmsegmentation'?" in error_of(named)
     assert not out.exists()

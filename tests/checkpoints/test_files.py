@@ -332,19 +332,6 @@ def test_known_weights_carry_the_first_digits_of_their_hash(name: str) -> None:
     assert known.used_by
 
 
-def test_the_store_lies_where_the_platform_keeps_caches(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("REPRO_HOME", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert weights_cache.home() == tmp_path / "deeplab-repro"
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert weights_cache.home() == Path.home() / "Library" / "Caches" / "deeplab-repro"
-    monkeypatch.setattr("sys.platform", "win32")
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert weights_cache.home() == tmp_path / "local" / "deeplab-repro"
-
-
 # --- backbones
 
 

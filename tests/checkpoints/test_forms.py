@@ -445,7 +445,7 @@ def classifier(fresh: State) -> State:
 
 def test_inspect_takes_a_key(in_tmp: Path, theirs: State) -> None:
     torch.save({"model": theirs, "model_ema": theirs}, in_tmp / "two.pth")
-    answer = CliRunner().invoke(app, ["checkpoint", "inspect", "two.pth", "--key", "model_ema", "--json"])
+    answer = CliRunner().invoke(app, ["weights", "inspect", "two.pth", "--key", "model_ema", "--json"])
     assert answer.exit_code == 0, answer.exception
     assert json.loads(answer.output)["format"] == "vainf"
 

@@ -11,11 +11,13 @@ from typer.testing import CliRunner
 
 import repro
 from repro.cli.app import app
-from repro.cli.docs import REFERENCE, commands, reference
+from repro.cli.docs import REFERENCE, reference
 from repro.published import rows
+from tests.cli.kit import commands
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = dict(commands())
+DOCUMENTED = COMMANDS | {"repro docs": dict(commands(hidden=True))["repro docs"]}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -42,9 +44,8 @@ def test_options_have_help(name: str) -> None:
 
 OTHERWISE = {
     "repro table": "--format json",
-    "repro metadata": "each kind is a format for machines",
-    "repro import": "prints JSON as it is",
-    "repro docs": "writes a document",
+    "repro page export": "each kind is a format for machines",
+    "repro page import": "prints JSON as it is",
     "repro ui": "serves until it is stopped",
 }
 
@@ -70,7 +71,7 @@ def test_commands_named_in_documents_exist(page: Path) -> None:
             continue  # a group, such as `repro data`
         command = _longest(words)
         assert command, f"{page.name}: no such command: {line}"
-        known = {opt for p in COMMANDS[command].params for opt in (*p.opts, *p.secondary_opts)} | {"--help"}
+        known = {opt for p in DOCUMENTED[command].params for opt in (*p.opts, *p.secondary_opts)} | {"--help"}
         unknown = [w for w in words if w.startswith("--") and w.split("=")[0] not in known]
         assert not unknown, f"{page.name}: {line}: no option {unknown}"
 
@@ -129,7 +130,7 @@ def _code(text: str) -> list[str]:
 
 def _longest(words: list[str]) -> str | None:
     """The command that the first words name: 'repro data link' before 'repro data'."""
-    return next((c for n in (3, 2) if (c := " ".join(words[:n])) in COMMANDS), None)
+    return next((c for n in (3, 2) if (c := " ".join(words[:n])) in DOCUMENTED), None)
 
 
 def _prose(text: str) -> str:

@@ -12,7 +12,6 @@ import pytest
 
 from repro import errors
 from repro.cli.console import guarded
-from repro.cli.output_path import unusable
 from repro.errors import CheckFailed, DataError, ParamsError, ReproError, TrainingDiverged, UnknownNameError
 from repro.records.dvc_files import is_own
 
@@ -141,55 +140,3 @@ def test_a_bug_of_ours_keeps_its_traceback() -> None:
 
     with pytest.raises(OSError, match="not a user"):
         guarded(fail)
-
-
-@pytest.mark.parametrize(
-    ("code", "typed", "failed", "told"),
-    [
-        (errno.ENOENT, "nope/x", "nope/x", True),
-        (errno.ENOENT, "--out=nope/x", "nope/x", True),
-        (errno.ENOENT, "-onope/x", "nope/.x.12.part", True),
-        (errno.ENOTDIR, "a.txt", "a.txt/metrics.json", True),
-        (errno.EEXIST, "a.txt/under", "a.txt", True),
-        (errno.ENOENT, "folder", "folder/ours.json", False),
-        (errno.ENOENT, "camvid_x", "experiments/camvid_x", False),
-        (errno.ENOENT, "nope/x", "prepared/camvid/test.zip", False),
-        (errno.ENOENT, "--data", "data/camvid", False),
-    ],
-)
-def test_only_a_typed_path_is_the_persons_mistake(
-    code: int, typed: str, failed: str, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "a.txt").touch()
-    monkeypatch.setattr(sys, "argv", ["repro", typed])
-
-    def fail() -> None:
-        raise OSError(code, "why", str(tmp_path / failed))
-
-    if told:
-        assert guarded(fail) == 2
-    else:
-        with pytest.raises(OSError, match="why"):
-            guarded(fail)
-
-
-@pytest.mark.parametrize(
-    ("words", "failed", "where"),
-    [
-        (["report", "--out", ".."], "..", ".."),
-        (["metadata", "csv", "-o", ""], ".", "."),
-        (["check", "--junit="], ".", "."),
-        (["report", "--out", "report.html"], "report.html", "report.html"),
-    ],
-)
-def test_the_word_of_a_command_is_no_path(
-    words: list[str], failed: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It would lie in the working folder, and so below every folder above that."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["repro", *words])
-    error = unusable(IsADirectoryError(errno.EISDIR, "why", failed))
-    assert error is not None
-    assert error.where == str((tmp_path / where).resolve())

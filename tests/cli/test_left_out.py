@@ -54,8 +54,8 @@ def repro(*arguments: str) -> Any:
         ["list", "camvid_*"],
         ["table"],
         ["table", "--dataset", "camvid"],
-        ["metadata", "csv"],
-        ["metadata", "metafile", "camvid_x"],
+        ["page", "export", "csv"],
+        ["page", "export", "metafile", "camvid_x"],
         ["report", "--out", "report.html"],
     ],
     ids=" ".join,
@@ -68,7 +68,7 @@ def test_the_others_are_shown(project: Project, command: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["list", f"experiments/{BAD}/"], ["metadata", "metafile", "camvid_x", BAD]]
+    "command", [["list", f"experiments/{BAD}/"], ["page", "export", "metafile", "camvid_x", BAD]]
 )
 def test_one_that_was_asked_for_is_an_error(project: Project, command: list[str]) -> None:
     error = repro(*command).exception

@@ -19,9 +19,9 @@ NAME = "camvid_mobilenetv2_os16"
 PAGE = "| method | mIoU |\n| --- | --- |\n| R-50 | 70.1 |\n"
 COMMANDS = {
     "report": ["report", "--out"],
-    "export": ["export", NAME, "--out"],
-    "import": ["import", "page.md", "--source", "mine", "-o"],
-    "metadata": ["metadata", "csv", "-o"],
+    "export": ["bundle", "export", NAME, "--out"],
+    "import": ["page", "import", "page.md", "--source", "mine", "-o"],
+    "metadata": ["page", "export", "csv", "-o"],
 }
 
 
@@ -75,7 +75,7 @@ def test_an_exported_run_is_known_by_its_manifest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_folder_is_made_for_it(command: str) -> None:
     error = refused(command, "nowhere/x")
-    assert error.what == "cannot read or write there: no such file or folder"
+    assert error.what == "cannot write there: no such file or folder"
     assert error.where == str(Path("nowhere/x").absolute())
     assert not Path("nowhere").exists()
 
@@ -84,7 +84,7 @@ def test_no_folder_is_made_for_it(command: str) -> None:
 @pytest.mark.parametrize("path", ["", ".."])
 def test_a_folder_is_no_file(command: str, path: str) -> None:
     error = refused(command, path)
-    assert error.what == "cannot read or write there: a folder, not a file"
+    assert error.what == "cannot write there: a folder, not a file"
     assert error.where == str(Path(path).resolve())
 
 

@@ -234,9 +234,9 @@ def test_what_was_made_again_since_its_record_cannot_be_exported(
 def test_where_an_export_goes(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.root)
     os.utime(project.experiments / NAME / "cost.json", (0, 0))  # a zip knows no time before 1980
-    assert CliRunner().invoke(app, ["export", NAME, "--out", str(tmp_path)]).exit_code == 0
+    assert CliRunner().invoke(app, ["bundle", "export", NAME, "--out", str(tmp_path)]).exit_code == 0
     assert verify_bundle(project, tmp_path / f"{NAME}.repro.zip").record.experiment == NAME
-    absent = CliRunner().invoke(app, ["export", NAME, "--out", str(tmp_path / "no" / "run.zip")])
+    absent = CliRunner().invoke(app, ["bundle", "export", NAME, "--out", str(tmp_path / "no" / "run.zip")])
     assert isinstance(absent.exception, StorageError)
     ignored = subprocess.run(["git", "check-ignore", "-q", f"{NAME}.repro.zip"], cwd=ROOT, check=False)
     assert ignored.returncode == 0, "it would be provenance of every later record"
@@ -575,7 +575,7 @@ def test_a_shell_completes_commands_and_experiments(
         asked = {"_REPRO_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": position}
         return CliRunner().invoke(app, [], env=asked, prog_name="repro").output.split()
 
-    assert completed("repro pro") == ["promote"]
+    assert completed("repro weights pro") == ["promote"]
     assert completed("repro show synth") == [NAME]
     assert completed("repro show nothing") == []
     monkeypatch.chdir("/")

@@ -603,7 +603,7 @@ def test_a_smoke_run_tells_its_seconds_as_json(
     assert json.loads(found.stdout) == [{"experiment": MOBILE, "seconds": 3.1}]
 
 
-@pytest.mark.parametrize("command", [["fleet", "synthetic_*"], ["run", MOBILE, "synthetic_b"]])
+@pytest.mark.parametrize("command", [["run", "synthetic_*"], ["run", MOBILE, "synthetic_b"]])
 def test_nothing_starts_where_something_is_missing(
     asked: list[list[str]], project: Project, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
@@ -655,7 +655,7 @@ def test_a_broken_folder_keeps_no_fleet_from_the_others(asked: list[list[str]], 
     broken = project.experiments / "synthetic_b" / "params.yaml"
     broken.parent.mkdir()
     broken.write_text("x: [")
-    for command in (["fleet", "synthetic_*"], ["run", "synthetic_*"]):
+    for command in (["run", "synthetic_*"], ["run", "--all", "--jobs", "1"]):
         found = repro(*command)
         assert isinstance(found.exception, ParamsError)
         assert "synthetic_b: not valid YAML" in str(found.exception)
@@ -686,7 +686,7 @@ def test_a_record_of_other_params_is_no_reason_to_leave_it_out(project: Project)
 
 
 def test_a_fleet_with_nothing_to_do_says_why(asked: list[list[str]], project: Project) -> None:
-    found = repro("fleet", MOBILE, "--budget", "1s", "--json")
+    found = repro("run", MOBILE, "--budget", "1s", "--json")
     assert "0 have a record (--again runs them too), 1 do not fit the budget" in found.stderr
     assert json.loads(found.stdout) == []
 

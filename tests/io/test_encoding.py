@@ -58,7 +58,7 @@ def test_every_text_names_its_encoding() -> None:
         ("table", "--dataset", "camvid"),
         ("show", "camvid_mobilenetv2_os16"),
         ("explain", "camvid_mobilenetv2_os16"),
-        ("lint",),
+        ("page", "lint"),
         ("doctor",),
         ("table", "--check"),
         ("docs", "--check"),
@@ -76,7 +76,7 @@ def test_a_locale_without_utf8(command: tuple[str, ...]) -> None:
 def test_json_keeps_what_the_terminal_lacks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("| method | mIoU |\n| --- | --- |\n| R-50 – naïve | 70.1 |\n", encoding="utf-8")
-    printed = told("import", str(page), "--source", "x").stdout
+    printed = told("page", "import", str(page), "--source", "x").stdout
     assert "R-50 – naïve" in json.loads(printed.decode("ascii"))["rows"]["x-01"]["cells"]
 
 

@@ -58,8 +58,20 @@ READERS = (
         ("report",),
         ("table", "--write"),
     ),
-    *(("metadata",), ("plan", NAME), ("export", NAME), ("replay", NAME), ("gc", "--yes", "--days", "0")),
-    *(("promote", NAME, "--force"), ("sync", "--check"), ("docs", "--check"), ("logs", NAME), ("cost", NAME)),
+    *(
+        ("page", "export", "csv"),
+        ("plan", NAME),
+        ("bundle", "export", NAME),
+        ("replay", NAME),
+        ("gc", "--yes", "--days", "0"),
+    ),
+    *(
+        ("weights", "promote", NAME, "--force"),
+        ("sync", "--check"),
+        ("docs", "--check"),
+        ("logs", NAME),
+        ("cost", NAME),
+    ),
 )
 
 
@@ -137,7 +149,7 @@ def test_a_forged_record_touches_nothing_else(
     for name in HOSTILE[:4]:
         project.record(NAME).write_text(good)
         forge(project.record(NAME), FORGERIES[field](name.format(outside=tmp_path / "outside")))
-        for command in READERS if name == HOSTILE[0] else [("replay", NAME), ("export", NAME)]:
+        for command in READERS if name == HOSTILE[0] else [("replay", NAME), ("bundle", "export", NAME)]:
             done = CliRunner().invoke(app, list(command))
             assert isinstance(done.exception, ReproError | SystemExit | None), (command, done.exception)
             assert content(*kept) == before, command

@@ -100,8 +100,13 @@ def evil_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         *(["check"], ["check", "--json"], ["check", "--markdown"], ["list"], ["list", "--json"]),
         *(["show", "camvid_x"], ["show", "camvid_x", "--json"], ["explain", "camvid_x"]),
-        *(["metadata", "model-index"], ["metadata", "metafile"], ["metadata", "csv"], ["lint", "page.md"]),
-        *(["import", "page.md", "--source", "mine"], ["report", "--out", "report.html"], ["table"]),
+        *(
+            ["page", "export", "model-index"],
+            ["page", "export", "metafile"],
+            ["page", "export", "csv"],
+            ["page", "lint", "page.md"],
+        ),
+        *(["page", "import", "page.md", "--source", "mine"], ["report", "--out", "report.html"], ["table"]),
         *(
             ["table", "--dataset", "camvid", "--format", one]
             for one in ("md", "csv", "json", "html", "latex")
@@ -119,7 +124,7 @@ def test_nothing_in_a_text_of_others_is_obeyed(
     for text in (shown.out, shown.err, *(path.read_text() for path in evil_project.glob("report.html"))):
         assert not obeyed(text.partition("application/json")[2] if "<title>" in text else text)
     assert not any(line.startswith("second") for line in shown.out.split("\n"))
-    if "json" in words[-1] or words[0] == "import":
+    if "json" in words[-1] or words[:2] == ["page", "import"]:
         json.loads(shown.out)
 
 

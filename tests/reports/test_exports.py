@@ -83,9 +83,9 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_project(tmp_path, RECORD)
     monkeypatch.chdir(tmp_path)
     run = CliRunner()
-    assert run.invoke(app, ["metadata", "metafile", "-o", "m.yaml"]).exit_code == 0
+    assert run.invoke(app, ["page", "export", "metafile", "-o", "m.yaml"]).exit_code == 0
     assert "camvid_x" in (tmp_path / "m.yaml").read_text()
-    assert "camvid_x" in run.invoke(app, ["metadata", "csv", "camvid_x"]).stdout
-    assert "camvid_x" in run.invoke(app, ["metadata", "model-index", "camvid_*"]).stdout
-    for wrong in (["metadata", "metafiles"], ["metadata", "metafile", "camvid_y"]):
+    assert "camvid_x" in run.invoke(app, ["page", "export", "csv", "camvid_x"]).stdout
+    assert "camvid_x" in run.invoke(app, ["page", "export", "model-index", "camvid_*"]).stdout
+    for wrong in (["page", "export", "metafiles"], ["page", "export", "metafile", "camvid_y"]):
         assert run.invoke(app, wrong).exit_code != 0

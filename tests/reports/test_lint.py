@@ -168,13 +168,13 @@ def test_every_rule_has_a_sentence() -> None:
 def test_command_lists_line_and_rule_and_fails(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(SOUND.replace("81.00", "181.0"))
-    answer = RUN.invoke(app, ["lint", str(page)])
+    answer = RUN.invoke(app, ["page", "lint", str(page)])
     assert f"{page}:5: impossible: mIoU (%): 181 cannot be" in answer.stdout
     assert answer.exit_code != 0
-    found = json.loads(RUN.invoke(app, ["lint", str(page), "--json"]).stdout)
+    found = json.loads(RUN.invoke(app, ["page", "lint", str(page), "--json"]).stdout)
     assert found[0] | {"text": ""} == {"page": str(page), "rule": "impossible", "line": 5, "text": ""}
     page.write_text(SOUND)
-    assert RUN.invoke(app, ["lint", str(page)]).exit_code == 0
+    assert RUN.invoke(app, ["page", "lint", str(page)]).exit_code == 0
 
 
 # --- import -------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_an_imported_page_has_the_published_metrics(page_id: str) -> None:
 def test_import_command_writes_a_page_that_reads_back(tmp_path: Path) -> None:
     source, out = tmp_path / "README.md", tmp_path / "page-mine.json"
     source.write_text(SOUND)
-    answer = RUN.invoke(app, ["import", str(source), "--source", "mine", "--out", str(out)])
+    answer = RUN.invoke(app, ["page", "import", str(source), "--source", "mine", "--out", str(out)])
     assert answer.exit_code == 0
     page = read_page(out)
     assert dict(page.rows["mine-02"].metrics) == {"mIoU": 81.0}
@@ -226,7 +226,7 @@ def test_import_command_writes_a_page_that_reads_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "a b/..", "x-1", "naïve", "003", "3"])
 def test_a_source_is_a_new_word(tmp_path: Path, name: str) -> None:
     (tmp_path / "page.md").write_text(SOUND)
-    error = RUN.invoke(app, ["import", str(tmp_path / "page.md"), "--source", name]).exception
+    error = RUN.invoke(app, ["page", "import", str(tmp_path / "page.md"), "--source", name]).exception
     assert isinstance(error, ParamsError)
     assert f"'{name}'" in error.what
     assert error.allowed
@@ -243,21 +243,23 @@ def test_a_page_without_a_table_is_an_error(tmp_path: Path) -> None:
         page_from_markdown("# only words\n", source="x")
     (tmp_path / "binary.md").write_bytes(b"\xff\xfe\x00")
     for name in ("missing.md", "binary.md"):
-        assert RUN.invoke(app, ["import", str(tmp_path / name), "--source", "x"]).exit_code != 0
+        assert RUN.invoke(app, ["page", "import", str(tmp_path / name), "--source", "x"]).exit_code != 0
 
 
 @pytest.mark.parametrize("text", ["", '{"tables": []}\n', "# words\n\n| method | mIoU |\n| --- | --- |\n"])
 def test_a_page_in_which_nothing_can_be_wrong_does_not_pass(tmp_path: Path, text: str) -> None:
     (tmp_path / "sound.md").write_text(SOUND)
     (tmp_path / "mistyped.md").write_text(text)
-    error = RUN.invoke(app, ["lint", str(tmp_path / "sound.md"), str(tmp_path / "mistyped.md")]).exception
+    error = RUN.invoke(
+        app, ["page", "lint", str(tmp_path / "sound.md"), str(tmp_path / "mistyped.md")]
+    ).exception
     assert isinstance(error, DataError)
     assert (error.what, error.where) == ("no table in this page", str(tmp_path / "mistyped.md"))
 
 
 def test_one_page_is_told_as_one(tmp_path: Path) -> None:
     (tmp_path / "sound.md").write_text(SOUND)
-    assert RUN.invoke(app, ["lint", str(tmp_path / "sound.md")]).stderr == "nothing wrong in 1 page\n"
+    assert RUN.invoke(app, ["page", "lint", str(tmp_path / "sound.md")]).stderr == "nothing wrong in 1 page\n"
 
 
 # --- links --------------------------------------------------------------------------------------------------
@@ -402,7 +404,7 @@ def test_a_real_server_is_asked(site: str, monkeypatch: pytest.MonkeyPatch) -> N
         for role, path in paths.items()
     ]
     monkeypatch.setattr("repro.reports.links.links_of", lambda _: found)
-    answer = RUN.invoke(app, ["links", "--check", "--sha256"])
+    answer = RUN.invoke(app, ["page", "links", "--check", "--sha256"])
     dead = [line for line in answer.stdout.splitlines() if line.startswith("dead")]
     assert len(answer.stdout.splitlines()) == len(dead) == 2
     assert f"gone.pth: HTTP 404 (mirror: {site}/copy.pth)" in dead[0]
@@ -424,7 +426,7 @@ def test_command_exit_status(monkeypatch: pytest.MonkeyPatch, state: str, code: 
     monkeypatch.setattr("time.sleep", lambda _: None)
 
     def run() -> None:
-        answer = RUN.invoke(app, ["links", "--check", "--page", "000"])
+        answer = RUN.invoke(app, ["page", "links", "--check", "--page", "000"])
         if answer.exception and not isinstance(answer.exception, SystemExit):
             raise answer.exception
 

@@ -38,7 +38,9 @@ def project(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def promote(*words: str) -> None:
-    CliRunner().invoke(app, ["promote", "camvid_x", *words], catch_exceptions=False, standalone_mode=False)
+    CliRunner().invoke(
+        app, ["weights", "promote", "camvid_x", *words], catch_exceptions=False, standalone_mode=False
+    )
 
 
 def other_params(project: Project) -> None:

@@ -9,20 +9,13 @@ import typer
 
 from repro.cli.arguments import Dataset, Deep
 from repro.cli.console import Json, answer, console, emit_json
-from repro.cli.data.check import expected, plain, stats, tell_findings, verify
+from repro.cli.data.findings_view import expected, plain, tell_findings
 from repro.cli.progress import file_bar, split_bars
 
 if TYPE_CHECKING:
     from repro.params import Project
 
-app = typer.Typer(
-    help="Data sets: what is here, where the rest comes from, whether it is right.", no_args_is_help=True
-)
-app.command("verify")(verify)
-app.command("stats")(stats)
 
-
-@app.command("list")
 def list_(
     names: Annotated[
         list[str] | None, typer.Argument(help="Data sets, each with its archives; none: a table of all.")
@@ -104,7 +97,6 @@ def _state(raw: Path) -> str:
     return "here" if here(raw) else "missing"
 
 
-@app.command("synthetic")
 def synthetic(json_: Json = False) -> None:
     """Draw the built-in data set into data/synthetic: the same bytes on every machine.
 
@@ -120,7 +112,6 @@ def synthetic(json_: Json = False) -> None:
     answer({"folder": str(folder), "scenes": count}, told, json=json_)
 
 
-@app.command("link")
 def link(
     name: Dataset,
     path: Annotated[Path, typer.Argument(help="Folder, zip or tar in the owner's layout.")],
@@ -149,7 +140,6 @@ def link(
     answer(facts, f"linked {target} -> {path.resolve()}", json=json_)
 
 
-@app.command("require")
 def require(name: Dataset, json_: Json = False) -> None:
     """Fail, saying where NAME comes from, unless data/NAME is here; DVC runs this as the stage `data@NAME`.
 
@@ -179,7 +169,6 @@ def require_elsewhere(project: Project, name: str, path: Path) -> None:
         raise DataError(f"{what}: no data set to link", where=target, hint=hint)
 
 
-@app.command("get")
 def get(name: Dataset, json_: Json = False) -> None:
     """Fetch the owner's archives (where that is allowed without an account) and link them as data/NAME.
 

@@ -1,4 +1,4 @@
-"""`repro links`: the published downloads, and whether they are still there."""
+"""`repro page links`: the published downloads, and whether they are still there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def links(
 ) -> None:
     """List the links of the published rows; --check tells which are dead.
 
-    Example: repro links --check --page 004
+    Example: repro page links --check --page 004
     """
     from repro.published import rows
     from repro.reports.links import links_of

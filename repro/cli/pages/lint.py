@@ -1,4 +1,4 @@
-"""`repro lint` and `repro import`: results pages, ours and other people's."""
+"""`repro page lint` and `repro page import`: results pages, ours and other people's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pages = Annotated[list[Path] | None, typer.Argument(help="Markdown pages; none m
 def lint(pages: Pages = None, json: Json = False) -> None:
     """Find what is wrong in a results page: links, units, labels, numbers; exit 1 when anything is.
 
-    Example: repro lint README.md
+    Example: repro page lint README.md
     """
     from repro.errors import CheckFailed
     from repro.reports.lint import lint as lint_text
@@ -42,7 +42,7 @@ def import_(
 ) -> None:
     """Turn a results page into typed rows, kept byte for byte.
 
-    Example: repro import README.md --source mine -o page-mine.json
+    Example: repro page import README.md --source mine -o page-mine.json
     """
     from repro.cli.output_path import require_target
     from repro.published.import_markdown import check_source_id, page_from_markdown
@@ -65,7 +65,7 @@ def import_(
 
 
 def is_page_of(source: str) -> Callable[[Path], bool]:
-    """Whether a file is what `repro import --source SOURCE` wrote."""
+    """Whether a file is what `repro page import --source SOURCE` wrote."""
 
     from repro.errors import ReproError
     from repro.io.json_reader import read_json

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli.console import Json, Names, console, emit_json, write
+from repro.cli.output_path import file_in_folder
 from repro.cli.reporter import name_broken
 from repro.io.safe_text import one_line
 
@@ -25,8 +26,10 @@ def check(
     everything: Annotated[bool, typer.Option("--all", help="Every experiment must be measured.")] = False,
     against: Annotated[str | None, typer.Option(metavar="REV", help="Compare with a git revision.")] = None,
     json: Json = False,
-    junit: Annotated[File, typer.Option(help="Write JUnit XML to this file.")] = None,
-    sarif: Annotated[File, typer.Option(help="Write SARIF to this file.")] = None,
+    junit: Annotated[
+        File, typer.Option(help="Write JUnit XML to this file.", callback=file_in_folder)
+    ] = None,
+    sarif: Annotated[File, typer.Option(help="Write SARIF to this file.", callback=file_in_folder)] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a pull-request comment.")] = False,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Also pass where nothing was measured yet.")

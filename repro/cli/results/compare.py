@@ -10,6 +10,7 @@ import typer
 
 from repro.cli.arguments import Device, ProtocolName
 from repro.cli.console import Json, console, emit_json
+from repro.cli.output_path import output_folder
 
 if TYPE_CHECKING:
     from repro.evaluation.paired_test import Comparison, Difference
@@ -26,7 +27,10 @@ def compare(
     protocol: ProtocolName = None,
     force: Annotated[bool, typer.Option("--force", help="Also under different protocols or data.")] = False,
     pictures: Annotated[
-        Path | None, typer.Option(help="Folder for image | truth | A | B of the most changed images.")
+        Path | None,
+        typer.Option(
+            help="Folder for image | truth | A | B of the most changed images.", callback=output_folder
+        ),
     ] = None,
     number: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 6,
     device: Device = "auto",

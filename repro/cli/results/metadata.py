@@ -1,4 +1,4 @@
-"""`repro metadata`: results in the forms that other tools read."""
+"""`repro page export`: results in the forms that other tools read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def metadata(
 ) -> None:
     """Export measured results as a model card's model-index, a metafile.yaml, or one flat CSV.
 
-    Example: repro metadata model-index camvid_mobilenetv2_os16
+    Example: repro page export model-index camvid_mobilenetv2_os16
     """
     from repro.cli.output_path import require_target
     from repro.errors import UnknownNameError

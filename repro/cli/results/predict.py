@@ -9,12 +9,15 @@ import typer
 
 from repro.cli.arguments import Device, ProtocolName
 from repro.cli.console import Json, Name, console, emit_json
+from repro.cli.output_path import output_folder
 
 
 def predict(
     name: Name,
     images: Annotated[list[Path], typer.Argument(help="Pictures.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the label maps.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the label maps.", callback=output_folder)
+    ],
     device: Device = "auto",
     protocol: ProtocolName = None,
     ms_flip: Annotated[bool, typer.Option("--ms-flip", help="Several scales and mirror images.")] = False,

@@ -1,4 +1,4 @@
-"""`repro promote`: name the champion of a data set."""
+"""`repro weights promote`: name the champion of a data set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def promote(
 
     reports/champions.yaml notes it, so that `repro sync` brings it into any store; commit that file.
 
-    Example: repro promote camvid_mobilenetv2_os16
+    Example: repro weights promote camvid_mobilenetv2_os16
     """
     from repro.params import find_project, load_experiment
     from repro.records import read_row

@@ -1,4 +1,4 @@
-"""`repro export`, `repro import-run`, `repro replay`: results that travel, and results made again."""
+"""`repro bundle export` and `import`: runs as files. `repro replay`: a recorded result, computed again."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def export(
     out: Annotated[Path | None, typer.Option(help="File or folder; NAME.repro.zip here.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Pack a finished run into one verified file, for `repro import-run` on another machine.
+    """Pack a finished run into one verified file, for `repro bundle import` on another machine.
 
-    Example: repro export camvid_mobilenetv2_os16
+    Example: repro bundle export camvid_mobilenetv2_os16
     """
     from repro.cli.output_path import require_target
     from repro.fleet.bundle import export_run
@@ -41,7 +41,7 @@ def export(
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a file looks like one that `repro export` wrote; what it holds is not checked."""
+    """Whether a file looks like one that `repro bundle export` wrote; what it holds is not checked."""
     import zipfile
 
     from repro.fleet.check_bundle import MANIFEST
@@ -54,11 +54,11 @@ def is_bundle(path: Path) -> bool:
 
 
 def import_run(
-    file: Annotated[Path, typer.Argument(help="What `repro export` wrote.")], as_json: Json = False
+    file: Annotated[Path, typer.Argument(help="What `repro bundle export` wrote.")], as_json: Json = False
 ) -> None:
     """Import an exported run: files, DVC's locks and cache, MLflow.
 
-    Example: repro import-run camvid_mobilenetv2_os16.repro.zip
+    Example: repro bundle import camvid_mobilenetv2_os16.repro.zip
     """
     from repro.fleet.bundle import import_run as bring_in
     from repro.params import find_project

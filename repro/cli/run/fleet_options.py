@@ -1,69 +1,39 @@
-"""How a fleet runs: the options that `repro run`, `repro fleet` and `repro campaign` share, in one place."""
+"""How several experiments run: the options of `repro run` that schedule them."""
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import wraps
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
-import typer
+
+class LauncherName(StrEnum):
+    """What starts an experiment: a process on this machine, or a SLURM job."""
+
+    local = "local"
+    slurm = "slurm"
 
 
 @dataclass(frozen=True, kw_only=True)
-class How:
-    """A fleet's options, as they were typed."""
+class FleetOptions:
+    """The options of `repro run` that concern scheduling, as they were typed."""
 
-    jobs: Annotated[int, typer.Option(min=0, help="Parallel jobs (0 = one per GPU, else 1).")] = 0
-    gpus: Annotated[str, typer.Option(help="GPUs of this machine to use, e.g. 0,1.")] = ""
-    budget: Annotated[str | None, typer.Option(help="Wall time: 25m, 3h, 90s.")] = None
-    launcher: Annotated[str, typer.Option(help="local or slurm.")] = "local"
-    slurm: Annotated[
-        list[str], typer.Option(metavar="KEY=VALUE", help="What sbatch gets: partition=gpu, gpus_per_node=1.")
-    ] = ()  # type: ignore[assignment]
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Run what can run where others cannot.")
-    ] = False
-    again: Annotated[bool, typer.Option("--again", help="Also re-run recorded experiments.")] = False
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would run, and in which order.")
-    ] = False
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = (
-        False
-    )
+    jobs: int | None = None  # None: one after another in this terminal, unless another option schedules
+    gpus: str = ""
+    budget: str | None = None
+    launcher: LauncherName = LauncherName.local
+    slurm: Sequence[str] = ()
+    keep_going: bool = False
+    again: bool = False
+    dry_run: bool = False
+    as_json: bool = False
 
     @property
-    def is_asked_for(self) -> bool:
-        """Whether anything was said that only a fleet can do."""
-        flags = self.jobs or self.gpus or self.slurm or self.dry_run or self.again
-        return bool(flags) or self.budget is not None or self.launcher != "local"
-
-
-def with_how(command: Callable[..., None]) -> Callable[..., None]:
-    """`command(..., how)` as typer wants it: every field of How is an option of its own."""
-    hints, shared = get_type_hints(command, include_extras=True), get_type_hints(How, include_extras=True)
-    own = [
-        one.replace(annotation=hints[name])
-        for name, one in inspect.signature(command).parameters.items()
-        if name != "how"
-    ]
-    options = [
-        inspect.Parameter(
-            f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=shared[f.name]
-        )
-        for f in fields(How)
-    ]
-
-    @wraps(command)
-    def called(**given: Any) -> None:
-        how = How(**{field.name: given.pop(field.name) for field in fields(How)})
-        command(**given, how=how)
-
-    called.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
-    called.__annotations__ = {one.name: one.annotation for one in (*own, *options)}
-    return called
+    def schedules(self) -> bool:
+        """Whether an option was given that only the scheduler understands."""
+        given = self.gpus or self.slurm or self.dry_run or self.again
+        return bool(given) or self.jobs is not None or self.budget is not None or self.launcher != "local"
 
 
 def parse_duration(text: str | None) -> float | None:

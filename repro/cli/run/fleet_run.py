@@ -1,14 +1,14 @@
-"""Experiments as one fleet with the options that a person typed: `repro fleet`, `campaign` and `run`."""
+"""Several experiments as one fleet: plan, preflight, run, report."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING
 
 from repro.cli.console import emit_json
-from repro.cli.reporter import name_broken, note, require_asked
-from repro.cli.run.fleet_options import How, parse_duration, visible_gpus
+from repro.cli.reporter import name_broken, note, require_asked, say
+from repro.cli.run.fleet_options import FleetOptions, parse_duration, visible_gpus
 from repro.cli.run.fleet_view import line, live, show_plan, tell_nothing
 
 if TYPE_CHECKING:
@@ -16,30 +16,36 @@ if TYPE_CHECKING:
     from repro.fleet import Estimate, Job, Launcher
     from repro.params import Experiment, Project
 
-LAUNCHERS = ("local", "slurm")
 
-
-def run_names(project: Project, names: Sequence[str], how: How, *, asked: Sequence[str] = ()) -> None:
-    """Plan, show, run, tell; exit 1 when an experiment failed. `asked`: the names and patterns typed."""
+def run_names(
+    project: Project, names: Sequence[str], options: FleetOptions, *, asked: Sequence[str] = ()
+) -> None:
+    """Plan, run and report; exit 1 when an experiment failed. `asked`: the names and patterns typed."""
     from repro.fleet import Fleet, plan, speeds
     from repro.params import load_experiment
     from repro.stages.inputs_ready import renew_files
 
-    launcher = launcher_of(how)
-    places = visible_gpus(how.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    slots, seconds = how.jobs or len(places) or 1, parse_duration(how.budget)
+    launcher = launcher_of(options)
+    places = visible_gpus(options.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    slots, seconds = options.jobs or len(places) or 1, parse_duration(options.budget)
     broken: dict[str, ReproError] = {}
     speed = speeds(project, "cuda" if places or _has_gpu() else "cpu")
     fitting, left_out = plan(
-        project, names, speed=speed, refused=broken.__setitem__, budget=seconds, jobs=slots, again=how.again
+        project,
+        names,
+        speed=speed,
+        refused=broken.__setitem__,
+        budget=seconds,
+        jobs=slots,
+        again=options.again,
     )
     if not fitting:
         tell_nothing(len(names), len(left_out))
     name_broken(broken)
     experiments = [load_experiment(project, one.name) for one in fitting]
-    stopped = before_start(project, experiments, how, with_card=how.launcher == "local")
-    if how.dry_run:
-        show_plan(fitting, left_out, how.as_json)
+    stopped = before_start(project, experiments, options, with_card=options.launcher == "local")
+    if options.dry_run:
+        show_plan(fitting, left_out, options.as_json)
         return require_asked(asked, broken)
     renew_files(project, note)
     with live(len(left_out)) as shown:
@@ -50,18 +56,55 @@ def run_names(project: Project, names: Sequence[str], how: How, *, asked: Sequen
             gpus=places,
             budget=seconds,
             launcher=launcher,
-            is_here=how.launcher == "local",
+            is_here=options.launcher == "local",
             shown=shown,
         ).run()
-    if how.as_json:
+    if options.as_json:
         emit_json([line(job) for job in done])
     require_all(done, stopped, broken, project)
+
+
+def run_fleet(
+    project: Project, names: Sequence[str], options: FleetOptions, seeds: int, *, asked: Sequence[str]
+) -> None:
+    """Schedule experiments, each with its other seeds if any; `asked`: the names and patterns typed."""
+    if seeds > 1:
+        run_seed_fleet(project, names, options, seeds)
+    else:
+        run_names(project, names, options, asked=asked)
+
+
+def run_seed_fleet(project: Project, names: Sequence[str], options: FleetOptions, seeds: int) -> None:
+    """Schedule experiments with their other seeds, then renew their records from all seeds."""
+    from repro.errors import CheckFailed, ParamsError
+    from repro.params import load_experiment
+    from repro.stages.seeds import seed_family, without_copies
+
+    if options.dry_run:
+        raise ParamsError(
+            "--dry-run makes no copies for --seeds", hint="without --seeds it shows one of them"
+        )
+    bases = [load_experiment(project, name) for name in without_copies(names)]
+    families = [seed_family(project, base, seeds) for base in bases]
+    try:
+        run_names(project, [seed.name for family in families for seed in family], options)
+    except CheckFailed:
+        print_seeds(project, bases, options)
+        raise
+    print_seeds(project, bases, options)
+
+
+def print_seeds(project: Project, bases: Iterable[Experiment], options: FleetOptions) -> None:
+    """Print the spread over the seeds; on standard error where standard output is JSON."""
+    from repro.stages.seeds import tell
+
+    tell(project, bases, note if options.as_json else say, note)
 
 
 def require_all(
     done: Sequence[Job], stopped: Sized, broken: Mapping[str, ReproError], project: Project
 ) -> None:
-    """An error where an experiment failed, could not run, or cannot be read; all others are done."""
+    """An error where an experiment failed, cannot run here, or cannot be read; all others are done."""
     from repro.errors import CheckFailed
     from repro.params import broken_error
 
@@ -76,36 +119,34 @@ def require_all(
 
 
 def before_start(
-    project: Project, experiments: Sequence[Experiment], how: How, *, with_card: bool = True
+    project: Project, experiments: Sequence[Experiment], options: FleetOptions, *, with_card: bool = True
 ) -> dict[str, list[str]]:
-    """Experiment -> what stops it; ParamsError before the first is started, with --keep-going a line each."""
+    """Experiment -> reasons why it cannot run; ParamsError unless --keep-going, which prints them."""
     from repro.stages.preflight import cannot_start, stopped, this_machine
 
     found = stopped(project, experiments, this_machine(with_card=with_card))
     nothing_left = len(found) == len(experiments)
-    if found and not how.dry_run and (nothing_left or not how.keep_going):
+    if found and not options.dry_run and (nothing_left or not options.keep_going):
         raise cannot_start(found, len(experiments))
     for name, why in found.items():
         note(f"cannot run {name}: {'; '.join(why)}")
     return found
 
 
-def launcher_of(how: How) -> Launcher:
-    """What starts the experiments; ParamsError for options that contradict it."""
-    from repro.errors import ParamsError, UnknownNameError
+def launcher_of(options: FleetOptions) -> Launcher:
+    """What starts the experiments; ParamsError for options that it does not understand."""
+    from repro.errors import ParamsError
     from repro.fleet import LocalLauncher, SlurmLauncher
     from repro.fleet.slurm import parse_options
 
-    if how.launcher not in LAUNCHERS:
-        raise UnknownNameError("launcher", how.launcher, LAUNCHERS)
-    if how.launcher == "local":
-        if how.slurm:
+    if options.launcher == "local":
+        if options.slurm:
             raise ParamsError("--slurm is for --launcher slurm", where="--launcher local")
         return LocalLauncher()
-    if how.gpus:
+    if options.gpus:
         hint = "--slurm gpus_per_node=1 --jobs N"
         raise ParamsError("--gpus names GPUs of this machine", where="--launcher slurm", hint=hint)
-    return SlurmLauncher(options=parse_options(how.slurm))
+    return SlurmLauncher(options=parse_options(options.slurm))
 
 
 def make_job(project: Project, one: Estimate) -> Job:

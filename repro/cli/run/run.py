@@ -1,63 +1,199 @@
-"""`repro run`: the whole chain of an experiment, through DVC where it is installed, on its own elsewhere."""
+"""`repro run`: every stage of one experiment, or of many within a budget, here or under SLURM."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repro.cli.console import Names, emit_json
-from repro.cli.reporter import aloud, name_broken, note, say
-from repro.cli.run.fleet_options import How, with_how
-from repro.cli.run.fleet_run import before_start, require_all, run_names
+from repro.cli import completion
+from repro.cli.console import Json, emit_json
+from repro.cli.reporter import aloud, name_broken, note
+from repro.cli.run.fleet_options import FleetOptions, LauncherName
+from repro.cli.run.fleet_run import before_start, require_all, run_fleet
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
     from repro.stages.reporter import Voice
 
+WHICH = "Which experiments"
+SCHEDULE = "Where, how many in parallel, how long"
+KIND = "Seeds and smoke runs"
 
-@with_how
+
 def run(
-    how: How,
-    names: Names = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every experiment.")] = False,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Experiments, or patterns such as 'camvid_*'.", autocompletion=completion.experiments
+        ),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every experiment.", rich_help_panel=WHICH)] = False,
+    page: Annotated[
+        str | None,
+        typer.Option(
+            "--page",
+            "-p",
+            help="Experiments of this published page, e.g. 003.",
+            autocompletion=completion.pages,
+            rich_help_panel=WHICH,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            "-d",
+            help="Experiments on this data set.",
+            autocompletion=completion.datasets,
+            rich_help_panel=WHICH,
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also re-run recorded experiments.", rich_help_panel=WHICH)
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=0, help="Parallel jobs (0 = one per GPU, else 1).", rich_help_panel=SCHEDULE),
+    ] = None,
+    gpus: Annotated[
+        str, typer.Option(help="GPUs of this machine to use, e.g. 0,1.", rich_help_panel=SCHEDULE)
+    ] = "",
+    launcher: Annotated[
+        LauncherName, typer.Option(help="Processes here, or SLURM jobs.", rich_help_panel=SCHEDULE)
+    ] = LauncherName.local,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Option for sbatch, e.g. partition=gpu; repeatable.",
+            rich_help_panel=SCHEDULE,
+        ),
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(help="auto, cpu, cuda; only without DVC and with --smoke.", rich_help_panel=SCHEDULE),
+    ] = "auto",
+    budget: Annotated[
+        str | None, typer.Option(help="Wall time: 25m, 3h, 90s.", rich_help_panel=SCHEDULE)
+    ] = None,
+    keep_going: Annotated[
+        bool,
+        typer.Option(
+            "--keep-going",
+            help="Run the others where some experiments cannot run here.",
+            rich_help_panel=SCHEDULE,
+        ),
+    ] = False,
+    seeds: Annotated[
+        int,
+        typer.Option(min=1, help="Number of seeds; each becomes NAME_seedK.", rich_help_panel=KIND),
+    ] = 1,
     smoke: Annotated[
         bool,
-        typer.Option("--smoke", help="Every stage on stand-in data, no results. No NAME: each page, family."),
+        typer.Option(
+            "--smoke",
+            help="Every stage on stand-in data, no results; without NAME one experiment per page and family.",
+            rich_help_panel=KIND,
+        ),
     ] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each becomes NAME_seedK.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda; without DVC and for --smoke.")] = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would run, in which order, and how long.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Prepare, train, evaluate, benchmark and record NAME...; finished stages are not run again.
+    """Run experiments: prepare, train, evaluate, benchmark, record. Finished stages are not run again.
 
-    A pattern such as 'camvid_*', several jobs, GPUs, a budget or SLURM make it a fleet (see `repro fleet`).
+    NAME... run one after another in this terminal. Patterns, --page, --dataset and the options of the
+    schedule run them as a fleet: the cheapest first, some in parallel, recorded ones skipped. Rerun an
+    interrupted command to resume.
 
     Example: repro run camvid_mobilenetv2_os16 --seeds 3
     """
     from repro.errors import ParamsError
-    from repro.params import experiment_names, find_project
+    from repro.params import experiment_names, find_project, matching
 
     project = find_project()
-    chosen = experiment_names(project) if all_ else list(names or ())
-    check_options(how, smoke=smoke, seeds=seeds)
+    options = FleetOptions(
+        jobs=jobs,
+        gpus=gpus,
+        budget=budget,
+        launcher=launcher,
+        slurm=slurm or (),
+        keep_going=keep_going,
+        again=again,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+    selects = page is not None or dataset is not None
     if smoke:
-        return smoke_run(project, chosen, device, how.as_json)
-    if not chosen:
-        raise ParamsError(
-            "nothing to run", allowed="experiment names, or --all", hint="`repro list` shows all"
+        refuse_schedule(selects or options.schedules or seeds > 1)
+        return smoke_run(project, typed(project, names, all_), device, as_json)
+    wanted = of_pages(project, names, page, dataset) if selects else typed(project, names, all_)
+    if not wanted:
+        allowed = "experiment names or patterns, --page, --dataset, or --all"
+        raise ParamsError("nothing to run", allowed=allowed, hint="`repro list` shows all experiments")
+    if not (selects or options.schedules or any(mark in name for name in wanted for mark in "*?[")):
+        return run_here(project, wanted, options, seeds, device, everything=all_)
+    if device != "auto":
+        raise ParamsError(f"a fleet takes no --device {device}", hint="--gpus 0,1 says which GPUs it has")
+    run_fleet(project, matching(wanted, experiment_names(project)), options, seeds, asked=names or ())
+
+
+def typed(project: Project, names: Sequence[str] | None, everything: bool) -> list[str]:
+    """The names and patterns that were typed, or the names of all experiments."""
+    from repro.params import experiment_names
+
+    return experiment_names(project) if everything else list(names or ())
+
+
+def of_pages(
+    project: Project, patterns: Sequence[str] | None, page: str | None, dataset: str | None
+) -> list[str]:
+    """Experiments of a published page, on a data set, among those that `patterns` match."""
+    from repro.errors import ParamsError
+    from repro.params import matching
+    from repro.reports.results import load_results, require_page
+
+    results = load_results(project)
+    name_broken(results.broken)
+    prefix = require_page(page) if page else ""
+    found = [
+        name
+        for name in matching(patterns or (), results.experiments)
+        if (one := results.experiments[name]).dataset == (dataset or one.dataset)
+        and (not page or any(row.startswith(prefix) for row in one.rows))
+    ]
+    if not found:
+        asked = ", ".join(
+            [*(patterns or ()), *([f"page {prefix}"] if page else []), *([dataset] if dataset else [])]
         )
-    if how.is_asked_for or any(mark in name for name in chosen for mark in "*?["):
-        return run_fleet(project, chosen, how, seeds, device)
-    run_here(project, chosen, how, seeds, device, everything=all_)
+        raise ParamsError(f"no experiments: {asked}", hint="`repro list --page ID --dataset NAME`")
+    return found
+
+
+def refuse_schedule(asked: bool) -> None:
+    """ParamsError for options that a smoke run would ignore."""
+    from repro.errors import ParamsError
+
+    if asked:
+        what = "a smoke run is neither scheduled nor repeated"
+        raise ParamsError(what, allowed="NAME..., --all, --device, --json")
 
 
 def run_here(
-    project: Project, names: Sequence[str], how: How, seeds: int, device: str, *, everything: bool
+    project: Project,
+    names: Sequence[str],
+    options: FleetOptions,
+    seeds: int,
+    device: str,
+    *,
+    everything: bool,
 ) -> None:
-    """NAME... one after another, each with its other seeds where these are wanted."""
+    """Run experiments one after another in this terminal, each with its other seeds if any."""
     from repro.errors import ParamsError
     from repro.fleet.workspace import has_dvc
     from repro.params import broken_error, load_experiment, read_each
@@ -68,16 +204,16 @@ def run_here(
     if device != "auto" and has_dvc(project):
         hint = "CUDA_VISIBLE_DEVICES= hides the GPUs; `repro train NAME --device` trains without DVC"
         raise ParamsError(f"DVC's stages take the device that is there, not --device {device}", hint=hint)
-    chosen, as_json = without_copies(names) if seeds > 1 else names, how.as_json
+    chosen, as_json = without_copies(names) if seeds > 1 else names, options.as_json
     whole, broken = read_each(chosen, lambda name: load_experiment(project, name))
-    if broken and (not whole or not (everything or how.keep_going)):
+    if broken and (not whole or not (everything or options.keep_going)):
         raise (
             broken[next(iter(broken))]
             if len(names) == 1
             else broken_error(broken, done="nothing was started")
         )
     name_broken(broken)
-    voice, stopped = voice_of(as_json), before_start(project, list(whole.values()), how)
+    voice, stopped = voice_of(as_json), before_start(project, list(whole.values()), options)
     experiments = [one for one in whole.values() if one.name not in stopped]
     renew_files(project, voice.note)
     with document(as_json) as done:
@@ -88,13 +224,13 @@ def run_here(
 def run_one(
     project: Project, experiment: Experiment, seeds: int, device: str, as_json: bool
 ) -> dict[str, Any]:
-    """One experiment with its other seeds, if any; what its record says. DVC's words keep out of JSON."""
+    """Run one experiment with its other seeds, if any, and return what its record says."""
     from repro.records import read_record
     from repro.stages.pipeline import run_chain
     from repro.stages.seeds import run_seeds
     from repro.stages.summary import facts
 
-    voice, stdout = voice_of(as_json), 2 if as_json else None
+    voice, stdout = voice_of(as_json), 2 if as_json else None  # DVC's output stays out of the JSON
     if seeds > 1:
         run_seeds(project, experiment, seeds, device, voice, stdout=stdout)
     else:
@@ -103,7 +239,7 @@ def run_one(
 
 
 def smoke_run(project: Project, names: Sequence[str], device: str, as_json: bool) -> None:
-    """Every stage of NAME... on stand-in data."""
+    """Run every stage of the experiments on stand-in data."""
     from repro.stages.smoke import run_smokes
 
     with document(as_json) as done:
@@ -117,13 +253,13 @@ def smoke_run(project: Project, names: Sequence[str], device: str, as_json: bool
 
 
 def voice_of(as_json: bool) -> Voice:
-    """Everything on this terminal; on standard error where standard output is JSON."""
+    """Output of stages on this terminal; on standard error where standard output is JSON."""
     return replace(aloud(), say=note) if as_json else aloud()
 
 
 @contextmanager
 def document(as_json: bool) -> Iterator[list[dict[str, Any]]]:
-    """A list to fill, printed as one JSON document: also where some of many experiments failed."""
+    """A list to fill that is printed as one JSON document, also where some experiments failed."""
     from repro.errors import CheckFailed
 
     done: list[dict[str, Any]] = []
@@ -135,52 +271,3 @@ def document(as_json: bool) -> Iterator[list[dict[str, Any]]]:
         raise
     if as_json:
         emit_json(done)
-
-
-def check_options(how: How, *, smoke: bool, seeds: int) -> None:
-    """No option is silently without effect."""
-    from repro.errors import ParamsError
-
-    if smoke and (seeds > 1 or how.is_asked_for):
-        raise ParamsError("a smoke run is neither a fleet nor repeated", allowed="NAME..., --all, --device")
-
-
-def run_fleet(project: Project, patterns: Sequence[str], how: How, seeds: int, device: str) -> None:
-    """NAME... some at a time, each with its other seeds where these are wanted."""
-    from repro.errors import ParamsError
-    from repro.params import experiment_names, matching
-
-    if device != "auto":
-        raise ParamsError(f"a fleet takes no --device {device}", hint="--gpus 0,1 says which GPUs it has")
-    names = matching(patterns, experiment_names(project))
-    if seeds > 1:
-        run_seed_fleet(project, names, how, seeds)
-    else:
-        run_names(project, names, how, asked=patterns)
-
-
-def run_seed_fleet(project: Project, names: Sequence[str], how: How, seeds: int) -> None:
-    """NAME... and their other seeds as one fleet; then the records of NAME... are made from all of them."""
-    from repro.errors import CheckFailed, ParamsError
-    from repro.params import load_experiment
-    from repro.stages.seeds import seed_family, without_copies
-
-    if how.dry_run:
-        raise ParamsError(
-            "--dry-run makes no copies for --seeds", hint="without --seeds it shows one of them"
-        )
-    bases = [load_experiment(project, name) for name in without_copies(names)]
-    families = [seed_family(project, base, seeds) for base in bases]
-    try:
-        run_names(project, [seed.name for family in families for seed in family], how)
-    except CheckFailed:
-        tell_seeds(project, bases, how)
-        raise
-    tell_seeds(project, bases, how)
-
-
-def tell_seeds(project: Project, bases: Iterable[Experiment], how: How) -> None:
-    """The spread of each one's seeds; on standard error where standard output is JSON."""
-    from repro.stages.seeds import tell
-
-    tell(project, bases, note if how.as_json else say, note)

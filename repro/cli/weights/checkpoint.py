@@ -10,22 +10,20 @@ import typer
 
 from repro.cli.arguments import Key
 from repro.cli.console import Json, console, emit_json
+from repro.cli.output_path import output_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from repro.params import Experiment
 
-app = typer.Typer(help="Look at other people's checkpoints and convert them.", no_args_is_help=True)
-
 File = Annotated[Path, typer.Argument(help="A .pth, .pt, .pth.tar or .safetensors file.")]
 
 
-@app.command()
 def inspect(file: File, key: Key = None, json: Json = False) -> None:
     """Say what FILE is: format, network, entries, sha256, and whose network takes it. Nothing in it is run.
 
-    Example: repro checkpoint inspect best_deeplabv3plus_mobilenet_cityscapes_os16.pth
+    Example: repro weights inspect best_deeplabv3plus_mobilenet_cityscapes_os16.pth
     """
     import dataclasses
 
@@ -46,11 +44,10 @@ def inspect(file: File, key: Key = None, json: Json = False) -> None:
         console().print(f"{'fits':<11} {', '.join(fits) or 'no experiment of this project'}")
 
 
-@app.command()
 def convert(
     file: File,
     experiment: Annotated[str, typer.Option("--experiment", "-e", help="Whose network the weights are for.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", callback=output_file)],
     to: Annotated[
         str | None,
         typer.Option("--to", help="Write this foreign format from our weights, e.g. mmsegmentation."),
@@ -66,7 +63,7 @@ def convert(
 ) -> None:
     """Convert FILE into weights of an experiment's network, strictly; with --to, our weights back again.
 
-    Example: repro checkpoint convert released.pth --experiment loveda_r18_os8 -o model.safetensors
+    Example: repro weights convert released.pth --experiment loveda_r18_os8 -o model.safetensors
     """
     from repro.params import find_project, load_experiment
 

@@ -9,6 +9,7 @@ import typer
 
 from repro.cli.arguments import Device, Key
 from repro.cli.console import Json, Name, emit_json
+from repro.cli.output_path import output_file
 from repro.cli.reporter import aloud, say
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def verify(
     device: Device = "auto",
     fresh: Annotated[bool, typer.Option("--fresh", help="Evaluate again, whatever is kept.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File for the same as JSON, also when it differs.")
+        Path | None,
+        typer.Option("--out", "-o", help="JSON file to write, also on a failed check.", callback=output_file),
     ] = None,
     json: Json = False,
 ) -> None:

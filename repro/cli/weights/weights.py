@@ -9,11 +9,9 @@ import typer
 
 from repro.cli.console import Json, answer, console, emit_json
 from repro.cli.progress import file_bar
+from repro.io.home import home
 
-app = typer.Typer(help="Weights that networks start from: list, fetch, add.", no_args_is_help=True)
 
-
-@app.command("list")
 def list_(json: Json = False) -> None:
     """List the weights that are known or stored, with their sha256 and who starts from them.
 
@@ -34,15 +32,14 @@ def list_(json: Json = False) -> None:
         for name in sorted({*weights_cache.KNOWN, *here})
     ]
     if json:
-        emit_json({"store": str(weights_cache.home() / "weights"), "weights": rows})
+        emit_json({"store": str(home() / "weights"), "weights": rows})
         return
-    console().print(f"store: {weights_cache.home() / 'weights'} (REPRO_HOME moves it)")
+    console().print(f"store: {home() / 'weights'} (REPRO_HOME moves it)")
     for row in rows:
         mark = "here   " if row["stored"] else "to get "
         console().print(f"{mark}  {row['name']:<28}  {str(row['sha256'])[:16]:<16}  {row['used_by']}")
 
 
-@app.command()
 def get(
     names: Annotated[list[str], typer.Argument(help="Names from `repro weights list`.")], json: Json = False
 ) -> None:
@@ -59,7 +56,6 @@ def get(
     answer(paths, "\n".join(paths.values()), json=json)
 
 
-@app.command()
 def add(
     file: Annotated[Path, typer.Argument(help="A file that you fetched yourself.")],
     name: Annotated[str, typer.Option("--name", "-n", help="Its name in the store.")],

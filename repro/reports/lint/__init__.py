@@ -1,4 +1,4 @@
-"""What is wrong with a results page: `repro lint PAGE.md`.
+"""What is wrong with a results page: `repro page lint PAGE.md`.
 
 Rules look at the tables of a page and yield problems with a line. They know nothing of the built-in pages;
 those five are their first test.
