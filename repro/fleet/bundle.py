@@ -27,11 +27,11 @@ from repro.fleet.check_bundle import (
 )
 from repro.fleet.workspace import alone, remove
 from repro.io.names import require_inside
-from repro.judgement import Case, folder_evidence, require_sound
+from repro.judgement import Case, folder_evidence, require_consistent
 from repro.params import Project, load_experiment
 from repro.records import DIFF, Record, read_record, sha256_file, write_bytes
 from repro.records.build import ALSO
-from repro.records.dvc_files import is_own
+from repro.records.dvc_files import is_project_file
 
 
 def export_run(project: Project, name: str, out: Path) -> Bundle:
@@ -39,12 +39,14 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
     if not out.parent.is_dir():
         raise StorageError("no such folder", where=out.parent, hint=f"`mkdir -p {out.parent}`")
     record, folder = read_record(project.record(name)), project.experiment_folder(name)
-    sources = {member: path for member, path in _sources(project, record) if is_own(project.root, path)}
+    sources = {
+        member: path for member, path in _sources(project, record) if is_project_file(project.root, path)
+    }
     check_complete(record, sources, where=folder, hint=f"`repro run {name}`")
     hashes = {member: sha256_file(path) for member, path in sources.items()}
     again = f"`repro record {name}`, or `repro run {name}` where a stage is out of date"
     evidence = folder_evidence(project, name, thorough=True, locked=False)  # the file holds no dvc.lock
-    require_sound(Case(record=record, now=load_experiment(project, name), evidence=evidence), hint=again)
+    require_consistent(Case(record=record, now=load_experiment(project, name), evidence=evidence), hint=again)
     _write(out, {"name": name, "files": hashes}, sources)
     return Bundle(path=out, record=record, hashes=hashes)
 

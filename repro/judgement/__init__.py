@@ -1,7 +1,7 @@
 """Is a recorded result to be believed, and does it hold? The one place that decides. No torch."""
 
 from repro.judgement.case import Case
-from repro.judgement.checks import contradictions, require_sound
+from repro.judgement.checks import contradictions, require_consistent
 from repro.judgement.evidence import Evidence, Weights, bundle_evidence, folder_evidence, read_weights
 from repro.judgement.judge import Judge, Judgement, from_project, judge_record
 
@@ -17,5 +17,5 @@ __all__ = [
     "from_project",
     "judge_record",
     "read_weights",
-    "require_sound",
+    "require_consistent",
 ]

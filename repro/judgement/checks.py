@@ -32,7 +32,7 @@ TABLES = ("IoU", "recall", "precision", "Dice")  # by class, in metrics.json
 
 def contradictions(case: Case) -> Iterator[str]:
     """Everything in which the files of a result contradict each other; nothing where it is sound."""
-    for check in OF_SIZES if case.record.kind == "cost" else CHECKS:
+    for check in COST_CHECKS if case.record.kind == "cost" else CHECKS:
         try:
             yield from check(case)
         except ReproError as error:
@@ -41,7 +41,7 @@ def contradictions(case: Case) -> Iterator[str]:
             yield f"its files cannot be read: {type(error).__name__}: {error}"
 
 
-def require_sound(case: Case, *, hint: str) -> None:
+def require_consistent(case: Case, *, hint: str) -> None:
     """RecordError with the first contradiction in the files of a result."""
     for found in contradictions(case):
         raise RecordError(found, where=case.evidence.where, hint=hint)
@@ -316,7 +316,7 @@ CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (
     *(ranges, metrics_file, matrices, parameters, cost, lock, weights, data, kind, run_key),
 )
 
-OF_SIZES: tuple[Callable[[Case], Iterator[str]], ...] = (parameters, cost, lock, kind)
+COST_CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (parameters, cost, lock, kind)
 
 
 def unseen(case: Case) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from repro.errors import ReproError
 from repro.judgement.case import Case
 from repro.params import Experiment
 from repro.records import Expected, Record
-from repro.records.build import doubts, expected, published_metrics
+from repro.records.build import expected, mismatches, published_metrics
 
 # Of no effect on the number: what is said about it, compared below, measured apart, or checked by the stages.
 OWN = frozenset({"name", "note", "rows", "expect", "also", "facts"})
@@ -51,9 +51,9 @@ def _rejudged(record: Record, now: Experiment) -> Iterator[str]:
         yield f"the expected number changed {again}"
     if record.kind == "cost":
         return
-    yield from doubts(now, {"split": record.split, "n_images": record.n_images}, now.protocol)
+    yield from mismatches(now, {"split": record.split, "n_images": record.n_images}, now.protocol)
     for name, one in record.also.items():
-        yield from doubts(
+        yield from mismatches(
             now, {"split": record.split, "n_images": one.n_images}, now.also.get(name, now.protocol)
         )
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from repro.errors import RecordError, ReproError
 from repro.io import limits
 from repro.params import Project
-from repro.records.dvc_files import Lock, cached, read_lock
+from repro.records.dvc_files import Lock, cached_file, read_lock
 
 ALSO = "also"  # folder of an experiment with a folder for every further protocol
 CSV, NPZ, METRICS, COST = "confusion.csv", "confusion.npz", "metrics.json", "cost.json"
@@ -68,7 +68,7 @@ def folder_evidence(project: Project, name: str, *, thorough: bool, locked: bool
         if path.is_file():
             return path
         large = member.endswith((NPZ, WEIGHTS))
-        return cached(project.root, lock.outs.get(member)) if large and lock else None
+        return cached_file(project.root, lock.outs.get(member)) if large and lock else None
 
     def weights() -> Weights | None:
         path = found(WEIGHTS)

@@ -1,4 +1,4 @@
-"""What happened and what came out: journals, records, verdicts, provenance. No torch, no MLflow at import."""
+"""Result records, run journals, verdicts and provenance. Imports neither torch nor MLflow."""
 
 from repro.io.atomic import (
     canonical,
@@ -11,7 +11,7 @@ from repro.io.atomic import (
     write_text,
 )
 from repro.io.locks import is_locked, locked
-from repro.records.build import keep_training, make_record, training_key, with_spread
+from repro.records.build import make_record, training_key, with_earlier_training, with_seed_statistics
 from repro.records.device import (
     cpu_identity,
     device_identity,
@@ -68,7 +68,6 @@ __all__ = [
     "from_json",
     "git_state",
     "is_locked",
-    "keep_training",
     "lock_hashes",
     "locked",
     "make_record",
@@ -90,7 +89,8 @@ __all__ = [
     "training_key",
     "truncate_journal",
     "verdict",
-    "with_spread",
+    "with_earlier_training",
+    "with_seed_statistics",
     "write_bytes",
     "write_json",
     "write_record",

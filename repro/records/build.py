@@ -1,4 +1,4 @@
-"""From the files of an experiment to its record: metrics.json, cost.json, weights, and the published row."""
+"""Build the record of an experiment from metrics.json, cost.json, the weights and the published row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from repro.io.atomic import run_key, sha256_file
 from repro.params import Experiment, Project, Protocol, to_plain
 from repro.published import Row, row_ids, rows
 from repro.published.page import QUIRK, page_value
-from repro.records.flatten import without_neutral
+from repro.records.flatten import drop_neutral_defaults
 from repro.records.journal import read_journal
 from repro.records.metrics_io import (
     inference_cost,
@@ -28,16 +28,20 @@ from repro.records.record import Expected, Measured, Record, Seeds
 from repro.records.seeds import seeds_of
 from repro.records.verdict import Kind, Size, default_band, seed_band, size_text, size_verdict, sizes
 
-ALSO = "also"  # folder of an experiment with a folder for every further protocol
+ALSO = "also"  # subfolder of an experiment, with a folder per additional protocol
 
 
 def training_key(experiment: Experiment, dataset_fingerprint: str, *, initial_sha256: str = "") -> str:
-    """The run key of a training: what its weights are made from, and nothing else.
+    """Return the run key of a training, a hash of everything that determines the weights.
 
-    `dataset_fingerprint` is that of the training split, `initial_sha256` that of the weights it starts from.
-    Name, note, published rows and evaluation are not in it: changing them never trains again.
+    Name, note, published rows and evaluation are not included: changing them does not require training again.
+
+    Args:
+        experiment: The resolved experiment.
+        dataset_fingerprint: Fingerprint of the training split.
+        initial_sha256: sha256 of the initial weights, "" without any.
     """
-    plain = without_neutral(to_plain(experiment))
+    plain = drop_neutral_defaults(to_plain(experiment))
     made_from = {name: plain.get(name) for name in ("dataset", "seed", "model", "augmentation", "training")}
     engine = {name: plain["engine"][name] for name in ("data", "training")}
     made_from |= {"engine": engine, "fingerprint": dataset_fingerprint, "initial": initial_sha256}
@@ -53,10 +57,18 @@ def make_record(
     kind: Kind = "trained",
     inputs: Mapping[str, str] | None = None,
 ) -> Record:
-    """The record of `experiment` from what its stages wrote, not judged yet ("unmeasured").
+    """Build the record of an experiment from the outputs of its stages, with the verdict "unmeasured".
 
-    `inputs` is what the run key was made from beside the params: `training_fingerprint`, `initial_sha256`.
-    RecordError when evaluation has not run.
+    Args:
+        project: The project.
+        experiment: The resolved experiment.
+        dataset_fingerprint: Fingerprint of the evaluated split.
+        key: Run key of the training.
+        kind: How the weights were obtained.
+        inputs: Inputs of the run key besides the params: `training_fingerprint`, `initial_sha256`.
+
+    Raises:
+        RecordError: The evaluation has not run, or its outputs are invalid.
     """
     folder = project.experiment_folder(experiment.name)
     found = read_metrics(folder / "metrics.json")
@@ -80,7 +92,7 @@ def make_record(
         per_class=found["IoU"],
         protocol=to_plain(experiment.protocol),
         protocol_hash=str(found["protocol"]),
-        also={name: measured_under(experiment, folder / ALSO / name, one) for name, one in further},
+        also={name: measurement_under(experiment, folder / ALSO / name, one) for name, one in further},
         cost=inference_cost(folder / "cost.json") | training_cost(journal, batch=experiment.training.batch),
         published=published,
         expectation=expectation,
@@ -94,9 +106,9 @@ def make_record(
 
 
 def make_cost_record(project: Project, experiment: Experiment) -> Record:
-    """The record of an experiment that measures cost alone: sizes beside the published ones, no metric.
+    """Build the record of an experiment with `measure: cost`: sizes and speed, no metrics.
 
-    Raises RecordError where the benchmark has not run.
+    Raises RecordError if the benchmark has not run.
     """
     path = project.experiment_folder(experiment.name) / "cost.json"
     cost, plain = inference_cost(path), to_plain(experiment)
@@ -130,15 +142,15 @@ def make_cost_record(project: Project, experiment: Experiment) -> Record:
 
 
 def sizes_of(row_names: Sequence[str], cost: Mapping[str, Any], where: object) -> list[Size]:
-    """Every size that the rows of an experiment print, beside those of its cost.json."""
+    """Return every size that the rows print, with the measured one from `cost`."""
     known = rows()
     return [size for name in row_ids(row_names, where) for size in sizes(cost, known[name])]
 
 
-def keep_training(record: Record, known: Iterable[Record]) -> Record:
-    """`record` with what an earlier one of the same weights knew of their training, where it knows nothing.
+def with_earlier_training(record: Record, known: Iterable[Record]) -> Record:
+    """Copy the training provenance from an earlier record of the same weights if `record` has none.
 
-    The journal stays on the machine that trained: whoever records again elsewhere has none.
+    The journal stays on the machine that trained, so recording again on another machine lacks it.
     """
     before = [one for one in known if one.experiment == record.experiment]
     if record.provenance["training"] or not before or record.model_sha256 != before[0].model_sha256:
@@ -150,13 +162,13 @@ def keep_training(record: Record, known: Iterable[Record]) -> Record:
     )
 
 
-def with_spread(record: Record, others: Iterable[Record]) -> Record:
-    """`record` with the spread of its seeds."""
+def with_seed_statistics(record: Record, others: Iterable[Record]) -> Record:
+    """Return `record` with the statistics over its seeds."""
     return replace(record, seeds=spread(record, seeds_of(record, others)[1:]))
 
 
 def spread(record: Record, family: Iterable[Record]) -> Seeds | None:
-    """Mean, deviation and prediction interval of a record and its other seeds; None for a single one."""
+    """Mean, standard deviation and prediction interval over seeds; None for a single seed."""
     wanted = record.expectation
     found = {one.experiment: measured_value(one.metrics, wanted) for one in (record, *family)}
     values = {name: value for name, value in found.items() if value is not None}
@@ -173,15 +185,15 @@ def spread(record: Record, family: Iterable[Record]) -> Seeds | None:
 
 
 def training_provenance(journal: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Where and with what a training ran: the last `provenance` line of its journal, {} without one."""
+    """Return the last `provenance` entry of a training journal, {} if there is none."""
     found = [entry for entry in journal if entry["kind"] == "provenance"]
     return dict(found[-1]["found"]) if found else {}
 
 
 def training_cost(journal: Sequence[Mapping[str, Any]], *, batch: int) -> dict[str, float]:
-    """Speed (median over the journal's lines) and peak memory of a training, {} without any line.
+    """Return median speed and peak memory of a training, {} if the journal has no metrics.
 
-    Iterations/s is the "speed" column of page 003, the memory the "Mem" column of page 004.
+    Iterations/s is the "speed" column of page 003, memory the "Mem" column of page 004.
     """
     lines = [entry["values"] for entry in journal if entry["kind"] == "metrics"]
     speeds = [one["system/images_per_s"] for one in lines if "system/images_per_s" in one]
@@ -195,10 +207,10 @@ def training_cost(journal: Sequence[Mapping[str, Any]], *, batch: int) -> dict[s
     }
 
 
-def measured_under(experiment: Experiment, folder: Path, protocol: Protocol) -> Measured:
-    """What `repro evaluate NAME --protocol P` wrote for a further protocol; RecordError in doubt."""
+def measurement_under(experiment: Experiment, folder: Path, protocol: Protocol) -> Measured:
+    """Read the results of an additional protocol. Raises RecordError if split or image count do not match."""
     found = read_metrics(folder / "metrics.json")
-    for wrong in doubts(experiment, found, protocol):
+    for wrong in mismatches(experiment, found, protocol):
         raise RecordError(
             wrong, where=folder, hint=f"`repro evaluate {experiment.name} --protocol {folder.name}`"
         )
@@ -215,7 +227,7 @@ def measured_under(experiment: Experiment, folder: Path, protocol: Protocol) -> 
 
 
 def published_metrics(experiment: Experiment) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Metric -> published value over the experiment's rows, the first row first; and remarks on them."""
+    """Return the published metrics of the experiment's rows (the first row takes precedence) and remarks."""
     known = rows()
     found: dict[str, float] = {}
     remarks: tuple[str, ...] = ()
@@ -230,7 +242,7 @@ def remarks_of(row: Row) -> tuple[str, ...]:
 
 
 def expected(experiment: Experiment, kind: Kind, published: Mapping[str, float]) -> Expected | None:
-    """What the verdict compares with: the published row, else the number this project measured before."""
+    """Return the reference of the verdict: the published row, or else the experiment's `expect:`."""
     own, band = experiment.expect, default_band(kind, experiment.dataset)
     for metric in ("mIoU", "mIoU_ms_flip", *published):
         if metric in published:
@@ -240,19 +252,19 @@ def expected(experiment: Experiment, kind: Kind, published: Mapping[str, float])
 
 
 def measured_value(metrics: Mapping[str, Any], expectation: Expected | None) -> float | None:
-    """The number to compare; where a page computed its metric otherwise, the number of that computation."""
+    """Return the value to compare, by the page's own formula if there is one."""
     return page_value(metrics, expectation.metric if expectation else "mIoU")
 
 
 def why_undefined(undefined: Mapping[str, str], expectation: Expected | None) -> str:
-    """Why the number to compare is none: the absent class; empty where it has a value."""
+    """Return why the compared metric is undefined; "" if it has a value."""
     metric = expectation.metric if expectation else "mIoU"
     name = metric + QUIRK if metric + QUIRK in undefined else metric
     return f"{metric} is undefined: {undefined[name]}" if name in undefined else ""
 
 
-def doubts(experiment: Experiment, metrics: Mapping[str, Any], protocol: Protocol) -> tuple[str, ...]:
-    """Why this result must not be compared with the row; empty when it may be."""
+def mismatches(experiment: Experiment, metrics: Mapping[str, Any], protocol: Protocol) -> tuple[str, ...]:
+    """Return why a result is not comparable with the row: a different split or number of images."""
     split = experiment.evaluation.split
     full = protocol.first or experiment.facts.splits.get(split)
     found: list[str] = []

@@ -1,4 +1,4 @@
-"""What a number was measured on: a speed or a bit-exact weight means nothing without it."""
+"""Identity of the device of a measurement: processor, GPU, driver, threads."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 
 def device_identity(device: str = "cpu") -> dict[str, Any]:
-    """Identity of "cpu", "cuda", "cuda:1" or "mps": two results are of one device when these are equal.
+    """Return the identity of "cpu", "cuda", "cuda:1" or "mps"; equal for equal devices.
 
-    The thread count belongs to it: training here differs in the last bits between 1 and 2 threads.
+    It includes the number of threads: training with 1 and 2 threads differs in the last bits.
     """
     import torch
 
@@ -30,7 +30,7 @@ def device_identity(device: str = "cpu") -> dict[str, Any]:
 
 @lru_cache
 def cpu_identity() -> dict[str, Any]:
-    """Model name and cores of this machine's processor, without importing torch."""
+    """Return name and cores of the processor, without importing torch."""
     import psutil
 
     return {
@@ -49,7 +49,7 @@ def _cpu_name() -> str:
 
 
 def synchronize(device: str) -> None:
-    """Until everything that was launched on `device` is done; a CPU has done it when the call returns."""
+    """Wait for all kernels on `device`; a no-op on the CPU."""
     import torch
 
     if torch.device(device).type != "cpu":
@@ -57,7 +57,7 @@ def synchronize(device: str) -> None:
 
 
 def _mps(_: str) -> dict[str, Any]:
-    """Apple's GPU is a part of the processor, its driver one of the system."""
+    """Apple's GPU is part of the processor, and its driver part of the system."""
     name = cpu_identity()["cpu"]
     return {"type": "mps", "gpu": f"GPU of {name}", "driver": platform.mac_ver()[0] or None}
 
@@ -79,7 +79,7 @@ def _cuda(device: str) -> dict[str, Any]:
 
 
 def peak_memory(device: str) -> float:
-    """MiB, the most held at once: by tensors on "cuda" or "cuda:1", by this process elsewhere."""
+    """Return the peak memory in MiB: of tensors on CUDA devices, of the process elsewhere."""
     if device.startswith("cuda"):
         import torch
 
@@ -91,7 +91,7 @@ def peak_memory(device: str) -> float:
 
 
 def reset_peak_memory(device: str) -> None:
-    """Begin `peak_memory` anew on a GPU; the peak of a process cannot be reset."""
+    """Reset `peak_memory` of a GPU; the peak of a process cannot be reset."""
     if device.startswith("cuda"):
         import torch
 
@@ -100,7 +100,7 @@ def reset_peak_memory(device: str) -> None:
 
 @lru_cache
 def gpu_driver() -> str | None:
-    """Version of the NVIDIA driver, or None on a machine without one."""
+    """Return the version of the NVIDIA driver, or None without one."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None

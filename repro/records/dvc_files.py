@@ -1,4 +1,4 @@
-"""What DVC's files say of this checkout, read without DVC: its remote, its cache, and what dvc.lock pins."""
+"""DVC's files, read without DVC: remote, cache and dvc.lock."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, kw_only=True)
 class Lock:
-    """A dvc.lock: path -> md5 of what its stages wrote, and of what they read (one for each stage)."""
+    """A dvc.lock: path -> md5 of outputs, and path -> md5 of dependencies, one per stage."""
 
     outs: Mapping[str, str]
     deps: Mapping[str, tuple[str, ...]]
 
 
 def read_lock(path: Path) -> Lock | None:
-    """The dvc.lock of an experiment; None where there is none."""
+    """Read a dvc.lock; None if there is none."""
     return parse_lock(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
 
 
 def parse_lock(text: str) -> Lock:
-    """Line by line, as DVC writes it: a YAML parser takes 20 times longer, and hundreds are read at once."""
+    """Parse a dvc.lock line by line: 20 times faster than a YAML parser, and hundreds are read at once."""
     outs: dict[str, str] = {}
     deps: dict[str, tuple[str, ...]] = {}
     part = path = ""
@@ -48,9 +48,9 @@ def parse_lock(text: str) -> Lock:
 
 @lru_cache
 def remote_url(root: Path) -> str | None:
-    """Address of the default remote when it can be opened in a browser (http, s3, gs, ...), else None.
+    """Return the URL of the default remote, or None if it is local.
 
-    It goes into files that are committed: without user, password and query.
+    User, password and query are removed, because the URL is written to committed files.
     """
     config = _config(root)
     remote = config.get("core", "remote", fallback=None)
@@ -62,22 +62,22 @@ def remote_url(root: Path) -> str | None:
 
 
 def cache_folder(root: Path) -> Path:
-    """DVC's local cache: the folder its settings name, else the one in .dvc."""
+    """Return DVC's local cache folder."""
     return (root / ".dvc" / _config(root).get("cache", "dir", fallback="cache")).resolve()
 
 
-def cached(root: Path, md5: str | None) -> Path | None:
-    """The file with this md5 in DVC's local cache; None where it is not there."""
+def cached_file(root: Path, md5: str | None) -> Path | None:
+    """Return the file with this md5 in DVC's local cache, or None."""
     if md5 is None or not _MD5.fullmatch(md5):
         return None
     path = cache_folder(root) / "files" / "md5" / md5[:2] / md5[2:]
     return path if path.is_file() else None
 
 
-def is_own(root: Path, path: Path) -> bool:
-    """Whether a file of the project at `root` is a plain one, or a link into DVC's cache as DVC makes them.
+def is_project_file(root: Path, path: Path) -> bool:
+    """Return whether `path` is a regular file of the project or a link into DVC's cache.
 
-    Git keeps links: one named like an output, which leads to a key or a password, must not travel with it.
+    Git stores links: one with the name of an output could lead to a key or a password, and be exported.
     """
     if not path.is_file():  # nor a link to itself, which cannot be resolved
         return False
@@ -87,18 +87,18 @@ def is_own(root: Path, path: Path) -> bool:
 
 
 def _config(root: Path) -> configparser.ConfigParser:
-    """.dvc/config with .dvc/config.local laid on top, read once as long as neither is changed."""
+    """.dvc/config merged with .dvc/config.local, cached until one of them changes."""
     paths = [root / ".dvc" / name for name in ("config", "config.local")]
     return _read(root, tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in paths))
 
 
 @lru_cache
 def _read(root: Path, changed: tuple[int, ...]) -> configparser.ConfigParser:
-    """No interpolation: %20 is part of an address."""
+    """Without interpolation: URLs contain %20."""
     config = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         config.read([root / ".dvc" / name for name in ("config", "config.local")], encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError) as error:
         text = str(error).splitlines()[0]
-        raise ParamsError(f"not a configuration of DVC: {text}", where=root / ".dvc") from None
+        raise ParamsError(f"invalid DVC configuration: {text}", where=root / ".dvc") from None
     return config

@@ -1,4 +1,4 @@
-"""Parameters as one level of dotted keys, and keys whose default values change nothing."""
+"""Nested parameters as dotted keys, and removal of neutral default values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def leaves(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(`model.backbone`, value) of everything that is no mapping; an empty mapping has no leaf."""
+    """Yield (dotted key, value) of everything that is not a mapping."""
     for key, value in nested.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{key}.")
@@ -16,14 +16,15 @@ def leaves(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings as dotted keys, sequences as text: {"model.aspp": "6, 12, 18"}."""
+    """Return nested mappings as dotted keys, with sequences as text: {"model.aspp": "6, 12, 18"}."""
     return {
         name: ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
         for name, value in leaves(nested)
     }
 
 
-LATER: Mapping[str, object] = {
+# Keys added after the first release, with the default that keeps the previous behaviour.
+NEUTRAL_DEFAULTS: Mapping[str, object] = {
     "measure": "all",
     "augmentation.pad_value": 255,
     "augmentation.pad_label": 255,
@@ -35,19 +36,19 @@ LATER: Mapping[str, object] = {
 }
 
 
-def without_neutral(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved experiment as plain data, without the later keys that have their neutral value.
+def drop_neutral_defaults(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the params without keys that have their neutral default.
 
-    Run keys and seed families are made from this: a result from before such a key keeps both.
+    Run keys and seed families are computed from this, so adding such a key does not change them.
     """
     kept = dict(plain)
-    for path, neutral in LATER.items():
+    for path, neutral in NEUTRAL_DEFAULTS.items():
         _drop(kept, path.split("."), neutral)
     return kept
 
 
 def _drop(block: dict[str, Any], path: Sequence[str], neutral: object) -> None:
-    """Without the key at `path` where it has this value; the blocks on the way are copied, not changed."""
+    """Remove the key at `path` if it has this value; nested blocks are copied, not modified."""
     name, *rest = path
     if rest and isinstance(block.get(name), Mapping):
         block[name] = dict(block[name])

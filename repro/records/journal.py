@@ -1,13 +1,13 @@
-"""The journal of a run: an append-only file of JSON lines, and the truth about what happened.
+"""The journal of a run: an append-only JSON Lines file.
 
-Every line is one object with `at` (seconds since 1970, UTC) and `kind`:
+Every line is an object with `at` (Unix time in seconds) and `kind`:
 
     {"at": 1763615946.2, "kind": "metrics", "step": 40, "values": {"train/loss": 0.91}}
     {"at": 1763615946.9, "kind": "checkpoint", "step": 40}
 
-A line is handed to the operating system at once, so a killed process loses nothing. It is forced to the
-disk once a second, at every event and before `offset` is told, so a power cut loses at most one second
-of metrics and never anything that a checkpoint refers to.
+Lines are written immediately, so a killed process loses nothing. The file is synced once per second, at every
+event and before `offset` is returned, so a power failure loses at most one second of metrics and nothing that
+a checkpoint refers to.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from typing import Any, Self
 from repro.errors import RecordError
 from repro.io import limits
 from repro.io.json_reader import load_json
-from repro.records.schema import LINES, Line, misfit
+from repro.records.schema import LINE_SCHEMAS, Line, first_error
 
 SYNC_SECONDS = 1.0
 POLL_SECONDS = 0.5
 
 
 class Journal:
-    """Writes a journal; several processes may append to the same file.
+    """Writer of a journal; several processes may append to the same file.
 
-    A torn last line left by a power cut is cut off when the file is opened. A write that fails
-    (disk full) is taken back whole before the OSError goes on to the caller.
+    Opening removes an incomplete last line, left by a power failure. A failed write (disk full) is undone
+    before the OSError is raised.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,14 +42,14 @@ class Journal:
         self.path = path
         if path.exists():
             _cut_torn_line(path)
-        # O_APPEND: every line lands at the end, also after a resume has cut the file.
+        # O_APPEND: every line is written at the end, also after a resume has truncated the file.
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._synced = 0.0
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Metrics of one step. NaN and inf become an event `not_finite`, never a metric.
+        """Write the metrics of a step. NaN and inf are written as an event `not_finite` instead.
 
-        MLflow would store NaN as 0 and inf as 1.8e308, and a filter could not tell them from results.
+        MLflow would store NaN as 0 and inf as 1.8e308, indistinguishable from results.
         """
         numbers = {name: float(value) for name, value in values.items()}
         finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
@@ -62,23 +62,23 @@ class Journal:
             self.sync()
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Something that happened once (start, checkpoint, end, ...); on disk when this returns."""
+        """Write an event (start, checkpoint, end, ...) and sync it to disk."""
         self._append({"kind": kind, **fields})
         self.sync()
 
     @property
     def offset(self) -> int:
-        """Size of the journal in bytes, all of it on disk: what a checkpoint remembers."""
+        """Size of the journal in bytes after a sync, as stored in checkpoints."""
         self.sync()
         return os.fstat(self._fd).st_size
 
     def sync(self) -> None:
-        """Force everything written so far to the disk."""
+        """Sync everything written so far to disk."""
         os.fsync(self._fd)
         self._synced = time.monotonic()
 
     def close(self) -> None:
-        """Sync and close; closing twice is harmless."""
+        """Sync and close. May be called twice."""
         if self._fd >= 0:
             self.sync()
             os.close(self._fd)
@@ -97,7 +97,7 @@ class Journal:
         data = line.encode()
         start = os.fstat(self._fd).st_size
         try:
-            while data:  # a short write means that the disk is nearly full: the next one raises
+            while data:  # after a short write (the disk is nearly full) the next one raises
                 data = data[os.write(self._fd, data) :]
         except OSError:
             os.ftruncate(self._fd, start)
@@ -105,10 +105,9 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All entries in order; a missing file is an empty journal, a torn last line is left out.
+    """Read all entries in order; an incomplete last line is skipped, a missing file is empty.
 
-    A damaged line elsewhere is kept out too and shows up as an entry of kind `damaged`; so does a journal
-    that is a folder or beyond the limits.
+    An invalid line is returned as an entry of kind `damaged`; so is a journal that is a folder or too large.
     """
     try:
         return list(_entries(limits.read_limited(path, limits.JOURNAL_BYTES, error=RecordError)))
@@ -119,9 +118,9 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 
 
 def follow_journal(path: Path) -> Iterator[list[dict[str, Any]]]:
-    """What the journal holds, then what is added, in batches without end; an empty one: nothing came.
+    """Yield batches of entries, existing and then new ones, forever; empty batches while there are none.
 
-    A journal that a resumed run has cut is read on from its new end.
+    If a resumed run truncates the journal, reading continues from its new end.
     """
     offset = 0
     while True:
@@ -133,24 +132,24 @@ def follow_journal(path: Path) -> Iterator[list[dict[str, Any]]]:
 
 
 def truncate_journal(path: Path, offset: int) -> None:
-    """Cut the journal to its first `offset` bytes: what a resumed run will write again is dropped."""
+    """Truncate the journal to `offset` bytes: a resumed run writes the rest again."""
     if path.exists() and path.stat().st_size > offset:
         os.truncate(path, offset)
 
 
 def _entries(data: bytes, first: int = 1) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(data.split(b"\n")[:-1], start=first):  # what follows the last \n is torn
+    for number, line in enumerate(data.split(b"\n")[:-1], start=first):  # without an incomplete last line
         yield _entry(line, number)
 
 
 def _entry(line: bytes, number: int) -> dict[str, Any]:
-    """The entry of a line, of the shape that `records.shapes` has for its kind; else a `damaged` one."""
+    """Parse and validate a line; an invalid one becomes a `damaged` entry."""
     try:
         entry = load_json(line, number)
     except RecordError as error:
         return _damaged(number, error.what)
     kind = entry.get("kind")
-    wrong = misfit(LINES.get(kind, Line) if isinstance(kind, str) else Line, entry)
+    wrong = first_error(LINE_SCHEMAS.get(kind, Line) if isinstance(kind, str) else Line, entry)
     return _damaged(number, wrong[0]) if wrong else entry
 
 
@@ -159,8 +158,8 @@ def _damaged(number: int, why: str) -> dict[str, Any]:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Cut what follows the last newline. Nothing does: leave the file alone, another may be appending."""
+    """Remove an incomplete last line. A complete file is not touched: another process may be appending."""
     data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        truncate_journal(path, whole)
+    complete = data.rfind(b"\n") + 1
+    if complete < len(data):
+        truncate_journal(path, complete)

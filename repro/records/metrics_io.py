@@ -1,4 +1,4 @@
-"""The files of an experiment, read and checked: metrics.json, cost.json, curve.csv and confusion.csv."""
+"""Validated reading of metrics.json, cost.json, curve.csv and confusion.csv."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from repro.records.schema import Cost, Metrics, require
 
 
 def plain_metrics(found: Mapping[str, Any]) -> dict[str, float]:
-    """The flat numbers of metrics.json without interval ends and counts."""
+    """Return the scalar metrics of metrics.json, without interval bounds and counts."""
     numbers = {k: float(v) for k, v in found.items() if is_number(v) and k != "n_images"}
     return {k: v for k, v in numbers.items() if not k.endswith(("_low", "_high"))}
 
 
 def intervals(found: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Metric -> (low, high) from `mIoU_low`, `mIoU_high`."""
+    """Return (low, high) by metric, from `mIoU_low` and `mIoU_high`."""
     names = [key.removesuffix("_low") for key in found if key.endswith("_low")]
     return {name: (float(found[f"{name}_low"]), float(found[f"{name}_high"])) for name in names}
 
 
 def interval_kind(found: Mapping[str, Any]) -> str:
-    """What kind the intervals of metrics.json are; "" in files from before they named it."""
+    """Return the kind of the intervals in metrics.json; "" in older files."""
     return str(found.get("interval", ""))
 
 
 def undefined_metrics(found: Mapping[str, Any]) -> dict[str, str]:
-    """Metric -> why it has no value; metrics.json holds null for these."""
+    """Return the reasons of undefined metrics, which are null in metrics.json."""
     return {str(name): str(reason) for name, reason in found.get("undefined", {}).items()}
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
-    """metrics.json, checked for what a record needs; RecordError."""
+    """Read and validate metrics.json. Raises RecordError."""
     found = _read(path, "evaluate")
     hint = f"`repro evaluate {path.parent.name}`"
     require(Metrics, found, path, hint=hint)
@@ -52,7 +52,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
 
 
 def inference_cost(path: Path) -> dict[str, Any]:
-    """cost.json of the benchmark, {} where none was run; RecordError for what no table could show."""
+    """Read and validate cost.json of the benchmark, {} if it has not run. Raises RecordError."""
     if not path.exists():
         return {}
     found = _read(path, "benchmark")
@@ -72,18 +72,18 @@ def _read(path: Path, verb: str) -> dict[str, Any]:
         raise RecordError("nothing was measured yet", where=path, hint=f"`repro {verb} {name}`") from None
 
 
-CURVE = ("loss", "lr", "val_mIoU")  # columns beside `step`
+CURVE = ("loss", "lr", "val_mIoU")  # columns in addition to `step`
 Point = tuple[int, float]  # step, value
 
 
 def read_curve(path: Path) -> dict[str, list[Point]]:
-    """Column of curve.csv -> its points in order; {} without a file; RecordError for a damaged one."""
+    """Read curve.csv: points by column, {} if there is no file. Raises RecordError if it is invalid."""
     hint = f"`repro train {path.parent.name}` writes it again"
     return parse_curve(_text(path, hint), path)
 
 
 def parse_curve(text: str, path: Path) -> dict[str, list[Point]]:
-    """`read_curve` of a text that was read already."""
+    """`read_curve` for text."""
     hint = f"`repro train {path.parent.name}` writes it again"
     found: dict[str, list[Point]] = {}
     for number, line in _lines(text, path, hint):
@@ -98,17 +98,17 @@ def parse_curve(text: str, path: Path) -> dict[str, list[Point]]:
 
 
 def read_confusion(path: Path) -> dict[tuple[str, str], float]:
-    """(actual, predicted) -> pixels of confusion.csv; {} without one; RecordError for a damaged one."""
+    """Read confusion.csv: pixels by (actual, predicted), {} if there is none. Raises RecordError."""
     hint = f"`repro evaluate {path.parent.name}` writes it again"
     found: dict[tuple[str, str], float] = {}
     for number, line in _lines(_text(path, hint), path, hint):
         try:
             pixels = _finite(line["count"])
             if pixels < 0 or not line["actual"] or not line["predicted"]:
-                raise ValueError("a class and a count of pixels in each line")
+                raise ValueError("each line needs two classes and a pixel count")
         except (ValueError, KeyError, TypeError) as error:
             raise RecordError(f"line {number} is damaged: {error}", where=path, hint=hint) from None
-        if not line.get("variant"):  # the others are of further variants, such as _ms_flip
+        if not line.get("variant"):  # the others belong to variants such as _ms_flip
             found[cell_text(line["actual"]), cell_text(line["predicted"])] = pixels
     return found
 
@@ -125,14 +125,14 @@ def _lines(text: str, path: Path, hint: str) -> Iterator[tuple[int, dict[str, st
     try:
         for line in reader:
             yield reader.line_num, line
-    except csv.Error as error:  # a cell beyond the csv module's limit
+    except csv.Error as error:  # a cell exceeds the csv module's limit
         raise RecordError(f"not a table: {error}", where=path, hint=hint) from None
 
 
 def _finite(text: str) -> float:
-    """A number of a cell; ValueError for NaN, infinities, and texts too long to be one."""
+    """Parse a finite number. Raises ValueError for NaN, infinities and overlong text."""
     if len(text) > limits.DIGITS:
-        raise ValueError(f"a number of {len(text)} characters")
+        raise ValueError(f"a number has {len(text)} characters")
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text} is not a finite number")

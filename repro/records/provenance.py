@@ -1,7 +1,7 @@
-"""Where a result comes from: code, packages, machine, flags. Never secrets.
+"""Provenance of a result: code, packages, machine, flags; never secrets.
 
-Environment variables are taken from a list of names that cannot hold one, and user names, tokens and
-passwords are cut out of the command line. The git remote, the host name and the user are not recorded.
+Only listed environment variables are recorded, and user names, tokens and passwords are removed from the
+command line. The git remote, the host name and the user are not recorded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from repro.io.redact import redact_command
 from repro.records.device import cpu_identity, device_identity, gpu_driver
 from repro.records.source_diff import shortened, source_changes
 
-SECONDS = 60.0  # that git may take
+SECONDS = 60.0  # timeout of git
 PACKAGES = (
     *("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scipy"),
     *("safetensors", "pydantic", "mlflow", "dvc"),
@@ -38,9 +38,12 @@ ENVIRONMENT = (
 
 
 def collect(root: Path, *, device: str | None = None, command: Sequence[str] | None = None) -> dict[str, Any]:
-    """Provenance of a result made now by the checkout at `root`.
+    """Return the provenance of a result computed now in the checkout at `root`.
 
-    `device` ("cpu", "cuda:0") adds the identity of the device, which imports torch.
+    Args:
+        root: The project root.
+        device: "cpu", "cuda:0", ...: adds the identity of the device, which imports torch.
+        command: The command line; default: that of this process.
     """
     return {
         "at": timestamp(),
@@ -57,16 +60,15 @@ def collect(root: Path, *, device: str | None = None, command: Sequence[str] | N
 
 
 def timestamp() -> str:
-    """Now, in UTC, to the second: 2026-11-20T05:19:06Z."""
+    """Return the current UTC time in seconds: 2026-11-20T05:19:06Z."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def git_state(root: Path) -> dict[str, Any]:
-    """Commit, whether hand-written files differ from it, and the sha256 of the difference that is kept.
+    """Return the commit, whether source files differ from it, and the sha256 of the stored diff.
 
-    Where there is something to say: `not_kept` names changed files that are not in the difference, `masked`
-    those in it without a credential, `unknown` says why git could not be asked, `shallow` that older commits
-    are not in this clone.
+    Optional keys: `not_kept` lists changed files that are not in the diff, `masked` those with redacted
+    credentials, `unknown` is the reason if git failed, `shallow` marks a shallow clone.
     """
     try:
         commit = git(root, "rev-parse", "HEAD", timeout=SECONDS).decode().strip()
@@ -88,12 +90,12 @@ def git_state(root: Path) -> dict[str, Any]:
 
 
 def _why(error: ReproError, root: Path) -> str:
-    """Without the path of the checkout, which often holds a user's name."""
+    """The error without the path of the checkout, which often contains a user name."""
     return error.what.replace(str(root), ".")
 
 
 def packages() -> dict[str, dict[str, str | None]]:
-    """Version and installation hash (sha256 of pip's RECORD, 16 digits) of what can move a number."""
+    """Return version and installation hash (sha256 of pip's RECORD, 16 digits) of relevant packages."""
     found: dict[str, dict[str, str | None]] = {}
     for name in PACKAGES:
         try:
@@ -106,7 +108,7 @@ def packages() -> dict[str, dict[str, str | None]]:
 
 
 def lock_hashes(root: Path, name: str) -> dict[str, str]:
-    """sha256 of the lock files that pin the inputs and outputs of experiment `name`."""
+    """Return the sha256 of the files that pin inputs and outputs of experiment `name`."""
     locks = (f"experiments/{name}/dvc.lock", f"experiments/{name}/params.yaml", "params.yaml")
     return {lock: digest for lock in locks if (digest := _hash(root / lock))}
 

@@ -1,7 +1,7 @@
-"""What the parts of records, journals, metrics.json and cost.json must be: checked once, where they are read.
+"""Schemas of records, journals, metrics.json and cost.json, validated on reading.
 
-One model for each: keys that are named here have their type, others are their writer's own. Values are
-checked and never converted, for a record's content hash is about the text as it is written.
+Declared keys have the declared type; other keys are allowed. Values are validated but never converted,
+because a record's content hash covers the text as written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from repro.errors import RecordError
 
-LATEST = 253_402_300_799  # seconds since 1970: the last second of the year 9999, which no calendar is beyond
+LATEST = 253_402_300_799  # Unix time: the end of the year 9999, the limit of datetime
 Time = Annotated[float, Ge(0), Le(LATEST)]
 Step = Annotated[int, Ge(0), Le(2**53)]
 Percent = float | None
@@ -27,7 +27,7 @@ class _Open(BaseModel):
 
 
 class Cost(_Open):
-    """cost.json, and the cost of a record: M, G, ms and MiB as named."""
+    """cost.json and the cost of a record; units are in the names."""
 
     params_M: float | None = None
     gmacs_conv: float | None = None
@@ -54,7 +54,7 @@ class Git(_Open):
 
 
 class Training(_Open):
-    """Where a training ran: the `provenance` line of its journal."""
+    """Provenance of a training, from its journal."""
 
     at: str = ""
     git: Git = Git()
@@ -68,7 +68,7 @@ class Provenance(Training):
 
 
 class Params(_Open):
-    """The parameters of a record, as far as tables and MLflow show them; `Experiment` knows the rest."""
+    """The params of a record that tables and MLflow show; `Experiment` has all of them."""
 
     name: str = ""
     dataset: str = ""
@@ -81,8 +81,8 @@ class Params(_Open):
     facts: _Mapping = Field(default_factory=dict)
 
 
-class Shown(_Open):
-    """The protocol of a record, as far as tables show it; `Protocol` knows the rest."""
+class ShownProtocol(_Open):
+    """The protocol fields of a record that tables show; `Protocol` has all of them."""
 
     mode: str | None = None
     scales: list[float] = Field(default_factory=list)
@@ -92,13 +92,13 @@ class Shown(_Open):
 
 
 class Metrics(_Open):
-    """metrics.json: these, and every metric a number, or null where it is undefined."""
+    """metrics.json: these keys, and every metric as a number, or null if it is undefined."""
 
     split: str
     n_images: Annotated[int, Ge(0), Le(2**53)]
     protocol: str
     IoU: dict[str, Percent]
-    interval: str = ""  # the kind of the intervals
+    interval: str = ""  # kind of the intervals
     undefined: dict[str, str] = Field(default_factory=dict)  # metric -> why it is null
 
 
@@ -122,32 +122,32 @@ class EndLine(Line):
     status: Literal["FINISHED", "FAILED", "KILLED"]
 
 
-PARTS: dict[str, type[BaseModel]] = {  # of a record
+PART_SCHEMAS: dict[str, type[BaseModel]] = {  # of a record
     "params": Params,
     "cost": Cost,
     "provenance": Provenance,
-    "protocol": Shown,
+    "protocol": ShownProtocol,
 }
-LINES: dict[str, type[Line]] = {"metrics": MetricsLine, "provenance": ProvenanceLine, "end": EndLine}
+LINE_SCHEMAS: dict[str, type[Line]] = {"metrics": MetricsLine, "provenance": ProvenanceLine, "end": EndLine}
 
 
-def misfit(shape: type[BaseModel], found: object) -> tuple[str, str] | None:
-    """('git.commit is 3', 'a valid string') of the first part that is not of the shape, None without one."""
+def first_error(shape: type[BaseModel], found: object) -> tuple[str, str] | None:
+    """Return the first error as (what, allowed), e.g. ('git.commit is 3', 'a text'), or None."""
     try:
         shape.model_validate(found)
     except ValidationError as error:
-        return _told(shape, found, error.errors(include_url=False)[0])
+        return _message(shape, found, error.errors(include_url=False)[0])
     return None
 
 
-def _told(shape: type[BaseModel], found: Any, first: Mapping[str, Any]) -> tuple[str, str]:
-    """What is wrong and what is allowed; a field with a description is shown whole."""
+def _message(shape: type[BaseModel], found: Any, first: Mapping[str, Any]) -> tuple[str, str]:
+    """(what is wrong, what is allowed); fields with a description are shown as a whole."""
     loc: tuple[str | int, ...] = first["loc"]
     if not loc:
-        return "it is no mapping", "a mapping"
+        return "it is not a mapping", "a mapping"
     if first["type"] == "missing":
         needed = [name for name, field in shape.model_fields.items() if field.is_required()]
-        return f"no '{'.'.join(map(str, loc))}' in it", "all of " + ", ".join(needed)
+        return f"missing key '{'.'.join(map(str, loc))}'", "all of " + ", ".join(needed)
     field = shape.model_fields.get(str(loc[0]))
     if field and field.description:
         return f"{loc[0]} is {found[loc[0]]!r}"[:100], field.description
@@ -168,7 +168,7 @@ _WORDS = {
 def require(
     shape: type[BaseModel], found: Mapping[str, Any], where: object, *, prefix: str = "", hint: str
 ) -> None:
-    """RecordError where `found` is not of the shape."""
-    wrong = misfit(shape, found)
+    """Raise RecordError if `found` does not match the schema."""
+    wrong = first_error(shape, found)
     if wrong:
         raise RecordError(f"{prefix}{wrong[0]}", where=where, allowed=wrong[1], hint=hint)

@@ -1,7 +1,7 @@
-"""What the code of a result had that its commit has not: a patch of code and parameters, without secrets.
+"""The diff between a result's code and its commit, without secrets.
 
-The patch travels: it is kept beside the journal, exported with the run and sent to MLflow. So a list says
-what may be in it, everything else that differs is named only, and credentials in what remains are masked.
+The diff is stored next to the journal, exported with the run and sent to MLflow. Therefore only listed files
+are included, other changed files are only named, and credentials are redacted.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from repro.errors import ReproError
 from repro.io.git import git, run_git
 from repro.io.redact import is_secret_file, redact_lines
 
-DIFF = "source.diff"  # the artifact that holds the difference of the code, and the file beside the journal
-# What the pipeline itself writes: it differs from HEAD in every `dvc repro` and says nothing of the code.
+DIFF = "source.diff"  # name of the MLflow artifact and of the file next to the journal
+# Outputs of the pipeline: they differ from HEAD in every `dvc repro`.
 WRITTEN = (
     *("reports/**", "README.md", "dvc.lock", "experiments/*/dvc.lock", "experiments/*/*.json"),
     *("experiments/*/*.csv", "experiments/*/overlays/**", "experiments/*/also/**"),
 )
-# What may be copied: the package, experiments, params, published pages, project, lock and Make files.
+# Files to include: the package, experiments, params, published pages, project, lock and Make files.
 KEPT = re.compile(
     r"repro/(?:[^/]+/)*[^/]+\.py|repro/published/[^/]+\.json|repro/datasets/lists/[^/]+\.txt"
     r"|experiments/[^/]+\.yaml|experiments/[^/]+/(?:params|dvc)\.yaml|published/[^/]+\.(?:md|ya?ml|json)"
     r"|params\.yaml|dvc\.yaml|pyproject\.toml|requirements[^/]*\.lock|uv\.lock|(?:GNU)?[Mm]akefile|[^/]+\.mk"
 )
-LARGEST = 1 << 20  # bytes of a file that is copied whole
+MAX_FILE_BYTES = 1 << 20
 _SECONDS = 60.0
-# A user's own settings would make a patch that `git apply` does not take.
+# Override user settings that would make the patch unusable for `git apply`.
 _PLAIN = (
     *("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--submodule=short"),
     *("--src-prefix=a/", "--dst-prefix=b/"),
@@ -39,7 +39,7 @@ _PLAIN = (
 
 @dataclass(frozen=True, kw_only=True)
 class SourceDiff:
-    """The patch, names of changed files that are not in it, and names of those in it with masked lines."""
+    """The patch, names of changed files that are not in it, and names of files with redacted lines."""
 
     patch: bytes
     left_out: tuple[str, ...]
@@ -47,22 +47,22 @@ class SourceDiff:
 
 
 def source_diff(root: Path) -> bytes:
-    """The patch alone; empty where nothing that may be copied was changed, and where git cannot be asked."""
+    """Return only the patch; b"" without changes, and if git fails."""
     try:
         return source_changes(root).patch
-    except ReproError:  # provenance says why
+    except ReproError:  # the reason is in the provenance
         return b""
 
 
 def source_changes(root: Path) -> SourceDiff:
-    """Changes of hand-written files below `root` against HEAD, with new files that git does not ignore."""
+    """Return the changes of source files below `root` against HEAD, including untracked files."""
     paths = ["--", ".", *(f":(exclude,glob){pattern}" for pattern in WRITTEN)]
     changed = _names(root, "diff", "HEAD", "--name-only", "--no-renames", "--relative", "-z", *paths)
     new = _names(root, "ls-files", "--others", "--exclude-standard", "-z", *paths)
-    kept = {name: name in changed for name in sorted({*changed, *new}) if may_be_copied(root, name)}
+    kept = {name: name in changed for name in sorted({*changed, *new}) if is_included(root, name)}
     sections = {name: _section(root, name, is_tracked) for name, is_tracked in kept.items()}
-    cleaned = {name: _cleaned(section, name) for name, section in sections.items()}
-    parts = {name: part for name, part in cleaned.items() if part is not None}
+    redacted = {name: _redacted(section, name) for name, section in sections.items()}
+    parts = {name: part for name, part in redacted.items() if part is not None}
     return SourceDiff(
         patch=b"".join(parts.values()),
         left_out=tuple(_shown(name) for name in sorted({*changed, *new} - parts.keys())),
@@ -70,25 +70,25 @@ def source_changes(root: Path) -> SourceDiff:
     )
 
 
-def may_be_copied(root: Path, name: str) -> bool:
-    """Whether the list names a file (path below `root`), and it is a text of its own and not too large."""
+def is_included(root: Path, name: str) -> bool:
+    """Return whether a changed file (path below `root`) is included: listed, not a link, not too large."""
     path = root / name
     if not KEPT.fullmatch(name) or is_secret_file(name) or path.is_symlink():
         return False
-    return not path.exists() or (path.is_file() and path.stat().st_size <= LARGEST)
+    return not path.exists() or (path.is_file() and path.stat().st_size <= MAX_FILE_BYTES)
 
 
 def _section(root: Path, name: str, is_tracked: bool) -> bytes:
     """The patch of one file."""
     if is_tracked:
-        return _ask(root, "diff", "HEAD", "--relative", *_PLAIN, "--", f":(literal){name}")
+        return _git(root, "diff", "HEAD", "--relative", *_PLAIN, "--", f":(literal){name}")
     return run_git(root, "diff", *_PLAIN, "--no-index", "--", "/dev/null", name, timeout=_SECONDS).stdout
 
 
-def _cleaned(section: bytes, name: str) -> bytes | None:
-    """The patch of one file without credentials; None where it would not apply without them, and of binaries.
+def _redacted(section: bytes, name: str) -> bytes | None:
+    """The patch of one file without credentials; None for binaries, and if it would no longer apply.
 
-    A masked line that the file gained changes what is applied, one that it had already changes where.
+    Redacting an added line keeps the patch applicable; redacting a context or removed line does not.
     """
     head, mark, body = section.partition(b"\n@@ ")
     if b"\nGIT binary patch" in head:
@@ -101,19 +101,19 @@ def _cleaned(section: bytes, name: str) -> bytes | None:
     return head + mark + "\n".join(found).encode(errors="surrogateescape")
 
 
-def _ask(root: Path, *arguments: str) -> bytes:
+def _git(root: Path, *arguments: str) -> bytes:
     return git(root, *arguments, timeout=_SECONDS)
 
 
 def _names(root: Path, *arguments: str) -> list[str]:
-    return [os.fsdecode(name) for name in _ask(root, *arguments).split(b"\0") if name]
+    return [os.fsdecode(name) for name in _git(root, *arguments).split(b"\0") if name]
 
 
 def _shown(name: str) -> str:
-    """A name that JSON and a terminal can hold."""
+    """A name that JSON and terminals can represent."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def shortened(names: Sequence[str], most: int = 20) -> list[str]:
-    """The first names, and how many there are more."""
+    """Return the first names and the number of the others."""
     return [*names[:most], *([f"and {len(names) - most} more"] if len(names) > most else [])]

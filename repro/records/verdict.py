@@ -1,4 +1,4 @@
-"""Verdicts on metrics and on model sizes: does the published number come out?
+"""Verdicts on metrics and model sizes: is the published number reproduced?
 
 Against a published number:
 
@@ -6,20 +6,19 @@ Against a published number:
     improved       above the band
     regressed      below the band
 
-Against a number that this project measured before (`expect:` in params.yaml), which says nothing of a page:
+Against a number that this project measured before (`expect:` in params.yaml):
 
     holds          not below the band around it
     drifted        below the band
 
-    unmeasured     nothing was measured yet
-    incomparable   there is no reference, the two were not measured in the same way, or the files of the
+    unmeasured     there is no measurement yet
+    incomparable   there is no reference, the measurements differ in data or protocol, or the files of the
                    result contradict each other
 
-Only reproduced, improved and holds pass. A band is half a width in percent points, and each says where it
-comes from.
+Only reproduced, improved and holds pass. A band is a half-width in percent points with its source.
 
-A page cuts or rounds what it prints: 42.9 million parameters appear as 42M. A size is the printed one where
-it differs by less than one unit of the last printed digit.
+Pages truncate or round: 42.9 million parameters are printed as 42M. A size is reproduced if it differs from
+the printed one by less than one unit of the last printed digit.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ FAILING: frozenset[str] = frozenset({"regressed", "drifted"})
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """Half a width in percent points, and the reason for it."""
+    """A half-width in percent points, and its source."""
 
     value: float
     source: str
@@ -68,7 +67,7 @@ TRAINED = {
     "potsdam": Band(value=1.0, source="14 test scenes: a small set, not measured"),
     "vaihingen": Band(value=1.0, source="17 test scenes: a small set, not measured"),
 }
-# Within, below and above the band of a published number, and of one that this project measured before.
+# Verdicts within, below and above the band, by whether the reference is published.
 _WORDS: dict[bool, tuple[Verdict, Verdict, Verdict]] = {
     True: ("reproduced", "regressed", "improved"),
     False: ("holds", "drifted", "holds"),
@@ -76,20 +75,19 @@ _WORDS: dict[bool, tuple[Verdict, Verdict, Verdict]] = {
 
 
 def default_band(kind: Kind, dataset: str) -> Band:
-    """The band of a result when nothing better is known."""
+    """Return the band of a single result."""
     return RELEASED if kind == "released" else TRAINED.get(dataset, DEFAULT)
 
 
 def seed_band(values: Sequence[float]) -> Band | None:
-    """A 95 % prediction interval of one more seed, from three or more measured ones; None for fewer.
+    """Return the 95 % prediction interval of a further seed, or None for fewer than three values.
 
-    The published number is one run, so the interval is that of a single further run:
-    t * s * sqrt(1 + 1/n), not the narrower one of the mean.
+    The published number is a single run, so the half-width is t * s * sqrt(1 + 1/n), not that of the mean.
     """
     count = len(values)
     if count < 3:
         return None
-    from scipy.special import stdtrit  # Student's t; here, because scipy takes a while to import
+    from scipy.special import stdtrit  # Student's t; scipy is slow to import
 
     half = float(stdtrit(count - 1, 0.975)) * stdev(values) * math.sqrt(1 + 1 / count)
     return Band(value=round(half, 3), source=f"95 % prediction interval of one more run, from {count} seeds")
@@ -104,9 +102,16 @@ def verdict(
     comparable: bool = True,
     seeds: Sequence[float] = (),
 ) -> Verdict:
-    """The verdict on `measured` against `reference`, percent points both; `published`: whose it is.
+    """Return the verdict on a measurement.
 
-    With three or more `seeds` their mean is the measurement and their prediction interval the band.
+    Args:
+        measured: The measured value in percent, None without a measurement.
+        reference: The expected value in percent, None without a reference.
+        band: Half-width of the band in percent points.
+        published: Whether the reference is published, or else measured by this project.
+        comparable: Whether the two were measured in the same way.
+        seeds: Values of all seeds; three or more replace `measured` by their mean and `band` by their
+            prediction interval.
     """
     if measured is None or math.isnan(measured):
         return "unmeasured"
@@ -119,7 +124,7 @@ def verdict(
     from_seeds = seed_band(seeds)
     if from_seeds is not None:
         measured, band = fmean(seeds), from_seeds.value
-    # 1e-9: 50.5 against 50.0 with band 0.5 is inside, whatever binary fractions make of it
+    # 1e-9: 50.5 against 50.0 with band 0.5 is inside in spite of rounding
     gap = measured - reference
     within, below, above = _WORDS[published]
     if abs(gap) <= band + 1e-9:
@@ -128,7 +133,7 @@ def verdict(
 
 
 FLOAT_BYTES, MEBI = 4, 2**20
-# published key -> (its unit in a cell, our value from cost.json); a checkpoint holds the parameters as fp32
+# published key -> (unit in a cell, value from the millions of parameters); checkpoints hold fp32
 SIZES: dict[str, tuple[str, Callable[[float], float]]] = {
     "params_M": ("M", lambda millions: millions),
     "size_MB": ("MB", lambda millions: millions * 1e6 * FLOAT_BYTES / MEBI),
@@ -137,7 +142,7 @@ SIZES: dict[str, tuple[str, Callable[[float], float]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """One published size: what is printed, what was built, and the unit of the last printed digit."""
+    """A published size: printed value, value of the built network, and unit of the last printed digit."""
 
     name: str
     printed: float
@@ -150,7 +155,7 @@ class Size:
 
 
 def sizes(cost: Mapping[str, Any], row: Row) -> list[Size]:
-    """The sizes that `row` prints beside those in `cost` (cost.json); the most telling one last."""
+    """Return the sizes that `row` prints, with those of `cost` (cost.json); the most precise one last."""
     millions = cost.get("params_M")
     if millions is None:
         return []
@@ -162,7 +167,7 @@ def sizes(cost: Mapping[str, Any], row: Row) -> list[Size]:
 
 
 def size_verdict(found: Iterable[Size]) -> Verdict:
-    """reproduced where every size is the printed one, else regressed; incomparable where none is printed."""
+    """Return reproduced if all sizes match, else regressed; incomparable if none is printed."""
     listed = list(found)
     if not listed:
         return "incomparable"
@@ -170,12 +175,12 @@ def size_verdict(found: Iterable[Size]) -> Verdict:
 
 
 def size_text(size: Size) -> str:
-    """'size_MB 26.65, printed 26.65'"""
+    """Describe a size: 'size_MB 26.65, printed 26.65'."""
     return f"{size.name} {size.built:.2f}, printed {size.printed:g}"
 
 
 def _digit(row: Row, unit: str) -> float:
-    """0.01 of '26.65MB', 1 of '42M'; 1 where no cell says it with its unit."""
+    """0.01 for '26.65MB', 1 for '42M'; 1 if no cell has this unit."""
     cells = (re.fullmatch(rf"\s*\d+(?:\.(\d+))?{unit}\s*", cell) for cell in row.cells)
     decimals = next((len(match[1] or "") for match in cells if match), 0)
     return float(10.0**-decimals)

@@ -23,7 +23,7 @@ from repro.params import Project, Protocol, parse
 from repro.published.page import QUIRK
 from repro.records import PASSING, Record, Verdict, from_json, verdict
 from repro.records.build import measured_value, why_undefined
-from repro.records.dvc_files import Lock, cached, parse_lock, read_lock
+from repro.records.dvc_files import Lock, cached_file, parse_lock, read_lock
 from repro.reports.gate import Finding, about, finding
 from repro.reports.results import Results
 
@@ -205,7 +205,7 @@ def paired_interval(
 
 def _matrices_at(project: Project, name: str, commit: str) -> Path:
     lock = _lock_at(project.root, name, commit)
-    path = cached(project.root, lock.outs.get(NPZ) if lock else None)
+    path = cached_file(project.root, lock.outs.get(NPZ) if lock else None)
     if path is None:
         what = f"{NPZ} of {name} at {commit[:9]} is not in DVC's cache"
         raise RecordError(what, hint="`dvc fetch --all-commits` gets it")

@@ -21,7 +21,7 @@ from repro.io.safe_text import printable_texts
 from repro.published import Row, rows
 from repro.records import Record
 from repro.records.build import measured_value
-from repro.records.dvc_files import is_own
+from repro.records.dvc_files import is_project_file
 from repro.records.flatten import flatten
 from repro.records.metrics_io import read_confusion, read_curve
 from repro.reports.gate import Finding, finding, headline
@@ -195,7 +195,7 @@ def confusion(path: Path, classes: list[str]) -> dict[str, Any] | None:
 
 def gallery(root: Path, folder: Path) -> dict[str, str]:
     """File name -> picture of predictions as a data address, made small; empty for a broken file."""
-    found = [path for path in sorted(folder.glob("*.png")) if is_own(root, path)]
+    found = [path for path in sorted(folder.glob("*.png")) if is_project_file(root, path)]
     return {path.name: _picture(path) for path in found[:PICTURES]}
 
 

@@ -12,11 +12,11 @@ from repro.judgement.evidence import NPZ
 from repro.params import Experiment, Project
 from repro.records import (
     Record,
-    keep_training,
     make_record,
     read_records,
     training_key,
-    with_spread,
+    with_earlier_training,
+    with_seed_statistics,
     write_record,
 )
 from repro.records.build import ALSO, make_cost_record
@@ -53,8 +53,8 @@ def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -
         inputs={"training_fingerprint": trained, "initial_sha256": initial},
     )
     known, _ = read_records(project.rows)
-    made = with_replicates(keep_training(made, known.values()), known.values())
-    made = with_spread(made, known.values())
+    made = with_replicates(with_earlier_training(made, known.values()), known.values())
+    made = with_seed_statistics(made, known.values())
     return judged(made, judgement_of(project, experiment, {**known, made.experiment: made}))
 
 

@@ -20,7 +20,7 @@ from repro.judgement import Judgement
 from repro.params import Project
 from repro.records import DIFF, FAILING, PASSING, Record, to_json
 from repro.records.build import measured_value
-from repro.records.dvc_files import is_own
+from repro.records.dvc_files import is_project_file
 from repro.records.metrics_io import read_confusion, read_curve
 from repro.tracking.store import KEY
 
@@ -147,7 +147,7 @@ def files_of(project: Project, record: Record) -> list[tuple[Path, str]]:
     overlays = [(path, "overlays") for path in sorted((folder / "overlays").glob("*.png"))]
     others = (folder / "confusion.csv", folder / "curve.csv", project.work_folder(record.run_key) / DIFF)
     found = [*overlays, *((path, "") for path in others)]
-    return [(path, under) for path, under in found if is_own(project.root, path)]
+    return [(path, under) for path, under in found if is_project_file(project.root, path)]
 
 
 def confusion_figure(path: Path, classes: Mapping[str, Any]) -> Any:

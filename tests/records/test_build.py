@@ -15,12 +15,12 @@ from repro.params import Expectation, Experiment, Project, load_experiment
 from repro.records import (
     Journal,
     from_json,
-    keep_training,
     make_record,
     run_key,
     to_json,
     training_key,
-    with_spread,
+    with_earlier_training,
+    with_seed_statistics,
 )
 from repro.records.build import expected
 from repro.records.metrics_io import intervals, plain_metrics
@@ -144,11 +144,11 @@ def test_a_record_made_where_no_journal_is_keeps_the_training(project: Project) 
         journal.metrics({"system/images_per_s": 5.0, "system/memory_MiB": 961.0}, step=1)
     first = made(project)
     shutil.rmtree(project.work)
-    again = keep_training(made(project), [first])
+    again = with_earlier_training(made(project), [first])
     assert again.provenance["training"] == {"python": "3.11.7"}
     assert again.cost == first.cost
     (project.experiments / NAME / "model.safetensors").write_bytes(b"other weights")
-    other = keep_training(made(project), [first])
+    other = with_earlier_training(made(project), [first])
     assert other.provenance["training"] == {}
     assert "train_images_per_s" not in other.cost
 
@@ -157,7 +157,7 @@ def test_a_record_made_where_no_journal_is_keeps_the_training(project: Project) 
 def test_incomplete_metrics_are_refused(project: Project, missing: str) -> None:
     path = project.experiments / NAME / "metrics.json"
     path.write_text(json.dumps({k: v for k, v in METRICS.items() if k != missing}))
-    with pytest.raises(RecordError, match=f"no '{missing}' in it"):
+    with pytest.raises(RecordError, match=f"missing key '{missing}'"):
         make_record(project, load_experiment(project, NAME), dataset_fingerprint="ab", key="k")
 
 
@@ -236,14 +236,14 @@ def test_three_seeds_have_a_spread(project: Project) -> None:
         replace(first, experiment=f"s{n}", params={**first.params, "seed": n}, metrics={"mIoU": value})
         for n, value in ((1, 50.2), (2, 50.65))
     ]
-    spread = with_spread(first, others)
+    spread = with_seed_statistics(first, others)
     assert spread.seeds is not None
     assert (spread.seeds.mean, spread.seeds.half) == (50.0, pytest.approx(3.824, abs=1e-3))
-    two = with_spread(first, others[:1])
+    two = with_seed_statistics(first, others[:1])
     assert two.seeds is not None
     assert replace(two, seeds=None) == first
     strangers = [replace(other, kind="released") for other in others]
-    assert with_spread(first, strangers) == first
+    assert with_seed_statistics(first, strangers) == first
 
 
 def test_interval_ends_are_no_metrics() -> None:

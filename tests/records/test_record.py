@@ -255,7 +255,7 @@ def test_of_many_records_the_damaged_ones_say_why(tmp_path: Path) -> None:
     assert {name: error.what.partition(":")[0] for name, error in damaged.items()} == {
         "folder": "cannot be read",
         "half": "not JSON",
-        "of_another": f"the record of '{written.experiment}' is filed as 'of_another'",
+        "of_another": f"the record of '{written.experiment}' is named 'of_another'",
     }
 
 
@@ -263,7 +263,7 @@ def test_an_edited_record_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_record(path, a_record(metrics={"mIoU": 81.25}))
     path.write_text(path.read_text().replace("81.25", "91.25"))
-    with pytest.raises(RecordError, match="changed after it was measured"):
+    with pytest.raises(RecordError, match="edited after it was written"):
         read_record(path)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from repro.evaluation.confusion import collect, squeeze
-from repro.records import Expected, Record, seeds_of, with_spread
-from repro.records.seeds import WIDEST, disagreement
+from repro.records import Expected, Record, seeds_of, with_seed_statistics
+from repro.records.seeds import MAX_SEED_BAND, disagreement
 from repro.reports import gate
 from repro.reports.results import load_results
 from repro.stages.record import judged
@@ -48,7 +48,7 @@ def test_a_collapsed_seed_makes_no_pass_of_the_others() -> None:
 
 def test_what_the_record_says_of_seeds_that_disagree() -> None:
     records = family(50.0, 50.1, 5.0)
-    first = judged(with_spread(records[0], records), results(*records).judge.judge("camvid_s0"))
+    first = judged(with_seed_statistics(records[0], records), results(*records).judge.judge("camvid_s0"))
     assert first.verdict == "incomparable"
     assert first.notes[-1].startswith("the 3 seeds disagree")
     assert seeds_of(records[1], [first, records[2]]) == [records[1], first, records[2]]
@@ -73,7 +73,7 @@ def test_what_the_record_says_of_seeds_that_agree() -> None:
 def test_seeds_that_were_measured_otherwise_do_not_count(change: dict[str, Any]) -> None:
     records = family(58.9, 60.1, 60.0, **change)
     assert seeds_of(records[0], records) == records[:1]
-    assert with_spread(records[0], records) == records[0]
+    assert with_seed_statistics(records[0], records) == records[0]
 
 
 def test_a_seed_that_cannot_be_believed_makes_no_pass() -> None:
@@ -119,5 +119,5 @@ def test_the_number_of_seeds_is_what_the_page_computes(tmp_path: Path) -> None:
 def test_the_widest_spread_is_a_multiple_of_one_runs_band() -> None:
     """Three seeds with the band as their standard deviation are just within it."""
     assert disagreement([49.2, 50.0, 50.8], 0.8) == ""
-    assert f"more than {WIDEST:g} times the band" in disagreement([49.1, 50.0, 50.9], 0.8)
+    assert f"more than {MAX_SEED_BAND:g} times the band" in disagreement([49.1, 50.0, 50.9], 0.8)
     assert disagreement([5.0, 60.0], 0.8) == "", "two have no interval, and are judged one by one"

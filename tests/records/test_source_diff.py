@@ -20,7 +20,7 @@ from repro.io.redact import redact_lines
 from repro.params import Project
 from repro.records import collect, read_record, source_diff, write_record
 from repro.records.provenance import git_state
-from repro.records.source_diff import LARGEST, source_changes
+from repro.records.source_diff import MAX_FILE_BYTES, source_changes
 from repro.reports import compare_revision
 from repro.reports.html import html_report
 from repro.reports.results import load_results
@@ -153,7 +153,7 @@ def test_a_file_that_had_a_secret_already_is_left_out_whole(project: Project) ->
 def test_links_binaries_and_large_files_are_named(project: Project) -> None:
     os.symlink(project.root / "id_ecdsa", project.root / "repro" / "link.py")
     (project.root / "repro" / "binary.py").write_bytes(bytes(range(256)))
-    (project.root / "repro" / "large.py").write_bytes(b"x\n" * LARGEST)
+    (project.root / "repro" / "large.py").write_bytes(b"x\n" * MAX_FILE_BYTES)
     left = source_changes(project.root).left_out
     assert {"repro/link.py", "repro/binary.py", "repro/large.py"} <= {*left}
 

@@ -137,7 +137,7 @@ def test_a_damaged_record_is_not_unmeasured(project: Project) -> None:
     found = data_of(project)
     one = found["experiments"]["camvid_b"]
     assert one["verdict"] == "incomparable"
-    assert one["missing"] == "The record is damaged, the record was changed after it was measured"
+    assert one["missing"] == "The record is damaged, the record was edited after it was written"
     assert one["next"] == "repro record camvid_b"
     assert [line["verdict"] for line in found["rows"] if line["experiment"] == "camvid_b"] == ["incomparable"]
     new = found["experiments"]["new_one"]

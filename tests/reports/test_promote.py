@@ -86,7 +86,7 @@ def test_a_damaged_record_is_never_promoted(project: Project, promoted: list[str
     path = project.rows / "camvid_x.json"
     path.write_text(re.sub(r'"n_images": \d+', '"n_images": 1', path.read_text()))
     for words in ((), ("--force",)):
-        with pytest.raises(RecordError, match="changed after it was measured"):
+        with pytest.raises(RecordError, match="edited after it was written"):
             promote(*words)
     path.unlink()
     with pytest.raises(ReproError, match="unknown record 'camvid_x'"):

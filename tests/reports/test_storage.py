@@ -72,7 +72,7 @@ def test_local_settings_lie_on_top_as_dvc_has_it(tmp_path: Path) -> None:
 
 def test_settings_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
     settings(tmp_path, "config", "remote = r\n")
-    with pytest.raises(ParamsError, match="not a configuration of DVC"):
+    with pytest.raises(ParamsError, match="invalid DVC configuration"):
         remote_url(tmp_path)
 
 

@@ -15,7 +15,7 @@ import yaml
 from repro.cli.results.show import result
 from repro.params import Project, load_experiment
 from repro.records import Record, read_record
-from repro.records.build import with_spread
+from repro.records.build import with_seed_statistics
 from repro.reports.results import load_results
 from repro.reports.tables import dataset_tables
 from repro.stages import local_runner
@@ -108,7 +108,7 @@ def test_mlflow_shows_them_as_children_of_one_run(trained: Project) -> None:
 def test_one_seed_has_no_spread_and_two_have_no_interval() -> None:
     made = [a_record(f"x_seed{seed}", metrics={"mIoU": 50.0 + seed}) for seed in (0, 1)]
     one, two = (replace(record, params={**record.params, "seed": i}) for i, record in enumerate(made))
-    assert with_spread(one, [one]).seeds is None
-    seeds = with_spread(one, [one, two]).seeds
+    assert with_seed_statistics(one, [one]).seeds is None
+    seeds = with_seed_statistics(one, [one, two]).seeds
     assert seeds is not None
     assert (seeds.mean, seeds.sd, seeds.half) == (50.5, 0.7071, None)
