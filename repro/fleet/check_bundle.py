@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 from repro.errors import RecordError, ReproError, UnknownNameError
 from repro.io.names import is_plain_name
 from repro.judgement import Case, Evidence, bundle_evidence, contradictions
-from repro.judgement.drift import drift
+from repro.judgement.outdated import outdated
 from repro.params import Experiment, Project, experiment_names, load_experiment, to_plain
 from repro.records import DIFF, Record, from_json
 from repro.records.build import ALSO
@@ -205,8 +205,8 @@ def _evidence(project: Project, archive: zipfile.ZipFile, path: Path) -> Evidenc
 
 def _check_result(record: Record, now: Experiment, evidence: Evidence) -> None:
     """A sound result of the experiment as it is here, by the same judgement as `record` and `check`."""
-    case = Case(record=record, now=now, evidence=evidence)
-    for found in (*contradictions(case), *drift(case)):
+    case = Case(record=record, current=now, evidence=evidence)
+    for found in (*contradictions(case), *outdated(case)):
         raise RecordError(found, where=evidence.where, hint=COPY)
 
 

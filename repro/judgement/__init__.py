@@ -1,4 +1,4 @@
-"""Is a recorded result to be believed, and does it hold? The one place that decides. No torch."""
+"""Judgement of recorded results: consistency of their files, and the verdict. Does not import torch."""
 
 from repro.judgement.case import Case
 from repro.judgement.checks import contradictions, require_consistent

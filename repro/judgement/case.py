@@ -1,4 +1,4 @@
-"""One result to judge: its record, what params.yaml says now, and the files it was made of, parsed."""
+"""A result to judge: its record, the current params.yaml, and its files, parsed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from repro.records.record import Measured
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A record and its evidence. `now` is the experiment as params.yaml has it; None where there is none."""
+    """A record and its evidence. `current` is the experiment in params.yaml now; None if it is missing."""
 
     record: Record
-    now: Experiment | ReproError | None
+    current: Experiment | ReproError | None
     evidence: Evidence
 
     @cached_property
-    def then(self) -> Experiment | ReproError:
-        """The experiment that the record says it measured."""
+    def recorded(self) -> Experiment | ReproError:
+        """The experiment according to the record."""
         try:
             return parse(Experiment, self.record.params, self.record.experiment)
         except ReproError as error:
@@ -36,12 +36,12 @@ class Case:
 
     @cached_property
     def main(self) -> Measurement:
-        """The measurement that is compared."""
+        """The measurement under the experiment's own protocol, which the verdict is about."""
         return Measurement(case=self, folder="", claim=self.record)
 
     @cached_property
     def measurements(self) -> tuple[Measurement, ...]:
-        """Under the experiment's protocol, then under every further one."""
+        """The main measurement, then those of the additional protocols."""
         further = self.record.also.items()
         return (
             self.main,
@@ -51,9 +51,9 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What a record claims of one protocol, and the files in `folder` that show it.
+    """The claims of a record for a protocol, and the files in `folder` that support them.
 
-    Properties raise RecordError or ParamsError for a file that cannot be read.
+    Properties raise RecordError or ParamsError for invalid files.
     """
 
     case: Case
@@ -69,25 +69,25 @@ class Measurement:
 
     @cached_property
     def metrics(self) -> Mapping[str, Any] | None:
-        """metrics.json; None where there is none."""
+        """metrics.json; None if it is missing."""
         return mapping(self.read(METRICS), self.folder + METRICS)
 
     @cached_property
     def stored(self) -> StoredConfusions | None:
-        """The matrices of every image, where they are at hand."""
+        """The per-image matrices; None if they are not available."""
         content = self.read(NPZ)
         return None if content is None else parse_confusions(content, self.case.evidence.where / NPZ)
 
     @cached_property
     def totals(self) -> Totals | None:
-        """The matrices of the whole split that git holds."""
+        """The matrices of the whole split, from git; None if they are missing."""
         content = self.read(CSV)
         text = None if content is None else content.decode("utf-8", errors="replace")
         return None if text is None else read_table(text, self.case.evidence.where / CSV)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Classes of the matrices; RecordError where there are no matrices."""
+        """Classes of the matrices. Raises RecordError if there are no matrices."""
         return self._matrices.classes
 
     @property
@@ -99,11 +99,11 @@ class Measurement:
 
     @cached_property
     def recomputed(self) -> dict[str, Any]:
-        """What the matrices give, as metrics.json would hold it."""
+        """The metrics computed from the matrices, in the format of metrics.json."""
         found = self._matrices
         suffixes = found.confusions if isinstance(found, StoredConfusions) else found.matrices
         if "" not in suffixes or not found.classes:
-            raise RecordError("the matrices hold nothing", where=self.case.evidence.where)
+            raise RecordError("the matrices are empty", where=self.case.evidence.where)
         if isinstance(found, StoredConfusions):
             over = resampled(found, self.case.record.dataset, self.claim.interval)
             return from_images(found, self.protocol, over if self.case.evidence.thorough else None)
@@ -111,12 +111,12 @@ class Measurement:
 
     @cached_property
     def determined(self) -> frozenset[str]:
-        """Names of the metrics that the matrices at hand determine."""
+        """Names of the metrics that the available matrices determine."""
         found, by_image = self._matrices, self.stored is not None and self.case.evidence.thorough
         suffixes = found.confusions if isinstance(found, StoredConfusions) else found.matrices
         return determined(self.protocol, suffixes.keys(), by_image=by_image)
 
 
 def mapping(content: bytes | None, where: str) -> dict[str, Any] | None:
-    """A JSON file that holds a mapping; RecordError for anything else."""
+    """Parse a JSON mapping. Raises RecordError if it is invalid."""
     return None if content is None else load_json(content, where)

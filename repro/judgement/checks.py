@@ -1,7 +1,7 @@
-"""Do the files of a result, its record and params.yaml say the same? Each check gives what does not agree.
+"""Consistency checks between the files of a result, its record and params.yaml.
 
-A file that cannot be read is a contradiction too. What nobody can see from here is a result whose every file,
-matrices and weights included, was forged in the same way: docs/reliability.md.
+Each check yields contradictions; an unreadable file is one too. A result whose files were all forged
+consistently, including matrices and weights, cannot be detected: docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ TABLES = ("IoU", "recall", "precision", "Dice")  # by class, in metrics.json
 
 
 def contradictions(case: Case) -> Iterator[str]:
-    """Everything in which the files of a result contradict each other; nothing where it is sound."""
+    """Yield all contradictions in the files of a result; none if it is consistent."""
     for check in COST_CHECKS if case.record.kind == "cost" else CHECKS:
         try:
             yield from check(case)
         except ReproError as error:
             yield error.what
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError) as error:
-            yield f"its files cannot be read: {type(error).__name__}: {error}"
+            yield f"its files are invalid: {type(error).__name__}: {error}"
 
 
 def require_consistent(case: Case, *, hint: str) -> None:
-    """RecordError with the first contradiction in the files of a result."""
+    """Raise RecordError with the first contradiction in the files of a result."""
     for found in contradictions(case):
         raise RecordError(found, where=case.evidence.where, hint=hint)
 
@@ -59,14 +59,14 @@ def ranges(case: Case) -> Iterator[str]:
         }
         for name, value in values.items():
             if value is not None and not (math.isfinite(value) and 0 <= value <= 100):
-                yield f"{one.folder}{name} is {value:g}, which is no percentage"
+                yield f"{one.folder}{name} is {value:g}, not a percentage"
         for name, (low, high) in one.claim.intervals.items():
             if low > high:
                 yield f"the interval of {one.folder}{name} is {low:g} to {high:g}"
 
 
 def metrics_file(case: Case) -> Iterator[str]:
-    """metrics.json says what the record says."""
+    """metrics.json agrees with the record."""
     record = case.record
     for one in case.measurements:
         found, name = one.metrics, one.folder + METRICS
@@ -99,21 +99,21 @@ def metrics_file(case: Case) -> Iterator[str]:
 
 
 def _nulls(found: Mapping[str, Any]) -> dict[str, str]:
-    """Metric that is null in metrics.json -> why."""
+    """Reasons of the metrics that are null in metrics.json."""
     reasons = undefined_metrics(found)
     return {name: reasons.get(name, "") for name, value in found.items() if value is None}
 
 
 def matrices(case: Case) -> Iterator[str]:
-    """The confusion matrices are of this measurement, and give every number that they determine."""
+    """The confusion matrices belong to this measurement, and reproduce every number that they determine."""
     for one in case.measurements:
-        yield from _same_measurement(one)  # first: what is added up below has the size that it must have
+        yield from _same_measurement(one)  # first, because it checks the sizes
         yield from _same_matrices(one)
         yield from _same_numbers(one)
 
 
 def _same_matrices(one: Measurement) -> Iterator[str]:
-    """confusion.csv is the sum of confusion.npz, where both are at hand."""
+    """confusion.csv is the sum of confusion.npz, if both are available."""
     stored, totals = one.stored, one.totals
     if stored is None or totals is None:
         return
@@ -128,10 +128,11 @@ def _same_matrices(one: Measurement) -> Iterator[str]:
 def _same_measurement(one: Measurement) -> Iterator[str]:
     code, record = protocol_hash(one.protocol, classes=one.classes), one.case.record
     if code != one.claim.protocol_hash:
-        yield f"the protocol hash is {one.claim.protocol_hash}, protocol and classes make it {code}"
-    then = one.case.then
-    if isinstance(then, Experiment) and len(one.classes) != num_classes(then, one.protocol):
-        yield f"the matrices have {len(one.classes)} classes, the network {num_classes(then, one.protocol)}"
+        yield f"the protocol hash is {one.claim.protocol_hash}, but protocol and classes give {code}"
+    experiment = one.case.recorded
+    if isinstance(experiment, Experiment) and len(one.classes) != num_classes(experiment, one.protocol):
+        expected = num_classes(experiment, one.protocol)
+        yield f"the matrices have {len(one.classes)} classes, the network {expected}"
     stored = one.stored
     if stored is None:
         return
@@ -142,12 +143,12 @@ def _same_measurement(one: Measurement) -> Iterator[str]:
         "the number of images": (len(stored.ids), one.claim.n_images),
     }
     yield from (
-        f"{what} of {one.folder}{NPZ} is {here}, and must be {there}"
-        for what, (here, there) in found.items()
-        if here != there
+        f"{what} of {one.folder}{NPZ} is {actual}, expected {expected}"
+        for what, (actual, expected) in found.items()
+        if actual != expected
     )
     if stored.groups != (groups_of(record.dataset, stored.ids) if one.claim.interval else None):
-        yield f"the groups of {one.folder}{NPZ} are not those of {record.dataset}"
+        yield f"the image groups of {one.folder}{NPZ} do not match {record.dataset}"
 
 
 def _same_numbers(one: Measurement) -> Iterator[str]:
@@ -155,28 +156,28 @@ def _same_numbers(one: Measurement) -> Iterator[str]:
     numbers: list[tuple[str, float | None]] = [*one.claim.metrics.items()]
     for name, value in (*numbers, *((name, None) for name in one.claim.undefined)):
         if name not in produced:
-            yield f"{one.folder}{name} is no metric of the protocol {one.claim.protocol_hash}"
+            yield f"{one.folder}{name} is not a metric of the protocol {one.claim.protocol_hash}"
         elif name in one.determined and not _close(value, given.get(name)):
-            yield f"{one.folder}{name} is {_text(value)}, its matrices give {_text(given.get(name))}"
+            yield f"{one.folder}{name} is {_text(value)}, but its matrices give {_text(given.get(name))}"
     yield from _same_intervals(one)
     tables = {"IoU": one.claim.per_class, **{name: (one.metrics or {}).get(name) for name in TABLES[1:]}}
     for name, table in tables.items():
         if table is not None and not _same_table(table, given[name]):
-            yield f"{one.folder}{name} of the classes is not what the matrices give"
+            yield f"{one.folder}{name} per class does not match the matrices"
 
 
 def _same_intervals(one: Measurement) -> Iterator[str]:
-    """Ends and kind of the intervals, where the matrices of every image were resampled."""
+    """Bounds and kind of the intervals, if the per-image matrices were resampled."""
     produced, given = metric_names(one.protocol), one.recomputed
     kind = given.get("interval")
     if kind and one.claim.interval not in ("", kind):
-        yield f"the intervals of {one.folder}{METRICS} are named '{one.claim.interval}', and are '{kind}'"
+        yield f"the intervals of {one.folder}{METRICS} are '{kind}', not '{one.claim.interval}'"
     for name, (low, high) in one.claim.intervals.items():
         if not name.startswith("mIoU") or name not in produced:
-            yield f"the protocol gives no interval of {one.folder}{name}"
+            yield f"the protocol has no interval of {one.folder}{name}"
         ends = given.get(f"{name}_low"), given.get(f"{name}_high")
         if kind and not (_close(low, ends[0]) and _close(high, ends[1])):
-            yield f"the interval of {one.folder}{name} is {low:g} to {high:g}, its matrices give {ends}"
+            yield f"the interval of {one.folder}{name} is {low:g} to {high:g}, but its matrices give {ends}"
 
 
 def _same_table(claimed: Mapping[str, float | None], given: Mapping[str, float | None]) -> bool:
@@ -197,40 +198,40 @@ def _text(value: float | None) -> str:
 
 
 def parameters(case: Case) -> Iterator[str]:
-    """The record's own blocks are those of its params."""
-    record, then = case.record, case.then
+    """The fields of the record agree with its params."""
+    record, experiment = case.record, case.recorded
     if not RUN_KEY.fullmatch(record.run_key):
-        yield f"'{record.run_key}' is no run key"
-    if isinstance(then, ReproError):
+        yield f"'{record.run_key}' is not a run key"
+    if isinstance(experiment, ReproError):
         return
     found: dict[str, tuple[object, object]] = {
-        "experiment": (record.experiment, then.name),
-        "dataset": (record.dataset, then.dataset),
-        "rows": (record.rows, then.rows),
-        "further protocols": (set(record.also), set(then.also)),
-        "protocol": (case.main.protocol, then.protocol),
+        "experiment": (record.experiment, experiment.name),
+        "dataset": (record.dataset, experiment.dataset),
+        "rows": (record.rows, experiment.rows),
+        "also": (set(record.also), set(experiment.also)),
+        "protocol": (case.main.protocol, experiment.protocol),
     }
-    for (name, protocol), one in zip(then.also.items(), case.measurements[1:], strict=False):
+    for (name, protocol), one in zip(experiment.also.items(), case.measurements[1:], strict=False):
         found[f"protocol {name}"] = (one.protocol, protocol)
-    yield from (f"its {what} is not that of its params" for what, (a, b) in found.items() if a != b)
+    yield from (f"its {what} does not match its params" for what, (a, b) in found.items() if a != b)
 
 
 def cost(case: Case) -> Iterator[str]:
-    """cost.json is what the record holds of it, and holds the size of the network."""
+    """cost.json agrees with the record and contains the size of the network."""
     found = mapping(case.evidence.read(COST), COST)
-    held = {name: value for name, value in case.record.cost.items() if not name.startswith("train_")}
-    if found is None and held:
+    claimed = {name: value for name, value in case.record.cost.items() if not name.startswith("train_")}
+    if found is None and claimed:
         yield f"{COST} is missing"
     if found is not None:
         require(Cost, found, COST, hint="`repro benchmark` again")
-        if found != held:
-            yield f"{COST} does not agree with the record"
+        if found != claimed:
+            yield f"{COST} does not match the record"
         elif "params_M" not in found:
-            yield f"{COST} holds no 'params_M'"
+            yield f"{COST} has no 'params_M'"
 
 
 def lock(case: Case) -> Iterator[str]:
-    """dvc.lock has these very files, and weights that were evaluated are those that were trained."""
+    """dvc.lock has the hashes of these files, and its stages read the outputs of earlier ones."""
     found, record = case.evidence.lock, case.record
     if found is None:
         return
@@ -244,72 +245,73 @@ def lock(case: Case) -> Iterator[str]:
         content = case.evidence.read(name)
         digest = None if content is None else hashlib.md5(content, usedforsecurity=False).hexdigest()
         if digest is not None and found.outs.get(name) != digest:
-            yield f"{name} is not the file that {LOCK} has: `dvc repro` or `dvc commit`"
+            yield f"{name} does not match {LOCK}: `dvc repro` or `dvc commit`"
     for name, read in found.deps.items():
         if name in found.outs and set(read) != {found.outs[name]}:
-            yield f"{LOCK}: {name} was read by a stage, and made again after it"
+            yield f"{LOCK}: {name} changed after a stage had read it"
 
 
 def weights(case: Case) -> Iterator[str]:
-    """The weights, where they are at hand, are those of the record and of its run."""
+    """The weights, if available, are those of the record and its run."""
     record = case.record
     if not SHA256.fullmatch(record.model_sha256 or ""):
-        yield "the record names no weights (model_sha256)"
+        yield "the record has no hash of the weights (model_sha256)"
     found = case.evidence.weights() if case.evidence.thorough else None
     if found is None:
         return
     if found.sha256 != record.model_sha256:
         yield f"the weights are {found.sha256[:12]}, the record has {(record.model_sha256 or 'none')[:12]}"
     if found.run_key and found.run_key != record.run_key:
-        yield f"the weights come from run {found.run_key}, the record from {record.run_key}"
+        yield f"the weights are from run {found.run_key}, the record from {record.run_key}"
 
 
 def data(case: Case) -> Iterator[str]:
-    """The split that is prepared here is the one it was measured on."""
-    record, now = case.record, case.now
-    # The names of a path are those of params.yaml, never a record's own.
-    if not isinstance(now, Experiment) or (now.dataset, now.evaluation.split) != (
-        record.dataset,
-        record.split,
-    ):
+    """The prepared split is the one it was measured on."""
+    record, current = case.record, case.current
+    if not isinstance(current, Experiment):
         return
-    found = case.evidence.fingerprint(now.dataset, now.evaluation.split)
+    # Paths are built from names in params.yaml, never from a record's.
+    dataset, split = current.dataset, current.evaluation.split
+    if (dataset, split) != (record.dataset, record.split):
+        return
+    found = case.evidence.fingerprint(dataset, split)
     if found is not None and found != record.dataset_fingerprint:
-        yield f"measured on other data than {record.dataset} {record.split} as it is prepared here"
+        yield f"measured on different data than the prepared {record.dataset} {record.split}"
 
 
 def kind(case: Case) -> Iterator[str]:
-    """What was trained here has a learning curve, what was released has none."""
-    content, then = case.evidence.read(CURVE), case.then
+    """Trained results have a learning curve, released ones have none."""
+    content, experiment = case.evidence.read(CURVE), case.recorded
     curve = content is not None
     if curve and not parse_curve((content or b"").decode("utf-8", "replace"), case.evidence.where / CURVE):
-        yield f"{CURVE} holds no step of a training"
-    if isinstance(then, Experiment) and (then.measure == "cost") != (case.record.kind == "cost"):
-        yield f"its kind is '{case.record.kind}', its params measure '{then.measure}'"
+        yield f"{CURVE} has no training steps"
+    if isinstance(experiment, Experiment) and (experiment.measure == "cost") != (case.record.kind == "cost"):
+        yield f"its kind is '{case.record.kind}', but its params measure '{experiment.measure}'"
     if case.record.kind == "trained" and not curve:
-        yield f"its kind is 'trained', and {CURVE} is missing"
+        yield f"its kind is 'trained', but {CURVE} is missing"
     if case.record.kind == "released" and curve:
-        yield f"its kind is 'released', and {CURVE} shows a training"
+        yield f"its kind is 'released', but {CURVE} shows a training"
 
 
 def run_key(case: Case) -> Iterator[str]:
-    """The run key is that of its params and its training data, where these are known."""
-    record, then = case.record, case.then
+    """The run key matches params and training data, if these are known."""
+    record, experiment = case.record, case.recorded
     inputs = record.provenance.get("inputs")
-    if isinstance(then, ReproError):
+    if isinstance(experiment, ReproError):
         return
     if isinstance(inputs, dict):
         fingerprint, initial = str(inputs.get("training_fingerprint")), str(inputs.get("initial_sha256"))
     else:
-        fresh = then.start_from is None and then.model.pretrained is None
-        known = isinstance(case.now, Experiment) and case.now.dataset == then.dataset and fresh
-        found = case.evidence.fingerprint(then.dataset, then.training.split) if known else None
+        dataset, split = experiment.dataset, experiment.training.split
+        from_scratch = experiment.start_from is None and experiment.model.pretrained is None
+        known = isinstance(case.current, Experiment) and case.current.dataset == dataset and from_scratch
+        found = case.evidence.fingerprint(dataset, split) if known else None
         if found is None:
             return
         fingerprint, initial = found, ""
-    key = training_key(then, fingerprint, initial_sha256=initial)
+    key = training_key(experiment, fingerprint, initial_sha256=initial)
     if key != record.run_key:
-        yield f"its run key is {record.run_key}, its params and data make it {key}"
+        yield f"its run key is {record.run_key}, but its params and data give {key}"
 
 
 CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (
@@ -319,8 +321,8 @@ CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (
 COST_CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (parameters, cost, lock, kind)
 
 
-def unseen(case: Case) -> tuple[str, ...]:
-    """What of a sound result could not be recomputed here, in few words."""
+def not_recomputed(case: Case) -> tuple[str, ...]:
+    """Return which numbers of a consistent result could not be recomputed."""
     missing = [
         f"{one.folder}{name}"
         for one in case.measurements

@@ -1,7 +1,7 @@
-"""What a result was made of: the files beside it, dvc.lock, the weights, the prepared data.
+"""The files of a result: metrics, matrices, dvc.lock, weights and prepared data.
 
-A judgement reads all of it through one `Evidence`, whether the files are in an experiment's folder, in DVC's
-cache or in an exported run. Nothing here needs torch.
+`Evidence` gives uniform access to files in an experiment's folder, DVC's cache or an exported run. Does not
+import torch.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from repro.io import limits
 from repro.params import Project
 from repro.records.dvc_files import Lock, cached_file, read_lock
 
-ALSO = "also"  # folder of an experiment with a folder for every further protocol
+ALSO = "also"  # subfolder of an experiment, with a folder per additional protocol
 CSV, NPZ, METRICS, COST = "confusion.csv", "confusion.npz", "metrics.json", "cost.json"
 CURVE, LOCK, WEIGHTS = "curve.csv", "dvc.lock", "model.safetensors"
-LONGEST_HEADER = 100 << 20  # bytes; safetensors refuses longer ones
+MAX_HEADER = 100 << 20  # bytes; the limit of safetensors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A safetensors file: its sha256, and the run key in its metadata ("" where there is none)."""
+    """sha256 of a safetensors file, and the run key in its metadata ("" without one)."""
 
     sha256: str
     run_key: str
@@ -34,11 +34,15 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The files of one result; what is absent is None.
+    """Access to the files of a result; missing files are None.
 
-    `read` gives a file by its name below the experiment's folder ("also/whole/metrics.json"). `lock` is
-    dvc.lock, None where DVC is not asked. `fingerprint` gives that of a
-    prepared split by data set and split. `thorough`: also what takes seconds (intervals, sha256 of weights).
+    Attributes:
+        where: Folder or archive, for errors.
+        read: Returns a file by its path below the experiment's folder ("also/whole/metrics.json").
+        lock: dvc.lock; None if it is not checked.
+        weights: Returns hash and run key of the weights.
+        fingerprint: Returns the fingerprint of a prepared split by data set and split.
+        thorough: Also run checks that take seconds: intervals, sha256 of the weights.
     """
 
     where: Path
@@ -50,9 +54,9 @@ class Evidence:
 
 
 def folder_evidence(project: Project, name: str, *, thorough: bool, locked: bool = True) -> Evidence:
-    """The files in the folder of an experiment, and of its large ones those in DVC's cache.
+    """Return the files in an experiment's folder; large ones may be in DVC's cache.
 
-    `locked` is False while its stages run: DVC writes dvc.lock after them.
+    `locked` is False while its stages run, because DVC writes dvc.lock after them.
     """
     folder = project.experiment_folder(name)
     lock = read_lock(folder / LOCK) if locked else None
@@ -90,7 +94,7 @@ def folder_evidence(project: Project, name: str, *, thorough: bool, locked: bool
 def bundle_evidence(
     project: Project, where: Path, read: Callable[[str], bytes | None], open_file: Callable[[str], BinaryIO]
 ) -> Evidence:
-    """The members of an exported run: `read` gives a small one (None where it is absent), `open_file` any."""
+    """Return the files of an exported run: `read` for small ones (None if missing), `open_file` for all."""
 
     def weights() -> Weights | None:
         with open_file(WEIGHTS) as file:
@@ -105,26 +109,26 @@ def bundle_evidence(
 
 
 def prepared_fingerprint(project: Project, dataset: str, split: str) -> str | None:
-    """Fingerprint of a split that is prepared here; None where it is not, or cannot be read."""
+    """Return the fingerprint of a prepared split; None if it is missing or invalid."""
     path = project.prepared_split(dataset, split)
     if not path.is_file():
         return None
-    from repro.datasets.prepare.prepared_split import Split  # OpenCV
+    from repro.datasets.prepare.prepared_split import Split  # imports OpenCV
 
     try:
         return Split.open(path).fingerprint
-    except (ReproError, KeyError):  # `repro data check` says what is wrong with it
+    except (ReproError, KeyError):  # `repro data check` reports the error
         return None
 
 
 def read_weights(file: BinaryIO, where: object) -> Weights:
-    """Hash a safetensors file; RecordError unless its header and its length fit each other.
+    """Hash a safetensors file. Raises RecordError if its header does not match its length.
 
-    A header is 8 bytes with its length, then JSON: name -> {dtype, shape, data_offsets}, and `__metadata__`.
+    The header is 8 bytes with its length, then JSON: name -> {dtype, shape, data_offsets} and `__metadata__`.
     """
     digest, start = hashlib.sha256(), file.read(8)
     size = int.from_bytes(start, "little")
-    text = file.read(size) if len(start) == 8 and size <= LONGEST_HEADER else b""
+    text = file.read(size) if len(start) == 8 and size <= MAX_HEADER else b""
     digest.update(start + text)
     length = 0
     while block := file.read(1 << 20):
@@ -135,7 +139,7 @@ def read_weights(file: BinaryIO, where: object) -> Weights:
         metadata = header.pop("__metadata__", {})
         ends = [int(one["data_offsets"][1]) for one in header.values()]
         if max(ends, default=0) != length or not ends:
-            raise ValueError("its tensors and its length do not fit each other")
+            raise ValueError("the tensors do not match the length of the file")
         return Weights(sha256=digest.hexdigest(), run_key=str(metadata.get("run_key", "")))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         what = f"not a complete safetensors file: {error}"

@@ -1,8 +1,8 @@
-"""The one judgement of a result, whoever asks: recording, importing, the gate, tables, the report, MLflow.
+"""Judgement of a result, used by recording, import, gate, tables, report and MLflow.
 
-A number counts when the files it comes from agree with each other (`checks`), when it was measured in the way
-that params.yaml names now (`obstacles`), and then by its distance from what is expected. The number itself is
-the one that the confusion matrices give, never the one that a record claims.
+A result is comparable if its files are consistent (`checks`) and it was measured as params.yaml specifies now
+(`incomparable_reasons`). The verdict then depends on its distance from the expected number. The measured
+number is computed from the confusion matrices, never taken from the record.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import cast
 from repro.errors import ReproError
 from repro.evaluation.recompute import compared_metric
 from repro.judgement.case import Case
-from repro.judgement.checks import contradictions, unseen
-from repro.judgement.drift import drift, other_params
+from repro.judgement.checks import contradictions, not_recomputed
 from repro.judgement.evidence import Evidence, folder_evidence
-from repro.judgement.peers import Known, disagreements, gather, said
+from repro.judgement.outdated import outdated, outdated_measurement
+from repro.judgement.peers import KnownFacts, collect_facts, conflicts, facts_of
 from repro.params import Experiment, Project, read_yaml
 from repro.params.experiment import resolve
 from repro.published import rows
@@ -26,14 +26,14 @@ from repro.records import Band, Record, Verdict, disagreement, families, seed_ba
 from repro.records.build import measured_value, sizes_of, why_undefined
 from repro.records.verdict import size_text, size_verdict
 
-NO_REFERENCE = "nothing to compare with: no published number, and no `expect:` in its params.yaml"
+NO_REFERENCE = "no reference: no published number, and no `expect:` in its params.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """A verdict and its reason; numbers are percent points of `metric`, `seeds` those of its family.
+    """A verdict and its reason; `measured`, `reference`, `band` and `seeds` are percent of `metric`.
 
-    `unseen` says what could not be recomputed here.
+    `not_recomputed` lists numbers that could not be recomputed.
     """
 
     verdict: Verdict
@@ -43,13 +43,13 @@ class Judgement:
     reference: float | None
     band: float | None
     seeds: tuple[float, ...] = ()
-    unseen: tuple[str, ...] = ()
+    not_recomputed: tuple[str, ...] = ()
 
 
 def from_project(project: Project) -> Callable[[str], Experiment | ReproError | None]:
-    """A function that gives an experiment as params.yaml has it now, or why it cannot be read."""
+    """Return a function from a name to its current experiment, the error in its params, or None."""
 
-    root = cache(lambda: read_yaml(project.params))  # once: reading it costs more than a judgement
+    root = cache(lambda: read_yaml(project.params))  # reading it takes longer than a judgement
 
     def experiment(name: str) -> Experiment | ReproError | None:
         path = project.params_of(name)
@@ -65,10 +65,14 @@ def from_project(project: Project) -> Callable[[str], Experiment | ReproError | 
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """Judges the records of a project; each case is looked at once.
+    """Judge of the records of a project; results are cached.
 
-    `experiment` gives what params.yaml says of a name now. `thorough` also recomputes intervals and hashes
-    weights, which takes seconds for a result.
+    Attributes:
+        project: The project.
+        records: Records by experiment.
+        experiment: Returns the current experiment by name, see `from_project`.
+        thorough: Also recompute intervals and hash weights, which takes seconds per result.
+        evidence: Returns the files of an experiment; default: those in its folder.
     """
 
     project: Project
@@ -77,19 +81,19 @@ class Judge:
     thorough: bool = True
     evidence: Callable[[str], Evidence] | None = None
     _cases: dict[str, Case] = field(default_factory=dict)
-    _sound: dict[str, str] = field(default_factory=dict)
+    _contradictions: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def families(self) -> dict[str, list[Record]]:
-        """Family key -> the records that differ in their seed alone."""
+        """Records that differ only in the seed, by family key."""
         return families(self.records.values())
 
     def case(self, name: str) -> Case:
-        """The record of an experiment and its evidence."""
+        """Return the record of an experiment and its evidence."""
         if name not in self._cases:
             record = self.records[name]
             now, evidence = self.experiment(name), self._evidence(name)
-            self._cases[name] = Case(record=record, now=now, evidence=evidence)
+            self._cases[name] = Case(record=record, current=now, evidence=evidence)
         return self._cases[name]
 
     def _evidence(self, name: str) -> Evidence:
@@ -98,39 +102,41 @@ class Judge:
         return folder_evidence(self.project, name, thorough=self.thorough)
 
     @cached_property
-    def _known(self) -> Known:
-        """What all records say of the files that their dvc.lock names."""
-        return gather(
-            (name, said(record, self._evidence(name).lock)) for name, record in self.records.items()
+    def _known(self) -> KnownFacts:
+        """Statements of all records about the files in their dvc.lock."""
+        return collect_facts(
+            (name, facts_of(record, self._evidence(name).lock)) for name, record in self.records.items()
         )
 
     def contradiction(self, name: str) -> str:
-        """The first contradiction in the files of a result; empty where it is sound."""
-        if name not in self._sound:
+        """Return the first contradiction in the files of a result, "" if it is consistent."""
+        if name not in self._contradictions:
             case = self.case(name)
-            others = disagreements(said(case.record, case.evidence.lock), self._known)
-            self._sound[name] = next(contradictions(case), "") or next(others, "")
-        return self._sound[name]
+            others = conflicts(facts_of(case.record, case.evidence.lock), self._known)
+            self._contradictions[name] = next(contradictions(case), "") or next(others, "")
+        return self._contradictions[name]
 
     def outdated(self, name: str) -> str:
-        """Why an experiment must be measured or recorded again; empty where it need not."""
-        return self.contradiction(name) or next(drift(self.case(name)), "")
+        """Return why an experiment must be measured or recorded again, or ""."""
+        return self.contradiction(name) or next(outdated(self.case(name)), "")
 
     def judge(self, name: str) -> Judgement:
-        """The judgement of a recorded experiment."""
+        """Judge a recorded experiment."""
         case = self.case(name)
         record, wanted = case.record, case.record.expectation
         if record.kind == "cost":
-            return _sized(case, self.contradiction(name))
+            return _judge_sizes(case, self.contradiction(name))
         family = seeds_of(record, self.families.get(record.family_key, ()))
         numbers = (_number(self.case(one.experiment), record.primary) for one in family)
         seeds = tuple(value for value in numbers if value is not None)
         doubt = (
-            self.contradiction(name) or next(obstacles(case, seeds), "") or self._doubted_seed(name, family)
+            self.contradiction(name)
+            or next(incomparable_reasons(case, seeds), "")
+            or self._invalid_seed(name, family)
         )
         measured = _number(case, record.primary)
         if not doubt and measured is None:
-            doubt = f"{record.primary} cannot be recomputed here: `dvc pull` brings confusion.npz"
+            doubt = f"{record.primary} cannot be recomputed: `dvc pull` fetches confusion.npz"
         spread = seed_band(seeds)
         value = wanted.band if wanted else 0.0
         band = spread or Band(value=value, source=wanted.source if wanted else NO_REFERENCE)
@@ -150,26 +156,23 @@ class Judge:
             reference=wanted.value if wanted else None,
             band=band.value if wanted else None,
             seeds=seeds,
-            unseen=() if doubt else unseen(case),
+            not_recomputed=() if doubt else not_recomputed(case),
         )
 
     def number(self, name: str, metric: str) -> float | None:
-        """What the matrices of a result give of a published metric, by the page's formula if it has one."""
+        """Return a metric computed from the matrices of a result, by the page's formula if it has one."""
         return _number(self.case(name), metric)
 
-    def _doubted_seed(self, name: str, family: list[Record]) -> str:
-        """Why one of the other seeds cannot be believed, whose number would count."""
-        others = [
-            one.experiment for one in family if one.experiment != name and one.experiment in self.records
-        ]
-        doubts = (
-            (other, self.contradiction(other) or next(other_params(self.case(other)), "")) for other in others
-        )
-        return next((f"seed {other}: {doubt}" for other, doubt in doubts if doubt), "")
+    def _invalid_seed(self, name: str, family: list[Record]) -> str:
+        """Why another seed of the family is invalid, or ""."""
+        for other in (one.experiment for one in family if one.experiment in self.records.keys() - {name}):
+            if wrong := self.contradiction(other) or next(outdated_measurement(self.case(other)), ""):
+                return f"seed {other}: {wrong}"
+        return ""
 
 
 def judge_record(project: Project, record: Record) -> Judgement:
-    """The judgement of one record, of which the others of the project are the seeds."""
+    """Judge a record together with the seeds among the project's records."""
     from repro.records import read_records
 
     records, _ = read_records(project.rows)
@@ -182,12 +185,12 @@ def judge_record(project: Project, record: Record) -> Judgement:
     return judge.judge(record.experiment)
 
 
-def _sized(case: Case, contradiction: str) -> Judgement:
-    """An experiment without accuracy: every printed size against the network's own."""
+def _judge_sizes(case: Case, contradiction: str) -> Judgement:
+    """Judge an experiment with `measure: cost`: printed sizes against those of the network."""
     record = case.record
     found = sizes_of(record.rows, record.cost, where=f"experiments/{record.experiment}/params.yaml")
     shown = next((size for size in found if not size.holds), found[-1] if found else None)
-    doubt = contradiction or next(drift(case), "") or ("" if found else "no row of it prints a size")
+    doubt = contradiction or next(outdated(case), "") or ("" if found else "none of its rows prints a size")
     return Judgement(
         verdict="incomparable" if doubt else size_verdict(found),
         reason=doubt or "; ".join(map(size_text, found)),
@@ -199,18 +202,18 @@ def _sized(case: Case, contradiction: str) -> Judgement:
 
 
 def _number(case: Case, metric: str) -> float | None:
-    """What the matrices give of a metric that is compared; None where they do not."""
+    """A metric computed from the matrices; None if they do not determine it."""
     try:
         return cast("float | None", case.main.recomputed.get(compared_metric(metric, case.main.protocol)))
     except (ReproError, ValueError, TypeError, LookupError, MemoryError):
         return None
 
 
-def obstacles(case: Case, seeds: tuple[float, ...]) -> Iterator[str]:
-    """Why a sound result must not be compared with what is expected of it."""
+def incomparable_reasons(case: Case, seeds: tuple[float, ...]) -> Iterator[str]:
+    """Yield why a consistent result is not comparable with its reference."""
     record, wanted = case.record, case.record.expectation
     if record.kind == "smoke":
-        yield "a smoke run: too short to mean anything"
+        yield "a smoke run, too short for a result"
     if compared_metric(record.primary, case.main.protocol) not in record.metrics:
         yield why_undefined(record.undefined, wanted) or f"the record has no {record.primary}"
     yield from _published(record)
@@ -218,19 +221,19 @@ def obstacles(case: Case, seeds: tuple[float, ...]) -> Iterator[str]:
     if disagreed:
         yield disagreed
     if record.verdict == "incomparable" and wanted:
-        yield record.notes[-1] if record.notes else "recorded as incomparable"  # remarks on the row go first
-    yield from drift(case)
+        yield record.notes[-1] if record.notes else "recorded as incomparable"  # after remarks on the row
+    yield from outdated(case)
     if wanted is None:
         yield NO_REFERENCE
 
 
 def _published(record: Record) -> Iterator[str]:
-    """The rows it is about are on a page, and print what the record was compared with."""
+    """The published rows exist and have the numbers in the record."""
     known, current = rows(), dict[str, float]()
     for row_id in record.rows:
         if row_id not in known:
-            yield f"row {row_id} is on no published page"
+            yield f"row {row_id} is not on any published page"
             return
         current = dict(known[row_id].metrics) | current
     if current != dict(record.published):
-        yield "the published row was changed after this was recorded: `repro record` again"
+        yield "the published row changed since it was recorded: `repro record` again"

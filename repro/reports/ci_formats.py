@@ -42,7 +42,7 @@ def message(one: Finding) -> str:
     else:
         against = f"reference {one.reference:.2f} ± {one.band or 0:g} ({one.difference:+z.2f})"
         text = f"{one.metric} {one.measured:.2f}, {against}: {one.verdict}. {one.reason}"
-    return text + "".join(f"; {unseen}" for unseen in one.unseen)
+    return text + "".join(f"; {numbers}" for numbers in one.not_recomputed)
 
 
 def as_json(findings: Sequence[Finding], code: int) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def as_json(findings: Sequence[Finding], code: int) -> dict[str, Any]:
             "band": one.band,
             "difference": one.difference,
             "reason": one.reason,
-            "not_recomputed": list(one.unseen),
+            "not_recomputed": list(one.not_recomputed),
         }
         for one in findings
     ]

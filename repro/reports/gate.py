@@ -37,7 +37,7 @@ class Finding:
     band: float | None = None
     file: str = ""
     line: int = 1
-    unseen: tuple[str, ...] = ()  # what could not be recomputed here
+    not_recomputed: tuple[str, ...] = ()  # numbers that could not be recomputed
 
     @property
     def passes(self) -> bool:
@@ -96,7 +96,7 @@ def about(
     measured: float | None = None,
     reference: float | None = None,
     band: float | None = None,
-    unseen: tuple[str, ...] = (),
+    not_recomputed: tuple[str, ...] = (),
 ) -> Finding:
     """A finding with everything that is known of the experiment apart from its numbers."""
     record, declared = results.records.get(name), results.experiments.get(name)
@@ -113,7 +113,7 @@ def about(
         band=band,
         file=file,
         line=row_line(results.project.root / file),
-        unseen=unseen,
+        not_recomputed=not_recomputed,
     )
 
 
@@ -128,7 +128,7 @@ def _judged(results: Results, record: Record) -> Finding:
         measured=found.measured,
         reference=found.reference,
         band=found.band,
-        unseen=found.unseen,
+        not_recomputed=found.not_recomputed,
     )
 
 

@@ -355,7 +355,7 @@ def other_training(project: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "wrong"),
     [
-        (other_protocol, "protocol and classes make it"),
+        (other_protocol, "protocol and classes give"),
         (other_data, "dataset_fingerprint of the record and of metrics.json differ"),
         (other_number, "mIoU is 45.0000, its matrices give"),
         (fewer_images_in_a_further_protocol, "2 images were counted, the split has 3"),

@@ -112,8 +112,8 @@ def test_metrics_json_says_so_and_agrees_with_its_matrices(tmp_path: Path) -> No
     [
         ({"undefined": {"mIoU": WHY}}, ""),
         ({"metrics": {"mIoU": 77.0}}, "the metrics of the record and of metrics.json differ"),
-        ({"undefined": {}, "metrics": {"mIoU": 77.0}}, "mIoU is 77.0000, its matrices give undefined"),
-        ({"undefined": {"mIoO": WHY}}, "mIoO is no metric of the protocol"),
+        ({"undefined": {}, "metrics": {"mIoU": 77.0}}, "mIoU is 77.0000, but its matrices give undefined"),
+        ({"undefined": {"mIoO": WHY}}, "mIoO is not a metric of the protocol"),
     ],
 )
 def test_a_number_for_an_undefined_metric_is_a_contradiction(changes: dict[str, Any], wrong: str) -> None:
@@ -130,7 +130,7 @@ def test_an_undefined_metric_that_has_a_number_is_a_contradiction() -> None:
     record = replace(known.records["camvid_x"], metrics={}, undefined={"mIoU": WHY})
     write_json(known.project.experiments / "camvid_x/metrics.json", kit_metrics(record))
     judge = replace(known, records={"camvid_x": record}).judge
-    assert "mIoU is undefined, its matrices give 50.0000" in judge.contradiction("camvid_x")
+    assert "mIoU is undefined, but its matrices give 50.0000" in judge.contradiction("camvid_x")
 
 
 def test_matrices_without_the_class_compare_without_a_number(tmp_path: Path) -> None:

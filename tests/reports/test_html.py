@@ -128,7 +128,7 @@ def test_verdicts_are_those_of_the_gate(project: Project) -> None:
     (project.experiments / "camvid_a" / "params.yaml").write_text("dataset: camvid\nrows: [003-095]\n")
     one = data_of(project)["experiments"]["camvid_a"]
     assert one["verdict"] == "incomparable"
-    assert "Incomparable: its params.yaml cannot be read" in one["about"]
+    assert "Incomparable: its params.yaml is invalid" in one["about"]
 
 
 def test_a_damaged_record_is_not_unmeasured(project: Project) -> None:

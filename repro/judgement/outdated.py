@@ -1,0 +1,66 @@
+"""Changes of params.yaml since a result was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from repro.errors import ReproError
+from repro.judgement.case import Case
+from repro.params import Experiment
+from repro.records import Expected, Record
+from repro.records.build import expected, mismatches, published_metrics
+
+# Keys without effect on the number, or compared separately.
+IGNORED = frozenset({"name", "note", "rows", "expect", "also", "facts"})
+
+
+def outdated(case: Case) -> Iterator[str]:
+    """Yield changes that require measuring or recording again."""
+    yield from outdated_measurement(case)
+    if not isinstance(case.current, ReproError | None) and not isinstance(case.recorded, ReproError):
+        yield from _outdated_record(case.record, case.current)
+
+
+def outdated_measurement(case: Case) -> Iterator[str]:
+    """Yield changes that require a new measurement."""
+    record, current, recorded = case.record, case.current, case.recorded
+    if current is None:
+        yield "its params.yaml is missing"
+    elif isinstance(current, ReproError):
+        yield f"its params.yaml is invalid: {current.what}"
+    elif isinstance(recorded, ReproError):
+        yield f"measured with params that this version does not know ({recorded.what}): {_measure(record)}"
+    else:
+        yield from _changed(record, recorded, current)
+
+
+def _changed(record: Record, old: Experiment, new: Experiment) -> Iterator[str]:
+    """Compares parsed params, so that a key added with a neutral default is not a change."""
+    keys = [key for key in vars(new) if key not in IGNORED and getattr(old, key) != getattr(new, key)]
+    keys += [f"protocol {name}" for name in old.also.keys() & new.also if old.also[name] != new.also[name]]
+    if keys:
+        yield f"params changed since it was measured ({', '.join(keys)}): {_measure(record)}"
+
+
+def _outdated_record(record: Record, now: Experiment) -> Iterator[str]:
+    """Changes that only require recording again: rows, expected number, split and number of images."""
+    again = f"since it was recorded: `repro record {record.experiment}`"
+    if record.rows != now.rows:
+        yield f"rows changed {again}"
+    if _reference(record.expectation) != _reference(expected(now, record.kind, published_metrics(now)[0])):
+        yield f"the expected number changed {again}"
+    if record.kind == "cost":
+        return
+    yield from mismatches(now, {"split": record.split, "n_images": record.n_images}, now.protocol)
+    for name, one in record.also.items():
+        yield from mismatches(
+            now, {"split": record.split, "n_images": one.n_images}, now.also.get(name, now.protocol)
+        )
+
+
+def _reference(wanted: Expected | None) -> tuple[str, float, float] | None:
+    return (wanted.metric, wanted.value, wanted.band) if wanted else None
+
+
+def _measure(record: Record) -> str:
+    return f"`dvc repro experiments/{record.experiment}`"
