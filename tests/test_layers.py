@@ -7,10 +7,11 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
+from tests.kit import every
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "repro"
@@ -39,6 +40,7 @@ def part(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Absolute names of all modules that a file imports, inside functions too."""
     return imported(ast.parse(path.read_text()))
@@ -56,7 +58,7 @@ def imported(code: ast.AST) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+@every("path", MODULES)
 def test_imports_go_down_only(path: Path) -> None:
     mine = part(path)
     used = {name.split(".")[1] for name in imports(path) if name.startswith("repro.")} & set(LEVEL)
@@ -75,7 +77,7 @@ def test_no_module_imports_itself_through_others() -> None:
     TopologicalSorter(graph).prepare()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+@every("path", MODULES)
 def test_foreign_libraries_enter_through_one_package(path: Path) -> None:
     used = {name.split(".")[0] for name in imports(path)}
     assert not {library for library in used & set(DOORS) if part(path) not in DOORS[library]}

@@ -14,13 +14,14 @@ from repro.cli.app import app
 from repro.cli.docs import REFERENCE, reference
 from repro.published import rows
 from tests.cli.kit import commands
+from tests.kit import every
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = dict(commands())
 DOCUMENTED = COMMANDS | {"repro docs": dict(commands(hidden=True))["repro docs"]}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@every("name", COMMANDS)
 def test_command_has_help_with_a_runnable_example(name: str) -> None:
     text = COMMANDS[name].help or ""
     assert "Example:" in text, f"{name}: help without an example"
@@ -28,7 +29,7 @@ def test_command_has_help_with_a_runnable_example(name: str) -> None:
     assert example.startswith(name), example
 
 
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"repro new"}))
+@every("name", sorted(set(COMMANDS) - {"repro new"}))
 def test_examples_name_experiments_that_exist(name: str) -> None:
     example = (COMMANDS[name].help or "").split("Example:")[1]
     named = re.findall(r"(?<![\w/])[a-z0-9]+_\w*_os\d+\w*(?!\S*\.pth)", example)
@@ -36,7 +37,7 @@ def test_examples_name_experiments_that_exist(name: str) -> None:
     assert not missing, f"{name}: no such experiment: {missing}"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@every("name", COMMANDS)
 def test_options_have_help(name: str) -> None:
     silent = [p.name for p in COMMANDS[name].params if not getattr(p, "help", None)]
     assert not silent, f"{name}: parameters without help: {silent}"
@@ -50,7 +51,7 @@ OTHERWISE = {
 }
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@every("name", COMMANDS)
 def test_machines_can_read_every_command(name: str) -> None:
     options = {opt for p in COMMANDS[name].params for opt in p.opts}
     assert ("--json" in options) != (name in OTHERWISE)
@@ -60,9 +61,7 @@ def test_command_reference_is_current() -> None:
     assert (ROOT / REFERENCE).read_text() == reference(), "run `repro docs`"
 
 
-@pytest.mark.parametrize(
-    "page", sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
-)
+@every("page", sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]))
 def test_commands_named_in_documents_exist(page: Path) -> None:
     """Every `repro ...` in a code span or block names a real command and real options."""
     for line in _code(page.read_text()):

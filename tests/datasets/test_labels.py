@@ -31,6 +31,7 @@ from repro.datasets.sets import cityscapes, voc2012
 from repro.datasets.sets.palettes import voc_colours
 from repro.errors import DataError
 from tests.datasets import kit, png_kit
+from tests.kit import every
 
 VOC = voc2012._VALUES, voc2012._COLOURS
 ANY = value_table({value: value for value in range(256)})
@@ -51,9 +52,9 @@ def samples(kind: int, bits: int, size_HW: tuple[int, int], most: int = 1 << 16)
 # Every kind of file
 
 
-@pytest.mark.parametrize("size_HW", SIZES)
-@pytest.mark.parametrize("interlaced", [False, True])
-@pytest.mark.parametrize(("kind", "bits"), [(kind, b) for kind, all_ in png_kit.BITS.items() for b in all_])
+@every("size_HW", SIZES)
+@every("interlaced", [False, True])
+@every("kind, bits", [(kind, b) for kind, all_ in png_kit.BITS.items() for b in all_])
 def test_every_kind_of_png_is_read_as_stored(
     kind: int, bits: int, interlaced: bool, size_HW: tuple[int, int]
 ) -> None:
@@ -77,8 +78,8 @@ def test_every_kind_of_png_is_read_as_stored(
     assert (found.bits, found.coloured) == (bits, kind in (png_kit.RGB, png_kit.RGBA))
 
 
-@pytest.mark.parametrize("interlaced", [False, True])
-@pytest.mark.parametrize(("kind", "bits"), [(kind, b) for kind, all_ in png_kit.BITS.items() for b in all_])
+@every("interlaced", [False, True])
+@every("kind, bits", [(kind, b) for kind, all_ in png_kit.BITS.items() for b in all_])
 def test_the_encoder_of_the_tests_writes_what_others_read(kind: int, bits: int, interlaced: bool) -> None:
     """Pillow scales gray of 2 and 4 bits by 85 and 17, which is undone here; it cuts colours of 16 bits."""
     pixels = samples(kind, bits, (9, 17))
@@ -159,8 +160,8 @@ def test_values_of_a_tiff_are_those_that_are_stored(mode: str, zero_is_white: bo
     assert np.array_equal(read_label_file(data, "x").values, values)
 
 
-@pytest.mark.parametrize("turned", range(1, 9))
-@pytest.mark.parametrize("kind", ["TIFF", "PNG", "WEBP", "JPEG"])
+@every("turned", range(1, 9))
+@every("kind", ["TIFF", "PNG", "WEBP", "JPEG"])
 def test_orientation_is_ignored_in_every_format(kind: str, turned: int) -> None:
     """Also by `repro predict`, so that one file is one input wherever it is read."""
     upright = kit.photo(3, (10, 14))

@@ -34,6 +34,7 @@ from repro.tracking.owner import owner_of
 from repro.tracking.registry import champions, champions_file
 from repro.tracking.run_info import start_fields
 from tests.fleet.test_bundle import KEY, NAME, ROOT, _git, checkout, finish
+from tests.kit import every
 
 HOSTILE = (
     "../../experiments",
@@ -157,12 +158,15 @@ def test_a_forged_record_touches_nothing_else(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "outside"]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("field", ["experiment", "dataset", "split", "run_key", "also"])
+@every("name", HOSTILE)
+@every("field", ["experiment", "dataset", "split", "run_key", "also"])
 def test_a_record_with_such_a_name_is_none(project: Project, field: str, name: str) -> None:
+    good = project.record(NAME).read_text()
+    assert read_record(project.record(NAME))
     forge(project.record(NAME), FORGERIES[field](name))
     with pytest.raises(RecordError, match="not a record: key"):
         read_record(project.record(NAME))
+    project.record(NAME).write_text(good)
 
 
 @pytest.mark.parametrize("commit", ["-f", "--detach", "HEAD", "main", "../x", "abc123", "0" * 39 + "g"])

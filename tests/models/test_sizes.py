@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from repro.models import build_on_meta
 from repro.models.cost import count
-from repro.params import Experiment, ModelParams, Project, experiment_names, load_experiment
+from repro.params import Experiment, ModelParams
 from repro.published import rows
+from tests.kit import every, experiments
 from tests.models.kit import (
     BASE,
     D30,
@@ -30,8 +30,6 @@ from tests.models.kit import (
     net,
 )
 
-PROJECT = Project(Path(__file__).parents[2])
-
 # Rows whose printed count no version of their source gives, with what the code gives (recipes 3.2, 5).
 KNOWN_MISPRINTS = {
     "003-018": 42.72,  # prints 47; every other ResNet-101 row prints 42: a typo
@@ -39,11 +37,6 @@ KNOWN_MISPRINTS = {
     "003-045": 14.41,  # newdid4 prints 14.0, rounded by hand
     "003-051": 9.69,  # "dense30k36(actually48)": prints the 5.7 of growth 36
 }
-
-
-@cache
-def experiments() -> tuple[Experiment, ...]:
-    return tuple(load_experiment(PROJECT, name) for name in experiment_names(PROJECT))
 
 
 @cache
@@ -67,12 +60,12 @@ def printed() -> Iterator[tuple[str, str, float]]:
                 yield row, experiment.name, value
 
 
-@pytest.mark.parametrize("experiment", experiments(), ids=lambda experiment: experiment.name)
+@every("experiment", experiments)
 def test_every_experiment_builds_its_network(experiment: Experiment) -> None:
     assert 2.9 < millions_of(experiment.model, classes_of(experiment)) < 96
 
 
-@pytest.mark.parametrize(("row", "name", "value"), list(printed()))
+@every("row, name, value", printed)
 def test_parameters_of_every_row_that_prints_them(row: str, name: str, value: float) -> None:
     """The page cuts after the last digit it prints: 2.99 is printed 2.9, 42.89 as 42."""
     experiment = next(found for found in experiments() if found.name == name)
@@ -140,7 +133,7 @@ CASES: list[tuple[str, dict[str, Any], int, float]] = [  # recipes 1.1, 2, 3.2, 
 ]
 
 
-@pytest.mark.parametrize(("name", "raw", "classes", "millions"), CASES, ids=[case[0] for case in CASES])
+@every("name, raw, classes, millions", CASES)
 def test_parameters_as_computed_from_the_sources(
     name: str, raw: dict[str, Any], classes: int, millions: float
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from functools import cache
@@ -12,15 +13,14 @@ import pytest
 
 from repro.datasets import DATASETS
 from repro.models.build import build_on_meta
-from repro.params import Experiment, Project, experiment_names, load_experiment, read_yaml
+from repro.params import Experiment, ModelParams, experiment_names, read_yaml
 from repro.published import Row, rows
 from repro.records.verdict import size_verdict, sizes
 from repro.scaffold import drift
 from repro.training.schedule import length
+from tests.kit import PROJECT, every, experiment
 
 ROOT = Path(__file__).parents[2]
-PROJECT = Project(ROOT)
-NAMES = experiment_names(PROJECT)
 GOLDEN: dict[str, int] = json.loads((ROOT / "tests/golden/published/iterations.json").read_text())
 # Page 003's ignore number, which its padding puts into the blue channel, where it is not 255.
 PADDED_WITH = {11: (17, 18, 19, 20, 21, 22, 23, 24, 25, 28, 53), 28: (67, 68, 69)}
@@ -34,11 +34,6 @@ ODD_SIZES = {"003-018": 42.7, "003-044": 13.1, "003-051": 9.7}
 
 
 @cache
-def experiment(name: str) -> Experiment:
-    return load_experiment(PROJECT, name)
-
-
-@cache
 def root_params() -> dict[str, dict[str, object]]:
     return read_yaml(PROJECT.params)
 
@@ -47,36 +42,65 @@ def of_rows(name: str) -> list[Row]:
     return [rows()[row] for row in experiment(name).rows]
 
 
-OWN = {name: read_yaml(PROJECT.experiments / name / "params.yaml") for name in NAMES}
-PUBLISHED = [name for name in NAMES if OWN[name].get("rows") and "measure" not in OWN[name]]
-SIZED = [name for name in NAMES if "measure" in OWN[name]]  # rows that print sizes and no accuracy
+@cache
+def names() -> list[str]:
+    return experiment_names(PROJECT)
+
+
+@cache
+def published() -> list[str]:
+    return [name for name in names() if experiment(name).rows and experiment(name).measure == "all"]
+
+
+def sized() -> list[str]:
+    """Rows that print sizes and no accuracy."""
+    return [name for name in names() if experiment(name).measure != "all"]
+
+
+def of_page_003() -> list[str]:
+    return [name for name in published() if experiment(name).rows[0].startswith("003")]
+
+
+def of_category_crops() -> list[str]:
+    return [name for name in published() if experiment(name).augmentation.category_share < 1]
+
+
+@cache
+def weights_of(params: ModelParams, classes: int) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of each parameter; many rows share a network."""
+    network = build_on_meta(params, num_classes=classes)
+    return {name: tuple(weight.shape) for name, weight in network.named_parameters()}
+
+
+def millions_of(params: ModelParams, classes: int) -> float:
+    return sum(math.prod(shape) for shape in weights_of(params, classes).values()) / 1e6
 
 
 def test_every_row_has_exactly_one_experiment_or_a_reason() -> None:
     repeated = re.compile(r"_seed\d+$")  # `repro run NAME --seeds` makes these: other seeds of one experiment
-    standing = Counter(row for name in NAMES if not repeated.search(name) for row in experiment(name).rows)
+    standing = Counter(row for name in names() if not repeated.search(name) for row in experiment(name).rows)
     assert max(standing.values()) == 1
     assert set(standing) | NOT_RUN == set(rows())
     assert not set(standing) & NOT_RUN
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every("name", names)
 def test_it_resolves_and_its_network_builds(name: str) -> None:
     it = experiment(name)
     assert {it.training.split, it.evaluation.split} <= set(it.facts.splits)
     if it.start_from is not None:
-        assert it.start_from in NAMES
-    network = build_on_meta(it.model, num_classes=it.facts.classes)
-    classifiers = [p for n, p in network.named_parameters() if n.startswith("head") and p.dim() == 4]
-    assert classifiers[-1].shape[0] == it.facts.classes + it.model.head.extra_classes
+        assert it.start_from in names()
+    weights = weights_of(it.model, it.facts.classes)
+    classifiers = [shape for name, shape in weights.items() if name.startswith("head") and len(shape) == 4]
+    assert classifiers[-1][0] == it.facts.classes + it.model.head.extra_classes
     for row in of_rows(name):
         printed = ODD_SIZES.get(row.id, row.cost.get("params_M"))
         if printed is not None:
-            millions = sum(p.numel() for p in network.parameters()) / 1e6
+            millions = millions_of(it.model, it.facts.classes)
             assert millions == pytest.approx(printed, rel=0.03, abs=0.11 if printed % 1 else 1.0), row.id
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@every("name", published)
 def test_it_says_what_its_row_says(name: str) -> None:
     it = experiment(name)
     for row in of_rows(name):
@@ -91,14 +115,14 @@ def test_it_says_what_its_row_says(name: str) -> None:
         assert _depth(row.backbone) == _depth(_backbone(it))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@every("name", published)
 def test_the_schedule_is_as_long_as_the_sources_say(name: str) -> None:
     it = experiment(name)
     found = length(it.training, images=it.facts.splits[it.training.split]).iterations
     assert {found} == {GOLDEN[row] for row in it.rows}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every("name", names)
 def test_the_header_says_what_and_what_to_expect(name: str) -> None:
     text = (PROJECT.experiments / name / "params.yaml").read_text()
     header = " ".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
@@ -111,11 +135,11 @@ def test_the_header_says_what_and_what_to_expect(name: str) -> None:
             assert f"{row.metrics['mIoU']:g} mIoU" in header
 
 
-@pytest.mark.parametrize("name", SIZED)
+@every("name", sized)
 def test_a_row_of_sizes_is_the_network_that_is_built(name: str) -> None:
     """003-002 to -005 print MiB of fp32 weights: 26.65, 69.24 and 117.22, and 163 of 163.6."""
     it, (row,) = experiment(name), of_rows(name)
-    millions = sum(p.numel() for p in build_on_meta(it.model, num_classes=21).parameters()) / 1e6
+    millions = millions_of(it.model, 21)
     found = sizes({"params_M": millions}, row)
     assert [size.name for size in found] == ["params_M", "size_MB"]
     assert size_verdict(found) == "reproduced"
@@ -131,25 +155,27 @@ def test_generated_pipeline_files_are_current() -> None:
 
 def test_every_experiment_has_its_stage() -> None:
     stages = read_yaml(ROOT / "dvc.yaml")["stages"]
-    assert {name for name in stages if name.startswith("experiments/")} == {f"experiments/{n}" for n in NAMES}
+    assert {name for name in stages if name.startswith("experiments/")} == {
+        f"experiments/{n}" for n in names()
+    }
 
 
 @pytest.mark.parametrize("section", ["recipes", "protocols", "datasets"])
 def test_no_shared_block_is_without_a_user(section: str) -> None:
     used = {
-        "recipes": {experiment(name).recipe for name in NAMES},
+        "recipes": {experiment(name).recipe for name in names()},
         "protocols": {
             protocol
-            for name in NAMES
+            for name in names()
             for protocol in (experiment(name).evaluation.protocol, *experiment(name).also)
         },
         # the first release of CamVid can be prepared, and no published row is measured on it
-        "datasets": {experiment(name).dataset for name in NAMES} | {"camvid_original"},
+        "datasets": {experiment(name).dataset for name in names()} | {"camvid_original"},
     }
     assert set(root_params()[section]) == used[section]
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLISHED if experiment(name).rows[0].startswith("003")])
+@every("name", of_page_003)
 def test_page_003_mixes_pads_and_learns_as_its_scripts_do(name: str) -> None:
     it = experiment(name)
     if TO_BE_TRAINED_ANEW & set(it.rows):
@@ -164,10 +190,10 @@ def test_page_003_mixes_pads_and_learns_as_its_scripts_do(name: str) -> None:
     assert (it.training.optimizer, it.training.eps, it.training.eps_rule) == ("adam", 2.5e-4, "tensorflow")
 
 
-@pytest.mark.parametrize("row", [17, 18, 19, 20, 21, 23, 24, 25])
+@every("row", [17, 18, 19, 20, 21, 23, 24, 25])
 def test_the_first_camvid_rows_train_and_count_void_as_a_twelfth_class(row: int) -> None:
     """tensorpack/dataflow/dataset/camvid.py:52 said 12 until 21db489f; the mean over 11 stands beside it."""
-    it = experiment(next(name for name in PUBLISHED if f"003-{row:03d}" in experiment(name).rows))
+    it = experiment(next(name for name in published() if f"003-{row:03d}" in experiment(name).rows))
     assert (it.dataset, it.facts.classes, it.augmentation.pad_label) == ("camvid12", 12, 11)
     assert (it.protocol.mean_over, it.protocol.ignore_index) == ((), 255)
     (usual,) = it.also.values()
@@ -183,16 +209,16 @@ def test_the_first_camvid_rows_train_and_count_void_as_a_twelfth_class(row: int)
 RESNETS = (*range(7, 12), *range(16, 20), 21, 53, *range(67, 72), *range(93, 102), 103)
 
 
-@pytest.mark.parametrize("row", [*RESNETS, 6, 102])
+@every("row", [*RESNETS, 6, 102])
 def test_the_best_epoch_is_kept_where_the_script_evaluates_each(row: int) -> None:
     """evaluate_every_n_epoch is 1, max_epoch for 003-006 and -102; a printed epoch is the last one here."""
-    it = experiment(next(name for name in PUBLISHED if f"003-{row:03d}" in experiment(name).rows))
+    it = experiment(next(name for name in published() if f"003-{row:03d}" in experiment(name).rows))
     assert it.training.keep == ("last" if row in (6, 9, 102) else "best")
     assert (it.training.validate_every == "epoch") == (row not in (6, 102))
 
 
-@pytest.mark.parametrize(
-    ("row", "weight", "bias", "scope"),
+@every(
+    "row, weight, bias, scope",
     [
         *((row, 5.0, 10.0, "classifier") for row in (6, 11)),
         *((row, 5.0, 10.0, "head") for row in (93, 98, 99, 100, 101)),
@@ -206,31 +232,29 @@ def test_gradients_are_multiplied_where_the_scripts_patterns_match(
     row: int, weight: float, bias: float, scope: str
 ) -> None:
     """lr_multi_schedule of each script; `nothing` (067) and slim's `aspp.*_conv` (094-096) match nothing."""
-    t = experiment(next(name for name in PUBLISHED if f"003-{row:03d}" in experiment(name).rows)).training
+    t = experiment(next(name for name in published() if f"003-{row:03d}" in experiment(name).rows)).training
     assert (t.grad_weight, t.grad_bias, t.grad_scope) == (weight, bias, scope)
 
 
-@pytest.mark.parametrize("row", [93, 94, 95, 96, 97, 98, 99, 100, 101, 103])
+@every("row", [93, 94, 95, 96, 97, 98, 99, 100, 101, 103])
 def test_slim_draws_its_classifier_from_glorot_outside_the_scope_of_its_initialiser(row: int) -> None:
     """deeplabv3.py:204, deeplabv2.py:78: `logits` is outside resnet_arg_scope; 5deddb2d put it inside."""
-    it = experiment(next(name for name in PUBLISHED if f"003-{row:03d}" in experiment(name).rows))
+    it = experiment(next(name for name in published() if f"003-{row:03d}" in experiment(name).rows))
     assert it.model.head.glorot == (("classifier",) if row in (93, 94, 95, 96, 101) else ())
 
 
-@pytest.mark.parametrize("row", [94, 95, 96, 97, 98, 99, 100, 103])
+@every("row", [94, 95, 96, 97, 98, 99, 100, 103])
 def test_slim_classifies_right_after_the_fusion(row: int) -> None:
     """Four branches, pooled one, fusion, classifier; of the rows without ASPP the classifier alone."""
-    name = next(name for name in PUBLISHED if f"003-{row:03d}" in experiment(name).rows)
-    network = build_on_meta(experiment(name).model, num_classes=21)
-    kernels = [tuple(p.shape) for n, p in network.named_parameters() if n.startswith("head") and p.dim() == 4]
+    name = next(name for name in published() if f"003-{row:03d}" in experiment(name).rows)
+    weights = weights_of(experiment(name).model, 21)
+    kernels = [shape for name, shape in weights.items() if name.startswith("head") and len(shape) == 4]
     three = (256, 2048, 3, 3)
     pyramid = [(256, 2048, 1, 1), three, three, three, (256, 2048, 1, 1), (256, 512, 1, 1), (21, 256, 1, 1)]
     assert kernels == ([(21, 2048, 1, 1)] if row in (97, 103) else pyramid)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in PUBLISHED if experiment(name).augmentation.category_share < 1]
-)
+@every("name", of_category_crops)
 def test_crops_are_drawn_as_often_as_the_page_draws_them(name: str) -> None:
     """sssegmentation draws ten; mmsegmentation one and, while it is no good, ten more."""
     it = experiment(name)
@@ -250,7 +274,7 @@ def test_experiments_differ_from_each_other() -> None:
             },
             sort_keys=True,
         )
-        for name in NAMES
+        for name in names()
     )
     assert max(whole.values()) == 1
 

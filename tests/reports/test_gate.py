@@ -26,10 +26,16 @@ from repro.published import rows
 from repro.records import PASSING, to_json, write_json, write_record
 from repro.reports import ci_formats, compare_revision, gate
 from repro.reports.results import Declared, Results, load_results
+from tests.kit import every
 from tests.reports.kit import a_project, a_record, add, git, results, seeded
 
-NUMBERED = [row.id for row in rows().values() if "mIoU" in row.metrics]
-SILENT = [row.id for row in rows().values() if not row.metrics]
+
+def with_number() -> list[str]:
+    return [row.id for row in rows().values() if "mIoU" in row.metrics]
+
+
+def without_number() -> list[str]:
+    return [row.id for row in rows().values() if not row.metrics]
 
 
 def one(record: Any) -> gate.Finding:
@@ -37,7 +43,7 @@ def one(record: Any) -> gate.Finding:
     return found
 
 
-@pytest.mark.parametrize("row", NUMBERED)
+@every("row", with_number)
 def test_a_planted_regression_fails_in_every_row(row: str) -> None:
     record = a_record(row=row)
     assert record.expectation
@@ -47,7 +53,7 @@ def test_a_planted_regression_fails_in_every_row(row: str) -> None:
     assert gate.exit_code([found], strict=False) == 1
 
 
-@pytest.mark.parametrize("row", SILENT)
+@every("row", without_number)
 def test_a_row_without_a_number_never_passes(row: str) -> None:
     found = one(a_record(row=row, metrics={"mIoU": 99.0}, verdict="reproduced"))
     assert found.verdict == "incomparable"

@@ -17,20 +17,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro.errors import ParamsError
-from repro.params import Experiment, Project, TrainingParams, experiment_names, load_experiment, parse
+from repro.params import Experiment, TrainingParams, parse
 from repro.training.schedule import Plateau, curve, learning_rate, length, weight_decay
+from tests.kit import every, experiments
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "training" / "schedules.json").read_text())
 DECIMAL = runpy.run_path(str(ROOT / "tests" / "golden" / "training" / "make_schedules.py"))
-ALL = [load_experiment(Project(ROOT), name) for name in experiment_names(Project(ROOT))]
 
 
 def params(**changes: Any) -> TrainingParams:
     return parse(TrainingParams, {"split": "train", "batch": 16, "lr": 0.01} | changes, "test")
 
 
-@pytest.mark.parametrize("row", GOLDEN, ids=lambda row: str(row["name"]))
+@every("row", GOLDEN)
 def test_published_schedules_at_five_points(row: dict[str, Any]) -> None:
     p = parse(TrainingParams, row["params"], row["name"])
     of = length(p, images=row["images"])
@@ -143,10 +143,11 @@ def test_a_distributed_sampler_pads_cityscapes_to_372_iterations(devices: int, i
     assert per_device // (8 // devices) == iterations
 
 
-PUBLISHED = [(e, row) for e in ALL for row in e.rows if e.measure == "all"]
+def published() -> list[tuple[Experiment, str]]:
+    return [(e, row) for e in experiments() for row in e.rows if e.measure == "all"]
 
 
-@pytest.mark.parametrize(("e", "row"), PUBLISHED, ids=[row for _, row in PUBLISHED])
+@every("e, row", published)
 def test_every_experiments_schedule_is_its_pages(e: Experiment, row: str) -> None:
     """Rates and decays at five points, from the row's own facts by decimal arithmetic."""
     images = e.facts.splits[e.training.split]
@@ -161,4 +162,4 @@ def test_every_experiments_schedule_is_its_pages(e: Experiment, row: str) -> Non
 
 
 def test_every_published_row_with_a_schedule_has_an_experiment() -> None:
-    assert {row for _, row in PUBLISHED} == set(DECIMAL["FACTS"])
+    assert {row for _, row in published()} == set(DECIMAL["FACTS"])
