@@ -18,7 +18,7 @@ from repro.params import Project
 from repro.published import rows
 from repro.published.sources import SHARED_LINKS
 from repro.scaffold import drift, new_experiment, settings_text, sync
-from repro.stages.inputs_ready import renew_files
+from repro.stages.inputs_ready import regenerate_files
 from repro.stages.seeds import with_seed
 from tests.params.test_params import OWN
 from tests.params.test_params import ROOT as BLOCKS
@@ -72,16 +72,16 @@ def test_record_stage_depends_on_its_rows_alone(project: Project) -> None:
 
 def test_a_run_renews_what_an_edit_made_stale(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """DVC itself would stop: "Parameters 'expect' are missing"."""
-    renew_files(project, note)
+    regenerate_files(project, note)
     assert not (project.root / "dvc.yaml").exists(), "a project without DVC stays so"
     sync(project)
     params = project.experiments / "tiny_r18_os16" / "params.yaml"
     params.write_text(params.read_text().replace("expect: {}\n", ""))
-    renew_files(project, note)
+    regenerate_files(project, note)
     assert capsys.readouterr().err == "regenerated dvc.yaml (params.yaml changed)\n"
     listed = root_stages(project)["experiments/tiny_r18_os16"]["params"]
     assert listed[0] == {"experiments/tiny_r18_os16/params.yaml": ["rows"]}  # type: ignore[index]
-    renew_files(project, note)
+    regenerate_files(project, note)
     assert capsys.readouterr().err == ""
 
 

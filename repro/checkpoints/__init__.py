@@ -1,4 +1,4 @@
-"""Weights: our files, other people's formats, downloads. Nothing here builds or runs a network."""
+"""Weights: own files, third-party formats, downloads. This package never builds or runs a network."""
 
 from repro.checkpoints.convert import check_finite, check_same_network, convert, convert_back
 from repro.checkpoints.files import load_model, save_model

@@ -1,4 +1,4 @@
-"""What a checkpoint file is, by its first bytes, and which of its tensors can be weights."""
+"""Detect the type of a checkpoint file from its first bytes, and check that its entries can be weights."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor
 from repro.checkpoints.files import is_safetensors
 from repro.errors import CheckpointError
 
-FILES = "a file of torch.save (.pth, .pt, .ckpt) or .safetensors"
+FILES = "a file written by torch.save (.pth, .pt, .ckpt), or .safetensors"
 _STATE = "in the program that wrote it: torch.save(model.state_dict(), FILE)"
 _SCRIPT = (
-    "in Python: torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE), where FILE is from people you trust"
+    "in Python: torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE), if you trust the publisher of FILE"
 )
-_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before 1.6 begins with this number as a pickle
-_BEFORE = 11  # bytes that may stand before it: protocol and frame
+_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled number that begins files of torch.save before 1.6
+_BEFORE = 11  # bytes that may precede it: protocol and frame
 
 
 def require_checkpoint(path: Path) -> None:
-    """CheckpointError unless `path` begins as a file of torch.save (zipped or older) or safetensors does."""
+    """Raise CheckpointError unless `path` starts like a file of torch.save (zip or legacy) or safetensors."""
     with path.open("rb") as file:
         start = file.read(2)
     if not start or is_safetensors(path):
@@ -35,18 +35,18 @@ def require_checkpoint(path: Path) -> None:
 
 
 def damaged(path: Path, error: Exception) -> CheckpointError:
-    """What to say of a file that begins as one of torch.save and cannot be read to its end."""
+    """The error for a file that starts like one of torch.save but cannot be read completely."""
     with path.open("rb") as file:
         start = file.read(_BEFORE + len(_MAGIC))
     if start[:1] == b"\x80" and len(start) == _BEFORE + len(_MAGIC) and _MAGIC not in start:
-        return _refused("a pickle, but not of torch.save", path)
+        return _refused("a pickle that torch.save did not write", path)
     first = (str(error).splitlines() or ["end of file"])[0].partition(". ")[0][:200]
     what = f"not a complete PyTorch file: {first or type(error).__name__}"
-    return CheckpointError(what, where=path, hint="fetch it again and compare its sha256")
+    return CheckpointError(what, where=path, hint="download it again and compare its sha256")
 
 
 def _require_torch_archive(path: Path) -> None:
-    """A zip that is cut short has no list of its members: what reads it says where it ends."""
+    """Raise CheckpointError for a zip of something else; a truncated zip is left to the reader's error."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
@@ -56,7 +56,7 @@ def _require_torch_archive(path: Path) -> None:
     if "constants.pkl" in names:
         raise _refused("a TorchScript program, not weights", path, _SCRIPT)
     if "data.pkl" not in names:
-        raise _refused(f"a zip archive, but not of torch.save: it holds {', '.join(members[:3])}", path)
+        raise _refused(f"a zip that torch.save did not write, with {', '.join(members[:3])}", path)
 
 
 def _refused(what: str, path: Path, hint: str = _STATE) -> CheckpointError:
@@ -64,17 +64,17 @@ def _refused(what: str, path: Path, hint: str = _STATE) -> CheckpointError:
 
 
 def require_tensors(found: Mapping[Any, Any], path: Path) -> None:
-    """CheckpointError that names the first entry of `found` that cannot be a weight."""
+    """Raise CheckpointError that names the first entry of `found` that cannot be a weight."""
     for name, it in found.items():
         if not (isinstance(name, str) and isinstance(it, Tensor)):
             raise CheckpointError(f"'{name}' is not a tensor", where=path, allowed="names and tensors only")
-        if kind := _odd_kind(it):
-            allowed = "dense tensors of 16, 32 or 64 bits, and whole numbers"
+        if kind := _unsupported_kind(it):
+            allowed = "dense tensors of 16, 32 or 64 bits, and integers"
             raise CheckpointError(f"'{name}' is a {kind} tensor", where=path, allowed=allowed, hint=_STATE)
 
 
-def _odd_kind(tensor: Tensor) -> str | None:
-    """What no network here can be given: a cast would drop scales or imaginary parts in silence."""
+def _unsupported_kind(tensor: Tensor) -> str | None:
+    """Name of a kind of tensor that a cast would silently strip of scales or imaginary parts, or None."""
     if tensor.is_meta:
         return "meta (without values)"
     if tensor.is_quantized:

@@ -1,6 +1,6 @@
-"""Foreign weights into ours and back: every entry used once, every shape compared, nothing guessed.
+"""Convert third-party weights to our names and back: each entry is used once, every shape is compared.
 
-This package never builds a network: `ours` is the state dict of the target (values or meta tensors).
+`ours` is the state dict of the target network, with values or meta tensors.
 """
 
 from __future__ import annotations
@@ -27,10 +27,18 @@ def convert(
     where: object,
     drop_aux: bool = False,
 ) -> State:
-    """`foreign` under our names, for the network `params` whose state dict is `ours`.
+    """Convert `foreign` to our names.
 
-    `drop_aux` leaves an auxiliary head of the file unused. A format of scope backbone gives `backbone.` keys
-    only. A missing entry, one left over, or another shape is a CheckpointError that names both sides.
+    Args:
+        foreign: state dict in the naming of `format_name`.
+        ours: state dict of the target network.
+        format_name: key of FORMATS; a format of scope backbone returns `backbone.` keys only.
+        params: parameters of the target network.
+        where: the file, for error messages.
+        drop_aux: ignore the file's auxiliary head.
+
+    Raises:
+        CheckpointError: an entry is missing or left over, has another shape, or is not finite.
     """
     entry = FORMATS[format_name]
     wanted = {key: value for key, value in ours.items() if _is_wanted(key, entry)}
@@ -49,11 +57,11 @@ def convert(
 def convert_back(
     ours: Mapping[str, Tensor], *, format_name: str, params: ModelParams, where: object
 ) -> State:
-    """Our state dict under the names and in the channel order of `format_name`."""
+    """Convert our state dict to the names and channel order of `format_name`."""
     entry = FORMATS[format_name]
     if entry.scope == "backbone":
         networks = ", ".join(name for name, found in FORMATS.items() if found.scope == "network")
-        raise CheckpointError(f"cannot write '{format_name}': it is a classifier's format", allowed=networks)
+        raise CheckpointError(f"cannot write '{format_name}': a format of classifiers", allowed=networks)
     names = rename(ours, entry.table(params), where)
     state = reorder(ours, params, pool_first=entry.pool_first, low_first=entry.low_first, back=True)
     return {names[key]: value for key, value in state.items()}
@@ -62,7 +70,7 @@ def convert_back(
 def check_same_network(
     state: Mapping[str, Tensor], ours: Mapping[str, Tensor], *, where: object, hint: str | None = None
 ) -> None:
-    """`state`, in our names already, must be that of the network whose state dict is `ours`."""
+    """Raise CheckpointError unless `state` has the keys, shapes and kinds of `ours`."""
     missing = [key for key in ours if key not in state]
     left = [key for key in state if key not in ours]
     if missing or left:
@@ -76,37 +84,37 @@ def check_same_network(
 
 
 def check_finite(state: Mapping[str, Tensor], *, where: object, hint: str | None = None) -> None:
-    """CheckpointError that names the first entry with NaN or inf: such a network predicts nothing."""
+    """Raise CheckpointError that names the first entry with NaN or inf."""
     for key, value in state.items():
         if not value.is_meta and not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"NaN or inf in '{key}'", where=where, allowed="finite weights", hint=hint)
 
 
 def rename(keys: Iterable[str], table: Table, where: object) -> dict[str, str]:
-    """Our key -> theirs, by the longest prefix in `table`; injective, or an error."""
+    """Map our keys to theirs by the longest prefix in `table`; raises CheckpointError unless injective."""
     prefixes = sorted(table, key=len, reverse=True)
     names = {}
     for key in keys:
         prefix = next((p for p in prefixes if key == p or key.startswith(f"{p}.")), None)
         if prefix is None:
             raise CheckpointError(
-                f"the format has no name for our '{key}'",
+                f"the format has no name for '{key}'",
                 where=where,
-                hint="another network, or another format",
+                hint="choose another network or another format",
             )
         names[key] = table[prefix] + key[len(prefix) :]
     if len(set(names.values())) != len(names):
-        raise CheckpointError("two of our entries would get one foreign name", where=where)
+        raise CheckpointError("two entries map to the same name in the format", where=where)
     return names
 
 
 def reorder(
     state: Mapping[str, Tensor], params: ModelParams, *, pool_first: bool, low_first: bool, back: bool
 ) -> State:
-    """Move input channels where the source concatenates in another order than the network of `params`.
+    """Reorder input channels if the source concatenates in another order than the network of `params`.
 
-    The pooled branch stands first in 004 and last elsewhere (recipes 2); low-level features stand first
-    in 000 torch and last elsewhere. `back` moves from ours to theirs.
+    The pooled branch is first in 004 and last elsewhere (recipes 2); low-level features are first in 000
+    torch and last elsewhere. `back` reorders from ours to theirs.
     """
     head, moved = params.head, dict(state)
     if head.fuse == "concat" and head.pool != "none" and pool_first != head.pool_first:
@@ -119,7 +127,7 @@ def reorder(
 
 
 def _roll_decoder(state: State, shift: int) -> None:
-    """The first decoder convolution: input channels of a plain one; each channel of a depthwise one."""
+    """Roll the channels of the first decoder convolution, plain or separable."""
     _roll(state, "head.decoder.0.conv.weight", shift, dim=1)
     _roll(state, "head.decoder.0.pointwise.conv.weight", shift, dim=1)
     for name in [key for key in state if key.startswith("head.decoder.0.depthwise.")]:
@@ -144,17 +152,17 @@ def _is_dropped(key: str, entry: Format, drop_aux: bool) -> bool:
 
 def _check_names(kept: Mapping[str, Tensor], names: Mapping[str, str], entry: Format, where: object) -> None:
     missing = [key for key in names.values() if key not in kept]
-    # Files older than PyTorch 0.4.1 (torchvision's first ResNets) have no counters, and some programs drop a
-    # few; a norm with a momentum, as all of ours have, never reads them: 0 changes nothing.
+    # Files from before PyTorch 0.4.1 (torchvision's first ResNets) have no counters, and some programs drop
+    # them. Norms with a momentum, as all of ours, never read them, so 0 changes nothing.
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]
     used = set(names.values())
     left = [key for key in kept if key not in used and not (entry.unused and re.match(entry.unused, key))]
     if not missing and not left:
         return
     parts = [f"missing {_some(missing)}" if missing else "", f"left over {_some(left)}" if left else ""]
-    hint = "`model:` describes another network; `repro weights inspect` says which one fits"
+    hint = "`model:` describes another network; `repro checkpoint inspect` shows the file's"
     if left and entry.aux and all(key.startswith(entry.aux) for key in left):
-        hint = "only an auxiliary head is left over: --drop-aux leaves it out"
+        hint = "only an auxiliary head is left over; --drop-aux ignores it"
     raise CheckpointError("; ".join(part for part in parts if part), where=where, hint=hint)
 
 
@@ -164,8 +172,9 @@ def _some(keys: list[str]) -> str:
 
 
 def _check_fits(key: str, value: Tensor, name: str, tensor: Tensor, where: object) -> None:
-    """Shapes are equal; whole numbers do not become weights: they were scaled, and the scale is elsewhere."""
-    theirs, ours, hint = f"shape {list(tensor.shape)}", f"{list(value.shape)}", _OTHER
+    """Raise CheckpointError for another shape, or integers in place of weights (quantised, without scale)."""
+    hint = "another number of classes, depth or width"
+    theirs, ours = f"shape {list(tensor.shape)}", f"{list(value.shape)}"
     if tensor.shape == value.shape:
         if not value.is_floating_point() or tensor.is_floating_point():
             return
@@ -173,6 +182,3 @@ def _check_fits(key: str, value: Tensor, name: str, tensor: Tensor, where: objec
     raise CheckpointError(
         f"the file's '{name}' has {theirs}, the network's '{key}' {ours}", where=where, hint=hint
     )
-
-
-_OTHER = "another number of classes, depth or width"

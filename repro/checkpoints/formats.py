@@ -1,4 +1,4 @@
-"""The foreign formats by name: which table, what a file of that format always holds, how it concatenates."""
+"""Third-party checkpoint formats by name: key map, signature keys, concatenation order."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from repro.errors import CheckpointError
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One source's naming.
+    """Naming and layout of one source.
 
-    sign: the start of a key that a file of this format has and no other format's file has.
-    scope: network, or backbone (an ImageNet classifier: only `backbone.` is filled, `dropped` is left over).
-    dropped: starts of foreign keys that have no place here.
-    lacking, unused: patterns of our keys that the file does not fill, and of foreign keys that may be left
-        over: for weights of a near relative only.
-    aux: start of the foreign keys of the auxiliary head.
-    pool_first, low_first: the source's own concat orders; where the experiment's network differs the
-        channels are moved.
-    wrap: the key under which the source keeps its weights, in the files that we write.
+    sign: key prefixes that only files of this format have.
+    scope: network, or backbone (an ImageNet classifier, which fills `backbone.` only).
+    dropped: prefixes of foreign keys to ignore.
+    lacking, unused: regular expressions of our keys that the file does not fill, and of foreign keys that may
+        be left over; only for weights of a similar architecture.
+    aux: prefix of the foreign keys of the auxiliary head.
+    pool_first, low_first: concatenation orders of the source; channels are reordered if ours differ.
+    wrap: key of the state dict in the files that we write.
     """
 
     table: TableMaker
@@ -73,7 +72,7 @@ FORMATS: dict[str, Format] = {
         sign=("stages.0.blocks.",),
         scope="backbone",
         dropped=("head.",),
-        # slim's biases start at 0; what slim deeplabv3 adds behind stage 3 is new in its own code, too
+        # slim's biases start at 0; slim deeplabv3 initialises what follows stage 3 randomly, too
         lacking=r"conv[13]\.bias|shortcut\.bias|stages\.3\..*(bn3|downsample\.1)\.|stages\.[4-9]",
         unused=r"norm\.|stages\.3\..*norm1\.",
         wrap="",
@@ -96,15 +95,15 @@ FORMATS: dict[str, Format] = {
 
 
 def guess_format(keys: Iterable[str], where: object) -> str:
-    """The name of the format whose sign is among `keys`."""
+    """Name of the format whose `sign` is among `keys`; CheckpointError if there is none."""
     names = list(keys)
     for name, entry in FORMATS.items():
         if any(key.startswith(entry.sign) for key in names):
             return name
     raise CheckpointError(
-        "the format of this checkpoint is not known",
+        "unknown checkpoint format",
         where=where,
         allowed=", ".join(FORMATS),
-        hint=f"its first keys are {', '.join(names[:3])}; --key PREFIX takes one of several networks, a new "
-        "format is one table in repro/checkpoints/key_maps.py",
+        hint=f"its first keys are {', '.join(names[:3])}; --key PREFIX selects one of several networks; a "
+        "new format is one table in repro/checkpoints/key_maps.py",
     )

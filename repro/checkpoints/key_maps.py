@@ -1,7 +1,7 @@
-"""Rename tables: our module names to those of each foreign source.
+"""Key maps from our module names to those of each third-party source.
 
-A table maps prefixes (ours -> theirs); the longest matching prefix of a key wins. It is written for the
-network that `params` describe, so it reads in both directions. `conv_norm` spells the halves of our ConvNorm.
+A table maps prefixes (ours -> theirs); the longest matching prefix of a key wins. A table is specific to the
+network of `params`, so it works in both directions.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ MOBILENET_LOW = 3  # blocks before the stride 4 features
 
 
 def conv_norm(ours: str, theirs: str, *, conv: str = "0", bn: str = "1") -> Table:
-    """The convolution and the norm of the block `ours`, which they call `theirs`.0 and `theirs`.1."""
+    """Map the convolution and norm of our ConvNorm to `theirs`.0 and `theirs`.1, or the given names."""
     return {f"{ours}.conv": f"{theirs}.{conv}", f"{ours}.bn": f"{theirs}.{bn}"}
 
 
 def separable(ours: str, theirs: str, *, depthwise: tuple[str, str], pointwise: tuple[str, str]) -> Table:
-    """A depthwise and a pointwise ConvNorm; the pairs are their names of convolution and norm."""
+    """Map a depthwise and a pointwise ConvNorm; each pair names their convolution and norm."""
     return conv_norm(f"{ours}.depthwise", theirs, conv=depthwise[0], bn=depthwise[1]) | conv_norm(
         f"{ours}.pointwise", theirs, conv=pointwise[0], bn=pointwise[1]
     )
 
 
 def stages(ours: str, theirs: str) -> Table:
-    """The residual stages: everybody calls them layer1 to layer4, with torchvision's names inside."""
+    """Map the residual stages, which all sources name layer1 to layer4 as torchvision does."""
     return {f"{ours}layer{stage}": f"{theirs}layer{stage}" for stage in range(1, 5)}
 
 
@@ -37,7 +37,7 @@ def stages(ours: str, theirs: str) -> Table:
 
 
 def vainf(params: ModelParams) -> Table:
-    """000 torch (recipes 1.3). Its MobileNetV2 is cut in two parts that keep the original block numbers."""
+    """000 torch (recipes 1.3). Its MobileNetV2 is split in two parts that keep the original block numbers."""
     if params.backbone == "mobilenetv2":
         table = _vainf_mobilenet()
     else:
@@ -74,7 +74,7 @@ def torchvision_inverted(ours: str, theirs: str, block: int) -> Table:
 
 
 def sssegmentation(params: ModelParams, *, fuse: str = "bottleneck") -> Table:
-    """001 and 002 (recipes 2); before 2020-12-14 the convolution after the pyramid was called fuse_layer."""
+    """001 and 002 (recipes 2); before 2020-12-14 the convolution after the pyramid was named fuse_layer."""
     table = stages("backbone.", "backbone_net.") | {"backbone.stem": "backbone_net.stem"}
     plus, aspp = params.family == "deeplabv3plus", "aspp_net.parallel_branches"
     names = {"depthwise": ("depthwise_conv", "depthwise_bn"), "pointwise": ("pointwise_conv", "pointwise_bn")}
@@ -97,7 +97,7 @@ def sssegmentation_old(params: ModelParams) -> Table:
 
 
 def mmsegmentation(params: ModelParams) -> Table:
-    """004 (recipes 4); the names did not change from 0.x to 1.x."""
+    """004 (recipes 4); the names are the same in 0.x and 1.x."""
     head, same = "decode_head", {"conv": "conv", "bn": "bn"}
     names = {
         "depthwise": ("depthwise_conv.conv", "depthwise_conv.bn"),
@@ -154,7 +154,7 @@ def openmmlab_imagenet(params: ModelParams) -> Table:
 
 
 def timm_imagenet(params: ModelParams) -> Table:
-    """timm: `conv1.{0,1,3,4,6}` and `bn1` for a deep stem; own names for mobilenetv2_100."""
+    """timm: `conv1.{0,1,3,4,6}` and `bn1` for a deep stem; other names for mobilenetv2_100."""
     if params.backbone == "mobilenetv2":
         return _timm_mobilenet()
     if params.resnet.stem == "7x7":
@@ -185,7 +185,7 @@ def _timm_block(ours: str, theirs: str, *, plain: bool) -> Table:
 
 
 def timm_resnetv2(params: ModelParams) -> Table:
-    """timm's resnetv2_50, _101 into the slim rows: a norm belongs to the convolution behind it."""
+    """timm's resnetv2_50 and _101 for the slim rows; each norm precedes its convolution."""
     table = {"backbone.conv1": "stem.conv", "backbone.postnorm": "norm"}
     post = params.resnet.last_stage == "post"
     for stage, depth in enumerate(DEPTHS[params.backbone]):

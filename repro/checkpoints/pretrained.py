@@ -1,4 +1,4 @@
-"""ImageNet weights for a backbone: our names, and a first convolution adapted to the input range."""
+"""Load ImageNet weights into a backbone and adapt its first convolution to the input normalisation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,18 @@ from repro.records import sha256_file
 
 
 def pretrained_backbone(params: ModelParams, fresh: Mapping[str, Tensor]) -> tuple[State, str]:
-    """(the `backbone.` entries of `fresh` with the values of `params.pretrained`, its `pretrained_id`).
+    """Load the weights of `params.pretrained`, with the first convolution adapted to `params.input`.
 
-    `fresh` is the state dict of a newly built network; entries that the file lacks, which only a near
-    relative may, keep their first values. The first convolution is adapted to `params.input`. Weights that
-    are missing in the store, or of another backbone, are a CheckpointError that says what to do.
+    Args:
+        params: network parameters; `pretrained` must be set.
+        fresh: state dict of a randomly initialised network. Entries that the file lacks keep its values; only
+            weights of a similar architecture may lack any.
+
+    Returns:
+        (the `backbone.` entries, their `pretrained_id`).
+
+    Raises:
+        CheckpointError: the weights are missing from the cache or belong to another backbone.
     """
     assert params.pretrained is not None
     path = weights_cache.find(params.pretrained)
@@ -35,7 +42,7 @@ def pretrained_backbone(params: ModelParams, fresh: Mapping[str, Tensor]) -> tup
 
 
 def pretrained_id(params: ModelParams) -> str:
-    """What `params.pretrained` is in a run key: its file's sha256, and whether its input is adapted."""
+    """Identity of `params.pretrained` in a run key: its sha256, and whether its input is adapted."""
     assert params.pretrained is not None
     return _id(sha256_file(weights_cache.find(params.pretrained)), params)
 
@@ -45,12 +52,12 @@ def _id(sha256: str, params: ModelParams) -> str:
 
 
 def adapt_first_conv(state: State, *, made_for: InputParams, given: InputParams) -> State:
-    """`state`, so that `given` input has the response that `made_for` input had: same pixels, same features.
+    """Adapt weights trained with input `made_for` so that input `given` produces the same features.
 
-    With x = (pixel - mean) / std of each, the kernel's channels move to the order of `given`, are multiplied
-    by std_given / std_made, and the constant that the means leave goes into the convolution's bias or the
-    running mean of the norm behind it. Equal but for rounding and for the border, where zero padding stands
-    for the mean of `given`. Weights without a 3-channel convolution come back as they are.
+    With x = (pixel - mean) / std, the kernel's channels are reordered as in `given` and multiplied by
+    std_given / std_made; the constant left by the means is added to the convolution's bias or to the running
+    mean of the norm after it. The result is equal up to rounding and the border, where zero padding
+    represents the mean of `given`. Weights without a 3-channel convolution are returned unchanged.
     """
     name = _first_conv(state)
     if made_for == given or name is None:
@@ -71,20 +78,20 @@ def adapt_first_conv(state: State, *, made_for: InputParams, given: InputParams)
 
 
 def _in_order(made_for: InputParams, order: str) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of `made_for`, channels in `order`."""
+    """Mean and standard deviation of `made_for`, with channels in `order`."""
     values = torch.tensor([made_for.mean, made_for.std]).double()
     mean, std = values if made_for.order == order else values.flip(1)
     return mean, std
 
 
 def _first_conv(state: State) -> str | None:
-    """The module whose kernel takes three channels: the stem; a depthwise one takes one, others more."""
+    """Name of the convolution with three input channels, which only the stem has."""
     names = (key for key, value in state.items() if key.endswith(".weight") and value.ndim == 4)
     return next((key.removesuffix(".weight") for key in names if state[key].shape[1] == 3), None)
 
 
 def _constant(state: Iterable[str], name: str) -> tuple[str | None, int]:
-    """(entry that takes a constant added to the output of convolution `name`, its sign)."""
+    """(entry that can absorb a constant added to the output of convolution `name`, its sign)."""
     keys = list(state)
     if f"{name}.bias" in keys:
         return f"{name}.bias", 1

@@ -1,4 +1,4 @@
-"""Other people's checkpoint files: read safely, unwrapped, told apart."""
+"""Read third-party checkpoint files safely, unwrap their state dicts and identify their format."""
 
 from __future__ import annotations
 
@@ -18,47 +18,51 @@ from repro.records import sha256_file
 
 OURS = "ours"
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")  # DataParallel, torch.compile, Lightning
-COUNTERS = ("total_ops", "total_params", "n_averaged", "steps")  # of thop; of averages of torch and MMEngine
+COUNTERS = ("total_ops", "total_params", "n_averaged", "steps")  # of thop, and of torch's and MMEngine's EMA
 CONVERTED = {"float16", "bfloat16", "float64"}
-MANY = 20  # names in a message
+MANY = 20  # most names in a message
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Weights out of a file, and what a reader of the result should know."""
+    """The state dict of a file, and remarks for the user."""
 
     state: State
     remarks: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: Path, *, key: str | None = None) -> State:
-    """The weights alone of `open_checkpoint`."""
+    """The state dict of `open_checkpoint`."""
     return open_checkpoint(path, key=key).state
 
 
 def open_checkpoint(path: Path, *, key: str | None = None) -> Checkpoint:
-    """The weights in `path`: safetensors, or a PyTorch pickle of which nothing is run, unwrapped.
+    """Read the weights in `path`, a safetensors file or a PyTorch pickle, without running code from it.
 
-    `key` chooses where several networks are in one file: `model_ema`, `teacher.state_dict` for one inside
-    another, `student` where names begin with `student.`. A file cut short, without weights, or with several
-    networks and no `key` is a CheckpointError.
+    Args:
+        path: the file.
+        key: selects one of several networks in the file: `model_ema`, `teacher.state_dict` for a nested one,
+            `student` for the names with prefix `student.`.
+
+    Raises:
+        CheckpointError: the file is truncated, has no weights, or has several networks and `key` is None.
 
     Example: open_checkpoint(Path("best.pth")).state["backbone.conv1.weight"]
     """
     if not path.is_file():
         what = "a folder, not a checkpoint" if path.is_dir() else "checkpoint is missing"
-        raise CheckpointError(what, where=path, hint="`repro weights list` shows what is here")
+        raise CheckpointError(what, where=path, hint="`repro weights list` lists the local weights")
     loaded, skipped = (load_model(path)[0], ()) if is_safetensors(path) else read_pickle(path)
     names = ", ".join(skipped[:MANY]) + (f" and {len(skipped) - MANY} more" if len(skipped) > MANY else "")
-    remarks = (f"skipped what is no tensor: {names}",) if skipped else ()
-    found = _chosen(_networks(loaded), key, path, names)
+    remarks = (f"skipped non-tensor objects: {names}",) if skipped else ()
+    found = _select(_networks(loaded), key, path, names)
     require_tensors(found, path)
     state, more = _cleaned(found)
     return Checkpoint(state=state, remarks=remarks + more)
 
 
 def _networks(loaded: Any, at: str = "", depth: int = 4) -> dict[str, Mapping[Any, Any]]:
-    """Key -> state dict, for every network in a file: the file itself ("") or what its keys hold."""
+    """Key -> state dict of every network in a file; the key "" is the file itself."""
     if not isinstance(loaded, Mapping):
         return {}
     inner: dict[str, Mapping[Any, Any]] = {}
@@ -68,29 +72,29 @@ def _networks(loaded: Any, at: str = "", depth: int = 4) -> dict[str, Mapping[An
     return inner or own
 
 
-def _chosen(
+def _select(
     networks: Mapping[str, Mapping[Any, Any]], key: str | None, path: Path, skipped: str
 ) -> Mapping[Any, Any]:
-    """The one network, or that of `key`. Other mappings of tensors (a loss scale) have no `weight`."""
+    """The only network, or that of `key`; mappings without a `weight` (a loss scale) do not count."""
     if key is not None and key not in networks:
         if part := _part(networks, key):
             return part
         raise UnknownNameError("key with weights", key, networks, where=path)
     if not networks:
-        hint = "where a whole module was saved, save `model.state_dict()` instead"
-        allowed = "a state dict, bare or under any key"
+        hint = "if a whole module was saved, save `model.state_dict()` instead"
+        allowed = "a state dict, at the top level or under any key"
         what = "no weights inside" + (f", but unsupported objects: {skipped}" if skipped else "")
         raise CheckpointError(what, where=path, allowed=allowed, hint=hint)
     weighty = [name for name, found in networks.items() if any(str(it).endswith("weight") for it in found)]
     names = [key] if key is not None else weighty or list(networks)
     if len(names) > 1:
         what, allowed = f"{len(names)} networks in one file", ", ".join(names)
-        raise CheckpointError(what, where=path, allowed=allowed, hint=f"--key {names[0]} chooses one")
+        raise CheckpointError(what, where=path, allowed=allowed, hint=f"select one: --key {names[0]}")
     return networks[names[0]]
 
 
 def _part(networks: Mapping[str, Mapping[Any, Any]], key: str) -> Mapping[Any, Any] | None:
-    """The entries under the prefix `key`, where one network alone has some: `student.`, `ema_model.`."""
+    """Entries with the prefix `key` (`student.`, `ema_model.`), if exactly one network has any."""
     start = f"{key}."
     parts = [
         {str(name).removeprefix(start): it for name, it in found.items() if str(name).startswith(start)}
@@ -101,20 +105,20 @@ def _part(networks: Mapping[str, Mapping[Any, Any]], key: str) -> Mapping[Any, A
 
 
 def _cleaned(found: Mapping[str, Tensor]) -> tuple[State, tuple[str, ...]]:
-    """`found` without counters and without what wrappers put before every name; and remarks."""
+    """(`found` without counters and without prefixes common to all names, remarks)."""
     kept = {name: value for name, value in found.items() if name.rpartition(".")[2] not in COUNTERS}
     dropped, cut = len(found) - len(kept), ""
     while prefix := next((one for one in PREFIXES if kept and all(n.startswith(one) for n in kept)), ""):
         kept, cut = {name.removeprefix(prefix): value for name, value in kept.items()}, cut + prefix
     others = sorted({str(it.dtype).removeprefix("torch.") for it in kept.values()} & CONVERTED)
-    remarks = [f"dropped {dropped} counters of a profiler or an average"] if dropped else []
-    remarks += [f"every name began with '{cut}'"] if cut else []
+    remarks = [f"dropped {dropped} counters of a profiler or weight averaging"] if dropped else []
+    remarks += [f"removed the prefix '{cut}' from every name"] if cut else []
     return kept, (*remarks, *(f"stored as {name}" for name in others))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What a checkpoint file is; `network` is told from its names."""
+    """Description of a checkpoint file; `network` is derived from its keys."""
 
     format: str
     scope: str
@@ -128,11 +132,11 @@ class Inspection:
 
 
 def inspect(path: Path, *, key: str | None = None) -> Inspection:
-    """Read and describe `path`; `key` chooses among several networks in it."""
+    """Read and describe `path`; `key` selects one of several networks."""
     found = open_checkpoint(path, key=key)
     state = found.state
     if is_safetensors(path) and "experiment" in (note := read_metadata(path)):
-        return _own(path, state, note)
+        return _inspect_own(path, state, note)
     name = guess_format(state, path)
     entry = FORMATS[name]
     aux = entry.aux
@@ -149,14 +153,14 @@ def inspect(path: Path, *, key: str | None = None) -> Inspection:
     )
 
 
-def _own(path: Path, state: State, note: Mapping[str, str]) -> Inspection:
-    """A file that `save_model` wrote for an experiment."""
+def _inspect_own(path: Path, state: State, note: Mapping[str, str]) -> Inspection:
+    """Describe a file that `save_model` wrote for an experiment."""
     made = f"run {note['run_key']}" if "run_key" in note else f"from {note.get('source', 'elsewhere')}"
     classifier = state.get("head.classifier.weight")
     return Inspection(
         format=OURS,
         scope="network",
-        network=f"our own weights of {note['experiment']}, {made}",
+        network=f"weights of the experiment {note['experiment']}, {made}",
         classes=None if classifier is None else classifier.shape[0],
         entries=len(state),
         parameters=_parameters(state),
@@ -166,15 +170,12 @@ def _own(path: Path, state: State, note: Mapping[str, str]) -> Inspection:
 
 
 def _parameters(state: State) -> int:
-    return sum(tensor.numel() for key, tensor in state.items() if not _is_statistic(key))
-
-
-def _is_statistic(key: str) -> bool:
-    return key.endswith(("running_mean", "running_var", "num_batches_tracked"))
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    return sum(tensor.numel() for key, tensor in state.items() if not key.endswith(statistics))
 
 
 def _network(state: Mapping[str, Tensor], format_name: str) -> str:
-    """'DeepLabV3+ R-50, deep stem' and the like, from which names are there."""
+    """Name of the network derived from its keys, such as 'DeepLabV3+ R-50, deep stem'."""
     backbone = _backbone(state)
     if FORMATS[format_name].scope == "backbone":
         return f"{backbone} (ImageNet classifier)"

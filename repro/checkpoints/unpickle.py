@@ -1,8 +1,8 @@
-"""PyTorch's pickle files, read without importing or calling anything that they name.
+"""Read PyTorch pickle files without importing or calling anything that they name.
 
-Training programs save numpy scalars, configurations and log buffers beside the weights. `torch.load` with
-`weights_only=True` refuses such a file as a whole; here tensors are rebuilt, and every other object becomes
-an empty stand-in.
+Training programs save numpy scalars, configurations and log buffers with the weights. `torch.load` with
+`weights_only=True` refuses the whole file. This reader rebuilds tensors and replaces every other object by an
+empty placeholder.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import torch
 from repro.checkpoints.contents import damaged, require_checkpoint
 from repro.errors import CheckpointError
 
-# Modules that only an attack names. No stand-in calls them either: the refusal is there to say so.
+# Modules that only an attack names. Placeholders never call them; refusing them warns the user.
 REFUSED = frozenset({"os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "importlib", "ctypes"})
 REFUSED_BUILTINS = frozenset({"eval", "exec", "compile", "open", "__import__", "breakpoint", "input"})
 
-# What makes tensors and their containers. Each function comes in a new `partial`: a file can set attributes
-# of what it is given.
+# Constructors of tensors and their containers. Each function is wrapped in a new `partial`, since a file can
+# set attributes of the objects it gets.
 _FUNCTIONS = (torch._utils._rebuild_tensor, torch._utils._rebuild_tensor_v2, torch._utils._rebuild_parameter)
 ALLOWED: dict[str, Callable[[], Any]] = {
     f"torch._utils.{function.__name__}": partial(partial, function) for function in _FUNCTIONS
@@ -35,16 +35,16 @@ _DTYPES = {name: value for name, value in vars(torch).items() if isinstance(valu
 ALLOWED |= {f"torch.{name}": partial(_DTYPES.get, name) for name in _DTYPES}
 ALLOWED |= {
     "collections.OrderedDict": lambda: OrderedDict,
-    "collections.defaultdict": lambda: lambda *_: {},  # its entries follow; what makes new ones is not needed
+    "collections.defaultdict": lambda: lambda *_: {},  # its entries follow; the default factory is not needed
     "torch.Size": lambda: torch.Size,
     "torch.device": lambda: torch.device,
 }
 
 
 class Skipped:
-    """Stands for an object of the file that is not loaded; it takes every instruction and keeps nothing."""
+    """Placeholder for an object that is not loaded; accepts every pickle instruction and stores nothing."""
 
-    path = ""  # module and name, as the file has them
+    path = ""  # module and name in the file
 
     def __new__(cls, *_: object, **__: object) -> Skipped:
         return object.__new__(cls)
@@ -66,14 +66,18 @@ class Skipped:
 
 
 def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """(what `path` holds, on the CPU; the names of the objects in it that were skipped).
+    """Read a PyTorch file onto the CPU.
 
-    CheckpointError for a file that is no PyTorch file, is cut short, or names a module that runs commands.
+    Returns:
+        (the loaded object, the names of the objects that were skipped).
+
+    Raises:
+        CheckpointError: the file is not a PyTorch file, is truncated, or names a module that runs commands.
     """
     require_checkpoint(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an old pickle protocol; what it cannot read is an error below
+            warnings.simplefilter("ignore")  # an old pickle protocol; a failure is an error below
             return torch.load(path, map_location="cpu", weights_only=True), ()
     except pickle.UnpicklingError:
         return _read_skipping(path)
@@ -84,10 +88,10 @@ def read_pickle(path: Path) -> tuple[Any, tuple[str, ...]]:
 
 
 def _read_skipping(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """The same file with stand-ins.
+    """Read the file with placeholders for unsupported objects.
 
-    `torch.load` takes a pickle module only with `weights_only=False`. Ours imports nothing that a file names,
-    and gives it no function but those of ALLOWED.
+    `torch.load` accepts a pickle module only with `weights_only=False`. This one imports nothing that a file
+    names, and provides only the functions of ALLOWED.
     """
     skipped: dict[str, type[Skipped]] = {}
     module = types.ModuleType("repro.checkpoints.stand_ins")
@@ -105,7 +109,7 @@ def _read_skipping(path: Path) -> tuple[Any, tuple[str, ...]]:
     return found, tuple(sorted(name for name in skipped if not name.startswith(plain)))
 
 
-# The interpreter's own unpickler: the one in C sizes its memo by a number that the file gives.
+# The pure Python unpickler: the one in C allocates its memo by a number from the file.
 class _Unpickler(pickle._Unpickler):
     skipped: dict[str, type[Skipped]]
     source: Path
@@ -126,5 +130,5 @@ def unsupported(name: str, where: Path | None = None) -> CheckpointError:
         f"unsupported object in the checkpoint: {name}",
         where=where,
         allowed="tensors, numbers, strings, lists and dicts",
-        hint="do not load it elsewhere; ask its publisher for `model.state_dict()` alone",
+        hint="do not load it with other programs; ask its publisher for `model.state_dict()`",
     )

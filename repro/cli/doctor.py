@@ -168,12 +168,12 @@ def _datasets(project: Project) -> Iterator[Finding]:
 def _dataset(project: Project, name: str) -> Finding:
     from repro.errors import UnknownNameError
     from repro.params.project import BUILT_IN
-    from repro.stages.inputs_ready import here
-    from repro.stages.prepare import command_to_get
+    from repro.stages.inputs_ready import is_present
+    from repro.stages.prepare import data_command
 
     raw = project.data / name
     places = (("raw", raw), ("prepared", project.prepared / name))
-    state = " and ".join(word for word, path in places if here(path))
+    state = " and ".join(word for word, path in places if is_present(path))
     if raw.is_symlink() and not raw.exists():
         state, good = f"the link leads to nothing: {raw.readlink()}", False
     elif name == BUILT_IN:
@@ -181,7 +181,7 @@ def _dataset(project: Project, name: str) -> Finding:
     else:
         state, good = state or "absent", bool(state)
     try:
-        advice = command_to_get(name)
+        advice = data_command(name)
     except UnknownNameError as error:
         state, good, advice = error.what, False, "take it out of params.yaml, or add its module"
     return Finding(f"data {name}", state, good, advice)

@@ -9,7 +9,7 @@ from repro.cli.console import console
 
 if TYPE_CHECKING:
     from repro.errors import ReproError
-    from repro.stages.reporter import Voice
+    from repro.stages.reporter import Reporter
 
 
 def say(text: str) -> None:
@@ -36,9 +36,9 @@ def require_asked(names: Sequence[str], broken: Mapping[str, ReproError]) -> Non
         raise broken_error(asked, done="the others are shown")
 
 
-def aloud() -> Voice:
+def aloud() -> Reporter:
     """Everything a stage has to say, on this terminal."""
     from repro.cli.progress import bar, file_bar, training_bar
-    from repro.stages.reporter import Voice
+    from repro.stages.reporter import Reporter
 
-    return Voice(say=say, note=note, bar=bar, file_bar=file_bar, training_bar=training_bar)
+    return Reporter(say=say, note=note, bar=bar, file_bar=file_bar, training_bar=training_bar)

@@ -1,1 +1,1 @@
-"""From a network or from label maps to numbers: protocols, inference, metrics, intervals, speed."""
+"""Evaluation: inference, metrics, confidence intervals, speed."""

@@ -1,8 +1,8 @@
-"""How fast a network is, on which machine: latency, images a second, peak memory, beside parameters and MACs.
+"""Benchmark of a network: latency, images per second, peak memory, parameters and MACs.
 
-Two times are taken. The synchronised one waits for the result. The launch time does not: on a GPU it is what
-the page 000 rows print (no synchronisation in that code), and explains why its ResNet-50 is "faster" than
-its MobileNet. On a CPU they are the same.
+Two times are measured. The latency waits for the result. The launch time does not synchronise the GPU; it is
+what page 000's code measures, which explains why its ResNet-50 is "faster" than its MobileNet. On a CPU both
+are equal.
 """
 
 from __future__ import annotations
@@ -34,9 +34,18 @@ def benchmark(
     device: str = "cpu",
     seconds: float = SECONDS,
 ) -> dict[str, Any]:
-    """What cost.json holds, for one image of `input_size` (height, width) at batch 1.
+    """Measure a network on one image; the result is the content of cost.json.
 
-    Times include the upload of the pixels and the normalisation, and end with the small logits.
+    Times include the copy to the device and the normalisation, but not the resizing of logits.
+
+    Args:
+        model: network in any mode, on any device.
+        model_params: its parameters.
+        num_classes: its number of classes.
+        protocol: the precision is used.
+        input_size: (height, width) in pixels.
+        device: device to run on.
+        seconds: time to measure for, within 20 to 200 runs.
     """
     image_NCHW = torch.zeros(1, 3, *input_size, dtype=torch.uint8)
     forward = forward_of(model, model_params, protocol, device)
@@ -60,7 +69,7 @@ def benchmark(
 
 
 def timed(run: Callable[[], object], device: str, seconds: float) -> tuple[list[float], list[float]]:
-    """Milliseconds of every run after the warm-up: until the call returned, and until it was done."""
+    """(launch times, latencies) in milliseconds of every run after the warm-up."""
     reset_peak_memory(device)
     for _ in range(WARM_UP):
         run()

@@ -1,26 +1,22 @@
 """Bootstrap intervals of mean IoU over images, groups of images, or blocks of consecutive images.
 
-Such images are not independent, so an interval that resamples them one by one is too narrow. A data set whose
-file names say which images belong together has in its module
+Frames of a video or tiles of an aerial image are not independent, so resampling single images would give
+intervals that are too narrow. The module of a data set can define
 
     group(id)   the name of an image's group
     GROUP       what a group is, in the singular: "video", "source image"
-    BLOCK       images in a block, where a group is a sequence in time; without it a group has no order
+    BLOCK       images per block, if a group is a sequence in time
 
-Data sets without these have independent images, or names that do not say.
+With enough groups, whole groups are resampled (cluster bootstrap). With few groups that are sequences in
+time, blocks of consecutive images are resampled within each group; a block that reaches the end of its group
+continues at its beginning (circular block bootstrap, Politis and Romano 1992). Otherwise single images are.
 
-Images of one group (frames of a video, tiles of an aerial image) are not independent. With enough groups a
-group is drawn with all its images (a cluster bootstrap). With few and long groups that are sequences in time,
-blocks of consecutive images are drawn within each group; a block that reaches the end of its group continues
-at its beginning (the circular block bootstrap of Politis and Romano, 1992). Else each image is drawn alone.
+All three resample blocks of consecutive units within strata: units are images or groups in a single stratum,
+with blocks of 1, or images with one stratum per group. A resample is a vector of weights over units, so that
+all resampled sums are one matrix product: weights [R, U] x counts [U, 2C]. Intervals are percentile
+intervals, not BCa: docs/decisions/2026-11-29-intervals.md.
 
-All three draw blocks of units within strata. An image is a unit in a single stratum, in blocks of 1, and so
-is a group; with blocks the units are images, the strata groups. Shapes: N images, U units, R resamples.
-
-An image is drawn with all its pixels, because neighbouring pixels are not independent, and images that belong
-together are drawn together: `resampling` says which. A resample is a weight for every unit; with all weights
-in one matrix the resampled sums are one matrix product: weights [R, U] x counts [U, 2C]. Percentile, not BCa:
-docs/decisions/2026-11-29-intervals.md. Shapes: R resamples, N images, U units, C classes.
+Shapes: R resamples, N images, U units, C classes.
 """
 
 from __future__ import annotations
@@ -38,7 +34,7 @@ from repro.evaluation.metrics import Absent, Floats
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """The group of every image, in the order of the images; `block` is 0 where groups have no order."""
+    """Group names per image, in the order of the images; `block` is 0 for groups without an order."""
 
     names: tuple[str, ...]
     noun: str
@@ -46,10 +42,8 @@ class Groups:
 
 
 def groups_of(dataset: str, ids: Sequence[str]) -> Groups | None:
-    """The groups of the images `ids` of a data set; None where its module says none."""
-    from repro.datasets import (
-        DATASETS,  # here, for its modules import OpenCV, which reading matrices need not
-    )
+    """Groups of the images `ids` of a data set; None if its module defines no groups."""
+    from repro.datasets import DATASETS  # imports OpenCV, which reading matrices does not need
 
     module = DATASETS.get(dataset)
     group = getattr(module, "group", None)
@@ -62,31 +56,30 @@ def groups_of(dataset: str, ids: Sequence[str]) -> Groups | None:
     )
 
 
-# With fewer independent units a percentile interval is clearly too narrow. Measured coverage of a
-# nominal 95 %: 84 % with 5 groups, 89 % with 10, 91 % with 20, 93 % with 40 (docs/decisions/
-# 2026-11-29-intervals.md).
+# With fewer independent units a percentile interval is too narrow. Measured coverage of a nominal 95 %: 84 %
+# with 5 groups, 89 % with 10, 91 % with 20, 93 % with 40 (docs/decisions/2026-11-29-intervals.md).
 ENOUGH = 20
-CHUNK = 1_000  # resamples at a time: 1,000 x 2,000 weights are 16 MB
+CHUNK = 1_000  # resamples per chunk: 1,000 x 2,000 weights are 16 MB
 SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
-    """Units and strata of a bootstrap; `kind` names the interval that it gives."""
+    """Units and strata of a bootstrap; `kind` describes the interval."""
 
     kind: str
-    unit: npt.NDArray[np.intp]  # [N] the unit of every image; the units of a stratum are consecutive
-    strata: tuple[int, ...]  # number of units in each
+    unit: npt.NDArray[np.intp]  # [N] unit of each image; the units of a stratum are consecutive
+    strata: tuple[int, ...]  # number of units per stratum
     block: int = 1  # consecutive units drawn together
 
     def sums(self, counts: Floats) -> Floats:
-        """Counts of images [N, K] as counts of units [U, K]."""
+        """Sum counts per image [N, K] to counts per unit [U, K]."""
         result = np.zeros((sum(self.strata), counts.shape[1]))
         np.add.at(result, self.unit, counts)
         return result
 
     def weights(self, resamples: int) -> Iterator[Floats]:
-        """How often every unit is drawn: chunks [R', U], the same for every call."""
+        """Yield how often each unit is drawn, in chunks [R', U]; deterministic."""
         generator = np.random.default_rng(SEED)
         for start in range(0, resamples, CHUNK):
             size = min(CHUNK, resamples - start)
@@ -94,7 +87,7 @@ class Resampling:
 
 
 def _drawn(generator: np.random.Generator, size: int, units: int, block: int) -> Floats:
-    """Weights [size, units] of `size` resamples of one stratum: as many draws as it has units."""
+    """Weights [size, units] of `size` resamples of one stratum, each of `units` draws."""
     length = min(block, units)
     starts = generator.integers(0, units, (size, -(-units // length)), dtype=np.int32)
     drawn = (starts[:, :, None] + np.arange(length, dtype=np.int32)).reshape(size, -1)[:, :units] % units
@@ -103,7 +96,7 @@ def _drawn(generator: np.random.Generator, size: int, units: int, block: int) ->
 
 
 def resampling(images: int, groups: Groups | None) -> Resampling:
-    """What to resample of a split of `images`, of which `groups` belong together."""
+    """Choose units and strata for `images` images with the given groups."""
     if groups is None or len(set(groups.names)) == images:
         return over_images(images)
     sizes = Counter(groups.names)  # in the order of their first images
@@ -119,13 +112,13 @@ def resampling(images: int, groups: Groups | None) -> Resampling:
 
 
 def over_images(images: int, of: str = "") -> Resampling:
-    """Every image by itself; `of` names what they are all part of, if they are."""
+    """Resampling of single images; `of` describes the one group that all belong to, if there is one."""
     what = f"{counted(images, 'image')} {of}".strip()
     return Resampling(kind=_kind(what, 1 if of else images), unit=np.arange(images), strata=(images,))
 
 
 def _over_blocks(of_image: npt.NDArray[np.intp], sizes: tuple[int, ...], groups: Groups) -> Resampling:
-    """Blocks within groups, whose images need not be consecutive in the split."""
+    """Resampling of blocks within groups, whose images need not be consecutive in the split."""
     unit = np.empty(len(of_image), dtype=np.intp)
     unit[np.argsort(of_image, kind="stable")] = np.arange(len(of_image))
     blocks = sum(-(-size // groups.block) for size in sizes)
@@ -134,7 +127,7 @@ def _over_blocks(of_image: npt.NDArray[np.intp], sizes: tuple[int, ...], groups:
 
 
 def effective(sizes: tuple[int, ...]) -> float:
-    """Kish's effective number of groups: 3 for three of one size, near 1 where one has nearly all images."""
+    """Kish's effective number of groups: 3 for three of one size, near 1 if one has nearly all images."""
     return sum(sizes) ** 2 / sum(size**2 for size in sizes)
 
 
@@ -159,9 +152,18 @@ def interval(
     level: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
-    """The percentile interval of the mIoU, in percent; deterministic.
+    """Percentile bootstrap interval of the mIoU; deterministic.
 
-    `over` says what is resampled (none: images). NaN, NaN where no resample has an mIoU.
+    Args:
+        confusions: matrices per image.
+        chosen: indices of the classes in the mean.
+        absent: treatment of classes that a resample does not contain.
+        over: units and strata (default: single images).
+        level: nominal coverage.
+        resamples: number of resamples.
+
+    Returns:
+        (low, high) in percent; NaN if the mIoU of every resample is undefined.
     """
     over = over or over_images(confusions.images)
     draws = miou_draws(counts(confusions, chosen), over, resamples=resamples, absent=absent)
@@ -175,9 +177,9 @@ def interval(
 def counts(
     confusions: Confusions, chosen: npt.NDArray[np.intp], *, union_bug: bool = False
 ) -> tuple[Floats, Floats]:
-    """Intersections and unions of the chosen classes in every image, float64 [N, C].
+    """Intersections and unions of the chosen classes per image, float64 [N, C].
 
-    `union_bug`: the unions of page 000, which take the row sum twice and leave out pixels of no class.
+    `union_bug` computes the unions of page 000, which count the row sum twice and omit pixels without class.
     """
     right, true, given = (part[:, chosen].astype(np.float64) for part in confusions.by_image())
     if union_bug:
@@ -186,12 +188,12 @@ def counts(
 
 
 def miou_draws(pair: tuple[Floats, Floats], over: Resampling, *, resamples: int, absent: Absent) -> Floats:
-    """mIoU of every resample, percent, [R]; equal for every pair of equal counts."""
+    """mIoU per resample in percent, [R]; deterministic."""
     return np.concatenate([class_mean(iou, absent) for iou in iou_draws(pair, over, resamples=resamples)])
 
 
 def iou_draws(pair: tuple[Floats, Floats], over: Resampling, *, resamples: int) -> Iterator[Floats]:
-    """IoU of every class in every resample, percent, in chunks [R', C]; NaN where a class is not drawn."""
+    """IoU per resample and class in percent, in chunks [R', C]; NaN for classes that are not drawn."""
     inter_union = over.sums(np.concatenate(pair, axis=1))
     classes = pair[0].shape[1]
     for weights in over.weights(resamples):
@@ -201,7 +203,7 @@ def iou_draws(pair: tuple[Floats, Floats], over: Resampling, *, resamples: int) 
 
 
 def class_mean(iou: Floats, absent: Absent) -> Floats:
-    """Mean over the classes of every row, NaN left out or taken as 0."""
+    """Mean over classes per row; NaN is skipped or counts as 0."""
     known = ~np.isnan(iou)
     number = np.full(len(iou), iou.shape[1]) if absent == "zero" else known.sum(1)
     total = np.where(known, iou, 0).sum(1)

@@ -1,8 +1,8 @@
 """Boundary IoU (Cheng, Girshick, Dollar, Berg, Kirillov, CVPR 2021): IoU of the pixels near outlines.
 
-The boundary of a class in a map is what an erosion by `width` pixels takes away from it; the border of the
-image counts as outline. One erosion and one dilation of the label map find it for all classes at once: a
-pixel is inside when no other value and no border lies within `width` of it.
+The boundary of a class is what an erosion by `width` pixels removes; the border of the image counts as
+outline. One erosion and one dilation of the label map compute it for all classes: a pixel is inside if there
+is no other value and no border within `width`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def outline(label_HW: LabelMap, width: int) -> npt.NDArray[np.bool_]:
 
 
 def count(truth_HW: LabelMap, prediction_HW: LabelMap, *, classes: int, width: int) -> tuple[Counts, Counts]:
-    """Intersection and union of the boundaries of every class in one image, int64 [C].
+    """Intersection and union of the boundaries per class in one image, int64 [C].
 
-    Ignored pixels are ignored in both maps; their edge counts as an outline, as it does in the truth.
+    Pixels ignored in the truth are ignored in both maps; their edge counts as outline in both.
     """
     prediction_HW = np.where(truth_HW == IGNORE, np.uint8(IGNORE), prediction_HW)
     in_truth, in_prediction = outline(truth_HW, width), outline(prediction_HW, width)

@@ -1,8 +1,8 @@
-"""Confusion matrices: counted exactly, kept for every image, stored compactly.
+"""Confusion matrices per image, exact and sparse.
 
 Shapes: N images, C classes. A matrix is [C, C + 1]: row = true class, column = predicted class; the last
-column counts pixels that were given to no class (a void output, a colour of no class). Pixels whose
-truth is ignored are not in it.
+column counts pixels predicted as no class (a void output, an unknown colour). Pixels whose truth is ignored
+are not counted.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from repro.errors import DataError
 LabelMap = npt.NDArray[np.uint8]  # [H, W]
 Counts = npt.NDArray[np.int64]
 Cells = tuple[npt.NDArray[np.int32], Counts]
-EXACT = 1 << 24  # the histogram below is float32: one call may count no more pixels than it can hold exactly
+EXACT = 1 << 24  # OpenCV's histogram is float32, which is exact up to this number of pixels
 
 
 def count(truth_HW: LabelMap, prediction_HW: LabelMap, *, classes: int) -> Counts:
-    """The confusion matrix of one image, int64 [classes, classes + 1].
+    """Confusion matrix of one image, int64 [classes, classes + 1].
 
-    Truth values of `classes` and above are ignored; predicted ones count as no class. The two-dimensional
-    histogram of OpenCV reads each byte once: 20 times as fast as torch.histc over the classes.
+    Truth values of `classes` and above are ignored; predicted ones count as no class. OpenCV's
+    two-dimensional histogram is 20 times faster than torch.histc over the classes.
+
+    Raises:
+        DataError: the maps differ in size, or there are more than 255 classes.
     """
     if truth_HW.shape != prediction_HW.shape:
         raise DataError(f"prediction is {prediction_HW.shape}, truth is {truth_HW.shape}")
@@ -37,10 +40,10 @@ def count(truth_HW: LabelMap, prediction_HW: LabelMap, *, classes: int) -> Count
 
 
 def _histogram(truth_HW: LabelMap, prediction_HW: LabelMap, classes: int) -> Counts:
-    import cv2  # whoever adds up stored matrices counts no pixels
+    import cv2  # not needed to sum stored matrices
 
     if classes > 255:
-        raise DataError(f"{classes} classes do not fit into one byte", allowed="at most 255")
+        raise DataError(f"{classes} classes do not fit in one byte", allowed="at most 255")
     edges = [0, classes, 0, 256]
     table = cv2.calcHist([truth_HW, prediction_HW], [0, 1], None, [classes, 256], edges)
     full = table.astype(np.int64)
@@ -49,9 +52,9 @@ def _histogram(truth_HW: LabelMap, prediction_HW: LabelMap, classes: int) -> Cou
 
 @dataclass(frozen=True, kw_only=True)
 class Confusions:
-    """The confusion matrices of all images of a split, without their zeros.
+    """Sparse confusion matrices of all images of a split.
 
-    Entry k says: in image `image[k]`, `pixels[k]` pixels lie in cell `cell[k]` = row * (C + 1) + column.
+    Entry k: `pixels[k]` pixels of image `image[k]` are in cell `cell[k]` = row * (C + 1) + column.
     """
 
     images: int
@@ -69,9 +72,9 @@ class Confusions:
         return self._add(self.cell, (self.classes, self.classes + 1), self.image == image)
 
     def by_image(self) -> tuple[Counts, Counts, Counts]:
-        """Per image and class: pixels that are right, that are truly of the class, that were given to it.
+        """(correct, true, predicted) pixels per image and class, each [N, C].
 
-        Three arrays [N, C]; IoU is right / (true + given - right).
+        IoU is correct / (true + predicted - correct).
         """
         row, column = self.cell // (self.classes + 1), self.cell % (self.classes + 1)
         shape, of_image = (self.images, self.classes), self.image.astype(np.int64) * self.classes
@@ -82,7 +85,7 @@ class Confusions:
         )
 
     def dropped(self) -> Counts:
-        """Per image and true class: pixels that were given to no class, [N, C]."""
+        """Pixels predicted as no class, per image and true class, [N, C]."""
         row, column = self.cell // (self.classes + 1), self.cell % (self.classes + 1)
         of_image = self.image.astype(np.int64) * self.classes
         return self._add(of_image + row, (self.images, self.classes), column == self.classes)
@@ -93,20 +96,20 @@ class Confusions:
         shape: tuple[int, int],
         chosen: npt.NDArray[np.bool_] | None = None,
     ) -> Counts:
-        """Sum of `pixels` by `key`, as an array of `shape`; float64 in bincount is exact up to 2**53."""
+        """Sum `pixels` by `key` to an array of `shape`; bincount's float64 is exact up to 2**53."""
         chosen = np.ones(len(key), bool) if chosen is None else chosen
         sums = np.bincount(key[chosen], weights=self.pixels[chosen], minlength=shape[0] * shape[1])
         return sums.astype(np.int64).reshape(shape)
 
 
 def squeeze(matrix: Counts) -> Cells:
-    """A matrix without its zeros: (cell int32 [k], pixels int64 [k])."""
+    """The sparse form of a matrix: (cell int32 [k], pixels int64 [k])."""
     cell = matrix.ravel().nonzero()[0]
     return cell.astype(np.int32), matrix.ravel()[cell]
 
 
 def collect(matrices: Sequence[Cells], *, classes: int) -> Confusions:
-    """Squeezed matrices of all images in the order of the split."""
+    """Combine the sparse matrices of all images, in the order of the split."""
     return Confusions(
         images=len(matrices),
         classes=classes,

@@ -1,8 +1,7 @@
-"""Evaluate a network on a split under a protocol: a confusion matrix for every image, then metrics.
+"""Evaluate a network on a split under a protocol: confusion matrices per image, then metrics.
 
-`observe` looks at the images and counts; `summarise` turns counts into metrics. With torch.distributed
-running, every process observes its share of the batches and all of them get the whole result, which is
-bit-equal to that of one process.
+If torch.distributed is initialised, each process evaluates a share of the batches, and all of them return the
+result of the whole split, which is bit-identical to that of a single process.
 
 Shapes: N images, C classes, H and W pixels.
 """
@@ -25,7 +24,7 @@ from repro.errors import DataError
 from repro.evaluation import boundary
 from repro.evaluation.confusion import LabelMap, count, squeeze
 from repro.evaluation.score_maps import argmax
-from repro.evaluation.summary import EvaluationResult, Images, Seen, summarise
+from repro.evaluation.summary import EvaluationResult, ImageCounts, Images, summarise
 from repro.evaluation.tta import Forward, Image, Views, image_size, is_zero_tile, logits_rule, merge, views_of
 from repro.io.threads import in_order
 from repro.models import normalise, number_formats
@@ -36,7 +35,7 @@ from repro.published.page import QUIRK
 
 Predictions = dict[str, LabelMap]  # suffix of the metrics -> prediction
 Predict = Callable[[Sequence[Image]], list[Predictions]]
-Progress = Callable[[int, int], None]  # images done, images in all
+Progress = Callable[[int, int], None]  # (images done, images in total)
 
 
 def evaluate(
@@ -51,11 +50,22 @@ def evaluate(
     keep: Callable[[int, Image, LabelMap, LabelMap], None] | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> EvaluationResult:
-    """Evaluate `model` on `split`.
+    """Evaluate `model` on `split`; its train or eval mode is restored.
 
-    `keep(index, image, truth, prediction)` is called with every image in turn, for pictures. The model's
-    mode is put back. Raises DataError when `num_classes` does not fit the split's classes, Stopped in every
-    process once `stopped`, which is asked before each batch, says so in one.
+    Args:
+        model: network of `model_params`, on `device`.
+        split: images and labels.
+        protocol: scales, flips, tiles, ignored labels, metrics.
+        model_params: input normalisation and resize rule.
+        num_classes: number of classes of the network.
+        device: device of the network.
+        progress: called after each batch.
+        keep: called with (index, image, truth, prediction) of every image, to save visualisations.
+        stopped: called before each batch; True stops the evaluation.
+
+    Raises:
+        DataError: `num_classes` does not match the split.
+        Stopped: `stopped` returned True in any process.
     """
     classes = evaluated_classes(split.classes, protocol)
     if num_classes != len(classes):
@@ -64,7 +74,7 @@ def evaluate(
     predict = predictor(model, protocol=protocol, model_params=model_params, device=device)
     with evaluating(model):
         seen = list(
-            observe(
+            count_split(
                 predict,
                 split,
                 number,
@@ -75,25 +85,25 @@ def evaluate(
                 stopped=stopped,
             )
         )
-    if stopped_anywhere(stopped()):
+    if any_rank_stopped(stopped()):
         raise Stopped
-    return summarise(gathered(seen), split, number, classes=classes, protocol=protocol)
+    return summarise(gather(seen), split, number, classes=classes, protocol=protocol)
 
 
 def evaluated_classes(classes: Sequence[str], protocol: Protocol) -> tuple[str, ...]:
-    """The classes of the result: those of the split, without the first when label 0 is ignored."""
+    """Classes of the result: those of the split, without the first if label 0 is ignored."""
     return tuple(classes)[1:] if protocol.reduce_zero_label else tuple(classes)
 
 
 def predictor(
     model: nn.Module, *, protocol: Protocol, model_params: ModelParams, device: str = "cpu"
 ) -> Predict:
-    """A function from images of one size to label maps, one for every suffix that the metrics will have."""
+    """Create a function from images of one size to their label maps, per suffix of the metrics."""
     forward = forward_of(model, model_params, protocol, device)
     rule = logits_rule(protocol, model_params.resize)
 
     @torch.inference_mode()
-    @tf32(False)  # merging multiplies matrices too
+    @tf32(False)  # merging also multiplies matrices
     def predict(images: Sequence[Image]) -> list[Predictions]:
         size, seen, results = image_size(images[0]), Views(), [Predictions() for _ in images]
         for suffix, variant in protocol.variants().items():
@@ -110,7 +120,7 @@ def predictor(
 
 
 def forward_of(model: nn.Module, model_params: ModelParams, protocol: Protocol, device: str) -> Forward:
-    """Pixels to small logits: to the device, normalise, run, the prediction of all outputs."""
+    """Create a function from pixels to logits: copy to the device, normalise, run the network."""
 
     def forward(image_NCHW: Tensor) -> Tensor:
         image_NCHW = normalise(image_NCHW.to(device, non_blocking=True), model_params)
@@ -129,7 +139,7 @@ def precision(protocol: Protocol, device: str) -> AbstractContextManager[Any]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the `with`, the model's own mode after it."""
+    """Set evaluation mode inside the `with`, and restore the mode afterwards."""
     training = model.training
     model.eval()
     try:
@@ -138,7 +148,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def observe(
+def count_split(
     predict: Predict,
     split: Images,
     number: int,
@@ -148,8 +158,8 @@ def observe(
     progress: Progress | None = None,
     keep: Callable[[int, Image, LabelMap, LabelMap], None] | None = None,
     stopped: Callable[[], bool] = lambda: False,
-) -> Iterator[Seen]:
-    """Look at this process's share of the first `number` images of `split`, batch by batch, in order."""
+) -> Iterator[ImageCounts]:
+    """Predict and count this process's share of the first `number` images of `split`, in order."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     starts = range(0, number, protocol.batch)[rank::world]
     for start, loaded in zip(starts, preloaded(split, starts, protocol.batch, number), strict=True):
@@ -162,7 +172,7 @@ def observe(
                 truth = true_label(label, classes, protocol, where=split.ids[i])
                 if keep is not None:
                     keep(i, image, truth, prediction[""])
-                yield compared(i, truth, prediction, classes, protocol)
+                yield count_image(i, truth, prediction, classes, protocol)
         if progress is not None:
             progress(min(start + protocol.batch * world, number), number)
 
@@ -170,7 +180,7 @@ def observe(
 def preloaded(
     split: Images, starts: Sequence[int], batch: int, number: int
 ) -> Iterator[list[tuple[Image, LabelMap]]]:
-    """Images and labels of the batches, decoded by a thread one batch ahead."""
+    """Images and labels of the batches; a thread decodes one batch ahead."""
 
     def load(start: int) -> list[tuple[Image, LabelMap]]:
         return [(split.image(i), split.label(i)) for i in range(start, min(start + batch, number))]
@@ -179,7 +189,7 @@ def preloaded(
 
 
 def true_label(label_HW: LabelMap, classes: int, protocol: Protocol, *, where: object) -> LabelMap:
-    """The truth with every ignored pixel at 255; a value that is neither a class nor ignored is an error."""
+    """The truth with all ignored pixels set to 255; DataError for values that are not classes."""
     if protocol.reduce_zero_label:
         label_HW = label_HW - np.uint8(1)  # 0 becomes 255, and 255 (ignored) 254
         label_HW[label_HW == np.uint8(IGNORE - 1)] = IGNORE
@@ -194,21 +204,23 @@ def true_label(label_HW: LabelMap, classes: int, protocol: Protocol, *, where: o
     return label_HW
 
 
-def compared(i: int, truth: LabelMap, prediction: Predictions, classes: int, protocol: Protocol) -> Seen:
-    """Count one image."""
+def count_image(
+    i: int, truth: LabelMap, prediction: Predictions, classes: int, protocol: Protocol
+) -> ImageCounts:
+    """Confusion matrices and boundaries of one image."""
     width = boundary.band_width(image_size(truth), protocol.boundary_ratio)
     counted = {suffix: squeeze(count(truth, label, classes=classes)) for suffix, label in prediction.items()}
     wanted = protocol.boundary_ratio > 0
     outlines = boundary.count(truth, prediction[""], classes=classes, width=width) if wanted else None
-    return Seen(index=i, cells=counted, outlines=outlines)
+    return ImageCounts(index=i, cells=counted, outlines=outlines)
 
 
 class Stopped(Exception):
-    """Somebody asked for the end before all images were seen."""
+    """The evaluation was stopped before the last image."""
 
 
-def stopped_anywhere(here: bool) -> bool:
-    """Whether any process was asked to stop, the same answer in all."""
+def any_rank_stopped(here: bool) -> bool:
+    """Whether any process was stopped; the same value in all processes."""
     if not dist.is_initialized():
         return here
     flags: list[Any] = [None] * dist.get_world_size()
@@ -216,8 +228,8 @@ def stopped_anywhere(here: bool) -> bool:
     return any(flags)
 
 
-def gathered(seen: Sequence[Seen]) -> list[Seen]:
-    """What all processes saw, in the order of the split."""
+def gather(seen: Sequence[ImageCounts]) -> list[ImageCounts]:
+    """The counts of all processes, in the order of the split."""
     if not dist.is_initialized():
         return list(seen)
     shares: list[Any] = [None] * dist.get_world_size()

@@ -1,8 +1,8 @@
 """Metrics of one confusion matrix, in percent.
 
-IoU is right / (true + given - right), where a pixel given to no class counts as true and not right. A class
-that is neither in the truth nor in the prediction has no IoU (0/0); `absent` says what a mean does with it:
-pages 000, 001, 002 and 004 leave it out, page 003 stops there, so it never happened in its numbers.
+IoU is correct / (true + predicted - correct); a pixel predicted as no class counts as true and not correct. A
+class that is neither in the truth nor in the prediction has no IoU (0/0). `absent` is how a mean treats it:
+pages 000, 001, 002 and 004 skip it; page 003's code would fail, so its numbers contain no such class.
 
 Shapes: C classes; a matrix is [C, C + 1] as in `confusion`.
 """
@@ -24,9 +24,12 @@ Absent = Literal["skip", "zero"]
 
 
 def metrics(matrix: Counts, *, chosen: npt.NDArray[np.intp], absent: Absent) -> dict[str, float]:
-    """mIoU, aAcc, mAcc, fwIoU, mPrecision and mDice of a split; means run over the `chosen` classes.
+    """Compute mIoU, aAcc, mAcc (mean recall), fwIoU, mPrecision and mDice of a split, in percent.
 
-    mAcc is the mean recall. Accuracies and frequencies count every valid pixel, chosen class or not.
+    Args:
+        matrix: confusion matrix of the split.
+        chosen: indices of the classes in the means; aAcc and fwIoU use all classes.
+        absent: skip absent classes, or count them as zero.
     """
     iou, recall, precision, dice = per_class(matrix)
     right, true, _ = parts(matrix)
@@ -44,7 +47,7 @@ def metrics(matrix: Counts, *, chosen: npt.NDArray[np.intp], absent: Absent) -> 
 
 
 def per_class(matrix: Counts) -> tuple[Floats, Floats, Floats, Floats]:
-    """IoU, recall, precision and Dice of every class, in 0..1; NaN where it is 0/0."""
+    """(IoU, recall, precision, Dice) per class, in 0..1; NaN for 0/0."""
     right, true, given = parts(matrix)
     return (
         ratio(right, true + given - right),
@@ -55,16 +58,15 @@ def per_class(matrix: Counts) -> tuple[Floats, Floats, Floats, Floats]:
 
 
 def parts(matrix: Counts) -> tuple[Counts, Counts, Counts]:
-    """Pixels of every class that are right, that are truly of it, that were given to it."""
+    """(correct, true, predicted) pixels per class."""
     classes = matrix.shape[0]
     return np.diagonal(matrix), matrix.sum(1), matrix[:, :classes].sum(0)
 
 
 def page_000_metrics(confusions: Confusions, *, chosen: npt.NDArray[np.intp]) -> dict[str, float]:
-    """mIoU and aAcc as page 000's TensorFlow rows have them (000-04, 000-05).
+    """mIoU and aAcc as computed for page 000's TensorFlow rows (000-04, 000-05).
 
-    The union takes the row sum twice, TP / (2 GT - TP), and pixels given to the void output have left the
-    matrix before; the accuracy is a mean of the images' accuracies.
+    Their IoU is TP / (2 GT - TP), without pixels predicted as void; their accuracy is a mean over images.
     """
     of_image = [confusions.of(image)[:, : confusions.classes] for image in range(confusions.images)]
     accuracy = ratio(np.array([np.trace(one) for one in of_image]), np.array([one.sum() for one in of_image]))
@@ -72,18 +74,18 @@ def page_000_metrics(confusions: Confusions, *, chosen: npt.NDArray[np.intp]) ->
 
 
 def page_000_miou(matrix: Counts, *, chosen: npt.NDArray[np.intp]) -> dict[str, float]:
-    """mIoU as page 000's TensorFlow rows have it, from the matrix of the whole split."""
+    """mIoU as computed for page 000's TensorFlow rows, from the matrix of the whole split."""
     square = matrix[:, : len(matrix)]
     right, true = np.diagonal(square), square.sum(1)
     return percent({"mIoU": mean(ratio(right, 2 * true - right)[chosen], "skip")})
 
 
 def chosen_classes(classes: Sequence[str], names: Sequence[str]) -> npt.NDArray[np.intp]:
-    """Indices of `names` in `classes`; no names means all."""
+    """Indices of `names` in `classes`; all classes if there are no names. ParamsError for unknown names."""
     unknown = sorted(set(names) - set(classes))
     if unknown:
         raise ParamsError(
-            f"protocol: mean_over names no class: {', '.join(unknown)}", allowed=", ".join(classes)
+            f"protocol: unknown classes in mean_over: {', '.join(unknown)}", allowed=", ".join(classes)
         )
     return np.array([i for i, name in enumerate(classes) if not names or name in names], dtype=np.intp)
 
@@ -96,7 +98,7 @@ def ratio(over: npt.NDArray[np.integer], under: npt.NDArray[np.integer]) -> Floa
 
 
 def mean(values: Floats, absent: Absent) -> float:
-    """Mean without the NaN (`skip`) or with 0 for them (`zero`); NaN when nothing is left."""
+    """Mean that skips NaN (`skip`) or counts it as 0 (`zero`); NaN if there are no values."""
     known = np.nan_to_num(values) if absent == "zero" else values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 

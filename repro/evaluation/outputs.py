@@ -1,4 +1,4 @@
-"""The files of an evaluation: metrics.json, confusion.npz, confusion.csv; no times, no hosts in them."""
+"""Output files of an evaluation: metrics.json, confusion.npz, confusion.csv, without times and host names."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from repro.records import write_bytes, write_json
 if TYPE_CHECKING:
     from repro.evaluation.summary import EvaluationResult
 
-MOST_CLASSES = 255  # of a label of one byte
+MOST_CLASSES = 255  # labels are one byte
 EXACT = 2**53  # pixels; sums are float64
-NO_CLASS = "(none)"  # the column of pixels that were given to no class
+NO_CLASS = "(none)"  # the column of pixels predicted as no class
 COLUMNS, VARIANT = ("actual", "predicted", "count"), "variant"
 
 
 def write_result(result: EvaluationResult, folder: Path, *, split: str, model_sha256: str = "") -> None:
-    """All files of `result` into `folder`, each whole or not at all; metrics.json, which names them, last."""
+    """Write all files of `result` into `folder`, each atomically, metrics.json last."""
     arrays = pack(result.confusions) | {
         "ids": np.array(result.ids),
         "classes": np.array(result.classes),
@@ -48,9 +48,9 @@ def write_result(result: EvaluationResult, folder: Path, *, split: str, model_sh
 
 
 def metrics_json(result: EvaluationResult, *, split: str, model_sha256: str = "") -> dict[str, Any]:
-    """What metrics.json holds: numbers first, then the tables by class, then what was measured.
+    """Content of metrics.json: metrics, tables per class, identity of data and weights.
 
-    `model_sha256` is that of the experiment's own weights; `repro score` and foreign weights have none.
+    `model_sha256` is that of the experiment's weights; `repro score` and foreign weights have none.
     """
     flat = {name: value for name, value in result.metrics.items() if not isinstance(value, dict)}
     nested = {name: value for name, value in result.metrics.items() if isinstance(value, dict)}
@@ -59,10 +59,10 @@ def metrics_json(result: EvaluationResult, *, split: str, model_sha256: str = ""
 
 
 def table(totals: Mapping[str, Counts], classes: Sequence[str]) -> str:
-    """actual,predicted,count for every pair of classes, in the form that `dvc plots` reads.
+    """CSV with actual,predicted,count per pair of classes, as `dvc plots` reads it.
 
-    `totals` has the matrix of the whole split [C, C + 1] by suffix of the metrics. With more than one, a
-    column `variant` holds the suffix, so that every committed metric can be recomputed from the file.
+    `totals` maps suffixes of metrics to matrices of the whole split [C, C + 1]. With several, the column
+    `variant` contains the suffix, so that all committed metrics can be recomputed from the file.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -78,14 +78,14 @@ def table(totals: Mapping[str, Counts], classes: Sequence[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """What confusion.csv holds: the matrix of the whole split [C, C + 1] by suffix of the metrics."""
+    """Content of confusion.csv: matrices of the whole split [C, C + 1] by suffix of the metrics."""
 
     classes: tuple[str, ...]
     matrices: Mapping[str, Counts]
 
 
 def read_table(text: str, where: object) -> Totals:
-    """The inverse of `table`; RecordError for anything that it does not write."""
+    """The inverse of `table`; RecordError for invalid content."""
     try:
         header, *lines = csv.reader(io.StringIO(text))
         if header not in ([*COLUMNS], [*COLUMNS, VARIANT]) or any(len(line) != len(header) for line in lines):
@@ -99,26 +99,26 @@ def read_table(text: str, where: object) -> Totals:
         }
         return Totals(classes=classes, matrices=matrices)
     except (ValueError, csv.Error) as error:
-        hint = "git checkout the file, or `repro evaluate NAME` writes it again"
+        hint = "restore it with git checkout, or run `repro evaluate NAME`"
         raise RecordError(f"not a confusion matrix: {error}", where=where, hint=hint) from None
 
 
 def _matrix(lines: Sequence[Sequence[str]], classes: tuple[str, ...]) -> Counts:
-    """One matrix [C, C + 1]; ValueError unless every pair of classes has one count of 0 or more."""
+    """One matrix [C, C + 1]; ValueError unless every pair of classes has one non-negative count."""
     size = len(classes)
     width = size + 1 if len(lines) == size * (size + 1) else size
     pairs = [(actual, predicted) for actual in classes for predicted in (*classes, NO_CLASS)[:width]]
     if [(line[0], line[1]) for line in lines] != pairs:
-        raise ValueError("not one line for every pair of classes")
+        raise ValueError("expected one line per pair of classes")
     if not all(line[2].isascii() and line[2].isdigit() and len(line[2]) <= 18 for line in lines):
-        raise ValueError("a count is not a whole number")
+        raise ValueError("a count is not an integer")
     counts = np.array([int(line[2]) for line in lines], np.int64).reshape(size, width)
     return np.pad(counts, ((0, 0), (0, size + 1 - width)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredConfusions:
-    """What confusion.npz holds; `confusions` by suffix of the metrics."""
+    """Content of confusion.npz; `confusions` by suffix of the metrics."""
 
     confusions: Mapping[str, Confusions]
     ids: tuple[str, ...]
@@ -128,34 +128,31 @@ class StoredConfusions:
     split: str
     chosen: npt.NDArray[np.intp]  # classes in the means
     absent: Absent
-    groups: Groups | None = None  # of the images; none: independent, or matrices of an older form
+    groups: Groups | None = None  # None for independent images and for files of older versions
 
 
 def read_confusions(path: Path) -> StoredConfusions:
-    """Read a confusion.npz; RecordError when it is missing, damaged, or not what `write_result` writes."""
-    hint = f"`repro evaluate {path.parent.name}`"
+    """Read a confusion.npz; RecordError if it is missing, corrupt or invalid."""
+    hint = f"run `repro evaluate {path.parent.name}`"
     try:
-        data = limits.read_limited(path, limits.NPZ_BYTES, error=RecordError, hint=f"{hint} writes it again")
+        data = limits.read_limited(path, limits.NPZ_BYTES, error=RecordError, hint=hint)
     except FileNotFoundError as error:
-        more = f"{hint} or `dvc pull` makes it"
-        raise RecordError("no per-image confusion matrices", where=path, hint=more) from error
+        what = "no confusion matrices per image"
+        raise RecordError(what, where=path, hint=f"{hint} or `dvc pull`") from error
     return parse_confusions(data, path)
 
 
 def parse_confusions(data: bytes, where: Path) -> StoredConfusions:
-    """The content of a confusion.npz; RecordError for anything that `write_result` does not write."""
+    """Parse a confusion.npz; RecordError for invalid content."""
     try:
         return _stored(data)
     except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds for damaged bytes
-        what, hint = (
-            f"damaged confusion matrices: {error}",
-            f"`repro evaluate {where.parent.name}` writes it again",
-        )
+        what, hint = f"corrupt confusion matrices: {error}", f"run `repro evaluate {where.parent.name}`"
         raise RecordError(what, where=where, hint=hint) from error
 
 
 def _stored(data: bytes) -> StoredConfusions:
-    """The content of a confusion.npz; ValueError, or what numpy raises, for anything else."""
+    """Parse a confusion.npz; raises ValueError, or what numpy raises."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if sum(info.file_size for info in archive.infolist()) > limits.NPZ_BYTES:
             raise ValueError(f"more than {limits.NPZ_BYTES / limits.MiB:g} MiB unpacked")
@@ -173,7 +170,7 @@ def _stored(data: bytes) -> StoredConfusions:
         )
     shape = (len(stored.ids), len(stored.classes))
     if "" not in stored.confusions or any(_shape(one) != shape for one in stored.confusions.values()):
-        raise ValueError(f"not the matrices of {shape[0]} images and {shape[1]} classes")
+        raise ValueError(f"the matrices are not of {shape[0]} images and {shape[1]} classes")
     return stored
 
 
@@ -183,29 +180,29 @@ def _shape(one: Confusions) -> tuple[int, int]:
 
 def _text(array: npt.NDArray[np.generic]) -> str:
     if array.shape != () or array.dtype.kind != "U":
-        raise ValueError("a text is none")
+        raise ValueError("expected a string")
     return str(array)
 
 
 def _texts(array: npt.NDArray[np.generic]) -> tuple[str, ...]:
-    """A list of different names: of images, of classes."""
+    """A non-empty list of unique names."""
     names = tuple(array.tolist()) if array.ndim == 1 and array.dtype.kind == "U" else ()
     if not names or len(set(names)) < len(names):
-        raise ValueError("names are missing or doubled")
+        raise ValueError("missing or duplicate names")
     return names
 
 
 def _whole(array: npt.NDArray[Any], name: str, *, below: int) -> npt.NDArray[Any]:
-    """A list of integers from 0 to below `below`."""
+    """A list of integers in [0, below)."""
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(f"'{name}' is no list of integers")
+        raise ValueError(f"'{name}' is not a list of integers")
     if array.size and not (array.min() >= 0 and array.max() < below):
-        raise ValueError(f"'{name}' holds a number outside 0 to {below - 1}")
+        raise ValueError(f"'{name}' has a number outside 0 to {below - 1}")
     return array
 
 
 def pack(confusions: Mapping[str, Confusions]) -> dict[str, npt.NDArray[np.generic]]:
-    """Confusions as named arrays; counts as small as they can be."""
+    """Confusions as named arrays, with counts in the smallest integer type."""
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for suffix, one in confusions.items():
         arrays["shape" + suffix] = np.array([one.images, one.classes])
@@ -223,7 +220,7 @@ def unpack(arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Confusion
 
 
 def _unpack(arrays: Mapping[str, npt.NDArray[np.generic]], suffix: str) -> Confusions:
-    """One variant; ValueError where counts and places do not belong together."""
+    """Unpack one variant; ValueError if its arrays are inconsistent."""
     shape = _whole(arrays["shape" + suffix], "shape", below=2**31)
     if shape.shape != (2,) or not 0 < shape[1] <= MOST_CLASSES:
         raise ValueError(f"'shape' is not [images, classes up to {MOST_CLASSES}]")
@@ -243,7 +240,7 @@ def _unpack(arrays: Mapping[str, npt.NDArray[np.generic]], suffix: str) -> Confu
 
 
 def pack_groups(groups: Groups | None) -> dict[str, npt.NDArray[np.generic]]:
-    """Groups as named arrays; nothing where there are none."""
+    """Groups as named arrays; an empty dict without groups."""
     if groups is None:
         return {}
     return {
@@ -254,18 +251,18 @@ def pack_groups(groups: Groups | None) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def unpack_groups(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Groups | None:
-    """The inverse of `pack_groups`; ValueError where there is not one group for every image."""
+    """The inverse of `pack_groups`; ValueError unless there is one group per image."""
     if "groups" not in arrays:
         return None
     names, images = arrays["groups"], len(arrays["ids"])
     if names.shape != (images,) or names.dtype.kind != "U":
-        raise ValueError(f"{names.size} groups of {images} images")
+        raise ValueError(f"{names.size} groups for {images} images")
     block = _whole(arrays["group_block"].reshape(-1), "group_block", below=2**31)
     return Groups(names=tuple(names.tolist()), noun=_text(arrays["group_noun"]), block=int(block[0]))
 
 
 def npz(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
-    """Arrays as a compressed .npz; equal arrays give equal bytes (members carry no times)."""
+    """Arrays as a compressed .npz without timestamps: equal arrays give equal bytes."""
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     return file.getvalue()

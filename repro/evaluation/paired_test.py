@@ -1,10 +1,8 @@
-"""Two results on the same images: is the difference more than luck of the draw?
+"""Paired bootstrap test of the difference between two results on the same images.
 
-Both are resampled with the same images (a paired bootstrap), which takes out how hard an image is; images
-that belong together (frames of a video) are drawn together, as `resampling` says. The
-p-value asks how often a difference as large would come up if there were none: the resampled differences,
-moved to mean zero, that are at least as far from zero as the measured one. Per-class p-values are
-corrected by Holm's step-down method.
+Both results are resampled with the same images, which removes the variance from the images' difficulty; see
+`bootstrap` for dependent images. The p-value is the fraction of resampled differences, shifted to mean zero,
+that are at least as large as the measured one. P-values per class are corrected by Holm's step-down method.
 
 Shapes: R resamples, N images, C classes.
 """
@@ -26,9 +24,9 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A value of A, of B, and B - A with its 95 % interval, in percent; p is two-sided.
+    """Values of A and B, and B - A with its 95 % interval, in percent; p is two-sided.
 
-    None where a class is in neither truth nor prediction of one of the two.
+    None if a class is in neither truth nor prediction of one result.
     """
 
     name: str
@@ -42,7 +40,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Changed:
-    """An image and its own mIoU (over the classes in it) under A and B."""
+    """An image and its mIoU (over the classes in it) under A and B."""
 
     id: str
     a: float
@@ -51,13 +49,13 @@ class Changed:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What `compare` found; `warnings` say what made it less than a fair comparison."""
+    """Result of `compare`; `warnings` list differences in protocol or data."""
 
     mIoU: Difference
-    classes: tuple[Difference, ...]  # p by Holm
+    classes: tuple[Difference, ...]  # p corrected by Holm
     changed: tuple[Changed, ...]  # most changed first
     n_images: int
-    interval: str  # what kind the intervals are: "95 % percentile bootstrap over 500 images"
+    interval: str  # kind of the intervals: "95 % percentile bootstrap over 500 images"
     variant: str
     warnings: tuple[str, ...]
 
@@ -71,13 +69,22 @@ def compare(
     force: bool = False,
     resamples: int = RESAMPLES,
 ) -> Comparison:
-    """B against A. IncomparableError for other protocols or data, unless `force`.
+    """Compare B with A.
 
-    `union_bug` compares the mIoU that page 000 computes.
+    Args:
+        a, b: results with matrices per image.
+        variant: suffix of the metrics, "" for the main evaluation.
+        union_bug: compare the mIoU as page 000 computes it.
+        force: compare despite different protocols or data.
+        resamples: number of bootstrap resamples.
+
+    Raises:
+        IncomparableError: no common image, other classes, no such variant, or (without `force`) different
+            protocols or data.
     """
-    warnings = obstacles(a, b, variant)
+    warnings = incompatibilities(a, b, variant)
     if warnings and not force:
-        raise IncomparableError("; ".join(warnings), hint="--force compares them all the same, and says so")
+        raise IncomparableError("; ".join(warnings), hint="--force compares them with a warning")
     ids = common(a, b)
     places = [{name: i for i, name in enumerate(one.ids)} for one in (a, b)]
     pairs = [
@@ -105,8 +112,8 @@ def compare(
     )
 
 
-def obstacles(a: StoredConfusions, b: StoredConfusions, variant: str) -> list[str]:
-    """Why the two should not be compared. What makes it impossible is raised at once."""
+def incompatibilities(a: StoredConfusions, b: StoredConfusions, variant: str) -> list[str]:
+    """Differences in images, protocol or data; IncomparableError if a comparison is impossible."""
     if a.classes != b.classes:
         raise IncomparableError("the two results have different classes")
     if not common(a, b):
@@ -115,19 +122,19 @@ def obstacles(a: StoredConfusions, b: StoredConfusions, variant: str) -> list[st
     if missing:
         found = ", ".join(sorted(key or "main" for key in a.confusions.keys() & b.confusions.keys()))
         raise IncomparableError(f"{' and '.join(missing)} has no variant '{variant}'", allowed=found)
-    found_ones = []
+    differences = []
     if a.ids != b.ids:
         both = f"{len(common(a, b))} in common"
-        found_ones.append(f"different images ({len(a.ids)} and {len(b.ids)}, {both})")
+        differences.append(f"different images ({len(a.ids)} and {len(b.ids)}, {both})")
     if a.protocol != b.protocol:
-        found_ones.append(f"different protocols ({a.protocol} and {b.protocol})")
+        differences.append(f"different protocols ({a.protocol} and {b.protocol})")
     if a.fingerprint != b.fingerprint:
-        found_ones.append(f"different data ({a.fingerprint[:12]} and {b.fingerprint[:12]})")
-    return found_ones
+        differences.append(f"different data ({a.fingerprint[:12]} and {b.fingerprint[:12]})")
+    return differences
 
 
 def common(a: StoredConfusions, b: StoredConfusions) -> list[str]:
-    """Ids of the images that both have, in A's order."""
+    """Ids of the common images, in A's order."""
     of_b = set(b.ids)
     return [name for name in a.ids if name in of_b]
 
@@ -137,7 +144,7 @@ def pick(pair: tuple[Floats, Floats], images: Sequence[int]) -> tuple[Floats, Fl
 
 
 def paired_resampling(a: StoredConfusions, b: StoredConfusions, ids: Sequence[str]) -> Resampling:
-    """What to resample of the images `ids` that both have; matrices of an older form know no groups."""
+    """Units and strata of the common images `ids`; files of older versions have no groups."""
     known = next((one for one in (a, b) if one.groups is not None), None)
     if known is None or known.groups is None:
         return resampling(len(ids), None)
@@ -146,12 +153,12 @@ def paired_resampling(a: StoredConfusions, b: StoredConfusions, ids: Sequence[st
 
 
 def iou_matrix(pair: tuple[Floats, Floats], over: Resampling, resamples: int) -> Floats:
-    """IoU of every class in every resample, percent, [R, C]; rows of two calls are paired."""
+    """IoU per resample and class in percent, [R, C]; rows of two calls are paired."""
     return np.concatenate(list(iou_draws(pair, over, resamples=resamples)))
 
 
 def difference(name: str, a: float, b: float, drawn: Floats) -> Difference:
-    """One difference with its percentile interval and its two-sided p-value."""
+    """A difference with its percentile interval and two-sided p-value."""
     if np.isnan(a) or np.isnan(b):
         return Difference(name=name, a=known(a), b=known(b), difference=None, low=None, high=None, p=None)
     drawn = drawn[~np.isnan(drawn)]
@@ -159,7 +166,7 @@ def difference(name: str, a: float, b: float, drawn: Floats) -> Difference:
     if not drawn.size:  # no resample has the class in both
         return Difference(name=name, a=a, b=b, difference=measured, low=None, high=None, p=None)
     low, high = np.quantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    # The measured sample is one of the possible ones: p is never 0 (Davison and Hinkley, 1997, 4.2.1).
+    # The measured sample counts as a resample, so p is never 0 (Davison and Hinkley, 1997, 4.2.1).
     extreme = np.abs(drawn - drawn.mean()) >= abs(measured) - 1e-12
     p = (1 + int(extreme.sum())) / (1 + len(drawn))
     return Difference(name=name, a=a, b=b, difference=measured, low=float(low), high=float(high), p=p)
@@ -170,7 +177,7 @@ def known(value: float) -> float | None:
 
 
 def holm(found: Sequence[Difference]) -> list[Difference]:
-    """The same differences with p corrected for their number: step k of m multiplies by m - k, monotone."""
+    """Differences with p corrected by Holm's method: step k of m multiplies by m - k, monotone."""
     tested = sorted((one for one in found if one.p is not None), key=lambda one: one.p or 0.0)
     corrected: dict[str, float] = {}
     largest = 0.0
@@ -181,7 +188,7 @@ def holm(found: Sequence[Difference]) -> list[Difference]:
 
 
 def most_changed(ids: Sequence[str], a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> list[Changed]:
-    """Images in the order of how much their own mIoU differs."""
+    """Images sorted by the absolute difference of their mIoU, largest first."""
     own = [class_mean(100 * ratio_of(pair), "skip") for pair in (a, b)]
     both = ~np.isnan(own[0]) & ~np.isnan(own[1])
     order = sorted(np.flatnonzero(both).tolist(), key=lambda i: (-abs(own[1][i] - own[0][i]), i))

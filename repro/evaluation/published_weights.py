@@ -1,4 +1,4 @@
-"""Released weights against their published row: is it the same number, and if not, what may differ."""
+"""Compare metrics of released weights with their published row, and list possible causes of a difference."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from repro.published.sources import row_with_weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
-    """One published number and what the released weights give; percent."""
+class MetricCheck:
+    """A published metric and its measured value, in percent."""
 
     metric: str
     published: float
     measured: float | None
     good: bool
-    undefined: str = ""  # why, where the metric is 0/0
+    undefined: str = ""  # the reason, if the metric is 0/0
 
 
 def released_row(experiment: Experiment, rows: Mapping[str, Row]) -> Row:
-    """The first of the experiment's rows that links weights of its own; ParamsError when none does."""
+    """The first row of the experiment that links its own weights; ParamsError without one."""
     row = row_with_weights(experiment.rows, rows)
     if row is not None:
         return row
@@ -37,12 +37,12 @@ def released_row(experiment: Experiment, rows: Mapping[str, Row]) -> Row:
         f"no published weights for '{experiment.name}'",
         where=where,
         allowed="an experiment with a row that links its own weights (`repro list --json` shows the rows)",
-        hint="--weights FILE checks a file that you have",
+        hint="--weights FILE uses a local file",
     )
 
 
-def check(metrics: Mapping[str, Any], published: Mapping[str, float]) -> tuple[Checked, ...]:
-    """Every published metric that an evaluation has; where the page computed its own way, that number."""
+def check(metrics: Mapping[str, Any], published: Mapping[str, float]) -> tuple[MetricCheck, ...]:
+    """Compare every published metric, using the page's formula where the protocol has one."""
     found = []
     for metric in METRICS:
         if metric in published:
@@ -50,12 +50,14 @@ def check(metrics: Mapping[str, Any], published: Mapping[str, float]) -> tuple[C
             good = value is not None and abs(value - published[metric]) <= TOLERANCE + 1e-9
             why = str(metrics.get("undefined", {}).get(metric, ""))
             found.append(
-                Checked(metric=metric, published=published[metric], measured=value, good=good, undefined=why)
+                MetricCheck(
+                    metric=metric, published=published[metric], measured=value, good=good, undefined=why
+                )
             )
     return tuple(found)
 
 
-def line(one: Checked) -> str:
+def line(one: MetricCheck) -> str:
     if one.undefined:
         return f"{one.metric}: published {one.published:.2f}, undefined here: {one.undefined}"
     if one.measured is None:
@@ -78,33 +80,33 @@ def why_different(
     packages: Mapping[str, str],
     device: str,
 ) -> list[str]:
-    """What to look at when the number is another one: ours beside what the row says."""
+    """Possible causes of a difference: our settings and those of the row."""
     split = experiment.evaluation.split
     whole = experiment.protocol.first or dataset_module(experiment.dataset).SPLITS.get(split)
     return [
-        f"protocol {protocol_hash}: {in_words(experiment.protocol)}",
+        f"protocol {protocol_hash}: {describe(experiment.protocol)}",
         f"data {fingerprint[:16]}: {n_images} images of {experiment.dataset}/{split}"
-        + ("" if whole in (None, n_images) else f", the whole split has {whole}"),
-        f"  the row: evaluated on {row.eval_set or 'a set it does not name'}",
+        + ("" if whole in (None, n_images) else f" (the full split has {whole})"),
+        f"  the row: evaluated on {row.eval_set or 'an unnamed set'}",
         f"network: {experiment.model.family} {experiment.model.backbone}, "
         f"output stride {experiment.model.output_stride}, resize {experiment.model.resize}",
         f"  the row: {row.family} {row.backbone}, output stride {row.output_stride}",
         "versions: " + ", ".join(f"{name} {version}" for name, version in packages.items()),
-        f"  the row: made by {row.source or 'code it does not name'}, in versions it does not name",
-        f"device: {device}; the row's is not recorded",
+        f"  the row: code {row.source or 'not stated'}, versions not stated",
+        f"device: {device}; the row's is not stated",
         *(f"remark on {row.id}: {remark}" for remark in row.remarks),
     ]
 
 
-def in_words(protocol: Protocol) -> str:
-    """The fields of a protocol that differ from the default."""
-    told = [f"mode {protocol.mode}"]
-    told += [
+def describe(protocol: Protocol) -> str:
+    """The mode of a protocol, and its fields that differ from the default."""
+    parts = [f"mode {protocol.mode}"]
+    parts += [
         f"{field.name} {_plain(getattr(protocol, field.name))}"
         for field in dataclasses.fields(protocol)
         if field.name != "mode" and getattr(protocol, field.name) != field.default
     ]
-    return ", ".join(told)
+    return ", ".join(parts)
 
 
 def _plain(value: object) -> str:
@@ -113,8 +115,8 @@ def _plain(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def verdict(found: Sequence[Checked]) -> str:
-    """reproduced, differs, or unmeasured; an undefined metric differs from any number."""
+def verdict(found: Sequence[MetricCheck]) -> str:
+    """reproduced, differs or unmeasured; an undefined metric differs from any number."""
     measured = [one for one in found if one.measured is not None or one.undefined]
     if not measured:
         return "unmeasured"

@@ -1,7 +1,7 @@
-"""The metrics of an evaluation once more, from its confusion matrices: what a result is judged by.
+"""Recompute the metrics of an evaluation from its confusion matrices; verdicts are based on these.
 
-Per-image matrices (confusion.npz) give everything but the boundary IoU, which comes from outlines. Those of
-the whole split (confusion.csv, in git) give neither intervals nor what a page averages over images.
+Matrices per image (confusion.npz) give everything except boundary IoU. Matrices of the whole split
+(confusion.csv, in git) give neither intervals nor means over images.
 
 Shapes: C classes; a matrix is [C, C + 1] as in `confusion`.
 """
@@ -25,13 +25,13 @@ OF_OUTLINES = "boundary_mIoU"
 
 
 def suffixes(protocol: Protocol) -> tuple[str, ...]:
-    """Suffixes of the metrics that have matrices of their own under `protocol`."""
+    """Suffixes of metrics that have separate matrices under `protocol`."""
     own = tuple(protocol.variants())
     return own + tuple(suffix + QUIRK for suffix in own if protocol.zero_tile == "nan")
 
 
 def metric_names(protocol: Protocol) -> frozenset[str]:
-    """Every metric that an evaluation under `protocol` produces; any other one is not of this protocol."""
+    """All metrics that an evaluation under `protocol` produces."""
     found = {name + suffix for suffix in suffixes(protocol) for name in NAMES}
     if protocol.union_bug:
         found |= {f"{name}{suffix}{QUIRK}" for suffix in suffixes(protocol) for name in ("mIoU", "aAcc")}
@@ -39,7 +39,7 @@ def metric_names(protocol: Protocol) -> frozenset[str]:
 
 
 def determined(protocol: Protocol, matrices: Collection[str], *, by_image: bool) -> frozenset[str]:
-    """The metrics that follow from matrices of these suffixes, of every image or of the whole split."""
+    """Metrics that can be recomputed from matrices with these suffixes, per image or of the whole split."""
     found = {name + suffix for suffix in matrices for name in NAMES}
     if protocol.union_bug:  # the page's accuracy is a mean over images
         names = ("mIoU", "aAcc") if by_image else ("mIoU",)
@@ -48,23 +48,23 @@ def determined(protocol: Protocol, matrices: Collection[str], *, by_image: bool)
 
 
 def compared_metric(name: str, protocol: Protocol) -> str:
-    """The metric to compare with a published `name`: the page's own formula where the protocol has it."""
+    """Metric to compare with a published `name`: the page's formula if the protocol has it."""
     return name + QUIRK if name + QUIRK in metric_names(protocol) else name
 
 
 def resampled(stored: StoredConfusions, dataset: str, kind: str) -> Resampling:
-    """What the intervals resample: what the data set says, or images in results that name no `kind`.
+    """Units and strata of the intervals: by the data set's groups, or images for results without `kind`.
 
-    The data set's own module says it, not the file of the matrices, which may come from anywhere.
+    Groups are taken from the data set's module, since the file of the matrices is not trusted.
     """
     images = len(stored.ids)
     return resampling(images, groups_of(dataset, stored.ids)) if kind else over_images(images)
 
 
 def from_images(stored: StoredConfusions, protocol: Protocol, over: Resampling | None) -> dict[str, Any]:
-    """Numbers and tables by class as metrics.json holds them, percent; None: undefined.
+    """Metrics and tables per class as in metrics.json, in percent; None if undefined.
 
-    Without `over`, what intervals resample, there are no intervals, which take most of the time.
+    Without `over` the intervals, which take most of the time, are omitted.
     """
     if over is None:
         totals = {suffix: one.total() for suffix, one in stored.confusions.items()}
@@ -78,7 +78,7 @@ def from_images(stored: StoredConfusions, protocol: Protocol, over: Resampling |
 
 
 def from_totals(totals: Totals, protocol: Protocol) -> dict[str, Any]:
-    """As `from_images`, from the matrices of the whole split: without intervals and means over images."""
+    """Like `from_images`, from matrices of the whole split: without intervals and means over images."""
     found: dict[str, Any] = {}
     for suffix in suffixes(protocol):
         if suffix in totals.matrices:

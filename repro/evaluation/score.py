@@ -1,9 +1,8 @@
-"""Score label maps that any program made: a folder of PNGs, one an image, against a prepared split.
+"""Score label maps of any program, a folder with one PNG per image, against a prepared split.
 
-A map holds train ids or colours of the data set's palette, by the rule for labels (`formats.label_maps`);
-255 and black mean no class, which is always wrong. Files are named after the image ids: `<id>.png`, in
-folders or with `_` for `/`. What is missing, left over or wrong is listed before anything is counted;
-overlays that `repro predict` puts beside its maps are left alone.
+A map contains train ids or colours of the data set's palette, read like labels (`formats.label_maps`); 255
+and black mean no class, which is always wrong. Files are named `<id>.png` by image id, in folders or with `_`
+for `/`. Missing and extra files are reported before scoring. Overlays of `repro predict` are ignored.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from repro.datasets.raw.files import is_system_file, lower_extension
 from repro.datasets.sets.spec import IGNORE, Colour
 from repro.errors import DataError
 from repro.evaluation.confusion import LabelMap
-from repro.evaluation.evaluate import Progress, compared, evaluated_classes, true_label
-from repro.evaluation.summary import EvaluationResult, Images, Seen, summarise
+from repro.evaluation.evaluate import Progress, count_image, evaluated_classes, true_label
+from repro.evaluation.summary import EvaluationResult, ImageCounts, Images, summarise
 from repro.evaluation.visualize import OVERLAY, Palette, file_name
 from repro.params.protocol import Protocol
 
-SHOWN = 5  # names listed in an error
+SHOWN = 5  # most names in an error
 
 
 def score(
@@ -35,34 +34,45 @@ def score(
     protocol: Protocol,
     progress: Progress | None = None,
 ) -> EvaluationResult:
-    """Compare the maps in the folder `predictions` with `split`. DataError lists every file that is wrong."""
+    """Evaluate the label maps in `predictions` on `split`.
+
+    Args:
+        predictions: folder with `<id>.png` per image.
+        split: images and labels.
+        palette: RGB colours of the classes.
+        protocol: ignored labels and metrics; scales, flips and tiles are not used.
+        progress: called after each image.
+
+    Raises:
+        DataError: lists every file that is missing, extra or invalid.
+    """
     classes = evaluated_classes(split.classes, protocol)
     number = min(len(split), protocol.first or len(split))
     files = match(predictions, split.ids[:number])
     legend = Legend.of(tuple(palette)[1:] if protocol.reduce_zero_label else tuple(palette))
-    seen: list[Seen] = []
+    seen: list[ImageCounts] = []
     wrong: list[str] = []
     for i, file in enumerate(files):
         truth = true_label(split.label(i), len(classes), protocol, where=split.ids[i])
         try:
-            prediction = checked(read_map(file, legend, (truth.shape[0], truth.shape[1])), classes)
+            prediction = require_classes(read_map(file, legend, (truth.shape[0], truth.shape[1])), classes)
         except DataError as error:
             wrong.append(f"{file.name}: {error.what}")
             continue
-        seen.append(compared(i, truth, {"": prediction}, len(classes), protocol))
+        seen.append(count_image(i, truth, {"": prediction}, len(classes), protocol))
         if progress is not None:
             progress(i + 1, number)
     if wrong:
         raise DataError(
             f"{len(wrong)} of {number} label maps cannot be scored: {some(wrong)}",
             where=predictions,
-            allowed="PNG as large as the image, of train ids or the classes' colours",
+            allowed="PNG of the image's size with train ids or the classes' colours",
         )
     return summarise(seen, split, number, classes=classes, protocol=protocol)
 
 
 def match(folder: Path, ids: Sequence[str]) -> list[Path]:
-    """The file of every id; DataError lists the ids without one and the files without an id."""
+    """The file of each id; DataError lists ids without a file and files without an id."""
     if not folder.is_dir():
         raise DataError("no such folder of predictions", where=folder)
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
@@ -76,35 +86,35 @@ def match(folder: Path, ids: Sequence[str]) -> list[Path]:
     extra = sorted(found.keys() - {*names, *(name + OVERLAY for name in names)})
     if missing or extra:
         parts = [f"{len(missing)} missing: {some(missing)}"] if missing else []
-        parts += [f"{len(extra)} of no image of the split: {some(extra)}"] if extra else []
-        raise DataError("; ".join(parts), where=folder, allowed=f"one <id>.png for each of {len(ids)} images")
+        parts += [f"{len(extra)} not in the split: {some(extra)}"] if extra else []
+        raise DataError("; ".join(parts), where=folder, allowed=f"one <id>.png per image ({len(ids)} images)")
     return [found[name] for name in names]
 
 
 def some(names: Sequence[str]) -> str:
-    """The first few of a list of names, and how many more."""
+    """The first names of a list, and the number of the others."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
 @dataclass(frozen=True, kw_only=True)
 class Legend:
-    """Colours by train id; black, unless it is a class's, means no class, as 255 does."""
+    """Colours by train id; like 255, black means no class unless it is the colour of one."""
 
     colours: Mapping[int, Colour]
 
     @classmethod
     def of(cls, palette: Palette) -> Legend:
-        """Every class's colour."""
+        """The legend of a palette."""
         black = {} if (0, 0, 0) in palette else {IGNORE: (0, 0, 0)}
         return cls(colours={**dict(enumerate(palette)), **black})
 
 
-_ANY = value_table({value: value for value in range(256)})  # `checked` says which values are of no class
+_ANY = value_table({value: value for value in range(256)})  # `require_classes` reports the invalid values
 
 
 def read_map(file: Path, legend: Legend, size_HW: tuple[int, int]) -> LabelMap:
-    """A label map of train ids; palettes and colours are read as those of a data set's labels are.
+    """Read a label map of train ids; palettes and colours are read like those of labels.
 
     A map of another size is refused before it is decoded.
     """
@@ -119,8 +129,8 @@ def read_map(file: Path, legend: Legend, size_HW: tuple[int, int]) -> LabelMap:
     return label_HW
 
 
-def checked(prediction: LabelMap, classes: Sequence[str]) -> LabelMap:
-    """`prediction`, if it has no values of no class."""
+def require_classes(prediction: LabelMap, classes: Sequence[str]) -> LabelMap:
+    """Return `prediction`; DataError if it has values that are not classes."""
     values = present_values(prediction).tolist()
     wrong = [value for value in values if len(classes) <= value != IGNORE]
     if wrong:

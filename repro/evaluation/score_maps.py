@@ -1,11 +1,11 @@
-"""Fields: maps of class scores as large as an image, of which only a few rows exist at a time.
+"""Lazy full-size maps of class scores, computed a few rows at once.
 
-A network gives logits at a quarter or a sixteenth of the image's size. Enlarged to the image, for 150
-classes and twelve views, they are gigabytes; kept as they are, they are megabytes. A field holds the small
-logits and computes any strip of rows of the large map when it is asked; fields nest (enlarge, softmax,
-tiles, mean), and `argmax` walks down the image strip by strip, inside the processor's cache.
+A network returns logits at 1/4 or 1/16 of the image's size: megabytes, while the full-size maps of 150
+classes and twelve views are gigabytes. A `Field` stores the small logits and computes any strip of rows of
+the full-size map on request. Fields nest (enlarge, softmax, tiles, sum); `argmax` computes the image strip by
+strip, within the CPU's cache.
 
-Shapes: C classes, H rows, W columns; `logits_CHW` float32 scores before softmax, `map_CHW` any of the two.
+Shapes: C classes, H rows, W columns; `logits_CHW` are float32 scores before softmax, `map_CHW` either kind.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from torch import Tensor
 from repro.params.parse import ResizeRule
 
 LOG2_E = math.log2(math.e)
-STRIP_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}  # a strip of the result: the L2 cache of a core; GPU memory
+STRIP_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}  # size of a strip; on a CPU it fits a core's L2 cache
 UNDERFLOW = -100.0  # 2 ** -100 is a normal float32, also after a weight of 1/16 in two bilinear steps
 Size = tuple[int, int]
 
 
 class Field(Interface):
-    """A map of class scores. `size` is its size; `rows(a, b)` computes rows a..b as a new tensor."""
+    """A map of class scores with the given `size`; `rows(a, b)` computes rows a..b as a new tensor."""
 
     @property
     def size(self) -> Size: ...
@@ -39,7 +39,7 @@ class Field(Interface):
 
 @dataclass(frozen=True)
 class Plain:
-    """A map that is already there."""
+    """A map in memory."""
 
     map_CHW: Tensor
 
@@ -53,10 +53,10 @@ class Plain:
 
 @dataclass(frozen=True)
 class Enlarged:
-    """`inner` resized bilinearly, by one step or by several one after the other.
+    """`inner` resized bilinearly in one or more steps.
 
-    Rows and columns are separate linear maps. Columns come first, on the few rows of `inner` that a strip
-    needs; the rows of all steps are one small matrix.
+    Bilinear resizing is separable. Columns are resized first, on the few rows of `inner` that a strip needs;
+    the row weights of all steps are combined into one small matrix.
     """
 
     inner: Field
@@ -78,7 +78,7 @@ class Enlarged:
 
 @dataclass(frozen=True)
 class Softmax:
-    """Probabilities from `inner`, which holds logits to the base 2 (see `base2`)."""
+    """Softmax of `inner`, whose logits are to base 2 (see `base2`)."""
 
     inner: Field
     safe: bool
@@ -91,14 +91,14 @@ class Softmax:
         map_CHW = self.inner.rows(a, b)
         if not self.safe:
             map_CHW = map_CHW - map_CHW.amax(0)
-        # exp2 is 4.5 times as fast as exp on a CPU: 0.125 against 0.56 ns a value (torch 2.15, AVX-512).
+        # exp2 is 4.5 times faster than exp on a CPU: 0.125 against 0.56 ns per value (torch 2.15, AVX-512).
         map_CHW = torch.exp2(map_CHW, out=map_CHW)
         return map_CHW.mul_(map_CHW.sum(0).reciprocal_())
 
 
 @dataclass(frozen=True)
 class Mosaic:
-    """Tiles laid on a map, averaged where they overlap; `tiles` are (top, left, field)."""
+    """Tiles placed on a map and averaged where they overlap; `tiles` are (top, left, field)."""
 
     size: Size
     tiles: tuple[tuple[int, int, Field], ...]
@@ -124,7 +124,7 @@ class Mosaic:
 
 @dataclass(frozen=True)
 class Sum:
-    """The sum of fields of one size; argmax does not need the division by their number."""
+    """The sum of fields of one size; argmax does not need their mean."""
 
     fields: tuple[Field, ...]
 
@@ -141,7 +141,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class Mirrored:
-    """`inner` with left and right exchanged."""
+    """`inner` flipped horizontally."""
 
     inner: Field
 
@@ -154,10 +154,13 @@ class Mirrored:
 
 
 def base2(logits_CHW: Tensor) -> tuple[Tensor, bool]:
-    """Logits prepared for `Softmax` while they are small: times log2(e), minus each pixel's maximum.
+    """Prepare small logits for `Softmax`: multiply by log2(e), subtract each pixel's maximum.
 
-    Softmax does not change when a pixel's logits move together, and enlarging is linear, so both can be
-    done before it. The flag says that no enlarged pixel can underflow, which saves a pass over the map.
+    Both commute with resizing, since softmax is invariant to shifts of a pixel's logits and resizing is
+    linear.
+
+    Returns:
+        (logits, safe); `safe` means that no resized pixel can underflow, so `Softmax` need not shift again.
     """
     logits_CHW = logits_CHW.float() * LOG2_E
     logits_CHW = logits_CHW - logits_CHW.amax(0)
@@ -165,12 +168,12 @@ def base2(logits_CHW: Tensor) -> tuple[Tensor, bool]:
 
 
 def argmax(field: Field) -> Tensor:
-    """The class of every pixel, uint8 [H, W] on the CPU; of equal scores the first class. NaN gives 255."""
+    """Class per pixel, uint8 [H, W] on the CPU; the first class of equal scores, 255 for NaN."""
     return torch.cat([first_maximum(strip) for strip in strips(field)]).cpu()
 
 
 def strips(field: Field) -> Iterator[Tensor]:
-    """All rows of `field` from top to bottom, in pieces of about STRIP_BYTES."""
+    """All rows of `field` from top to bottom, in strips of about STRIP_BYTES."""
     height, width = field.size
     probe = field.rows(0, 1)
     budget = STRIP_BYTES.get(probe.device.type, STRIP_BYTES["cuda"])
@@ -180,7 +183,7 @@ def strips(field: Field) -> Iterator[Tensor]:
 
 
 def first_maximum(map_CHW: Tensor) -> Tensor:
-    """argmax over C as uint8, by comparing with the maximum: torch's own takes ten times as long on a CPU."""
+    """argmax over C as uint8, by comparison with the maximum: ten times faster than torch's on a CPU."""
     classes = map_CHW.shape[0]
     if classes > 255:
         return map_CHW.argmax(0).to(torch.uint8)
@@ -194,16 +197,16 @@ def enlarge_columns(map_CHW: Tensor, width: int, rule: ResizeRule) -> Tensor:
     before = int(map_CHW.shape[-1])
     if before == width:
         return map_CHW
-    if rule == "tf_legacy":  # corners on corners, no half pixel: torch has no kernel for it
+    if rule == "tf_legacy":  # torch has no kernel for it
         return map_CHW @ axis_matrix(before, width, rule).to(map_CHW).T
-    # interpolate is two-dimensional elsewhere; in one dimension it reads two values instead of four.
+    # One-dimensional interpolation reads two values per output, two-dimensional four.
     return F.interpolate(map_CHW, size=width, mode="linear", align_corners=rule == "align_corners")
 
 
 def row_weights(
     before: int, steps: Sequence[tuple[Size, ResizeRule]], a: int, b: int
 ) -> tuple[Tensor, int, int]:
-    """Weights of the input rows first..last in the output rows a..b: float32 [b - a, last - first]."""
+    """(weights float32 [b - a, last - first] of input rows first..last in output rows a..b, first, last)."""
     heights = tuple((height, rule) for (height, _), rule in steps)
     matrix = _chain(before, heights)[a:b]
     used = matrix.any(0).nonzero().flatten()
@@ -221,10 +224,10 @@ def _chain(before: int, heights: tuple[tuple[int, ResizeRule], ...]) -> Tensor:
 
 @lru_cache(maxsize=256)
 def axis_matrix(before: int, after: int, rule: ResizeRule) -> Tensor:
-    """Bilinear resizing of one axis as a matrix, float32 [after, before]; two values a row at most.
+    """Bilinear resizing of one axis as a matrix, float32 [after, before], with at most two values per row.
 
-    half_pixel: pixel i covers [i, i + 1); align_corners: first on first and last on last;
-    tf_legacy: position i goes to i x before / after (TensorFlow 1, `align_corners=False`).
+    half_pixel: pixel i covers [i, i + 1); align_corners: first and last pixels coincide;
+    tf_legacy: pixel i is at i x before / after (TensorFlow 1, `align_corners=False`).
     """
     i = torch.arange(after, dtype=torch.float64)
     position = {

@@ -1,4 +1,4 @@
-"""From counts to metrics: what an evaluation saw, and the flat dictionary that metrics.json holds.
+"""Compute the metrics of an evaluation from counts per image.
 
 Shapes: N images, C classes.
 """
@@ -29,11 +29,11 @@ from repro.evaluation.metrics import (
 from repro.params.protocol import Protocol, protocol_hash
 
 if TYPE_CHECKING:
-    from repro.evaluation.tta import Image  # torch, which the matrices of a result do not need
+    from repro.evaluation.tta import Image  # imports torch
 
 
 class Images(Interface):
-    """What an evaluation needs of a split."""
+    """A split, as evaluation uses it."""
 
     @property
     def dataset(self) -> str: ...
@@ -49,8 +49,8 @@ class Images(Interface):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What one image came to: a squeezed confusion matrix for every suffix, and its outlines."""
+class ImageCounts:
+    """Counts of one image: sparse confusion matrices by suffix, boundary intersection and union."""
 
     index: int
     cells: Mapping[str, Cells]
@@ -59,12 +59,12 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
-    """Everything measured on a split. `metrics` is what metrics.json holds beside the split's name."""
+    """Result of an evaluation on a split; `metrics` as in metrics.json."""
 
     metrics: dict[str, Any]
     confusions: dict[str, Confusions]  # suffix of the metrics -> matrices of all images
     ids: tuple[str, ...]
-    groups: Groups | None  # of the images, where the data set knows any
+    groups: Groups | None  # of the images, if the data set defines groups
     classes: tuple[str, ...]
     protocol: Protocol
     protocol_hash: str
@@ -72,9 +72,9 @@ class EvaluationResult:
 
 
 def summarise(
-    seen: Sequence[Seen], split: Images, number: int, *, classes: tuple[str, ...], protocol: Protocol
+    seen: Sequence[ImageCounts], split: Images, number: int, *, classes: tuple[str, ...], protocol: Protocol
 ) -> EvaluationResult:
-    """Metrics of everything seen; every image must have been seen exactly once."""
+    """Compute all metrics; `seen` must contain each of the first `number` images once, in order."""
     if [one.index for one in seen] != list(range(number)):
         raise DataError(f"{len(seen)} images were counted, the split has {number}")
     suffixes = seen[0].cells if seen else {"": None}
@@ -105,9 +105,9 @@ def summarise(
 def summary(
     confusion: Confusions, suffix: str, classes: tuple[str, ...], protocol: Protocol, over: Resampling
 ) -> dict[str, float | None]:
-    """Metrics of one variant, its bootstrap interval and, where the protocol has it, the page's value.
+    """Metrics of one variant, its bootstrap interval and, if the protocol has one, the page's value.
 
-    None: undefined, 0/0.
+    None means undefined (0/0).
     """
     chosen = chosen_classes(classes, protocol.mean_over)
     values = metrics(confusion.total(), chosen=chosen, absent=protocol.absent)
@@ -124,13 +124,13 @@ def summary(
 def undefined(
     found: Mapping[str, float | None], matrix: Counts, classes: Sequence[str], protocol: Protocol
 ) -> dict[str, str]:
-    """Metric -> why it is undefined (0/0), for every metric of `found` that is None."""
+    """Metric -> reason, for every metric of `found` that is None (0/0)."""
     names = protocol.mean_over or tuple(classes)
     return {name: why_undefined(name, matrix, names) for name, value in found.items() if value is None}
 
 
 def why_undefined(metric: str, matrix: Counts, names: Sequence[str]) -> str:
-    """The classes that are absent, and from what; `names` are those in the means."""
+    """The reason: which classes are absent, and from what; `names` are the classes in the means."""
     if not matrix.any():
         return "no pixel has a label"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -140,15 +140,15 @@ def why_undefined(metric: str, matrix: Counts, names: Sequence[str]) -> str:
 
 
 def class_summary(confusion: Confusions, classes: tuple[str, ...], *, ignored: int) -> dict[str, Any]:
-    """IoU, precision, recall and Dice by class; null where a class is neither in truth nor in prediction.
+    """IoU, precision, recall and Dice per class; None for a class that is neither in truth nor prediction.
 
-    Null too for the class `ignored`, if one is: it is never true, so that its IoU would be 0 or 0/0.
+    Also None for the class `ignored`, which never occurs in the truth.
     """
     return class_tables(confusion.total(), classes, ignored=ignored)
 
 
 def class_tables(matrix: Counts, classes: tuple[str, ...], *, ignored: int) -> dict[str, Any]:
-    """As `class_summary`, from the matrix of the whole split [C, C + 1]."""
+    """Like `class_summary`, from the matrix of the whole split [C, C + 1]."""
     iou, recall, precision, dice = per_class(matrix)
     for values in (iou, recall, precision, dice):
         values[ignored : ignored + 1] = np.nan
@@ -156,8 +156,8 @@ def class_tables(matrix: Counts, classes: tuple[str, ...], *, ignored: int) -> d
     return {name: by_class(values, classes) for name, values in tables.items()}
 
 
-def boundary_summary(seen: Sequence[Seen], chosen: npt.NDArray[np.intp]) -> dict[str, float | None]:
-    """Mean boundary IoU over the split, from sums over all images."""
+def boundary_summary(seen: Sequence[ImageCounts], chosen: npt.NDArray[np.intp]) -> dict[str, float | None]:
+    """Mean boundary IoU of the split, from sums over images."""
     pairs = [one.outlines for one in seen if one.outlines is not None]
     if not pairs:
         return {}
@@ -173,5 +173,5 @@ def by_class(values: Floats, classes: Sequence[str]) -> dict[str, float | None]:
 
 
 def or_none(values: Mapping[str, float]) -> dict[str, float | None]:
-    """None for the metrics that are 0/0 (a split without one valid pixel, or without a class of the mean)."""
+    """Replace non-finite metrics (0/0) by None."""
     return {name: value if np.isfinite(value) else None for name, value in values.items()}

@@ -1,7 +1,7 @@
-"""From an image to a field of class scores, as a protocol says: scales, flips, tiles, merging.
+"""Test-time augmentation as a protocol defines it: scales, flips, tiles, merging.
 
-`views_of` runs the network and keeps its small logits; `merge` makes one field of them. Nothing as large as
-image x classes exists until the field is asked for its rows.
+`views_of` runs the network and stores its small logits; `merge` combines them into a lazy `Field`, so that no
+full-size map of all classes is ever in memory.
 
 Shapes: N images or tiles, C channels of the network's output, H and W pixels, h and w logits.
 """
@@ -30,7 +30,7 @@ Forward = Callable[[Tensor], Tensor]  # image_NCHW uint8 -> logits_NChw float, o
 
 @dataclass(frozen=True)
 class Tile:
-    """The network's answer to one piece of an image: `logits_CHW` small, `safe` as `base2` says."""
+    """Logits of one tile of an image; `safe` as in `base2`."""
 
     top: int
     left: int
@@ -41,35 +41,35 @@ class Tile:
 
 @dataclass(frozen=True)
 class View:
-    """One image at one scale, plain or mirrored: one tile of mode `whole`, several of mode `slide`."""
+    """One image at one scale, flipped or not: one tile in mode `whole`, several in mode `slide`."""
 
     size: Size
     mirrored: bool
     tiles: tuple[Tile, ...]
 
 
-Views = dict[tuple[float, bool], list[View]]  # (scale, mirrored) -> one view an image
+Views = dict[tuple[float, bool], list[View]]  # (scale, mirrored) -> one view per image
 
 
 def views_of(
     forward: Forward, images: Sequence[Image], variant: Variant, protocol: Protocol, seen: Views
 ) -> list[list[View]]:
-    """The views of every image (all of one size) that `variant` asks for.
+    """Views per image, as `variant` requires; the images must have one size.
 
-    `seen` keeps them between variants: single scale costs nothing beside multi-scale.
+    `seen` caches views between variants, so that single scale is free in addition to multi-scale.
     """
     keys = list(product(variant.scales, (False, True) if variant.flip else (False,)))
-    for scale, mirrored in sorted(keys, reverse=True):  # the largest activations while few logits are kept
+    for scale, mirrored in sorted(keys, reverse=True):  # the largest activations first, for peak memory
         if (scale, mirrored) not in seen:
             size = scaled_size(image_size(images[0]), scale, protocol)
             scaled = [resize_image(image, size) for image in images]
-            turned = [np.ascontiguousarray(image[:, ::-1]) for image in scaled] if mirrored else scaled
-            seen[scale, mirrored] = view(forward, turned, protocol, mirrored=mirrored)
+            flipped = [np.ascontiguousarray(image[:, ::-1]) for image in scaled] if mirrored else scaled
+            seen[scale, mirrored] = view(forward, flipped, protocol, mirrored=mirrored)
     return [list(of_image) for of_image in zip(*(seen[key] for key in keys), strict=True)]
 
 
 def merge(views: Sequence[View], target: Size, protocol: Protocol, rule: ResizeRule) -> Field:
-    """One field of size `target` whose argmax is the prediction. `rule` enlarges the network's logits."""
+    """A field of size `target` whose argmax is the prediction; `rule` resizes the network's logits."""
     if protocol.mode == "slide":
         fields = [tiled(one, target, protocol, rule) for one in views]
     else:
@@ -78,23 +78,23 @@ def merge(views: Sequence[View], target: Size, protocol: Protocol, rule: ResizeR
 
 
 def whole(one: View, target: Size, protocol: Protocol, rule: ResizeRule, *, alone: bool) -> Field:
-    """An image that went through the network in one piece."""
+    """The field of an image that was processed as a whole."""
     tile = one.tiles[0]
     inner: Field = Plain(tile.logits_CHW)
     steps: tuple[tuple[Size, ResizeRule], ...] = ((target, rule),)
     if protocol.logits_resize == "via_input" and tile.size != target:
         steps = ((tile.size, rule), (target, protocol.map_rule))
-    turned = one.mirrored and "tf_legacy" in {rule for _, rule in steps}
-    if one.mirrored and not turned:  # the other rules are symmetric: mirror while the map is small
+    flipped = one.mirrored and "tf_legacy" in {rule for _, rule in steps}
+    if one.mirrored and not flipped:  # the other rules are symmetric: flip the small map
         inner = Plain(tile.logits_CHW.flip(-1))
     field: Field = Enlarged(inner, steps)
-    if protocol.average == "probability" and not alone:  # alone: softmax does not move the maximum
+    if protocol.average == "probability" and not alone:  # softmax does not change the argmax of a single view
         field = Softmax(field, tile.safe)
-    return Mirrored(field) if turned else field
+    return Mirrored(field) if flipped else field
 
 
 def tiled(one: View, target: Size, protocol: Protocol, rule: ResizeRule) -> Field:
-    """An image that went through the network tile by tile."""
+    """The field of an image that was processed in tiles."""
     field: Field = Mosaic(one.size, tuple((t.top, t.left, _tile(t, protocol, rule)) for t in one.tiles))
     if one.size != target:
         field = Enlarged(field, ((target, protocol.map_rule),))
@@ -122,7 +122,7 @@ def view(forward: Forward, images: Sequence[Image], protocol: Protocol, *, mirro
 def run(
     forward: Forward, pieces: Sequence[Image], corners: Sequence[tuple[int, int]], protocol: Protocol
 ) -> list[Tile]:
-    """Pieces of one size through the network, `protocol.batch` at a time."""
+    """Run the network on pieces of one size, in batches of `protocol.batch`."""
     tiles = []
     size = image_size(pieces[0])
     for start in range(0, len(pieces), protocol.batch):
@@ -132,15 +132,15 @@ def run(
         except RuntimeError as error:
             if "Kernel size" not in str(error):
                 raise
-            what = f"{size[1]}x{size[0]} pixels are too few for this network"
-            raise DataError(what, hint="larger pictures, or a protocol with larger scales") from None
+            what = f"an input of {size[1]}x{size[0]} pixels is too small for this network"
+            raise DataError(what, hint="use larger images, or a protocol with larger scales") from None
         for (top, left), logits_CHW in zip(corners[start:], logits_NChw, strict=False):
             tiles.append(Tile(top, left, size, *prepared(logits_CHW, protocol)))
     return tiles
 
 
 def prepared(logits_CHW: Tensor, protocol: Protocol) -> tuple[Tensor, bool]:
-    """Small logits ready to be merged, and whether their softmax is safe from underflow."""
+    """(logits for merging, whether their softmax cannot underflow)."""
     return base2(logits_CHW) if protocol.average == "probability" else (logits_CHW.float().contiguous(), True)
 
 
@@ -149,7 +149,7 @@ def image_size(image: Image) -> Size:
 
 
 def scaled_size(size: Size, scale: float, protocol: Protocol) -> Size:
-    """The size at which the network sees an image of `size`."""
+    """Size to which an image of `size` is resized before the network."""
     factor = scale
     if protocol.base is not None:
         long, short = sorted((int(side * scale) for side in protocol.base), reverse=True)
@@ -160,19 +160,19 @@ def scaled_size(size: Size, scale: float, protocol: Protocol) -> Size:
 
 
 def resize_image(image: Image, size: Size) -> Image:
-    """uint8 in, uint8 out, bilinear with half-pixel centres and no antialiasing, as OpenCV does it."""
+    """Resize uint8 pixels with OpenCV: bilinear, half-pixel centres, no antialiasing."""
     if image_size(image) == size:
         return image
     return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def tile_count(side: int, crop: int, step: int) -> int:
-    """Tiles along one side by page 003's formula, which gives 0 or less when side <= crop - step."""
+    """Number of tiles along one side by page 003's formula; 0 or less if side <= crop - step."""
     return math.ceil((side - crop) / step) + 1
 
 
 def tile_corners(size: Size, protocol: Protocol) -> list[tuple[int, int]]:
-    """Top left corners, row by row; the last tile of a row or column is moved back to the border."""
+    """Top left corners, row by row; the last tile of a row or column is aligned to the border."""
     if protocol.crop is None:
         raise ValueError("mode whole has no tiles")
     starts = [
@@ -183,7 +183,7 @@ def tile_corners(size: Size, protocol: Protocol) -> list[tuple[int, int]]:
 
 
 def is_zero_tile(size: Size, variant: Variant, protocol: Protocol) -> bool:
-    """Whether page 003's code has no tile for this image at some scale: its scores are 0/0, all class 0."""
+    """Whether page 003's code has no tile at some scale, so that its scores are 0/0 and all class 0."""
     if protocol.crop is None:
         return False
     sizes = [scaled_size(size, scale, protocol) for scale in variant.scales]
@@ -192,7 +192,7 @@ def is_zero_tile(size: Size, variant: Variant, protocol: Protocol) -> bool:
 
 
 def cut(image: Image, corners: Sequence[tuple[int, int]], protocol: Protocol) -> list[Image]:
-    """The tiles at `corners`; where the image is smaller, shorter tiles or black below and to the right."""
+    """The tiles at `corners`; smaller images give smaller tiles, or are padded with black bottom right."""
     crop = protocol.crop or image_size(image)
     tiles = [image[top : top + crop[0], left : left + crop[1]] for top, left in corners]
     if not protocol.pad_tiles:
@@ -202,5 +202,5 @@ def cut(image: Image, corners: Sequence[tuple[int, int]], protocol: Protocol) ->
 
 
 def logits_rule(protocol: Protocol, model_rule: ResizeRule) -> ResizeRule:
-    """The rule that enlarges the network's logits: the network's own unless the protocol names one."""
+    """The resize rule of logits: the protocol's, or else the network's."""
     return model_rule if protocol.rule == "model" else protocol.rule

@@ -1,9 +1,4 @@
-"""Pictures of predictions: overlays beside image and truth, and label maps of single images.
-
-Shapes: H and W pixels, RGB.
-
-Shapes: H and W pixels.
-"""
+"""Visualise predictions: overlays of a split, and label maps of single images. Pixels are RGB."""
 
 from __future__ import annotations
 
@@ -23,20 +18,20 @@ from repro.evaluation.evaluate import Predict
 from repro.evaluation.tta import Image
 from repro.records import write_bytes
 
-PICTURES = 6
-OVERLAY = "_overlay"  # what `repro predict` adds to the name of a label map
-GAP = 4  # white pixels between the parts
-Palette = Sequence[tuple[int, int, int]]  # RGB of every class
+OVERLAYS = 6  # per evaluation
+OVERLAY = "_overlay"  # suffix of overlay files of `repro predict`
+GAP = 4  # white pixels between images
+Palette = Sequence[tuple[int, int, int]]  # RGB per class
 
 
 def evenly(number: int, of: int) -> list[int]:
-    """`number` indices spread over 0..of - 1, first and last included."""
+    """`number` evenly spaced indices in 0..of - 1, including the first and last."""
     return sorted({round(float(i)) for i in np.linspace(0, of - 1, min(number, of))}) if of else []
 
 
 def keeper(folder: Path, ids: Sequence[str], palette: Palette) -> Callable[..., None]:
-    """A `keep` for `evaluate`: writes PICTURES overlays into `folder`, spread evenly over the split."""
-    wanted = set(evenly(PICTURES, len(ids)))
+    """A `keep` for `evaluate` that writes OVERLAYS evenly spaced images of the split into `folder`."""
+    wanted = set(evenly(OVERLAYS, len(ids)))
 
     def keep(index: int, image: Image, truth: LabelMap, prediction: LabelMap) -> None:
         if index in wanted:
@@ -47,54 +42,60 @@ def keeper(folder: Path, ids: Sequence[str], palette: Palette) -> Callable[..., 
 
 
 def file_name(image_id: str) -> str:
-    """An id as one path component."""
+    """An image id as a file name."""
     return image_id.replace("/", "_").replace("\\", "_")
 
 
 def colours(label_HW: LabelMap, palette: Palette) -> Image:
-    """A label map in the colours of its classes; what has none is black."""
+    """A label map in the colours of its classes; other values are black."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = np.array(palette, np.uint8)
     return table[label_HW]
 
 
 def side_by_side(parts: Sequence[Image]) -> Image:
-    """Pictures of one height in a row, with a white gap."""
+    """Concatenate images of one height horizontally, with a white gap."""
     gap = np.full((parts[0].shape[0], GAP, 3), 255, np.uint8)
     row = [piece for part in parts for piece in (part, gap)][:-1]
     return np.concatenate(row, axis=1)
 
 
 def png(image: Image) -> bytes:
-    """RGB (or a label map) as PNG bytes."""
+    """Encode an RGB image or a label map as PNG."""
     pixels = image[..., ::-1] if image.ndim == 3 else image
     _, coded = cv2.imencode(".png", pixels)
     return bytes(coded.tobytes())
 
 
-def read_picture(path: Path) -> tuple[Image, str | None]:
-    """RGB pixels of a JPEG, PNG, TIFF, WebP or BMP, as `prepare` and `evaluate` read them, and a note.
+def read_image(path: Path) -> tuple[Image, str | None]:
+    """Read a JPEG, PNG, TIFF, WebP or BMP the way data sets are read.
 
-    Orientation tags are ignored and alpha is dropped, as in a data set. DataError when unreadable.
+    Orientation tags and alpha are ignored.
+
+    Returns:
+        (RGB pixels, a note on ignored content or None).
+
+    Raises:
+        DataError: the file is missing or cannot be decoded.
     """
     if not path.is_file():
-        raise DataError("no such picture", where=path)
+        raise DataError("no such image", where=path)
     data = path.read_bytes()
     note = check_image(data, str(path)).note
     return read_rgb(data, str(path)), note
 
 
-def predict_pictures(
+def predict_images(
     predict: Predict, paths: Sequence[Path], out: Path, *, palette: Palette
 ) -> Iterator[tuple[Path, LabelMap, str | None]]:
-    """Write `<name>.png` (train ids) and `<name>_overlay.png` (picture | classes) for every picture.
+    """Write `<name>.png` (train ids) and `<name>_overlay.png` (image | classes) per image.
 
-    Yields the file, its label map, and a note where something in the picture was ignored.
+    Yields (file, its label map, a note on ignored content of the image or None).
     """
     names = unique_names(paths)
-    keep_pictures(paths, [out / f"{name}{kind}.png" for name in names for kind in ("", OVERLAY)])
+    require_no_overwrite(paths, [out / f"{name}{kind}.png" for name in names for kind in ("", OVERLAY)])
     for path, name in zip(paths, names, strict=True):
-        image, note = read_picture(path)
+        image, note = read_image(path)
         label = _predicted(predict, image, path)
         write_bytes(out / f"{name}.png", png(label))
         write_bytes(out / f"{name}{OVERLAY}.png", png(side_by_side([image, colours(label, palette)])))
@@ -102,32 +103,31 @@ def predict_pictures(
 
 
 def _predicted(predict: Predict, image: Image, path: Path) -> LabelMap:
-    """The label map; a DataError of the picture names its file."""
+    """The label map of an image; errors name its file."""
     try:
         with torch.inference_mode():
             label = predict([image])[0][""]
     except DataError as error:
         raise DataError(error.what, where=path, hint=error.hint) from None
-    if (label == IGNORE).any():  # what argmax gives for NaN: finite weights, such as 1e30, can lead there too
-        what, hint = "the network of these weights gives NaN for this picture", "`repro train` makes others"
-        raise CheckpointError(what, where=path, hint=hint)
+    if (label == IGNORE).any():  # argmax of NaN, which finite weights such as 1e30 can produce, too
+        hint = "train again: `repro train`"
+        raise CheckpointError("the network outputs NaN for this image", where=path, hint=hint)
     return label
 
 
-def keep_pictures(paths: Sequence[Path], written: Sequence[Path]) -> None:
-    """DataError when a label map would be written over one of the pictures."""
+def require_no_overwrite(paths: Sequence[Path], written: Sequence[Path]) -> None:
+    """Raise DataError if an output would overwrite one of the images."""
     mine = {path.resolve() for path in paths}
     lost = [path for path in written if path.resolve() in mine]
     if lost:
-        raise DataError(
-            "the label map would replace the picture", where=lost[0], hint="another folder: -o maps/"
-        )
+        hint = "choose another folder: -o maps/"
+        raise DataError("the label map would overwrite the image", where=lost[0], hint=hint)
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """File names without their ending; DataError when two pictures would be written to one file."""
+    """File names without suffix; DataError if two images have the same name."""
     taken = Counter(path.stem for path in paths)
     twice = sorted(name for name, number in taken.items() if number > 1)
     if twice:
-        raise DataError(f"several pictures are named {', '.join(twice[:5])}", hint="one call for each folder")
+        raise DataError(f"several images are named {', '.join(twice[:5])}", hint="run once per folder")
     return [path.stem for path in paths]

@@ -1,5 +1,5 @@
-"""What the stages of an experiment do. A command of `repro/cli` parses, calls one function here and prints.
+"""The stages of an experiment. Commands in `repro/cli` parse options, call one function here and print.
 
-Nothing here prints: what a person should hear while a stage runs goes to a `Voice` (`repro.stages.reporter`).
-Import the module that is needed; `ready`, `seeds`, `chain`, `shown` and `voice` work without torch.
+Stages do not print; they send messages to a `Reporter` (`repro.stages.reporter`). Import modules directly:
+`inputs_ready`, `seeds`, `pipeline`, `summary` and `reporter` do not import torch.
 """

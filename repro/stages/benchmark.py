@@ -1,4 +1,4 @@
-"""The stage `benchmark`: how fast an experiment's network is, whatever its weights."""
+"""The stage `benchmark`: speed and memory of an experiment's network, which needs no weights."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from repro.stages.model_setup import chosen_device
 def benchmark_experiment(
     project: Project, experiment: Experiment, folder: Path, *, device: str, seconds: float
 ) -> dict[str, Any]:
-    """Measure for `seconds` on `device`, write folder/cost.json, return what is in it.
+    """Measure for `seconds` on `device`; writes `folder`/cost.json and returns its content.
 
-    Raises DataError where the size of an image is needed and nothing is prepared, ParamsError for a device
-    that is not there.
+    Raises:
+        DataError: the size of an image is needed, but the data is not prepared.
+        ParamsError: the device is not available.
     """
     classes = num_classes(experiment, experiment.protocol)
     cost = benchmark(
@@ -38,7 +39,7 @@ def benchmark_experiment(
 
 
 def input_size(project: Project, experiment: Experiment) -> tuple[int, int]:
-    """What the network is fed at scale 1: a tile, or the split's first image after the base resize."""
+    """Size (height, width) of the network's input at scale 1: a tile, or the first image after resizing."""
     if experiment.protocol.crop is not None:
         return experiment.protocol.crop
     sample = open_split(project, experiment).samples[0]

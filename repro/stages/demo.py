@@ -1,7 +1,7 @@
-"""The demo's project: one experiment on the built-in data, in a folder of its own that git ignores.
+"""The demo project: one experiment on the built-in data, in a separate folder that git ignores.
 
-A first run must not touch what the clone has recorded: another processor trains to other last bits.
-The folder is a project like any other: its own params.yaml, DVC without git, records, tables, MLflow store.
+A first run must not change the committed records, since results differ in the last bits between processors.
+The demo has its own params.yaml, DVC without git, records, tables and MLflow store.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ COPIED = (
     ".dvc/plots/confusion_counts.json",
 )
 NO_GIT = "[core]\n    analytics = false\n    check_update = false\n    no_scm = true\n"
-HEADING = f"# The demo: what experiments/{NAME} needs of the clone's params.yaml. `make demo` writes it.\n"
+HEADING = f"# Written by `make demo`: the blocks of the clone's params.yaml that experiments/{NAME} uses.\n"
 
 
 def demo_project(source: Project, root: Path) -> Project:
-    """Make or renew the demo's project in `root` from the clone's files; results there stay."""
+    """Create or update the demo project in `root` from the clone's files; existing results are kept."""
     for name in COPIED:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source.root / name, root / name)
@@ -45,18 +45,18 @@ def demo_project(source: Project, root: Path) -> Project:
 
 
 def shared_params(source: Project) -> dict[str, Any]:
-    """The blocks of the clone's params.yaml that the experiment names."""
+    """The blocks of the clone's params.yaml that the experiment uses."""
     shared, own = read_yaml(source.params), read_yaml(source.experiments / NAME / "params.yaml")
     named = {"datasets": own["dataset"], "recipes": own["recipe"], "protocols": own["evaluation"]["protocol"]}
     return {key: {name: shared[key][name]} for key, name in named.items()} | {"engine": shared["engine"]}
 
 
 def main() -> None:
-    """Make the folder demo/ in the clone and say where it is."""
+    """Create the folder demo/ in the clone and print its path."""
     source = find_project()
     project = demo_project(source, source.root / FOLDER)
     experiment = load_experiment(project, NAME)
-    sys.stdout.write(f"the demo's project: {project.root}\n  its experiment: {experiment.folder}\n")
+    sys.stdout.write(f"demo project: {project.root}\n  experiment: {experiment.folder}\n")
 
 
 if __name__ == "__main__":

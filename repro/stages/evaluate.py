@@ -1,4 +1,4 @@
-"""The stage `evaluate`: a network's weights under its protocols, into the folders of these."""
+"""The stage `evaluate`: metrics of an experiment's weights, with one folder of results per protocol."""
 
 from __future__ import annotations
 
@@ -21,33 +21,36 @@ from repro.records import sha256_file
 from repro.records.build import ALSO
 from repro.stages.lookup import open_split
 from repro.stages.model_setup import trained_model
-from repro.stages.reporter import SILENT, Voice
+from repro.stages.reporter import SILENT, Reporter
 
 
-def elsewhere(project: Project, out: Path) -> Path:
-    """`out`; ParamsError within experiments/, where files are results and `repro record` believes them."""
+def require_outside(project: Project, out: Path) -> Path:
+    """Return `out`; ParamsError if it is in experiments/, whose files are results for `repro record`."""
     if out.resolve().is_relative_to(project.experiments.resolve()):
-        raise ParamsError("not a place for other results", where=out, allowed="a folder outside experiments/")
+        what = "cannot write other results into experiments/"
+        raise ParamsError(what, where=out, allowed="a folder outside experiments/")
     return out
 
 
-def own_folder(project: Project, experiment: Experiment, protocol: str | None) -> Path:
-    """Where results under `protocol` belong; ParamsError for one that the experiment does not name."""
+def result_folder(project: Project, experiment: Experiment, protocol: str | None) -> Path:
+    """Folder of the results under `protocol`; ParamsError for one that the experiment does not list."""
     folder = project.experiment_folder(experiment.name)
     if protocol in (None, experiment.evaluation.protocol):
         return folder
     if protocol not in experiment.also:
         hint = "add --out FOLDER, or list it under `also:` in the experiment's params.yaml"
-        raise ParamsError("another protocol needs a folder of its own", hint=hint)
+        raise ParamsError(f"'{protocol}' is not a protocol of {experiment.name}", hint=hint)
     return folder / ALSO / protocol
 
 
-def evaluate_all(project: Project, experiment: Experiment, *, device: str, voice: Voice = SILENT) -> None:
-    """Evaluate under the experiment's protocol and every further one, each in its own folder."""
+def evaluate_all(
+    project: Project, experiment: Experiment, *, device: str, reporter: Reporter = SILENT
+) -> None:
+    """Evaluate under all protocols of the experiment."""
     protocols = {experiment.evaluation.protocol: experiment.protocol, **experiment.also}
     for name, protocol in protocols.items():
-        folder = own_folder(project, experiment, name)
-        evaluate_experiment(project, experiment, protocol, folder, device=device, voice=voice)
+        folder = result_folder(project, experiment, name)
+        evaluate_experiment(project, experiment, protocol, folder, device=device, reporter=reporter)
 
 
 def evaluate_experiment(
@@ -57,16 +60,18 @@ def evaluate_experiment(
     folder: Path,
     *,
     device: str,
-    voice: Voice = SILENT,
+    reporter: Reporter = SILENT,
 ) -> EvaluationResult | None:
-    """Evaluate and write; None on all processes of a job but the first.
+    """Evaluate and write the result to `folder`; returns None on all ranks except the first.
 
-    Raises DataError where nothing is prepared, CheckpointError for no weights or those of another network.
+    Raises:
+        DataError: the data is not prepared.
+        CheckpointError: the weights are missing or belong to another network.
     """
     split = open_split(project, experiment)
     weights = project.weights(experiment.name)
     model = trained_model(weights, experiment, device)
-    with pictures(folder / "overlays", split, protocol) as keep, voice.bar("evaluate") as progress:
+    with overlay_writer(folder / "overlays", split, protocol) as keep, reporter.bar("evaluate") as progress:
         result = evaluate(
             model,
             split,
@@ -84,8 +89,8 @@ def evaluate_experiment(
 
 
 @contextmanager
-def pictures(folder: Path, split: Split, protocol: Protocol) -> Iterator[Callable[..., None]]:
-    """Writes overlays into `folder`, in place of those of an earlier run."""
+def overlay_writer(folder: Path, split: Split, protocol: Protocol) -> Iterator[Callable[..., None]]:
+    """A `keep` for `evaluate` that writes overlays into `folder`, replacing those of an earlier run."""
     number = min(len(split), protocol.first or len(split))
     wanted = keeper(folder, split.ids[:number], split.palette)
     if not dist.is_initialized() or dist.get_rank() == 0:
@@ -93,5 +98,5 @@ def pictures(folder: Path, split: Split, protocol: Protocol) -> Iterator[Callabl
         for old in folder.glob("*.png"):
             old.unlink()
     if dist.is_initialized():
-        dist.barrier()  # no process writes before the old pictures are gone
+        dist.barrier()  # no process writes before the old overlays are removed
     yield wanted

@@ -1,4 +1,4 @@
-"""What lies in its place before a stage can run: raw data, and the generated DVC files."""
+"""Inputs that a stage needs: raw data and generated DVC files."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from repro.params.project import BUILT_IN
 from repro.scaffold import sync
 from repro.stages.reporter import Say
 
-UNREADABLE = "the params.yaml beside it cannot be read, and DVC would stop at it (`repro sync --check`)"
+UNREADABLE = "its params.yaml cannot be read, so DVC would fail (`repro sync --check`)"
 
 
-def here(raw: Path) -> bool:
-    """Whether something lies at data/NAME: an empty folder only keeps the place."""
+def is_present(raw: Path) -> bool:
+    """Whether data/NAME is a file or a non-empty folder."""
     return raw.is_file() or (raw.is_dir() and any(raw.iterdir()))
 
 
 def restore(project: Project, name: str) -> bool:
-    """Put data/NAME in its place where nobody needs to be asked for it; whether it is here then.
+    """Provide data/NAME if that needs no user action; returns whether it is present then.
 
-    The built-in set is drawn. A project inside another one (`dvc exp run --temp` and `--queue` work in a
-    copy below .dvc/tmp) gets a link to the data of the one around it.
+    The built-in set is generated. A project inside another one (`dvc exp run --temp` and `--queue` use a copy
+    in .dvc/tmp) gets a link to the data of the outer project.
     """
     raw = project.data / name
-    if here(raw):
+    if is_present(raw):
         return True
     if name == BUILT_IN:
-        from repro.datasets.sets import synthetic  # OpenCV: needed only where nothing is drawn yet
+        from repro.datasets.sets import synthetic  # imports OpenCV
 
         synthetic.write(raw)
-    elif (around := project_around(project)) and here(around.data / name):
-        set_link(raw, (around.data / name).resolve())
-    return here(raw)
+    elif (outer := outer_project(project)) and is_present(outer.data / name):
+        set_link(raw, (outer.data / name).resolve())
+    return is_present(raw)
 
 
-def can_be_here(project: Project, name: str) -> bool:
-    """Whether data/NAME is here, or `restore` would put it there."""
-    around = project_around(project)
-    return name == BUILT_IN or any(here(place.data / name) for place in (project, around) if place)
+def is_available(project: Project, name: str) -> bool:
+    """Whether data/NAME is present, or `restore` can provide it."""
+    outer = outer_project(project)
+    return name == BUILT_IN or any(is_present(one.data / name) for one in (project, outer) if one)
 
 
-def project_around(project: Project) -> Project | None:
-    """The project in one of whose folders this one is."""
+def outer_project(project: Project) -> Project | None:
+    """The project that contains the folder of this one, if there is one."""
     try:
         return find_project(project.root.resolve().parent)
     except ParamsError:
@@ -52,12 +52,12 @@ def project_around(project: Project) -> Project | None:
 
 
 def set_link(link: Path, target: Path) -> None:
-    """Make `link` lead to `target`; DataError where data lies in its place."""
-    if here(link) and not link.is_symlink():
+    """Create or replace the symbolic link; DataError if `link` is not a link but existing data."""
+    if is_present(link) and not link.is_symlink():
         if link.resolve() == target:
             return
-        hint = "move it away, or use it as it is"
-        raise DataError("there is data in the place of the link", where=link, hint=hint)
+        hint = "move it away, or use it without a link"
+        raise DataError("data exists at the path of the link", where=link, hint=hint)
     link.parent.mkdir(parents=True, exist_ok=True)
     if link.is_dir() and not link.is_symlink():
         link.rmdir()
@@ -66,12 +66,12 @@ def set_link(link: Path, target: Path) -> None:
 
 
 def write_files(project: Project) -> list[str]:
-    """Template copies and root stages; returns what was written."""
+    """Write the generated DVC files that are stale; returns their paths."""
     return [str(path.relative_to(project.root)) for path in sync(project)]
 
 
-def renew_files(project: Project, note: Say) -> None:
-    """What an edit of a params.yaml made stale, before DVC stops at it with words about itself."""
+def regenerate_files(project: Project, note: Say) -> None:
+    """Regenerate stale DVC files after an edit of a params.yaml, since DVC's own error would not help."""
     check_no_conflicts(project)
     has_pipelines = (project.root / "dvc.yaml").is_file()
     for name in write_files(project) if has_pipelines else ():

@@ -1,4 +1,4 @@
-"""All stages of an experiment one after another in this process: without DVC, and for smoke runs."""
+"""Run all stages of an experiment in this process: without DVC, and for smoke runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from repro.stages.benchmark import benchmark_experiment
 from repro.stages.evaluate import evaluate_all
 from repro.stages.prepare import prepare_missing
 from repro.stages.record import record_experiment
-from repro.stages.reporter import SILENT, Voice
+from repro.stages.reporter import SILENT, Reporter
 from repro.stages.train import train_experiment
 from repro.training.distributed import Ranks, join
 
@@ -21,25 +21,25 @@ def run_stages(
     *,
     bench_seconds: float = 10.0,
     kind: Kind = "trained",
-    voice: Voice = SILENT,
+    reporter: Reporter = SILENT,
 ) -> Record:
-    """Prepare (where nothing is prepared), train, evaluate, benchmark, record. Raises what a stage raises.
+    """Prepare (if needed), train, evaluate, benchmark and record.
 
-    Of an experiment that measures cost alone the last two.
+    An experiment that measures only the cost of a network runs the last two. Raises what the stages raise.
     """
     ranks, folder = join(device), project.experiment_folder(experiment.name)
     place = str(ranks.device)
     if experiment.measure == "all":
-        train_line(project, experiment, ranks, voice)
-        evaluate_all(project, experiment, device=place, voice=voice)
+        train_with_start(project, experiment, ranks, reporter)
+        evaluate_all(project, experiment, device=place, reporter=reporter)
     benchmark_experiment(project, experiment, folder, device=place, seconds=bench_seconds)
     return record_experiment(project, experiment, kind=kind)
 
 
-def train_line(project: Project, experiment: Experiment, ranks: Ranks, voice: Voice) -> None:
-    """Prepare its data and train, before that whatever it starts from that has no weights yet."""
+def train_with_start(project: Project, experiment: Experiment, ranks: Ranks, reporter: Reporter) -> None:
+    """Prepare data and train; first trains the experiment it starts from, if that has no weights."""
     start = experiment.start_from
     if start is not None and not project.weights(start).is_file():
-        train_line(project, load_experiment(project, start), ranks, voice)
+        train_with_start(project, load_experiment(project, start), ranks, reporter)
     prepare_missing(project, experiment)
-    train_experiment(project, experiment, ranks=ranks, voice=voice)
+    train_experiment(project, experiment, ranks=ranks, reporter=reporter)

@@ -1,4 +1,4 @@
-"""What a stage takes from the project by name: a prepared split, a protocol of params.yaml."""
+"""Look up prepared splits and protocols by name."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from repro.params import Experiment, Project, Protocol, parse, read_yaml
 
 
 def training_split(project: Project, experiment: Experiment) -> Split:
-    """What the experiment is trained on; DataError where it is not prepared."""
-    require_data_wanted(experiment)
+    """The training split of the experiment; DataError if it is not prepared."""
+    require_full_measure(experiment)
     return Split.open(project.prepared_split(experiment.dataset, experiment.training.split))
 
 
 def open_split(project: Project, experiment: Experiment) -> Split:
-    """What the experiment is measured on; DataError where it is not prepared."""
-    require_data_wanted(experiment)
+    """The evaluation split of the experiment; DataError if it is not prepared."""
+    require_full_measure(experiment)
     return Split.open(project.prepared_split(experiment.dataset, experiment.evaluation.split))
 
 
-def require_data_wanted(experiment: Experiment) -> None:
-    """ParamsError for an experiment that measures the cost of its network alone."""
+def require_full_measure(experiment: Experiment) -> None:
+    """Raise ParamsError if the experiment measures only the cost of its network."""
     if experiment.measure == "cost":
         raise ParamsError(
-            "it measures the cost of a network alone: nothing is trained or evaluated",
+            "the experiment measures only the cost of a network: nothing is trained or evaluated",
             where=f"{experiment.folder}/params.yaml: measure",
             allowed="`repro benchmark` and `repro record`",
             hint=f"`dvc repro {experiment.folder}` runs both",
@@ -31,7 +31,7 @@ def require_data_wanted(experiment: Experiment) -> None:
 
 
 def prepared_split(project: Project, dataset: str, split: str) -> Split:
-    """The prepared split; a name that params.yaml does not know is an error with the nearest one."""
+    """Open a prepared split; UnknownNameError for names that are not in params.yaml."""
     known = read_yaml(project.params).get("datasets", {})
     if dataset not in known:
         raise UnknownNameError("dataset", dataset, known)
@@ -41,7 +41,7 @@ def prepared_split(project: Project, dataset: str, split: str) -> Split:
 
 
 def protocol_named(project: Project, name: str) -> Protocol:
-    """A block of `protocols:` of the root params.yaml; UnknownNameError for any other name."""
+    """Protocol of the root params.yaml; UnknownNameError for other names."""
     blocks = read_yaml(project.params).get("protocols", {})
     if name not in blocks:
         raise UnknownNameError("protocol", name, blocks)

@@ -1,4 +1,4 @@
-"""An experiment's network: the weights it starts from and those it has, its classes, its device."""
+"""Build an experiment's network: initial or trained weights, device, process group."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from repro.models import build
 from repro.params import Experiment, Project
 from repro.params.experiment import num_classes
 from repro.records import sha256_file
-from repro.training.distributed import pick_device, slurm_place
+from repro.training.distributed import pick_device, read_slurm_environment
 
 
 def trained_model(path: Path, experiment: Experiment, device: str) -> nn.Module:
-    """The experiment's network with the weights at `path`; CheckpointError when they do not fit."""
+    """Build the experiment's network with the weights at `path`; CheckpointError if they do not fit."""
     state, _ = load_model(path)
     model = build(experiment.model, num_classes=num_classes(experiment, experiment.protocol))
-    hint = f"`repro train {experiment.name}` makes weights for the network of params.yaml"
+    hint = f"`repro train {experiment.name}` trains the network of params.yaml"
     check_same_network(state, model.state_dict(), where=path, hint=hint)
     check_finite(state, where=path, hint=hint)
     model.load_state_dict(state)
@@ -32,18 +32,18 @@ def trained_model(path: Path, experiment: Experiment, device: str) -> nn.Module:
 
 
 def initial_weights(project: Project, experiment: Experiment) -> tuple[dict[str, Tensor] | None, str]:
-    """(weights that training starts from or None, the sha256 that stands for them in the run key)."""
+    """(initial weights or None, their identity in the run key)."""
     if experiment.start_from is not None:
         path = project.weights(experiment.start_from)
         weights, _ = load_model(path)
         return weights, sha256_file(path)
     if experiment.model.pretrained is not None:
-        return pretrained_backbone(experiment.model, first_weights(experiment))
+        return pretrained_backbone(experiment.model, random_weights(experiment))
     return None, ""
 
 
 def initial_sha256(project: Project, experiment: Experiment) -> str:
-    """The second half of `initial_weights`, without reading any weights; "" for a start from scratch."""
+    """Identity of the initial weights in the run key, without loading them; "" for random weights."""
     if experiment.start_from is not None:
         return sha256_file(project.weights(experiment.start_from))
     if experiment.model.pretrained is not None:
@@ -51,17 +51,17 @@ def initial_sha256(project: Project, experiment: Experiment) -> str:
     return ""
 
 
-def first_weights(experiment: Experiment) -> dict[str, Tensor]:
-    """The new network's values, drawn from the seed: what a file of a near relative lacks keeps them."""
+def random_weights(experiment: Experiment) -> dict[str, Tensor]:
+    """State dict of the network, randomly initialised from the experiment's seed."""
     torch.manual_seed(experiment.seed)
     classes = num_classes(experiment, experiment.protocol)
     return dict(build(experiment.model, num_classes=classes).state_dict())
 
 
 def chosen_device(device: str) -> str:
-    """`auto` is an NVIDIA GPU where there is one; ParamsError for a device that is not there.
+    """Resolve `auto` to an NVIDIA GPU if there is one, else the CPU; ParamsError for a missing device.
 
-    Unlike in training MPS must be asked for: nobody has compared its numbers with a CPU's yet.
+    Unlike in training, `auto` never selects MPS, whose results have not been compared with a CPU's.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -75,18 +75,18 @@ def chosen_device(device: str) -> str:
 
 
 @contextmanager
-def ranks(device: str) -> Iterator[str]:
-    """The device of this process; under torchrun or srun it also joins the others."""
+def process_group(device: str) -> Iterator[str]:
+    """Yield the device of this process; joins the process group under torchrun or srun."""
     place = chosen_device(device)
-    slurm_place()
+    read_slurm_environment()
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield place
         return
     if place == "cuda":
-        # Modulo, as Accelerate does: a scheduler may show each process one GPU, which is 0 for all of them.
+        # Modulo, as in Accelerate: a scheduler may make only one GPU visible to each process, with index 0.
         place = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
         torch.cuda.set_device(place)
-    dist.init_process_group("gloo")  # only counts travel, a few MB: no need of NCCL
+    dist.init_process_group("gloo")  # only a few MB of counts are exchanged
     try:
         yield place
     finally:

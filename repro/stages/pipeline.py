@@ -1,4 +1,4 @@
-"""What `repro run` goes through: all stages of an experiment, through DVC where it is installed."""
+"""Run all stages of an experiment, through DVC if the project uses it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from collections.abc import Callable, Sequence
 from repro.errors import CheckFailed, ReproError
 from repro.fleet.workspace import has_dvc, run_dvc
 from repro.params import Experiment, Project
-from repro.stages.reporter import Say, Voice
+from repro.stages.reporter import Reporter, Say
 from repro.stages.summary import show_in_mlflow, summary
 
 
 def each(experiments: Sequence[Experiment], do: Callable[[Experiment], None], note: Say) -> None:
-    """Do all of them, then CheckFailed with the names of those that failed; a single one fails by itself.
+    """Call `do` for every experiment; failures are reported and the others continue.
 
-    Of an error that nobody foresaw the place is told too.
+    With a single experiment its error is raised unchanged. Unexpected errors are reported with a traceback.
+
+    Raises:
+        CheckFailed: some experiments failed; it lists their names.
     """
     failed = []
     for number, experiment in enumerate(experiments, start=1):
@@ -25,36 +28,38 @@ def each(experiments: Sequence[Experiment], do: Callable[[Experiment], None], no
             if len(experiments) == 1 or _is_stop(error):
                 raise
             failed.append(experiment.name)
-            note(f"{number}/{len(experiments)} {experiment.name}: {_told(error)}")
+            note(f"{number}/{len(experiments)} {experiment.name}: {_format(error)}")
     if failed:
         listed = ", ".join(failed[:10])
         raise CheckFailed(f"{len(failed)} of {len(experiments)} experiments failed", where=listed)
 
 
 def _is_stop(error: Exception) -> bool:
-    from repro.training.monitor import Interrupted  # torch: where DVC runs the stages this process needs none
+    from repro.training.monitor import Interrupted  # imports torch, which is not needed under DVC
 
     return isinstance(error, Interrupted)
 
 
-def _told(error: Exception) -> str:
+def _format(error: Exception) -> str:
     return str(error) if isinstance(error, ReproError) else "".join(traceback.format_exception(error))
 
 
-def run_chain(
-    project: Project, experiment: Experiment, device: str, voice: Voice, *, stdout: int | None = None
+def run_pipeline(
+    project: Project, experiment: Experiment, device: str, reporter: Reporter, *, stdout: int | None = None
 ) -> None:
-    """`dvc repro experiments/NAME`, or without DVC the same stages one after another.
+    """Run `dvc repro experiments/NAME`, or without DVC the same stages in this process.
 
-    `stdout` is where DVC prints, as run_dvc takes it.
-    Raises CheckFailed when a stage failed under DVC, without it what the stage raises.
+    `stdout` is the file descriptor for DVC's output, see `run_dvc`. Raises CheckFailed if a stage failed
+    under DVC; without DVC, what the stage raises.
     """
     if not has_dvc(project):
         from repro.stages.local_runner import run_stages  # torch
 
-        made = run_stages(project, experiment, device, voice=voice)
-        voice.say(summary(made))
-        return show_in_mlflow(project, made, voice.note)
+        made = run_stages(project, experiment, device, reporter=reporter)
+        reporter.say(summary(made))
+        return show_in_mlflow(project, made, reporter.note)
     code = run_dvc(project, "repro", experiment.folder, stdout=stdout)
     if code:
-        raise CheckFailed(f"a stage failed (dvc exit code {code})", where=experiment.folder, hint="see above")
+        raise CheckFailed(
+            f"a stage failed (dvc exit code {code})", where=experiment.folder, hint="see its output above"
+        )

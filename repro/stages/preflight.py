@@ -1,6 +1,6 @@
-"""What would stop an experiment before its result: asked before anything is started; `repro plan` shows it.
+"""Checks before a run: reasons why an experiment would fail. `repro plan` shows them.
 
-Only looks: at files, names and sizes. No torch unless a graphics card is asked about.
+The checks only read files, names and sizes, and import torch only to query the GPU.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from repro.errors import ParamsError, ReproError
 from repro.params import Experiment, Project, load_experiment
-from repro.stages.inputs_ready import can_be_here
+from repro.stages.inputs_ready import is_available
 
 if TYPE_CHECKING:
     from repro.training.plan import Plan
@@ -20,46 +20,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What there is to run on: equal devices, GiB of the smallest graphics card or None."""
+    """Number of equal devices, and memory of the smallest GPU in GiB (None without one)."""
 
     devices: int = 1
-    card_GiB: float | None = None
+    gpu_GiB: float | None = None
 
 
-def this_machine(*, devices: int = 1, with_card: bool = False) -> Machine:
-    """So many of this machine's devices; `with_card` also its smallest graphics card, where there is one."""
-    return Machine(devices=devices, card_GiB=smallest_card() if with_card else None)
+def this_machine(*, devices: int = 1, with_gpu: bool = False) -> Machine:
+    """This machine with `devices` devices; `with_gpu` queries the memory of its smallest GPU."""
+    return Machine(devices=devices, gpu_GiB=smallest_gpu() if with_gpu else None)
 
 
-def smallest_card() -> float | None:
-    """GiB of the smallest CUDA device, None without one."""
+def smallest_gpu() -> float | None:
+    """Memory of the smallest CUDA device in GiB, or None."""
     from repro.records.device import gpu_driver
 
     if gpu_driver() is None:
         return None
     import torch
 
-    cards = range(torch.cuda.device_count())
-    return min((torch.cuda.get_device_properties(n).total_memory / 2**30 for n in cards), default=None)
+    gpus = range(torch.cuda.device_count())
+    return min((torch.cuda.get_device_properties(n).total_memory / 2**30 for n in gpus), default=None)
 
 
-def stops(project: Project, experiment: Experiment, machine: Machine, made: Plan | None = None) -> list[str]:
-    """Why a run of `experiment` would fail, each with what to do; [] where nothing is known against it.
+def blockers(
+    project: Project, experiment: Experiment, machine: Machine, made: Plan | None = None
+) -> list[str]:
+    """Reasons why a run of `experiment` would fail, each with what to do; empty if none is known.
 
-    `made` is its plan, for what needs its sizes: the card and the disk.
+    `made` is the plan of its training, needed to check GPU memory and disk space.
     """
     if experiment.measure == "cost":
-        return []  # it needs neither data nor weights
+        return []  # needs neither data nor weights
     is_trained = project.weights(experiment.name).is_file()
     training = () if is_trained else _of_training(project, experiment, machine, made)
     return [*_of_data(project, experiment), *training]
 
 
 def missing(project: Project, experiment: Experiment, machine: Machine, made: Plan) -> list[str]:
-    """As `stops`, and what a run makes by itself first."""
-    found = stops(project, experiment, machine, made)
+    """`blockers`, and inputs that a run creates first."""
+    found = blockers(project, experiment, machine, made)
     split = project.prepared_split(experiment.dataset, experiment.training.split)
-    if not split.is_file() and can_be_here(project, experiment.dataset):
+    if not split.is_file() and is_available(project, experiment.dataset):
         found.append(f"prepared data: repro prepare {experiment.dataset}")
     start = experiment.start_from
     if start and not project.weights(start).is_file():
@@ -70,10 +72,10 @@ def missing(project: Project, experiment: Experiment, machine: Machine, made: Pl
 def _of_data(project: Project, experiment: Experiment) -> Iterator[str]:
     splits = {experiment.training.split, experiment.evaluation.split}
     ready = all(project.prepared_split(experiment.dataset, split).is_file() for split in splits)
-    if not ready and not can_be_here(project, experiment.dataset):
-        from repro.stages.prepare import command_to_get  # OpenCV
+    if not ready and not is_available(project, experiment.dataset):
+        from repro.stages.prepare import data_command  # imports OpenCV
 
-        yield f"data: {command_to_get(experiment.dataset)}"
+        yield f"data: {data_command(experiment.dataset)}"
 
 
 def _of_training(
@@ -94,58 +96,60 @@ def _of_training(
 
 
 def _is_stored(weights: str) -> bool:
-    from repro.checkpoints import weights_cache  # torch
+    from repro.checkpoints import weights_cache  # imports torch
 
     return weights_cache.path_of(weights).is_file()
 
 
 def _of_start(project: Project, name: str, machine: Machine) -> Iterator[str]:
-    """What stops the experiment whose weights are the start, where it has none yet."""
+    """Blockers of the experiment that provides the initial weights, if it has none yet."""
     if project.weights(name).is_file():
         return
     try:
-        yield from (f"{name}: {why}" for why in stops(project, load_experiment(project, name), machine))
+        yield from (f"{name}: {why}" for why in blockers(project, load_experiment(project, name), machine))
     except ReproError as error:
         yield f"{name}: {error.what}"
 
 
 def _of_sizes(project: Project, made: Plan, machine: Machine) -> Iterator[str]:
-    if machine.card_GiB is not None and made.memory_GiB > machine.card_GiB:
-        yield f"graphics card: about {made.memory_GiB:.1f} GiB needed, {machine.card_GiB:.1f} GiB there"
+    if machine.gpu_GiB is not None and made.memory_GiB > machine.gpu_GiB:
+        yield f"GPU memory: about {made.memory_GiB:.1f} GiB needed, {machine.gpu_GiB:.1f} GiB available"
     free, needed = shutil.disk_usage(project.root).free / 1e9, made.weights_GB + made.checkpoints_GB
     if free < needed:
         yield f"disk: {needed:.1f} GB needed, {free:.1f} GB free"
 
 
-def stopped(project: Project, experiments: Iterable[Experiment], machine: Machine) -> dict[str, list[str]]:
-    """Experiment -> what stops it, of those that something stops."""
-    found = {one.name: stops(project, one, machine, _sizes(one, machine)) for one in experiments}
+def blocked(project: Project, experiments: Iterable[Experiment], machine: Machine) -> dict[str, list[str]]:
+    """Experiment -> blockers, of the experiments that have any."""
+    found = {one.name: blockers(project, one, machine, _sizes(one, machine)) for one in experiments}
     return {name: why for name, why in found.items() if why}
 
 
 def _sizes(experiment: Experiment, machine: Machine) -> Plan | None:
-    """Its plan where there is a card that may be too small; counting takes a tenth of a second each."""
-    if machine.card_GiB is None:
+    """The plan of its training if there is a GPU to check; it takes about 0.1 s."""
+    if machine.gpu_GiB is None:
         return None
     from repro.training.plan import plan
 
     try:
         return plan(experiment, devices=machine.devices)
-    except ParamsError:  # of a part of a data set: said by the stage
+    except ParamsError:  # for a part of a data set: reported by the stage
         return None
 
 
 def cannot_start(found: Mapping[str, list[str]], number: int) -> ParamsError:
-    """One error for all experiments that would fail, by reason."""
+    """One error for all blocked experiments, grouped by reason."""
     reasons: dict[str, list[str]] = {}
     for name, why in found.items():
         for text in why:
             reasons.setdefault(text, []).append(name)
     lines = [f"{text} ({_listed(names)})" for text, names in reasons.items()]
-    what = "; ".join(lines[:5]) + (f"; and {len(lines) - 5} reasons more" if len(lines) > 5 else "")
+    what = "; ".join(lines[:5]) + (f"; and {len(lines) - 5} more reasons" if len(lines) > 5 else "")
     which = "the experiment" if number == 1 else f"{len(found)} of {number} experiments"
-    hint = "bring what is missing" + (", or --keep-going runs the others" if len(found) < number else "")
-    return ParamsError(f"{which} cannot run here: {what}", hint=f"{hint}; `repro plan NAME` shows it all")
+    hint = "provide what is missing" + (
+        ", or use --keep-going to run the others" if len(found) < number else ""
+    )
+    return ParamsError(f"{which} cannot run: {what}", hint=f"{hint}; `repro plan NAME` lists all reasons")
 
 
 def _listed(names: list[str]) -> str:

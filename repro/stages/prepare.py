@@ -1,4 +1,4 @@
-"""The stage `prepare`: raw data to prepared splits."""
+"""The stage `prepare`: convert raw data to prepared splits."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ def prepare_named(
 ) -> Report:
     """Prepare data/NAME.
 
-    Raises UnknownNameError, and DataError where the raw data is not here or not as it should be.
+    Raises:
+        UnknownNameError: the data set is unknown.
+        DataError: the raw data is missing or invalid.
     """
     dataset_module(name)
     facts = facts_of(project, name)
-    require_here(project, name)
+    require_raw_data(project, name)
     raw, prepared = project.data / name, project.prepared / name
     return prepare_dataset(name, raw, prepared, facts, progress=progress, workers=workers)
 
 
 def facts_of(project: Project, name: str) -> DatasetFacts:
-    """The block of NAME under `datasets:` in params.yaml; UnknownNameError where there is none."""
+    """The block `datasets.NAME` of params.yaml; UnknownNameError if there is none."""
     blocks = read_yaml(project.params).get("datasets", {})
     if not blocks.get(name):
         hint = f"add datasets.{name} to params.yaml"
@@ -38,45 +40,43 @@ def facts_of(project: Project, name: str) -> DatasetFacts:
     return parse(DatasetFacts, blocks[name], f"params.yaml: datasets.{name}")
 
 
-def require_here(project: Project, name: str, more: str = "") -> None:
-    """DataError, with where to get it, unless something lies at data/NAME; `more` ends the hint."""
+def require_raw_data(project: Project, name: str, more: str = "") -> None:
+    """Raise DataError unless data/NAME is present; the hint says how to get it and ends with `more`."""
     layout, raw = dataset_module(name).LAYOUT, project.data / name
     if restore(project, name):
         return
-    what = f"the data set {name} is not here"
+    what = f"the data set {name} is missing"
     if raw.is_symlink():
-        what = f"the link of the data set {name} leads to nothing: {raw.readlink()}"
-    raise DataError(what, where=raw, allowed=layout, hint=to_get(name) + more)
+        what = f"the link of the data set {name} is broken: {raw.readlink()}"
+    raise DataError(what, where=raw, allowed=layout, hint=data_hint(name) + more)
 
 
-def to_get(name: str) -> str:
-    """How to bring a data set, for the hint of an error."""
+def data_hint(name: str) -> str:
+    """How to get a data set, for the hint of an error."""
     if name == BUILT_IN:
-        return "`repro data synthetic` draws it"
-    link, size = (
-        f"`repro data link {name} PATH`",
-        sum(file.size_GB for file in dataset_module(name).DOWNLOADS),
-    )
-    if can_be_fetched(name):
-        return f"`repro data get {name}` fetches {size:.2g} GB, or {link}"
-    return f"`repro data list {name}` says where it comes from, then {link}"
+        return "`repro data synthetic` generates it"
+    link = f"`repro data link {name} PATH`"
+    if is_downloadable(name):
+        size = sum(file.size_GB for file in dataset_module(name).DOWNLOADS)
+        return f"`repro data get {name}` downloads {size:.2g} GB, or {link}"
+    return f"`repro data list {name}` shows its source, then {link}"
 
 
-def command_to_get(name: str) -> str:
-    """The command that brings a data set."""
+def data_command(name: str) -> str:
+    """The command to get a data set."""
     if name == BUILT_IN:
         return "repro data synthetic"
-    return f"repro data get {name}" if can_be_fetched(name) else f"repro data link {name} PATH"
+    return f"repro data get {name}" if is_downloadable(name) else f"repro data link {name} PATH"
 
 
-def can_be_fetched(name: str) -> bool:
-    """Whether the owner lets everything be downloaded without an account."""
+def is_downloadable(name: str) -> bool:
+    """Whether all files can be downloaded without an account."""
     files = dataset_module(name).DOWNLOADS
     return bool(files) and all(file.url for file in files)
 
 
 def prepare_missing(project: Project, experiment: Experiment) -> None:
-    """Prepare the experiment's data set where nothing of it is prepared yet."""
+    """Prepare the experiment's data set unless a prepared folder exists."""
     prepared = project.prepared / experiment.dataset
     if not prepared.is_dir():
         prepare_dataset(experiment.dataset, project.data / experiment.dataset, prepared, experiment.facts)

@@ -1,4 +1,4 @@
-"""The stage `record`: from what the stages of an experiment wrote to its record."""
+"""The stage `record`: build an experiment's record from the outputs of its stages."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from repro.stages.model_setup import initial_sha256
 
 
 def record_experiment(project: Project, experiment: Experiment, *, kind: Kind = "trained") -> Record:
-    """Build the record, write it to reports/rows/NAME.json and return it. Raises as `build` does."""
+    """Build the record, write it to reports/rows/NAME.json and return it. Raises like `build`."""
     path = project.record(experiment.name)
     return write_record(path, build(project, experiment, kind=kind))
 
 
 def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -> Record:
-    """The record, judged, with the fingerprints of the splits it was trained and measured on.
+    """Build the record with its verdict and the fingerprints of its data.
 
-    RecordError when the files of the experiment are not what its params and data are now.
+    Raises:
+        RecordError: the outputs do not match the current parameters and data.
     """
     if experiment.measure == "cost":
         return make_cost_record(project, experiment)
@@ -59,24 +60,24 @@ def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -
 
 
 def judgement_of(project: Project, experiment: Experiment, records: Mapping[str, Record]) -> Judgement:
-    """The judgement on a record that is not written yet; RecordError where its files contradict it."""
+    """Judge a record before it is written; RecordError if its files contradict it."""
     name, others = experiment.name, from_project(project)
     judge = Judge(
         project=project,
         records=records,
         experiment=lambda one: experiment if one == name else others(one),
-        # DVC writes dvc.lock after the stage that this is.
+        # DVC writes dvc.lock only after this stage.
         evidence=lambda one: folder_evidence(project, one, thorough=True, locked=one != name),
     )
     wrong = judge.contradiction(name)
     if wrong:
-        hint = f"`dvc repro {experiment.folder}` or `repro evaluate {name}` measures again"
+        hint = f"evaluate again: `dvc repro {experiment.folder}` or `repro evaluate {name}`"
         raise RecordError(wrong, where=project.experiment_folder(name), hint=hint)
     return judge.judge(name)
 
 
 def judged(record: Record, found: Judgement) -> Record:
-    """`record` with the verdict, and with what a reader of it must know."""
+    """`record` with the verdict, and notes that explain it."""
     notes: tuple[str, ...] = ()
     if found.verdict == "incomparable" and record.expectation is not None:
         notes = (found.reason,)

@@ -1,4 +1,4 @@
-"""How a stage speaks to a person while it runs: lines and bars that whoever starts the stage provides."""
+"""Messages and progress bars of a running stage, provided by the caller."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from repro.training.monitor import Progress
 
 Say: TypeAlias = Callable[[str], None]
-Count: TypeAlias = Callable[[int, int], None]  # (images done, all images)
-Bytes: TypeAlias = Callable[[int, int | None], None]  # (bytes done, all bytes or None)
+Count: TypeAlias = Callable[[int, int], None]  # (images done, total images)
+Bytes: TypeAlias = Callable[[int, int | None], None]  # (bytes done, total bytes or None)
 
 
 def silent(text: str) -> None:
-    """Tell nobody."""
+    """Ignore a message."""
 
 
 def no_bar(text: str) -> AbstractContextManager[None]:
@@ -25,12 +25,11 @@ def no_bar(text: str) -> AbstractContextManager[None]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Voice:
-    """Where a stage speaks; by default nowhere.
+class Reporter:
+    """Output of a stage; by default there is none.
 
-    `say` gets results, `note` what happens on the way. A bar is a context, so that it stands on the screen
-    only while its work is done: `bar` counts images, `file_bar` bytes of a download, `training_bar` shows a
-    running training.
+    `say` gets results and `note` progress messages. Bars are context managers, shown while their block runs:
+    `bar` counts images, `file_bar` bytes of a download, `training_bar` shows a training.
     """
 
     say: Say = silent
@@ -40,4 +39,4 @@ class Voice:
     training_bar: Callable[[], AbstractContextManager[Progress | None]] = nullcontext
 
 
-SILENT = Voice()
+SILENT = Reporter()

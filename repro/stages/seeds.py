@@ -1,4 +1,4 @@
-"""The same experiment with other seeds: its copies, their runs, and what their spread says."""
+"""Replicate an experiment with other seeds: create copies, run them, report the spread."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from repro.params.names import SEED_COPY
 from repro.records import read_record, write_text
 from repro.records.record import Seeds
 from repro.scaffold import sync
-from repro.stages.pipeline import each, run_chain
-from repro.stages.reporter import SILENT, Say, Voice
+from repro.stages.pipeline import each, run_pipeline
+from repro.stages.reporter import SILENT, Reporter, Say
 from repro.stages.summary import show_in_mlflow
 
-OWN = ("name", "seed", "note", "expect", "rows", "also")  # in what seeds of one experiment may differ
-SEED, DATASET = (
-    re.compile(rf"""(['"]?){key}\1\s*:""") for key in ("seed", "dataset")
-)  # lines of params.yaml
+OWN = ("name", "seed", "note", "expect", "rows", "also")  # parameters in which the copies may differ
+SEED, DATASET = (re.compile(rf"""(['"]?){key}\1\s*:""") for key in ("seed", "dataset"))  # in params.yaml
 
 
 def run_seeds(
@@ -28,29 +26,29 @@ def run_seeds(
     experiment: Experiment,
     seeds: int,
     device: str,
-    voice: Voice = SILENT,
+    reporter: Reporter = SILENT,
     *,
     stdout: int | None = None,
 ) -> None:
-    """Run NAME and NAME_seed1...; then NAME's record and MLflow's parent run are made from all of them.
+    """Run NAME, NAME_seed1, ..., then update NAME's record and MLflow's parent run.
 
-    `stdout` is where DVC prints the runs, as run_dvc takes it.
+    `stdout` is the file descriptor for DVC's output, see `run_dvc`.
     """
     family = seed_family(project, experiment, seeds)
     try:
-        each(family, lambda seed: run_chain(project, seed, device, voice, stdout=stdout), voice.note)
-    finally:  # what was measured is told, also when a seed failed
-        tell(project, [experiment], voice.say, voice.note)
+        each(family, lambda seed: run_pipeline(project, seed, device, reporter, stdout=stdout), reporter.note)
+    finally:  # report what was measured even if a seed failed
+        report_seeds(project, [experiment], reporter.say, reporter.note)
 
 
 def without_copies(names: Iterable[str]) -> list[str]:
-    """Without the copies of others among them: --all and patterns mean the experiments, not their seeds."""
+    """Remove copies whose original is in `names`: --all and patterns select experiments, not their seeds."""
     chosen = list(names)
     return [name for name in chosen if not SEED_COPY.search(name) or SEED_COPY.sub("", name) not in chosen]
 
 
-def tell(project: Project, experiments: Iterable[Experiment], say: Say, note: Say) -> None:
-    """Each measured experiment's record once more, and the spread of its seeds."""
+def report_seeds(project: Project, experiments: Iterable[Experiment], say: Say, note: Say) -> None:
+    """Update the record of every measured experiment, and report the spread of its seeds."""
     for experiment in experiments:
         if project.record(experiment.name).is_file():
             record_again(project, experiment, note)
@@ -58,15 +56,15 @@ def tell(project: Project, experiments: Iterable[Experiment], say: Say, note: Sa
 
 
 def record_again(project: Project, experiment: Experiment, note: Say) -> None:
-    """NAME's record once more, now that its other seeds are measured; through DVC where it made the first."""
+    """Build NAME's record again from all its seeds, through DVC if the project uses it."""
     if not has_dvc(project):
-        from repro.stages.record import record_experiment  # torch
+        from repro.stages.record import record_experiment  # imports torch
 
         return show_in_mlflow(project, record_experiment(project, experiment), note)
-    # Our own standard output may be JSON.
+    # Standard output may be JSON.
     code = run_dvc(project, "repro", "--force", "--single-item", experiment.folder, stdout=2)
     if code:
-        raise CheckFailed(f"the record was not made again (dvc exit code {code})", where=experiment.folder)
+        raise CheckFailed(f"the stage `record` failed (dvc exit code {code})", where=experiment.folder)
 
 
 def seeds_text(project: Project, experiment: Experiment) -> str:
@@ -76,7 +74,7 @@ def seeds_text(project: Project, experiment: Experiment) -> str:
 
 
 def text_of(seeds: Seeds) -> str:
-    """One line about the seeds of a record."""
+    """Describe the seeds of a record in one line."""
     spread = f"{seeds.metric} of {len(seeds.values)} seeds: mean {seeds.mean:.2f}, sd {seeds.sd:.2f}"
     if seeds.half is None:
         return spread
@@ -90,17 +88,18 @@ def seed_family(project: Project, experiment: Experiment, seeds: int) -> list[Ex
 
 
 def seed_copy(project: Project, base: Experiment, number: int) -> Experiment:
-    """NAME_seedK; made anew where it is not NAME with that seed (any more) and has no results yet.
+    """NAME_seedK, created from NAME; without results, an outdated copy is replaced.
 
-    ParamsError where it has, and where the seed cannot be replaced in NAME's params.yaml.
+    Raises:
+        ParamsError: an outdated copy has results, or NAME's params.yaml has no replaceable seed.
     """
     name, seed = experiment_name(f"{base.name}_seed{number}"), base.seed + number
     source, path = (project.params_of(one) for one in (base.name, name))
-    wrong = unlike(load_experiment(project, name), base, seed) if path.exists() else ["not there yet"]
+    wrong = differing(load_experiment(project, name), base, seed) if path.exists() else ["missing"]
     if not wrong:
         return load_experiment(project, name)
     if has_results(project, name):
-        hint = f"undo the edit of one of them, or delete {path.parent} and its record to run it again"
+        hint = f"revert the edit of one of them, or delete {path.parent} and its record to run it again"
         raise ParamsError(f"'{name}' is not {base.name} with seed {seed}: {wrong[0]}", where=path, hint=hint)
     write_text(path, with_seed(source.read_text(encoding="utf-8"), seed))
     sync(project)
@@ -110,21 +109,21 @@ def seed_copy(project: Project, base: Experiment, number: int) -> Experiment:
     return copy
 
 
-def unlike(copy: Experiment, base: Experiment, seed: int) -> list[str]:
-    """Every parameter in which `copy` is not `base` with another seed."""
+def differing(copy: Experiment, base: Experiment, seed: int) -> list[str]:
+    """Parameters in which `copy` differs from `base` with `seed`."""
     plain = [{k: v for k, v in to_plain(one).items() if k not in OWN} for one in (copy, base)]
     return list(difference(plain[0] | {"seed": copy.seed}, plain[1] | {"seed": seed}))
 
 
 def has_results(project: Project, name: str) -> bool:
-    """Whether anything of the experiment was trained, measured or recorded."""
+    """Whether the experiment has weights, metrics or a record."""
     folder = project.experiment_folder(name)
     results = (folder / "model.safetensors", folder / "metrics.json", project.record(name))
     return any(path.is_file() for path in results)
 
 
 def with_seed(params: str, seed: int) -> str:
-    """The text of a params.yaml with another top-level seed; comments and everything else stay."""
+    """The text of a params.yaml with another top-level seed; everything else is unchanged."""
     lines = [line for line in params.splitlines() if not SEED.match(line)]
     place = next((i for i, line in enumerate(lines, start=1) if DATASET.match(line)), 0)
     return "\n".join([*lines[:place], f"seed: {seed}", *lines[place:]]) + "\n"

@@ -1,10 +1,9 @@
-"""Smoke runs: every stage of an experiment in seconds, on drawn data, in a project of its own.
+"""Smoke runs: every stage of an experiment in seconds, on generated data, in a temporary project.
 
-Network, losses, optimiser, schedule, augmentation steps, protocols and quirks are the experiment's own, and
-where it starts from another experiment's weights that one is trained first. Sizes are not: four tiny images,
-crops of 65 pixels, three updates; nor are ImageNet weights, which would have to be downloaded. Without them a
-network with frozen normalisation cannot learn, and its learning rate is next to nothing. All of it lies in
-.repro/smoke/<name>/, a project of its own whose params, records and tables say so; MLflow hears nothing.
+Network, losses, optimiser, schedule, augmentations and protocols are those of the experiment; an experiment
+that it starts from is trained first. Sizes are reduced: four tiny images, crops of 65 pixels, three updates.
+ImageNet weights are not used. The project is .repro/smoke/<name>/, and its params, records and tables are
+marked as smoke runs; MLflow is not used.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from repro.reports import generated_files
 from repro.reports.results import load_results
 from repro.stages.local_runner import run_stages
 from repro.stages.pipeline import each
-from repro.stages.reporter import SILENT, Voice
+from repro.stages.reporter import SILENT, Reporter
 
 NOTE = "SMOKE RUN on a stand-in data set: shows that every stage works; no number in here is a result."
 SIDE = 65  # pixels; odd, as DeepLab's crops are
@@ -36,7 +35,7 @@ BASE = (96, 65)  # long and short side of an image before the network
 
 
 def smoke_project(project: Project, experiment: Experiment) -> tuple[Project, Experiment]:
-    """Make .repro/smoke/<name>/ anew: stand-in raw data, params; the project there and its experiment."""
+    """Create .repro/smoke/<name>/ with generated raw data; returns (project, experiment)."""
     root = project.cache_folder("smoke", experiment.name)
     shutil.rmtree(root, ignore_errors=True)
     small, line = Project(root), lineage(project, experiment)
@@ -49,7 +48,7 @@ def smoke_project(project: Project, experiment: Experiment) -> tuple[Project, Ex
 
 
 def lineage(project: Project, experiment: Experiment) -> list[Experiment]:
-    """The experiment, the one whose weights it starts from, and so on."""
+    """The experiment, the experiment it starts from, and so on."""
     line = [experiment]
     while line[-1].start_from is not None:
         line.append(load_experiment(project, line[-1].start_from))
@@ -62,7 +61,7 @@ def _write(path: Path, params: Mapping[str, Any]) -> None:
 
 
 def shared_params(line: Sequence[Experiment], splits: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    """The root params.yaml of the smoke project; `splits`: data set -> split -> images of its stand-in."""
+    """The root params.yaml of the smoke project; `splits`: data set -> split -> number of images."""
     facts = {
         e.dataset: to_plain(e.facts) | {"splits": {name: splits[e.dataset][name] for name in e.facts.splits}}
         for e in line
@@ -77,13 +76,13 @@ def shared_params(line: Sequence[Experiment], splits: Mapping[str, Mapping[str, 
 
 
 def smoke_protocols(experiment: Experiment) -> dict[str, Protocol]:
-    """The protocols of an experiment by the names they have in a smoke project."""
+    """The protocols of an experiment by their names in the smoke project."""
     also = {f"smoke_{name}": protocol for name, protocol in experiment.also.items()}
     return {f"smoke_{experiment.evaluation.protocol}": experiment.protocol, **also}
 
 
 def own_params(experiment: Experiment) -> dict[str, Any]:
-    """The experiment's params with small sizes, no foreign weights and no published row."""
+    """The experiment's params with small sizes, without pretrained weights and published rows."""
     plain, (protocol, *also) = to_plain(experiment), smoke_protocols(experiment)
     crop = [min(side, SIDE) for side in experiment.augmentation.crop]
     base = experiment.augmentation.base and list(BASE)
@@ -102,17 +101,17 @@ def own_params(experiment: Experiment) -> dict[str, Any]:
 
 
 def small_training(experiment: Experiment) -> dict[str, Any]:
-    """Three updates of two images, a validation where the experiment has one, and a checkpoint at the end."""
+    """Training params for three updates of two images, with a validation if the experiment has one."""
     looks = None if experiment.training.validate_every is None else 2
     length: dict[str, Any] = {"epochs": None, "iterations": 3, "epoch_scale": 1, "epoch_devices": 1}
     if experiment.training.batch_norm == "frozen":
-        # A hundred layers on statistics that are not theirs: losses of 1e5, then NaN at the row's rate.
+        # A hundred layers with wrong statistics: losses of 1e5, then NaN at the experiment's learning rate.
         length["lr"] = 1e-9
     return length | {"batch": 2, "accumulate": 1, "warmup": 0, "validate_every": looks, "log_every": 1}
 
 
 def small_protocol(protocol: Protocol) -> dict[str, Any]:
-    """The protocol with small images and tiles, on two images."""
+    """The protocol with small images and tiles, and two images."""
     small = replace(
         protocol,
         first=2,
@@ -123,58 +122,55 @@ def small_protocol(protocol: Protocol) -> dict[str, Any]:
     return dict(to_plain(small))
 
 
-BACKBONES = ("mobilenetv2", "resnet18", "densenet", "resnet50", "vgg16", "resnet101")  # the fastest first
+BACKBONES = ("mobilenetv2", "resnet18", "densenet", "resnet50", "vgg16", "resnet101")  # fastest first
 
 
 def run_smokes(
     project: Project,
     names: Sequence[str],
     device: str,
-    voice: Voice = SILENT,
-    told: Callable[[str, float], None] = lambda name, seconds: None,
+    reporter: Reporter = SILENT,
+    on_done: Callable[[str, float], None] = lambda name, seconds: None,
 ) -> None:
-    """The named experiments, or without names one of each page and family. Raises as `each` does.
+    """Run the named experiments, or without names one per page and family. Raises like `each`.
 
-    `told` gets the name and the seconds of each that went through.
+    `on_done` is called with the name and the seconds of every successful run.
     """
     whole, broken = read_each(names or experiment_names(project), partial(load_experiment, project))
     for name, error in broken.items():
         if names:
             raise error
-        voice.note(f"left out {name}: {error.what}")
+        reporter.note(f"left out {name}: {error.what}")
     chosen = list(whole.values()) if names else representatives(list(whole.values()))
-    keep, began = len(chosen) == 1, time.monotonic()  # the weights of one network are 20 to 500 MB
+    keep, began = len(chosen) == 1, time.monotonic()  # the weights of a network have 20 to 500 MB
 
     def run(one: Experiment) -> None:
-        told(one.name, run_smoke(project, one, device, keep=keep, voice=voice))
+        on_done(one.name, run_smoke(project, one, device, keep=keep, reporter=reporter))
 
-    each(chosen, run, voice.note)
+    each(chosen, run, reporter.note)
     if not keep:
-        voice.say(f"smoke runs of {len(chosen)} experiments: {time.monotonic() - began:.0f} s")
+        reporter.say(f"smoke runs of {len(chosen)} experiments: {time.monotonic() - began:.0f} s")
 
 
 def run_smoke(
-    project: Project, experiment: Experiment, device: str, *, keep: bool = True, voice: Voice = SILENT
+    project: Project, experiment: Experiment, device: str, *, keep: bool = True, reporter: Reporter = SILENT
 ) -> float:
-    """Every stage on a stand-in in .repro/smoke/NAME/; it stays there where `keep`, and when it failed.
-
-    The seconds it took.
-    """
+    """Run every stage in .repro/smoke/NAME/, kept if `keep` or on failure; returns the seconds it took."""
     began = time.monotonic()
     small, shrunk = smoke_project(project, experiment)
     with _untracked():
-        run_stages(small, shrunk, device, bench_seconds=0.1, kind="smoke", voice=voice)
+        run_stages(small, shrunk, device, bench_seconds=0.1, kind="smoke", reporter=reporter)
     generated_files.write(generated_files.generated_files(load_results(small)))
     if not keep:
         shutil.rmtree(small.root)
     seconds = time.monotonic() - began
-    voice.say(f"smoke run of {experiment.name}: every stage works, nothing measured ({seconds:.0f} s)")
+    reporter.say(f"smoke run of {experiment.name}: every stage works, nothing measured ({seconds:.0f} s)")
     return seconds
 
 
 @contextmanager
 def _untracked() -> Iterator[None]:
-    """MLflow is left alone."""
+    """Disable MLflow."""
     before = os.environ.get("REPRO_TRACKING")
     os.environ["REPRO_TRACKING"] = "off"
     try:
@@ -186,20 +182,20 @@ def _untracked() -> Iterator[None]:
 
 
 def representatives(experiments: Sequence[Experiment]) -> list[Experiment]:
-    """As few experiments as show every page with each of its families, and every data set; the fast ones.
+    """Few fast experiments that cover every page with each of its families, and every data set.
 
-    Greedy: the one that shows most of what is not shown yet, until nothing is missing.
+    A greedy set cover: repeatedly takes the experiment with most uncovered traits.
     """
     ordered = sorted(experiments, key=_slowness)
     missing, chosen = {trait for e in ordered for trait in traits(e)}, []
     while missing:
-        chosen.append(max(ordered, key=lambda e: len(missing & traits(e))))  # the first of equals
+        chosen.append(max(ordered, key=lambda e: len(missing & traits(e))))  # ties: the first, fastest one
         missing -= traits(chosen[-1])
     return sorted(chosen, key=lambda e: e.name)
 
 
 def traits(experiment: Experiment) -> set[tuple[str, ...]]:
-    """What a smoke run of `experiment` shows: page, family and backbone; data set; a start from another."""
+    """What `experiment` covers: page, family and backbone; data set; a start from another experiment."""
     model, pages = experiment.model, {row.split("-")[0] for row in experiment.rows} or {""}
     backbone = model.backbone.rstrip("0123456789") if model.backbone.startswith("resnet") else model.backbone
     network = (model.family, f"{backbone} {model.resnet.version}" if backbone == "resnet" else backbone)

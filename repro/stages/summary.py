@@ -1,4 +1,4 @@
-"""A finished record, told in one line and shown in MLflow."""
+"""Summarise a finished record in one line, and send it to MLflow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from repro.tracking.sync import sync_record
 
 
 def summary(made: Record) -> str:
-    """One line: measured, published, verdict."""
+    """One line with the measured value, the expected value and the verdict."""
     if made.kind == "cost":
         return f"{made.experiment}: {'; '.join(made.notes)}: {made.verdict}"
     value = made.metrics.get(made.primary)
@@ -30,7 +30,7 @@ def summary(made: Record) -> str:
 
 
 def facts(made: Record) -> dict[str, Any]:
-    """The same for a machine; `seeds` is None where there is one."""
+    """The summary for JSON output; `seeds` is None if there is a single seed."""
     return {
         "experiment": made.experiment,
         "verdict": made.verdict,
@@ -42,7 +42,7 @@ def facts(made: Record) -> dict[str, Any]:
 
 
 def show_in_mlflow(project: Project, made: Record, note: Say) -> None:
-    """Mirror one record; whatever MLflow says, the record stands."""
+    """Send one record to MLflow; errors are reported and do not affect the record."""
     if not is_wanted():
         return
     try:

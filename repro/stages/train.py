@@ -1,4 +1,4 @@
-"""The stage `train`: from an experiment's newest checkpoint on, until its weights are in place."""
+"""The stage `train`: train an experiment, resuming from its newest checkpoint, and save its weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from repro.params import Experiment, Project, to_plain
 from repro.records import Journal, locked, training_key, write_bytes
 from repro.stages.lookup import open_split, training_split
 from repro.stages.model_setup import initial_weights
-from repro.stages.reporter import SILENT, Say, Voice
+from repro.stages.reporter import SILENT, Reporter, Say
 from repro.tracking import Mirror, Run
 from repro.training import checkpoint
 from repro.training.distributed import Ranks
@@ -36,49 +36,58 @@ def train_experiment(
     ranks: Ranks,
     workers: int | None = None,
     fresh: bool = False,
-    voice: Voice = SILENT,
+    reporter: Reporter = SILENT,
 ) -> Outcome:
-    """Everything that `repro train` does, for one process of the job.
+    """Train an experiment, in one process of the job.
 
-    Raises StorageError while another job trains the same, DataError where nothing is prepared, and what
-    `training.train.train` raises.
+    Args:
+        project: the project.
+        experiment: the experiment to train.
+        ranks: device and rank of this process.
+        workers: threads that prepare batches (default: depends on the device).
+        fresh: discard existing checkpoints.
+        reporter: output for messages and progress.
+
+    Raises:
+        StorageError: another job is running the same training.
+        DataError: the data is not prepared.
+        CheckpointError, Interrupted, TrainingDiverged: see `training.train.train`.
     """
     split = training_split(project, experiment)
     initial, initial_sha256 = initial_weights(project, experiment)
     key = training_key(experiment, split.fingerprint, initial_sha256=initial_sha256)
     work = project.work_folder(key)
-    with _alone(work, ranks):
+    with _exclusive(work, ranks):
         if ranks.first:
-            _rewind(work, fresh, voice.note)
+            _rewind(work, fresh, reporter.note)
         ranks.wait()
         journal = Journal(work / "journal.jsonl") if ranks.first else None
         with journal or nullcontext(), _mirror(project, experiment, split, key, ranks):
-            with voice.training_bar() if ranks.first else nullcontext() as progress:
+            with reporter.training_bar() if ranks.first else nullcontext() as progress:
                 outcome = train(
                     experiment,
                     split=split,
                     work=work,
                     device=ranks,
                     journal=journal,
-                    validate=validation(project, experiment, ranks, voice.note),
+                    validate=validation(project, experiment, ranks, reporter.note),
                     progress=progress,
                     initial=initial,
                     workers=workers,
                 )
             if outcome.no_best and ranks.first:
-                note = "no validation gave a number to choose by (keep: best): the last weights are kept"
-                voice.note(note)
-            if ranks.first:  # inside: weights that could not be written are no finished run
-                promote(project, experiment, outcome.state_dict, work, key, voice.note)
+                reporter.note("no validation gave a number (keep: best): the last weights are kept")
+            if ranks.first:  # inside the mirror: a failed write must not become a finished run
+                promote(project, experiment, outcome.state_dict, work, key, reporter.note)
         if ranks.first:
-            checkpoint.forget(work)
+            checkpoint.remove_checkpoints(work)
     return outcome
 
 
 def promote(
     project: Project, experiment: Experiment, weights: Mapping[str, Tensor], work: Path, key: str, note: Say
 ) -> None:
-    """Put curve.csv and model.safetensors into the experiment's folder, each by one rename."""
+    """Write curve.csv and model.safetensors to the experiment's folder, each atomically."""
     folder = project.experiment_folder(experiment.name)
     write_bytes(folder / "curve.csv", curve_csv(work / "journal.jsonl").encode())
     save_model(folder / "model.safetensors", weights, {"experiment": experiment.name, "run_key": key})
@@ -86,9 +95,9 @@ def promote(
 
 
 def validation(project: Project, experiment: Experiment, ranks: Ranks, note: Say) -> Validate | None:
-    """How the loop measures the network while training: the experiment's own protocol at one scale.
+    """Create the validation function: the experiment's protocol at a single scale without flips.
 
-    An undefined mIoU is NaN there, and `note` says which class is absent.
+    An undefined mIoU becomes NaN, and `note` reports the reason.
     """
     if experiment.training.validate_every is None:
         return None
@@ -122,10 +131,10 @@ def validation(project: Project, experiment: Experiment, ranks: Ranks, note: Say
 
 
 def _rewind(work: Path, fresh: bool, note: Say) -> None:
-    """Bring the work folder to its newest whole checkpoint, or with `fresh` to nothing."""
+    """Reset the work folder to its newest intact checkpoint, or remove all checkpoints if `fresh`."""
     work.mkdir(parents=True, exist_ok=True)
     if fresh:
-        checkpoint.forget(work)
+        checkpoint.remove_checkpoints(work)
 
     def damaged(paths: list[Path]) -> None:
         note(f"skipping corrupt checkpoints: {', '.join(path.name for path in paths)}")
@@ -138,7 +147,7 @@ def _rewind(work: Path, fresh: bool, note: Say) -> None:
 def _mirror(
     project: Project, experiment: Experiment, split: Split, key: str, ranks: Ranks
 ) -> AbstractContextManager[object]:
-    """MLflow follows the journal of rank 0."""
+    """Context that mirrors the journal of rank 0 to MLflow."""
     if not ranks.first:
         return nullcontext()
     run = Run(
@@ -153,8 +162,8 @@ def _mirror(
 
 
 @contextmanager
-def _alone(work: Path, ranks: Ranks) -> Iterator[None]:
-    """No second job trains in the same folder."""
+def _exclusive(work: Path, ranks: Ranks) -> Iterator[None]:
+    """Lock the work folder against other jobs."""
     if not ranks.first:
         yield
         return

@@ -1,4 +1,4 @@
-"""The released weights of a published row, evaluated without training and compared with the row."""
+"""Evaluate the released weights of a published row and compare the metrics with the row."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from repro.published import Row, rows
 from repro.records import device_identity, run_key
 from repro.stages.lookup import open_split
 from repro.stages.model_setup import chosen_device
-from repro.stages.reporter import SILENT, Voice
+from repro.stages.reporter import SILENT, Reporter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verified:
-    """What came out beside what the row says; `reasons` are what may differ, told when it is not the same."""
+class Verification:
+    """Measured and published metrics; `reasons` are possible causes of a difference."""
 
     experiment: str
     row: str
     weights_sha256: str
     metrics: dict[str, Any]
-    checked: tuple[published_weights.Checked, ...]
+    checked: tuple[published_weights.MetricCheck, ...]
     verdict: str
     reasons: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A file of weights; `key` says which network of it, where it holds several."""
+    """A file of weights; `key` selects one of several networks in it."""
 
     file: Path
     sha256: str
@@ -59,21 +59,34 @@ def verify_released(
     key: str | None = None,
     device: str = "auto",
     fresh: bool = False,
-    voice: Voice = SILENT,
-) -> Verified:
-    """Everything that `repro verify` does.
+    reporter: Reporter = SILENT,
+) -> Verification:
+    """Evaluate released weights under the experiment's protocol and compare with the published row.
 
-    Raises ParamsError without a row to compare with, DataError where nothing is prepared, CheckpointError for
-    a file that is another one or of another network, DownloadError where the link gives nothing.
+    Args:
+        project: the project.
+        experiment: the experiment whose row, network and protocol are used.
+        weights: local file of weights (default: download the row's).
+        sha256: expected hash of the file.
+        key: selects one of several networks in the file.
+        device: auto, cpu, cuda, cuda:N or mps.
+        fresh: evaluate again even if a result is cached.
+        reporter: output for messages and progress.
+
+    Raises:
+        ParamsError: the experiment has no row to compare with.
+        DataError: the data is not prepared.
+        CheckpointError: the file has another hash or belongs to another network.
+        DownloadError: the link does not provide the file.
     """
     row = row_of(experiment, weights)
     split = open_split(project, experiment)
-    file, digest = find(row, weights, sha256, voice)
+    file, digest = find_weights(row, weights, sha256, reporter)
     place = chosen_device(device)
     source = Source(file=file, sha256=digest, key=key)
-    metrics = kept_or_measured(project, experiment, split, source, place, fresh=fresh, voice=voice)
+    metrics = cached_or_measured(project, experiment, split, source, place, fresh=fresh, reporter=reporter)
     found = published_weights.check(metrics, row.metrics)
-    return Verified(
+    return Verification(
         experiment=experiment.name,
         row=row.id,
         weights_sha256=digest,
@@ -85,29 +98,29 @@ def verify_released(
 
 
 def row_of(experiment: Experiment, weights: Path | None) -> Row:
-    """The row to compare with: one that links weights, or with a file of one's own the first."""
+    """The row to compare with: the first one, or without a local file the first that links weights."""
     known = rows()
     mine = [known[name] for name in experiment.rows if name in known]
     if not mine:
-        what = f"'{experiment.name}' has no published row to compare with, and so no published weights"
-        hint = "`repro weights convert` and then `repro evaluate` measure weights without a row"
+        what = f"'{experiment.name}' has no published row to compare with"
+        hint = "to evaluate weights without a row: `repro checkpoint convert`, then `repro evaluate`"
         raise ParamsError(what, where=f"{experiment.folder}/params.yaml", allowed="rows: [ROW]", hint=hint)
     return mine[0] if weights is not None else published_weights.released_row(experiment, known)
 
 
-def find(row: Row, weights: Path | None, sha256: str | None, voice: Voice) -> tuple[Path, str]:
-    """The file of weights and its sha256, from `weights`, the store or the row's link."""
+def find_weights(row: Row, weights: Path | None, sha256: str | None, reporter: Reporter) -> tuple[Path, str]:
+    """(file of weights, its sha256), from `weights`, the cache or the row's link."""
     if weights is not None:
         return weights, weights_cache.checked(weights, sha256)
     url = row.links["model"]
     if weights_cache.path_of(weights_cache.RELEASED + row.id).is_file():
         return weights_cache.get_released(row.id, url, sha256=sha256)
-    voice.note(f"fetching {url}")
-    with voice.file_bar(row.id) as progress:
+    reporter.note(f"downloading {url}")
+    with reporter.file_bar(row.id) as progress:
         return weights_cache.get_released(row.id, url, sha256=sha256, progress=progress)
 
 
-def kept_or_measured(
+def cached_or_measured(
     project: Project,
     experiment: Experiment,
     split: Split,
@@ -115,9 +128,9 @@ def kept_or_measured(
     device: str,
     *,
     fresh: bool,
-    voice: Voice,
+    reporter: Reporter,
 ) -> dict[str, Any]:
-    """metrics.json of these weights under this protocol on this data, measured unless it is kept already."""
+    """metrics.json of these weights, protocol and data, from the cache or a new evaluation."""
     made_from = {
         "weights": source.sha256 if source.key is None else f"{source.sha256} {source.key}",
         "model": to_plain(experiment.model),
@@ -127,7 +140,7 @@ def kept_or_measured(
     }
     folder = project.root / ".repro" / "released" / run_key(made_from)
     if fresh or not (folder / "metrics.json").is_file():
-        with voice.bar("verify") as progress:
+        with reporter.bar("verify") as progress:
             result = evaluate(
                 converted(source, experiment).to(device),
                 split,
@@ -142,7 +155,7 @@ def kept_or_measured(
 
 
 def converted(source: Source, experiment: Experiment) -> nn.Module:
-    """The experiment's network with the foreign weights; CheckpointError when they are of another one."""
+    """Build the experiment's network with the foreign weights; CheckpointError if they do not fit."""
     classes = num_classes(experiment, experiment.protocol)
     file = source.file
     state = checkpoints.read_checkpoint(file, key=source.key)
@@ -164,7 +177,7 @@ def converted(source: Source, experiment: Experiment) -> nn.Module:
 def explain(
     experiment: Experiment, row: Row, split: Split, metrics: dict[str, Any], device: str
 ) -> list[str]:
-    """What may differ from how the row was measured: quirks, versions, the device."""
+    """Possible causes of a difference: settings, versions, device."""
     identity = device_identity(device)
     names = ("torch", "numpy", "opencv-python-headless")
     return published_weights.why_different(
@@ -178,8 +191,8 @@ def explain(
     )
 
 
-def document(found: Verified) -> dict[str, Any]:
-    """What `--json` and `--out` give."""
+def to_json(found: Verification) -> dict[str, Any]:
+    """The output of `--json` and `--out`."""
     return {
         "experiment": found.experiment,
         "row": found.row,

@@ -1,5 +1,4 @@
-"""Training: schedules, losses, the loop, exact resume. Nothing here knows MLflow, DVC or tables.
+"""Training: schedules, losses, the loop, exact resume. This package does not depend on MLflow or DVC.
 
-Import the module that is needed (`repro.training.loop`, `repro.training.schedule`, ...); the schedule works
-without torch.
+Import modules directly (`repro.training.loop`, ...); `repro.training.schedule` does not import torch.
 """

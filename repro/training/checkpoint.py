@@ -1,47 +1,42 @@
 """Checkpoints of a training: capture, write, verify, restore.
 
-A checkpoint is one file `step-<iteration>-<first 16 hex digits of its sha256>.ckpt`. It gets its name by one
-rename after all bytes are on disk, so a file with a name is whole; the digest in the name finds later damage.
-The two newest are kept: if the newest cannot be read, the older one is used and a few minutes are lost.
-Writing takes a thread of its own: the training waits for a copy in memory, not for the disk.
+A checkpoint is one file `step-<iteration>-<first 16 hex digits of its sha256>.ckpt`. It is renamed to this
+name once all bytes are on disk; the digest detects later corruption. The two newest checkpoints are kept: if
+the newest is corrupt, training resumes from the older one and repeats a few minutes. A background thread
+writes them, so training waits only for a copy in memory.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import torch
 from torch import Tensor
 
 from repro.errors import CheckpointError
-from repro.records import truncate_journal
+from repro.records import disk_errors, truncate_journal
 from repro.training.monitor import Losses, diverged
 from repro.training.optimizers import all_finite
 from repro.training.schedule import Plateau
 
 if TYPE_CHECKING:
     from repro.training.train_step import Run
-import hashlib
-import os
-import re
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from typing import BinaryIO, cast
-
-from repro.records import disk_errors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The weights that validated best so far: a checked file in the work folder, `name`.
+    """The weights with the best validation so far, in the file `name` of the work folder.
 
-    Its name carries its iteration: a checkpoint refers to the file that was best when it was written,
-    whatever came later and was lost.
+    The file name contains the iteration: a checkpoint refers to the file that was best when it was written.
     """
 
     value: float | None = None
@@ -52,39 +47,39 @@ class Best:
     def write(
         cls, work: Path, weights: dict[str, Tensor], value: float, iteration: int, *, write: bool
     ) -> Best:
-        """It is on the disk when this returns, before any checkpoint that refers to it."""
+        """Write the weights and wait for the disk, before any checkpoint refers to them."""
         best = cls(value=value, iteration=iteration)
         if not write:
             return best
-        path = write_checked(work, weights, name=f"best-{iteration:09d}", suffix=".pt")
+        path = write_with_digest(work, weights, name=f"best-{iteration:09d}", suffix=".pt")
         return replace(best, name=path.name)
 
     @property
     def is_defined(self) -> bool:
-        """Whether any validation gave a number."""
+        """Whether any validation gave a finite number."""
         return self.value is not None and math.isfinite(self.value)
 
-    def is_whole(self, work: Path) -> bool:
-        return not self.name or is_whole(work / self.name)
+    def is_intact(self, work: Path) -> bool:
+        return not self.name or is_intact(work / self.name)
 
     def load(self, work: Path) -> dict[str, Tensor]:
-        """The weights; CheckpointError when the file is not what was written."""
-        if not self.is_whole(work):
-            hint = "the same command goes on from a checkpoint before them; --fresh begins anew"
-            raise CheckpointError("the best weights are damaged", where=work / self.name, hint=hint)
+        """Load the weights; CheckpointError if the file is corrupt."""
+        if not self.is_intact(work):
+            hint = "rerun to resume from an earlier checkpoint; --fresh starts from scratch"
+            raise CheckpointError("the best weights are corrupt", where=work / self.name, hint=hint)
         weights: dict[str, Tensor] = torch.load(work / self.name, map_location="cpu", weights_only=True)
         return weights
 
-    def forget_older(self, work: Path) -> None:
+    def remove_older(self, work: Path) -> None:
         for path in work.glob("best-*.pt"):
             if path.name < self.name:
                 path.unlink()
 
 
 def save(run: Run) -> None:
-    """Begin to write a checkpoint; refuses weights that are not finite, so that the last good one stays."""
+    """Start writing a checkpoint; raises TrainingDiverged if a weight is not finite."""
     task = run.task
-    settle(run, wait=True)
+    finish_writing(run, wait=True)
     if not all_finite(run.model):
         raise diverged(f"a weight is not finite after {run.iteration} iterations")
     random = task.ranks.gather(random_state(task.ranks.device))
@@ -106,24 +101,24 @@ def save(run: Run) -> None:
     run.saved_bests.append(run.best)
 
 
-def settle(run: Run, *, wait: bool = False) -> None:
-    """Note a checkpoint that has come to the disk; raises the OSError of one that has not.
+def finish_writing(run: Run, *, wait: bool = False) -> None:
+    """Journal a checkpoint that is now on disk, and remove best weights that no checkpoint refers to.
 
-    The best weights that the checkpoints on the disk refer to stay, and those found since.
+    Raises the OSError of a failed write. `wait` blocks until the current write has finished.
     """
     iteration = run.writer.written(wait=wait)
     if iteration is None:
         return
-    run.saved_bests[0].forget_older(run.task.work)
+    run.saved_bests[0].remove_older(run.task.work)
     if run.task.journal is not None:
         run.task.journal.event("checkpoint", step=iteration)
 
 
 def restore(run: Run) -> int:
-    """Put the newest readable checkpoint into the run; the iteration it goes on from, 0 without one.
+    """Load the newest readable checkpoint into `run`; returns its iteration, 0 without a checkpoint.
 
-    With another number of processes the random state of processes that were not there before is seeded
-    anew: the resumed run then equals the uninterrupted one up to dropout, not bit for bit.
+    Additional processes start with a newly seeded random state, so after a change of the number of processes
+    the resumed run equals the uninterrupted one only up to dropout.
     """
     task = run.task
     loaded = _newest(task.work)
@@ -132,14 +127,14 @@ def restore(run: Run) -> int:
             task.journal.event("damaged_checkpoint", file=path.name)
     if (state := loaded.state) is None:
         return 0
-    run.writer.good = loaded.path
+    run.writer.intact = loaded.path
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.scaler.load_state_dict(state["scaler"])
     run.iteration = int(state["iteration"])
     run.losses, run.plateau = Losses(**state["losses"]), Plateau(**state["plateau"])
     run.best = Best(**state["best"])
-    run.unvalidated = bool(state.get("unvalidated"))  # not in checkpoints from before
+    run.unvalidated = bool(state.get("unvalidated"))  # missing in older checkpoints
     run.saved_bests.append(run.best)
     if task.ranks.rank < len(state["random"]):
         set_random_state(state["random"][task.ranks.rank], task.ranks.device)
@@ -149,11 +144,17 @@ def restore(run: Run) -> int:
 
 
 def rewind(work: Path, journal: Path, *, on_damaged: Callable[[list[Path]], None] | None = None) -> int:
-    """Cut the journal back to the newest readable checkpoint: later lines will be written again.
+    """Truncate the journal to the newest readable checkpoint, since training repeats what follows.
 
-    Call before the journal is opened and before anything (a tracker) notes that the run goes on. Returns
-    the iteration that training will go on from; 0 empties the journal. `on_damaged` is told of checkpoints
-    that cannot be read.
+    Call this before the journal is opened and before a tracker follows it.
+
+    Args:
+        work: folder of the checkpoints.
+        journal: path of the journal.
+        on_damaged: called with the corrupt checkpoints, if there are any.
+
+    Returns:
+        The iteration that training resumes from; 0 means from scratch, with an empty journal.
     """
     loaded = _newest(work)
     if loaded.damaged and on_damaged is not None:
@@ -164,19 +165,18 @@ def rewind(work: Path, journal: Path, *, on_damaged: Callable[[list[Path]], None
 
 
 def _newest(work: Path) -> Loaded:
-    """The newest checkpoint that can be read, with the best weights that it refers to."""
-    return load_state(work, usable=lambda state: Best(**state["best"]).is_whole(work))
+    """The newest readable checkpoint whose best weights are readable, too."""
+    return load_state(work, usable=lambda state: Best(**state["best"]).is_intact(work))
 
 
-def forget(work: Path) -> None:
-    """Remove the checkpoints of a finished run; its journal stays."""
-    forget_checkpoints(work)
-    for path in work.glob("best-*.pt"):
-        path.unlink()
+def remove_checkpoints(work: Path) -> None:
+    """Remove all checkpoints, best weights and partial files; the journal is kept."""
+    for path in [*checkpoints(work), *work.glob(".*.part"), *work.glob("best-*.pt")]:
+        path.unlink(missing_ok=True)
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """Random state that dropout draws from. Batches need none: they follow from (seed, epoch, index)."""
+    """The random state used by dropout; batches depend only on (seed, epoch, index)."""
     state: dict[str, Any] = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -197,41 +197,41 @@ _NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.ckpt")
 
 
 class Writer:
-    """Writes the checkpoints of `folder` from a thread, one at a time, while the training goes on.
+    """Writes the checkpoints of `folder` in a background thread.
 
-    `good` is the newest checkpoint that is known to be whole: the one to keep beside the next.
+    `intact` is the newest checkpoint known to be intact, which is kept in addition to the next one.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.good: Path | None = None
+        self.intact: Path | None = None
         self._folder = folder
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: tuple[int, Future[Path]] | None = None
 
     def begin(self, state: Mapping[str, Any], *, iteration: int) -> None:
-        """Copy `state` and begin to write the copy. Ask `written` of the checkpoint before first."""
+        """Copy `state` and start writing the copy; call `written(wait=True)` for the previous one first."""
         assert self._writing is None
-        job = partial(save_state, self._folder, host_copy(state), iteration=iteration, keep=self.good)
+        job = partial(save_state, self._folder, host_copy(state), iteration=iteration, keep=self.intact)
         self._writing = iteration, self._thread.submit(job)
 
     def written(self, *, wait: bool = False) -> int | None:
-        """The iteration of the checkpoint that has come to the disk since the last call, if one has.
+        """Iteration of the checkpoint whose write finished since the last call, or None.
 
-        Raises the OSError of a write that failed. `wait`: for the one that is being written.
+        Raises the OSError of a failed write. `wait` blocks until the current write has finished.
         """
         if self._writing is None or not (wait or self._writing[1].done()):
             return None
         (iteration, future), self._writing = self._writing, None
-        self.good = future.result()
+        self.intact = future.result()
         return iteration
 
     def close(self) -> None:
-        """Wait for what is being written."""
+        """Wait for the current write."""
         self._thread.shutdown()
 
 
 def host_copy(value: Any) -> Any:
-    """`value` in dicts, lists and tuples of its own, its tensors copied to the host: no update changes it."""
+    """Deep copy of nested dicts, lists and tuples with all tensors on the CPU."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, Mapping):
@@ -244,17 +244,17 @@ def host_copy(value: Any) -> Any:
 def save_state(folder: Path, state: Mapping[str, Any], *, iteration: int, keep: Path | None = None) -> Path:
     """Write `state` (tensors, numbers, strings, dicts, lists) as the newest checkpoint of `folder`.
 
-    All others but `keep` go: damaged ones must not take the place of a good one.
+    Removes all other checkpoints except `keep`.
     """
-    path = write_checked(folder, state, name=f"step-{iteration:09d}", suffix=".ckpt")
+    path = write_with_digest(folder, state, name=f"step-{iteration:09d}", suffix=".ckpt")
     for other in checkpoints(folder):
         if other not in (path, keep):
             other.unlink(missing_ok=True)
     return path
 
 
-def write_checked(folder: Path, value: Mapping[str, Any], *, name: str, suffix: str) -> Path:
-    """Write `value` as `<name>-<digest><suffix>`; what killed writers of such a file left goes."""
+def write_with_digest(folder: Path, value: Mapping[str, Any], *, name: str, suffix: str) -> Path:
+    """Write `value` as `<name>-<digest><suffix>`, and remove partial files of killed processes."""
     folder.mkdir(parents=True, exist_ok=True)
     half = folder / f".{name}.{os.getpid()}.part"
     try:
@@ -272,8 +272,8 @@ def write_checked(folder: Path, value: Mapping[str, Any], *, name: str, suffix: 
     return path
 
 
-def is_whole(path: Path) -> bool:
-    """Whether the bytes of a checked file are those that were written."""
+def is_intact(path: Path) -> bool:
+    """Whether the content of `path` has the digest in its name."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -282,7 +282,7 @@ def is_whole(path: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """The newest state that can be used, its file, and damaged files that were passed over."""
+    """The newest usable state, its file, and the corrupt files that were skipped."""
 
     state: dict[str, Any] | None = None
     path: Path | None = None
@@ -290,7 +290,7 @@ class Loaded:
 
 
 def load_state(folder: Path, usable: Callable[[dict[str, Any]], bool] = lambda state: True) -> Loaded:
-    """Look from the newest to the oldest; one that is not `usable` counts as damaged."""
+    """Load the newest intact checkpoint of `folder` whose state is `usable`; others count as corrupt."""
     damaged: list[Path] = []
     for path in reversed(checkpoints(folder)):
         state = _read(path)
@@ -305,22 +305,16 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*.ckpt") if _NAME.fullmatch(path.name))
 
 
-def forget_checkpoints(folder: Path) -> None:
-    """Remove all checkpoints and what killed writers left."""
-    for path in [*checkpoints(folder), *folder.glob(".*.part")]:
-        path.unlink(missing_ok=True)
-
-
 def _read(path: Path) -> dict[str, Any] | None:
-    """The state in `path`, or None when its bytes are not those that were written."""
-    if not is_whole(path):
+    """The state in `path`, or None if it is corrupt."""
+    if not is_intact(path):
         return None
     state = torch.load(path, map_location="cpu", weights_only=True)
     return state if isinstance(state, dict) else None
 
 
 class _Hashing:
-    """A file that takes the sha256 of what is written through it; torch.save only appends."""
+    """A file that computes the sha256 of what is written to it; torch.save only appends."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

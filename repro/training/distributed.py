@@ -1,7 +1,7 @@
-"""One process or many: who this process is, and the few things that processes tell each other.
+"""Distributed training: rank and device of this process, and collective operations.
 
-Started by torchrun, or by srun without it, each process finds its place in the environment; Accelerate's
-PartialState turns that into a process group (gloo on CPUs, nccl on NVIDIA). A single process needs neither.
+torchrun, or srun without it, sets the rank in the environment; Accelerate's PartialState creates the process
+group (gloo on CPUs, nccl on NVIDIA GPUs). A single process needs neither.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _SLURM = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_R
 
 
 class RankLost(ReproError):
-    """Another process of the job is gone; this one cannot go on without it."""
+    """Another process of the job has died, so this one cannot continue."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """This process among `world` equal ones; rank 0 writes files and speaks."""
+    """Device and rank of this process among `world` processes; rank 0 writes files and messages."""
 
     device: torch.device
     rank: int = 0
@@ -42,15 +42,15 @@ class Ranks:
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model with gradients averaged over processes."""
+        """The model with gradients averaged over processes (DistributedDataParallel)."""
         if self.world == 1:
             return model
         ids = [self.device.index] if self.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 
-    def exchange(self, model: nn.Module, *, now: bool) -> AbstractContextManager[object]:
-        """Whether a backward pass exchanges gradients: only the last micro-batch of an update does."""
-        if now or not isinstance(model, nn.parallel.DistributedDataParallel):
+    def sync_gradients(self, model: nn.Module, *, enabled: bool) -> AbstractContextManager[object]:
+        """Enable or disable gradient synchronisation; only the last micro-batch of an update needs it."""
+        if enabled or not isinstance(model, nn.parallel.DistributedDataParallel):
             return nullcontext()
         return cast(AbstractContextManager[object], model.no_sync())
 
@@ -58,24 +58,24 @@ class Ranks:
         """Mean of a number over processes."""
         return value if self.world == 1 else self._reduce([value], dist.ReduceOp.SUM)[0] / self.world
 
-    def agree(self, *flags: bool) -> list[bool]:
-        """Whether any process says so, the same answer everywhere."""
+    def any(self, *flags: bool) -> list[bool]:
+        """Whether each flag is set on any process."""
         if self.world == 1:
             return list(flags)
         return [value > 0 for value in self._reduce([float(flag) for flag in flags], dist.ReduceOp.MAX)]
 
-    def share(self, tensors: Iterable[Tensor]) -> None:
-        """Give every process the values that rank 0 has."""
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Copy the values of rank 0 to every process, in place."""
         for tensor in tensors if self.world > 1 else ():
             dist.broadcast(tensor, src=0)
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process gets here (a barrier)."""
         if self.world > 1:
             dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def gather(self, value: Any) -> list[Any]:
-        """The value of every process, in rank order."""
+        """The values of all processes, in rank order."""
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
@@ -89,8 +89,15 @@ class Ranks:
 
 
 def join(device: str = "auto") -> Ranks:
-    """Find this process's place; `device` is auto, cpu, cuda, cuda:N or mps."""
-    slurm_place()
+    """Rank and device of this process; joins the process group if there are several.
+
+    Args:
+        device: auto, cpu, cuda, cuda:N or mps.
+
+    Raises:
+        ParamsError: the device is not available.
+    """
+    read_slurm_environment()
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Ranks(device=pick_device(device))
     from accelerate import PartialState
@@ -100,11 +107,11 @@ def join(device: str = "auto") -> Ranks:
     return Ranks(device=state.device, rank=state.process_index, world=state.num_processes)
 
 
-def slurm_place() -> None:
-    """What srun says about this process, in torchrun's names; all meet on the first node of the step.
+def read_slurm_environment() -> None:
+    """Set torchrun's environment variables from srun's; the first node of the step is the master.
 
-    Only inside a step: a batch script that asked for four tasks and starts one process itself sees
-    SLURM_NTASKS=4 too, and would wait for three that never come.
+    This needs the variables of a step: a batch script of four tasks that starts a single process has
+    SLURM_NTASKS=4 too, and would wait for three processes that never start.
     """
     found = os.environ
     if not all(slurm in found for slurm in (*_SLURM.values(), "SLURM_STEP_NODELIST", "SLURM_JOB_ID")):
@@ -116,41 +123,41 @@ def slurm_place() -> None:
 
 
 def first_node(nodes: str) -> str:
-    """'gpu[07-09,12].cluster,cpu1' -> 'gpu07.cluster'"""
+    """The first node of a SLURM node list: 'gpu[07-09,12].cluster,cpu1' -> 'gpu07.cluster'."""
     match = re.match(r"([^\[,]*)(?:\[(\d+)[^\]]*\]([^,]*))?", nodes)
     return "" if match is None else "".join(part or "" for part in match.groups())
 
 
 def leave() -> None:
-    """End the process group, so that the other processes do not wait for this one."""
+    """Destroy the process group, so that other processes do not wait for this one."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
 
 @contextmanager
-def telling(ranks: Ranks) -> Iterator[None]:
-    """Turn the broken connection that a dead process leaves behind into a clear message."""
+def detect_lost_rank(ranks: Ranks) -> Iterator[None]:
+    """Raise RankLost for the connection error that follows the death of another process."""
     try:
         yield
     except RuntimeError as error:
         if ranks.world == 1 or not any(word in str(error) for word in _BROKEN):
             raise
         raise RankLost(
-            f"process {ranks.rank} of {ranks.world}: another process of this job is gone",
+            f"process {ranks.rank} of {ranks.world}: another process of this job has died",
             where=str(error).splitlines()[0][:200],
-            hint="its own output says why; the same command goes on from the last checkpoint",
+            hint="see that process's output; rerun to resume from the last checkpoint",
         ) from None
 
 
 def pick_device(name: str) -> torch.device:
-    """auto takes CUDA, then MPS, then the CPU; a device that is not there is a ParamsError."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    """The device `name`; auto prefers CUDA, then MPS. ParamsError for a device that is not available."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     kind = name.split(":")[0]
-    if not there.get(kind, False):
-        here = ", ".join(kind for kind, present in there.items() if present)
-        raise ParamsError(f"device '{name}' is not available", allowed=f"auto, {here}")
+    if not available.get(kind, False):
+        allowed = ", ".join(("auto", *(kind for kind, found in available.items() if found)))
+        raise ParamsError(f"device '{name}' is not available", allowed=allowed)
     if kind == "cuda" and name != "cuda":
         known = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         if name not in known:

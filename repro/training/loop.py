@@ -1,9 +1,7 @@
-"""The training loop: exactly resumable, every number to the journal first, batches prefetched by a thread.
+"""The training loop: exactly resumable, with metrics written to the journal and batches prefetched.
 
-Decoding and warping release the GIL, so a thread is enough to overlap them with computing; `workers` of the
-loader adds threads where one is too slow.
-
-`step` in the journal is the number of completed iterations.
+Decoding and warping release the GIL, so one thread can prefetch while the network computes; `workers` of the
+loader adds threads. `step` in the journal is the number of completed iterations.
 """
 
 from __future__ import annotations
@@ -23,19 +21,19 @@ from repro.models import number_formats
 from repro.params.training import TrainingParams
 from repro.records import peak_memory, reset_peak_memory
 from repro.training import optimizers, runtime
-from repro.training.checkpoint import Best, restore, save, settle
+from repro.training.checkpoint import Best, finish_writing, restore, save
 from repro.training.monitor import Interrupted, Speed, Status, Stop, signals
 from repro.training.schedule import Length, better
 from repro.training.train_step import Batch, Run, Task, check_compiled, memory_format, start, update
 
 T = TypeVar("T")
-DEPTH = 4  # batches in waiting
+DEPTH = 4  # prefetched batches
 
 
-def ahead(batches: Iterator[T], *, pin: bool = False) -> Generator[tuple[T, float]]:
-    """(batch, seconds waited for it). An error while making a batch is raised here.
+def prefetch(batches: Iterator[T], *, pin: bool = False) -> Generator[tuple[T, float]]:
+    """Yield (batch, seconds waited for it), preparing batches in a thread; errors are raised here.
 
-    `pin` puts tensors into page-locked memory, from which CUDA copies while it computes.
+    `pin` copies tensors into page-locked memory, from which CUDA copies asynchronously.
     """
 
     def take(_: None) -> T | None:
@@ -59,37 +57,43 @@ def _pinned(batch: Any) -> Any:
     return replace(batch, image_NCHW=batch.image_NCHW.pin_memory(), label_NHW=batch.label_NHW.pin_memory())
 
 
-SYSTEM_SECONDS = 30.0  # between journal lines about speed and memory
+SYSTEM_SECONDS = 30.0  # between journal entries about speed and memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A finished training. `chosen` is the iteration whose weights these are."""
+    """Result of a finished training; `chosen` is the iteration of the weights."""
 
     state_dict: dict[str, Tensor]
     iterations: int
     chosen: int
     resumed_from: int
-    no_best: bool  # `keep: best` without one validation that gave a number: these are the last weights
+    no_best: bool  # `keep: best`, but no validation gave a number: these are the last weights
     nondeterministic: tuple[str, ...]
 
 
 def fit(task: Task) -> Outcome:
-    """Train to the end, from the newest checkpoint in `task.work` if there is one.
+    """Train to the end, resuming from the newest checkpoint in `task.work` if there is one.
 
-    Raises Interrupted after a signal (saved), TrainingDiverged (last good checkpoint kept), and whatever the
-    data or the disk raise (the last checkpoint is kept).
+    Every error keeps the last checkpoint.
+
+    Raises:
+        Interrupted: after a signal, once a checkpoint is saved.
+        TrainingDiverged: the loss or a weight is not finite, or the loss stayed too high.
     """
-    with runtime.machine(task.params, task.seed + task.ranks.rank) as nondeterministic, signals() as stop:
-        reset_peak_memory(str(task.ranks.device))  # another training may have run in this process
+    with (
+        runtime.runtime_settings(task.params, task.seed + task.ranks.rank) as nondeterministic,
+        signals() as stop,
+    ):
+        reset_peak_memory(str(task.ranks.device))  # an earlier training may have run in this process
         run = start(task)
         resumed_from = restore(run)
         check_compiled(run)
         optimizers.training_mode(run.model, task.params)
-        with closing(run.writer), closing(batches_of(run)) as batches:  # an error ends the threads, too
+        with closing(run.writer), closing(batches_of(run)) as batches:  # an error also ends the threads
             _iterate(run, batches, stop)
             save(run)
-            settle(run, wait=True)
+            finish_writing(run, wait=True)
         if task.journal is not None:
             task.journal.event("nondeterministic", operations=nondeterministic)
             if task.params.precision == "bf16" and number_formats.is_emulated(task.ranks.device):
@@ -109,9 +113,9 @@ def fit(task: Task) -> Outcome:
 
 
 def batches_of(run: Run) -> Generator[tuple[Batch, float]]:
-    """The batches of the iterations that are left, and how long each was waited for."""
+    """(batch, seconds waited for it) of the remaining iterations."""
     task = run.task
-    return ahead(task.feed(run.iteration, task.of.iterations), pin=task.ranks.device.type == "cuda")
+    return prefetch(task.feed(run.iteration, task.of.iterations), pin=task.ranks.device.type == "cuda")
 
 
 def _iterate(run: Run, batches: Iterable[tuple[Batch, float]], stop: Stop) -> None:
@@ -131,16 +135,16 @@ def _iterate(run: Run, batches: Iterable[tuple[Batch, float]], stop: Stop) -> No
         report_progress(run, speed)
         if validation_is_due(task.params, task.of, run.iteration):
             validate_or_stop(run)
-        settle(run)
+        finish_writing(run)
         if checkpoint_is_due(run, stop, minutes=(time.monotonic() - saved) / 60):
             save(run)
             saved = time.monotonic()
-            if stop.signal is not None or stop.elsewhere:
+            if stop.signal is not None or stop.other_rank:
                 raise interrupted(run)
 
 
 def validate_or_stop(run: Run) -> None:
-    """Validate; where a signal comes before the end, save and stop: the resumed run validates first."""
+    """Validate; if a signal interrupts it, save and stop, and the resumed run validates first."""
     run.unvalidated = not validate(run)
     if run.unvalidated:
         save(run)
@@ -148,8 +152,8 @@ def validate_or_stop(run: Run) -> None:
 
 
 def interrupted(run: Run) -> Interrupted:
-    """The end by a signal, once the checkpoint is on the disk."""
-    settle(run, wait=True)
+    """The error after a signal, once the checkpoint is on disk."""
+    finish_writing(run, wait=True)
     return Interrupted(
         f"training stopped after {run.iteration} of {run.task.of.iterations} iterations",
         hint="progress is saved, rerun to resume",
@@ -157,7 +161,7 @@ def interrupted(run: Run) -> Interrupted:
 
 
 def log_losses(run: Run) -> None:
-    """Mean loss and learning rate into the journal; stops a run that diverges."""
+    """Write mean loss and learning rate to the journal; raises TrainingDiverged."""
     task = run.task
     mean = task.ranks.mean(run.losses.take())
     if task.journal is not None:
@@ -166,7 +170,7 @@ def log_losses(run: Run) -> None:
 
 
 def log_system(run: Run, speed: Speed) -> None:
-    """Speed and memory: true, useful and different each time, so on lines of their own."""
+    """Write speed and memory to the journal, as separate entries since they are not reproducible."""
     if run.task.journal is None:
         return
     values = {"system/images_per_s": speed.images_per_s, "system/data_wait": speed.data_wait}
@@ -175,23 +179,23 @@ def log_system(run: Run, speed: Speed) -> None:
 
 
 def validate(run: Run) -> bool:
-    """Validate; keep the weights if they are the best so far. Leaves no trace in the random state.
+    """Validate, and keep the weights if they are the best so far; the random state is not changed.
 
-    False where a signal came to any process before the end: nothing is kept of such a validation.
+    Returns False, without a result, if a signal reached any process before the end.
     """
     task = run.task
     if task.validate is None:
         return True
-    task.ranks.share(run.model.buffers())  # statistics of batch normalisation: measure what rank 0 keeps
-    with runtime.forked(task.ranks.device), torch.no_grad():
+    task.ranks.broadcast(run.model.buffers())  # evaluate the batch statistics that rank 0 saves
+    with runtime.fork_random_state(task.ranks.device), torch.no_grad():
         run.model.eval()
         found = task.ranks.gather(task.validate(run.model))
-    # Evaluation may lay the weights out channels_last; other strides mean other kernels and other last bits.
+    # Evaluation may convert the weights to channels_last; other kernels would give other last bits.
     run.model.to(memory_format=memory_format(task.params))
     optimizers.training_mode(run.model, task.params)
     if any(one is None for one in found):
         return False
-    values = dict(found[0])  # all decide by the same numbers
+    values = dict(found[0])  # every rank decides by the same numbers
     if task.journal is not None:
         task.journal.metrics({f"val/{name}": value for name, value in values.items()}, step=run.iteration)
     if not task.params.needs_validation:
@@ -201,12 +205,12 @@ def validate(run: Run) -> bool:
     if task.params.keep == "best" and better(watched, run.best.value, task.params):
         weights = clean_state(run.model)
         best = Best.write(task.work, weights, watched, run.iteration, write=task.ranks.first)
-        run.best = task.ranks.gather(best)[0]  # all know the name of the file
+        run.best = task.ranks.gather(best)[0]  # with the file name, which only rank 0 knows
     return True
 
 
 def validation_is_due(params: TrainingParams, of: Length, iteration: int) -> bool:
-    """After every `validate_every` iterations or epoch, and at the end."""
+    """Whether to validate: every `validate_every` iterations, or every epoch, and at the end."""
     if params.validate_every is None:
         return False
     every = of.steps_per_epoch if params.validate_every == "epoch" else params.validate_every
@@ -214,18 +218,18 @@ def validation_is_due(params: TrainingParams, of: Length, iteration: int) -> boo
 
 
 def checkpoint_is_due(run: Run, stop: Stop, *, minutes: float) -> bool:
-    """Whether to save now. Several processes agree on it, every log_every iterations only."""
+    """Whether to save now; several processes decide together, every `log_every` iterations."""
     wanted = [stop.signal is not None, minutes >= run.task.params.checkpoint_minutes]
     if run.task.ranks.world > 1:
         if run.iteration % run.task.params.log_every:
             return False
-        wanted = run.task.ranks.agree(*wanted)
-    stop.elsewhere = wanted[0]
+        wanted = run.task.ranks.any(*wanted)
+    stop.other_rank = wanted[0]
     return any(wanted) and run.iteration < run.task.of.iterations
 
 
 def report_progress(run: Run, speed: Speed) -> None:
-    """Tell the progress bar."""
+    """Update the progress bar."""
     if run.task.progress is None:
         return
     left = run.task.of.iterations - run.iteration
@@ -233,7 +237,7 @@ def report_progress(run: Run, speed: Speed) -> None:
         Status(
             iteration=run.iteration,
             iterations=run.task.of.iterations,
-            loss=run.losses.shown,
+            loss=run.losses.last_mean,
             lr=run.lr,
             images_per_s=speed.images_per_s,
             data_wait=speed.data_wait,
@@ -243,7 +247,7 @@ def report_progress(run: Run, speed: Speed) -> None:
 
 
 def clean_state(model: nn.Module) -> dict[str, Tensor]:
-    """Weights as contiguous CPU tensors, detached from the training."""
+    """The state dict as detached, contiguous copies on the CPU."""
     return {
         name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()
     }

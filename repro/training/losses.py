@@ -1,7 +1,8 @@
 """The loss of a network with one or more heads.
 
-Legend: N images, C classes, H W label size, h w logit size. Logits are resized to the label's size in float32
-(bf16 keeps 3 digits, too few for a mean over 100,000 pixels); labels are uint8 train ids with 255 = ignored.
+Legend: N images, C classes, H W label size, h w logit size, P pixels. Logits are resized to the label's size
+in float32 (bf16 has 3 digits, too few for a mean over 100,000 pixels). Labels are uint8 train ids; 255 is
+ignored.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ Resize = Callable[[Tensor, tuple[int, int]], Tensor]
 
 
 def only_classes(label_NHW: Tensor, *, classes: int) -> Tensor:
-    """The labels with everything that is no class set to 255.
+    """Set every label that is not a class to 255.
 
-    Page 003 resizes labels bilinearly, so a mixture with 255 may be any number; its loss, too, takes only
-    labels below the number of classes.
+    Page 003 resizes labels bilinearly, so mixtures with 255 can have any value; its loss also ignores labels
+    that are not classes.
     """
     return label_NHW.masked_fill(label_NHW >= classes, IGNORE)
 
 
 def counted_pixels(label_NHW: Tensor, params: TrainingParams) -> int:
-    """How many pixels the mean is taken over: the labelled ones, or all (mmsegmentation, page 004)."""
+    """Number of pixels in the mean: the labelled ones, or all of them (mmsegmentation, page 004)."""
     return label_NHW.numel() if params.loss_average == "all" else int((label_NHW != IGNORE).sum())
 
 
@@ -42,10 +43,18 @@ def total_loss(
     pixels: float | Tensor,
     resize: Resize,
 ) -> Tensor:
-    """Weighted sum over the heads of (sum of cross entropy / `pixels`); a float32 scalar.
+    """Weighted sum over heads of (sum of cross entropy / `pixels`).
 
-    `pixels` is what the whole update counts (all micro-batches, all devices), so that the gradient of an
-    update does not depend on how its images are spread.
+    Args:
+        heads_NChw: logits per head, the prediction first.
+        label_NHW: uint8 train ids, 255 = ignored.
+        params: weights of the heads, hard example mining.
+        pixels: number of counted pixels of the whole update (all micro-batches and devices), so that the
+            gradient does not depend on how its images are distributed.
+        resize: resizes logits to (H, W).
+
+    Returns:
+        A float32 scalar.
     """
     weights = head_weights(len(heads_NChw), params)
     losses = [_head_loss(head, label_NHW, params, pixels, resize) for head in heads_NChw]
@@ -53,7 +62,7 @@ def total_loss(
 
 
 def head_weights(heads: int, params: TrainingParams) -> list[float]:
-    """1 for the prediction and aux_weight for the others, or equal parts (newdid6 of page 003)."""
+    """1 for the prediction and `aux_weight` for the others, or equal weights (newdid6 of page 003)."""
     if params.heads == "mean":
         return [1 / heads] * heads
     return [1.0] + [params.aux_weight] * (heads - 1)
@@ -71,11 +80,11 @@ def _head_loss(
 
 
 class ResizedCrossEntropy(torch.autograd.Function):
-    """Sum over labelled pixels of the cross entropy of resized logits; float32, whatever the logits are.
+    """Sum over labelled pixels of the cross entropy of resized logits, in float32.
 
-    One image at a time, its gradient made at once while everything lies in the processor's cache, and only
-    the small gradient kept. 8x11x320x320 from 80x80, 2 threads: 30 ms forward and backward against 110 ms
-    for interpolate and cross_entropy, and a CxHxW block of memory instead of five NxCxHxW ones.
+    Each image's gradient is computed in the forward pass, while its data is in the CPU's cache, and only the
+    small gradient is stored. 8x11x320x320 from 80x80, 2 threads: 30 ms forward and backward against 110 ms
+    for interpolate and cross_entropy, with one CxHxW block of memory instead of five NxCxHxW.
     """
 
     @staticmethod
@@ -102,7 +111,7 @@ class ResizedCrossEntropy(torch.autograd.Function):
 
 
 def cross_entropy(logits_CHW: Tensor, label_HW: Tensor) -> tuple[Tensor, Tensor]:
-    """(sum over labelled pixels of -log softmax at the label, its gradient); overwrites `logits_CHW`."""
+    """(sum over labelled pixels of the cross entropy, its gradient); overwrites `logits_CHW`."""
     valid_HW = label_HW != IGNORE
     index_1HW = label_HW.masked_fill(~valid_HW, 0).long()[None]
     logits_CHW -= logits_CHW.amax(0)
@@ -110,15 +119,15 @@ def cross_entropy(logits_CHW: Tensor, label_HW: Tensor) -> tuple[Tensor, Tensor]
     exponents_CHW = logits_CHW.exp_()
     sum_HW = exponents_CHW.sum(0)
     loss = ((sum_HW.log() - picked_HW) * valid_HW).sum()
-    gradient_CHW = exponents_CHW.mul_(valid_HW / sum_HW)  # softmax; 0 where nothing is labelled
+    gradient_CHW = exponents_CHW.mul_(valid_HW / sum_HW)  # softmax; 0 at ignored pixels
     gradient_CHW.scatter_add_(0, index_1HW, -valid_HW.to(gradient_CHW.dtype)[None])
     return loss, gradient_CHW
 
 
 def _hard_pixels(flat_PC: Tensor, target_P: Tensor, params: TrainingParams) -> Tensor:
-    """Mean over the pixels whose true class is improbable (Shrivastava et al. 2016, as segmentation uses it).
+    """Online hard example mining: the mean over pixels whose true class is improbable (Shrivastava 2016).
 
-    The choice is made per micro-batch and device, unlike the plain mean.
+    Pixels are selected per micro-batch and device, unlike in the plain mean.
     """
     assert params.ohem_threshold is not None
     loss_P = F.cross_entropy(flat_PC, target_P, ignore_index=IGNORE, reduction="none")

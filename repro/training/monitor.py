@@ -23,42 +23,42 @@ from repro.records import read_journal
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """What a progress bar shows."""
+    """Values for a progress bar."""
 
     iteration: int
     iterations: int
     loss: float
     lr: float
     images_per_s: float
-    data_wait: float  # share of the time spent waiting for the next batch, 0 to 1
+    data_wait: float  # fraction of time spent waiting for batches, 0 to 1
     eta_s: float
 
 
 class Progress(Protocol):
-    """Told after every update."""
+    """Called after every update."""
 
     def __call__(self, status: Status) -> None: ...
 
 
 class Interrupted(ReproError):
-    """A signal asked the training to stop; it is saved and the same command goes on from there."""
+    """A signal stopped the training; a checkpoint is saved."""
 
     exit_code = 130
 
 
 @dataclass
 class Stop:
-    """Which signal arrived, if any."""
+    """The signal that arrived, if any."""
 
     signal: int | None = None
-    elsewhere: bool = False  # another process of the job got one
+    other_rank: bool = False  # another process of the job got a signal
 
 
 @contextmanager
 def signals() -> Iterator[Stop]:
-    """SIGINT and SIGTERM set a flag instead of ending the process; a second one ends it at once.
+    """Make SIGINT and SIGTERM set a flag; a second signal raises KeyboardInterrupt.
 
-    Spot machines and SLURM send SIGTERM 30 s or more before they kill.
+    Spot machines and SLURM send SIGTERM 30 s or more before SIGKILL.
     """
     global _current
     before_it, _current = _current, (stop := Stop())
@@ -70,7 +70,7 @@ def signals() -> Iterator[Stop]:
 
     try:
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals go to somebody else
+    except ValueError:  # only the main thread receives signals
         before = {}
     try:
         yield stop
@@ -84,13 +84,13 @@ _current = Stop()
 
 
 def signalled() -> bool:
-    """Whether a signal asked this process's training to stop: a long validation asks before every batch."""
+    """Whether a signal arrived during this process's training; validation checks it before every batch."""
     return _current.signal is not None
 
 
 @dataclass
 class Speed:
-    """Images per second and share of waiting, over about the last half minute."""
+    """Images per second and fraction of waiting, over about the last 30 seconds."""
 
     images: int = 0
     waited: float = 0.0
@@ -98,18 +98,14 @@ class Speed:
     iterations: int = 0
 
     def add(self, *, images: int, waited: float) -> None:
-        self.images, self.waited, self.iterations = (
-            self.images + images,
-            self.waited + waited,
-            self.iterations + 1,
-        )
-        if self.elapsed > 30:  # forget half, so that the figure follows changes
+        self.images += images
+        self.waited += waited
+        self.iterations += 1
+        if self.elapsed > 30:  # halve the window, so that the average follows changes
             half = self.elapsed / 2
-            self.images, self.waited, self.iterations = (
-                self.images // 2,
-                self.waited / 2,
-                self.iterations // 2,
-            )
+            self.images //= 2
+            self.waited /= 2
+            self.iterations //= 2
             self.since += half
 
     @property
@@ -131,24 +127,24 @@ class Speed:
 
 @dataclass
 class Losses:
-    """The mean loss since the last journal line, and for how long it has been too high."""
+    """Running mean of the loss since the last journal entry."""
 
-    total: float | Tensor = 0.0  # stays on the device until a line is due: reading it would stop a GPU
+    total: float | Tensor = 0.0  # stays on the device until an entry is due, since reading it synchronises
     count: int = 0
-    high: int = 0
-    shown: float = math.nan  # the last mean, for the progress bar
+    high: int = 0  # iterations for which the mean has been above training.diverge_loss
+    last_mean: float = math.nan
 
     def add(self, loss: Tensor) -> None:
         self.total, self.count = self.total + loss, self.count + 1
 
     def take(self) -> float:
-        """The mean; starts a new window."""
-        self.shown = float(self.total) / max(self.count, 1)
+        """Return the mean and reset it."""
+        self.last_mean = float(self.total) / max(self.count, 1)
         self.total, self.count = 0.0, 0
-        return self.shown
+        return self.last_mean
 
     def check(self, mean: float, params: TrainingParams, *, iteration: int) -> None:
-        """Raise TrainingDiverged for NaN or inf, or a loss that stayed above the bound for long."""
+        """Raise TrainingDiverged if the mean is not finite, or above the bound for too long."""
         if not math.isfinite(mean):
             raise diverged(f"the loss is {mean} after {iteration} iterations")
         self.high = self.high + params.log_every if mean > params.diverge_loss else 0
@@ -163,17 +159,17 @@ class Losses:
 def diverged(what: str) -> TrainingDiverged:
     return TrainingDiverged(
         f"training diverged: {what}",
-        hint="lower training.lr or add training.warmup; checkpoints from before are kept",
+        hint="lower training.lr or add training.warmup; earlier checkpoints are kept",
     )
 
 
 FIELDS = ("step", "loss", "lr", "val_mIoU")
 _COLUMNS = {"train/loss": "loss", "train/lr": "lr", "val/mIoU": "val_mIoU"}
-ROWS = 1000  # a curve of a million lines helps nobody; every k-th line is kept, and all validations
+ROWS = 1000  # about the most rows of a curve: every k-th loss is kept, and all validations
 
 
 def curve_csv(journal: Path) -> str:
-    """The journal's losses, learning rates and validations, one line a step."""
+    """The journal's losses, learning rates and validations as CSV, one row per step."""
     rows = _rows(journal)
     losses = [step for step, row in rows.items() if "loss" in row]
     kept = set(losses[:: len(losses) // ROWS + 1]) | set(losses[-1:])

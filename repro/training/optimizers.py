@@ -1,6 +1,6 @@
-"""Which parameter gets which learning rate, weight decay and gradient multiplier, and the optimiser.
+"""Optimisers and parameter groups: learning rate, weight decay and gradient multiplier per parameter.
 
-Names decide: `backbone.` is the backbone, everything else is the head; the classifiers are the last
+Parameters named `backbone.*` belong to the backbone, all others to the head; classifiers are the last
 convolutions of the heads.
 """
 
@@ -20,17 +20,17 @@ from repro.training.schedule import Length, learning_rate, weight_decay
 
 CONVOLUTIONS = nn.modules.conv._ConvNd
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
-IMAGENET_STAGES = 4  # of a ResNet; 003's noASPP rows append three that no weights exist for
+IMAGENET_STAGES = 4  # of a ResNet; 003's noASPP rows append three without pretrained weights
 
 
 def optimizer_for(model: nn.Module, params: TrainingParams) -> torch.optim.Optimizer:
-    """SGD or Adam over the groups of `model`; learning rates and decays are set before every update."""
+    """SGD or Adam over the parameter groups of `model`; `set_rates` sets their rates before every update."""
     groups = parameter_groups(model, params)
     device = next(model.parameters()).device.type
     fused = device in ("cpu", "cuda")  # one kernel for all parameters: 5 to 10 times less overhead
     if params.precision == "fp16" and params.optimizer == "sgd":
-        # Fused SGD takes an empty momentum buffer for written when the first update overflowed (torch 2.15:
-        # _init_group allocates it, the kernel returns before it fills it), and goes on from garbage.
+        # If the first update overflows, fused SGD leaves its momentum buffer uninitialised and then uses it
+        # (torch 2.15: _init_group allocates it, the kernel returns before it fills it).
         fused = False
     if params.optimizer == "adam":
         return torch.optim.Adam(groups, lr=params.lr, betas=params.betas, eps=params.eps, fused=fused)
@@ -38,7 +38,7 @@ def optimizer_for(model: nn.Module, params: TrainingParams) -> torch.optim.Optim
 
 
 def parameter_groups(model: nn.Module, params: TrainingParams) -> list[dict[str, Any]]:
-    """Parameters that are trained, grouped by learning rate multiplier, decay and gradient factor."""
+    """Trainable parameters, grouped by learning rate multiplier, decay and gradient factor."""
     kernels = {id(module.weight) for module in model.modules() if isinstance(module, CONVOLUTIONS)}
     factors = {id(parameter): factor for parameter, factor in gradient_multipliers(model, params)}
     found: dict[tuple[float, bool, float], list[nn.Parameter]] = {}
@@ -57,7 +57,7 @@ def parameter_groups(model: nn.Module, params: TrainingParams) -> list[dict[str,
 def set_rates(
     optimizer: torch.optim.Optimizer, params: TrainingParams, *, iteration: int, of: Length, plateau: float
 ) -> float:
-    """Put the values of update `iteration` into every group; returns the learning rate of the head."""
+    """Set learning rate, decay and eps of every group for update `iteration`; returns the head's rate."""
     decay = weight_decay(params, iteration=iteration)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(
@@ -70,16 +70,16 @@ def set_rates(
 
 
 def tensorflow_eps(params: TrainingParams, *, iteration: int) -> float:
-    """The eps with which torch's Adam makes the update that TensorFlow's makes with `params.eps`.
+    """The eps with which PyTorch's Adam equals TensorFlow's Adam with `params.eps`.
 
-    torch divides by sqrt(v / c) + eps, c = 1 - beta2^t; TensorFlow by (sqrt(v) + eps) / sqrt(c). With page
-    003's 2.5e-4 and gradients of 1e-3, torch's first 450 updates would be 1.3 times as long in sum.
+    PyTorch divides by sqrt(v / c) + eps, c = 1 - beta2^t; TensorFlow by (sqrt(v) + eps) / sqrt(c). With page
+    003's eps of 2.5e-4 and gradients of 1e-3, PyTorch's first 450 updates would be 1.3 times as large in sum.
     """
     return float(params.eps / math.sqrt(1 - params.betas[1] ** (iteration + 1)))
 
 
 def gradient_multipliers(model: nn.Module, params: TrainingParams) -> list[tuple[Tensor, float]]:
-    """(parameter, factor) of the convolutions in `params.grad_scope`, where the factor is not 1."""
+    """(parameter, factor) of the convolutions in `params.grad_scope` whose factor is not 1."""
     pairs: list[tuple[Tensor, float]] = []
     for module in classifiers(model) if params.grad_scope == "classifier" else randomly_initialised(model):
         pairs.append((module.weight, params.grad_weight))
@@ -89,14 +89,14 @@ def gradient_multipliers(model: nn.Module, params: TrainingParams) -> list[tuple
 
 
 def scale_gradients(pairs: list[tuple[Tensor, float]]) -> None:
-    """Multiply gradients in place, before the optimiser sees them."""
+    """Multiply gradients in place."""
     for parameter, factor in pairs:
         if parameter.grad is not None:
             parameter.grad.mul_(factor)
 
 
 def classifiers(model: nn.Module) -> list[nn.Conv2d]:
-    """The convolutions that produce class scores: as wide as the last convolution outside the backbone."""
+    """Convolutions that produce class scores: those with as many outputs as the head's last convolution."""
     outside = [
         module
         for name, module in model.named_modules()
@@ -106,7 +106,7 @@ def classifiers(model: nn.Module) -> list[nn.Conv2d]:
 
 
 def randomly_initialised(model: nn.Module) -> list[nn.Conv2d]:
-    """The convolutions for which ImageNet has no weights: those of heads and of a fifth and later stage."""
+    """Convolutions without ImageNet weights: those of heads, and of a fifth and later stages."""
     appended = tuple(f"backbone.stages.{number}." for number in range(IMAGENET_STAGES, 10))
     return [
         module
@@ -116,9 +116,9 @@ def randomly_initialised(model: nn.Module) -> list[nn.Conv2d]:
 
 
 def prepare_norms(model: nn.Module, params: TrainingParams, *, ranks: Ranks) -> nn.Module:
-    """The model with its normalisations as the params want them; call before the optimiser is made.
+    """Apply `norm_affine` and `batch_norm` of `params` to the model; call before creating the optimiser.
 
-    With one process `sync` is `local`. SyncBatchNorm exists for GPUs alone.
+    With one process, `sync` equals `local`. SyncBatchNorm needs GPUs.
     """
     if params.norm_affine == "fixed":
         for module in model.modules():
@@ -133,7 +133,7 @@ def prepare_norms(model: nn.Module, params: TrainingParams, *, ranks: Ranks) -> 
 
 
 def training_mode(model: nn.Module, params: TrainingParams) -> None:
-    """model.train(), with batch normalisation left on its stored statistics where it is frozen."""
+    """Call `model.train()`; frozen batch normalisation stays in evaluation mode."""
     model.train()
     if params.batch_norm == "frozen":
         for module in model.modules():
@@ -142,6 +142,6 @@ def training_mode(model: nn.Module, params: TrainingParams) -> None:
 
 
 def all_finite(model: nn.Module) -> bool:
-    """Whether no weight is NaN or infinite."""
+    """Whether all weights are finite."""
     sums: list[Tensor] = [parameter.detach().float().sum() for parameter in model.parameters()]
     return bool(torch.isfinite(torch.stack(sums)).all())

@@ -1,4 +1,4 @@
-"""What a training will take, before it is started: counted, measured where asked, else called an estimate."""
+"""Estimate iterations, memory, disk space and time of a training before it starts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from repro.params import Experiment
 from repro.params.training import TrainingParams
 from repro.records import synchronize
 from repro.training.distributed import Ranks
-from repro.training.runtime import machine
+from repro.training.runtime import runtime_settings
 from repro.training.schedule import length_of, require_statistics
 from repro.training.train import logits_resize, network, network_input
 from repro.training.train_step import Task, start, update
 
-BACKWARD = 3.0  # forward + gradient by inputs + gradient by weights, each as much as the forward pass
-EFFICIENCY = 0.3  # of the peak; convolutional networks at these sizes reach 0.2 to 0.5
-# Dense peak TFLOPS of the data sheets: (fp32, tf32, bf16 or fp16).
+BACKWARD = 3.0  # cost of forward, input gradients and weight gradients, relative to the forward pass
+EFFICIENCY = 0.3  # fraction of the peak; convolutional networks of these sizes reach 0.2 to 0.5
+# Dense peak TFLOPS from data sheets: (fp32, tf32, bf16 or fp16).
 GPUS: dict[str, tuple[float, float, float]] = {
     "T4": (8.1, 8.1, 65.0),
     "L4": (30.3, 60.0, 121.0),
@@ -32,7 +32,7 @@ GPUS: dict[str, tuple[float, float, float]] = {
     "H100 SXM": (66.9, 494.5, 989.4),
     "H200": (66.9, 494.5, 989.4),
 }
-# GiB that such a card leaves to a program.
+# GiB available to a program.
 MEMORY = {"T4": 14.5, "L4": 22, "V100": 31, "RTX 4090": 23, "A100": 79, "H100 SXM": 79, "H200": 139}
 _PEAK = {"fp32": 0, "tf32": 1, "bf16": 2, "fp16": 2}
 PROBE_STEPS = 20
@@ -40,31 +40,36 @@ PROBE_STEPS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Sizes in GiB (2^30) and GB (1e9) as named; hours of pure training, validation not counted."""
+    """Estimates for one training; hours do not include validation."""
 
     experiment: str
     iterations: int
     steps_per_epoch: int
-    images: int  # drawn in all, repetitions counted
-    gmacs_total: float  # forward and backward, convolutions
-    memory_GiB: float  # of each device: weights, gradients, optimiser state, activations
+    images: int  # samples drawn in total
+    gmacs_total: float  # convolutions, forward and backward
+    memory_GiB: float  # per device: weights, gradients, optimiser state, activations
     weights_GB: float
-    checkpoints_GB: float  # two of them while training
+    checkpoints_GB: float  # of the two that are kept while training
     hours_here: float | None  # measured by a probe
-    hours: dict[str, float]  # GPU -> estimate for `devices` of it
-    too_small: tuple[str, ...]  # GPUs that do not hold memory_GiB
+    hours: dict[str, float]  # GPU -> estimate for `devices` of them
+    too_small: tuple[str, ...]  # GPUs with less than memory_GiB
     validations: int
 
 
 def plan(experiment: Experiment, *, devices: int = 1, probe: str | None = None) -> Plan:
-    """The plan of training `experiment` on `devices` equal devices.
+    """Estimate the training of `experiment` on `devices` equal devices.
 
-    `probe` names a device ("cpu", "cuda") on which 20 updates on random pixels are timed.
+    Args:
+        experiment: the experiment to train.
+        devices: number of devices.
+        probe: device ("cpu", "cuda") on which to time 20 updates on random pixels.
+
+    Raises:
+        ParamsError: the experiment measures only the cost of a network, or the batch exceeds the data.
     """
     if experiment.measure == "cost":
-        raise ParamsError(
-            "it measures the cost of a network alone: there is no training to plan", where=experiment.folder
-        )
+        what = "the experiment measures only the cost of a network: there is no training to plan"
+        raise ParamsError(what, where=experiment.folder)
     params, crop = experiment.training, experiment.augmentation.crop
     of = length_of(experiment)
     cost = count(experiment.model, experiment.facts.classes, crop)
@@ -88,7 +93,7 @@ def plan(experiment: Experiment, *, devices: int = 1, probe: str | None = None) 
 
 
 def memory_bytes(experiment: Experiment, cost: Cost, *, devices: int = 1) -> float:
-    """Weights, gradients and optimiser state in fp32, kept activations, and the loss's work.
+    """Bytes per device: fp32 weights, gradients and optimiser state, activations, buffers of the loss.
 
     Autocast halves the activations and adds a half-size copy of the weights.
     """
@@ -98,25 +103,25 @@ def memory_bytes(experiment: Experiment, cost: Cost, *, devices: int = 1) -> flo
     weights = cost.params_M * 1e6 * 4 * (2 + optimizer_copies(params) + (0.5 if half else 0))
     activations = cost.activation_MiB * 2**20 * micro * (0.5 if half else 1.0)
     height, width = experiment.augmentation.crop
-    # One image at a time. On a GPU torch's deterministic mode resizes by indexing, which keeps more
-    # (torch 2.15, nn/functional.py: interpolate; counted with fake tensors, not yet on a device).
+    # The loss is computed image by image. On a GPU, deterministic interpolation uses indexing, which needs
+    # more memory (torch 2.15, nn/functional.py: interpolate; counted with fake tensors, not on a device).
     blocks = 9 if params.deterministic else 4
     loss = blocks * experiment.facts.classes * height * width * 4
     return weights + activations + loss
 
 
 def optimizer_copies(params: TrainingParams) -> int:
-    """Numbers that the optimiser keeps for every weight."""
+    """Number of values that the optimiser stores per weight."""
     return 2 if params.optimizer == "adam" else 1
 
 
 def gpu_hours(gmacs: float, params: TrainingParams, peaks: tuple[float, float, float]) -> float:
-    """2 operations a multiply-accumulate, at 0.3 of the peak of the params' number format."""
+    """Hours for `gmacs` (2 operations per multiply-accumulate) at EFFICIENCY of the precision's peak."""
     return 2 * gmacs * 1e9 / (peaks[_PEAK[params.precision]] * 1e12 * EFFICIENCY) / 3600
 
 
 def validations(params: TrainingParams, iterations: int, steps_per_epoch: int) -> int:
-    """How often training stops to measure itself."""
+    """Number of validations during the training."""
     if params.validate_every is None:
         return 0
     every = steps_per_epoch if params.validate_every == "epoch" else params.validate_every
@@ -130,10 +135,10 @@ class _Pixels:
 
 
 def probe_seconds(experiment: Experiment, device: str) -> float:
-    """Seconds an update takes here: the mean of 20 after 3, on random pixels; loading is not in it."""
+    """Seconds per update on `device`: the mean of 20 after 3 warm-up updates, without loading data."""
     require_statistics(experiment.model, experiment.training, world=1)
     task, batch = _probe_task(experiment, device), _random_batch(experiment)
-    with machine(experiment.training, experiment.seed):
+    with runtime_settings(experiment.training, experiment.seed):
         run = start(task)
         for _ in range(3):
             update(run, batch)

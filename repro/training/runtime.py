@@ -18,27 +18,27 @@ from repro.models.number_formats import tf32
 from repro.params.training import TrainingParams
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-NORM_TOLERANCE = 0.1  # relative; bf16 noise of a whole gradient is below 0.02, a broken graph gives 1.0
+NORM_TOLERANCE = 0.1  # relative; the gradient norm's bf16 noise is below 0.02, a broken graph gives 1.0
 
 
 def autocast(params: TrainingParams, device: torch.device) -> AbstractContextManager[None]:
-    """The forward pass's number format; fp32 and tf32 leave it alone."""
+    """Autocast context of the forward pass; does nothing for fp32 and tf32."""
     dtype = _AUTOCAST.get(params.precision)
     return nullcontext() if dtype is None else number_formats.autocast(device, dtype)
 
 
 def scaler_for(params: TrainingParams, device: torch.device) -> torch.amp.GradScaler:
-    """Scales the loss so that fp16 gradients do not vanish; does nothing for the other formats."""
+    """Gradient scaler for fp16, disabled for the other formats."""
     if params.precision == "fp16" and device.type == "cpu":
         raise ParamsError("training.precision fp16 needs a GPU", allowed="fp32, bf16 on a CPU")
     return torch.amp.GradScaler(device.type, enabled=params.precision == "fp16")
 
 
 @contextmanager
-def machine(params: TrainingParams, seed: int) -> Iterator[list[str]]:
-    """Threads, TF32, deterministic kernels and the seed while a training runs; the old settings afterwards.
+def runtime_settings(params: TrainingParams, seed: int) -> Iterator[list[str]]:
+    """Set threads, TF32, deterministic kernels and the seed, and restore the settings afterwards.
 
-    Yields a list that fills with the operations for which this device has no deterministic kernel.
+    Yields a list that collects the operations for which this device has no deterministic kernel.
     """
     threads = torch.get_num_threads()
     if params.threads is not None:
@@ -46,7 +46,11 @@ def machine(params: TrainingParams, seed: int) -> Iterator[list[str]]:
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
     try:
-        with tf32(params.precision == "tf32"), _deterministic(params.deterministic) as found, kept():
+        with (
+            tf32(params.precision == "tf32"),
+            _deterministic(params.deterministic) as found,
+            keep_freed_memory(),
+        ):
             yield found
     finally:
         torch.set_num_threads(threads)
@@ -60,7 +64,7 @@ def _deterministic(wanted: bool) -> Iterator[list[str]]:
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
     torch.use_deterministic_algorithms(wanted, warn_only=True)
-    # Filling every new tensor with NaN finds programs that read before they write; ours is tested instead.
+    # Filling new tensors with NaN only helps to debug reads of uninitialised memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     show = warnings.showwarning
 
@@ -81,21 +85,24 @@ def _deterministic(wanted: bool) -> Iterator[list[str]]:
 
 
 def nondeterministic(message: str) -> str | None:
-    """The operation named in torch's warning about a missing deterministic kernel."""
+    """The operation in PyTorch's warning about a missing deterministic kernel, or None."""
     return message.split()[0] if "does not have a deterministic implementation" in message else None
 
 
-def forked(device: torch.device) -> AbstractContextManager[None]:
-    """Leaves no trace in the random state of the CPU and of `device`; other GPUs are not woken."""
+def fork_random_state(device: torch.device) -> AbstractContextManager[None]:
+    """Restore the random state of the CPU and of `device` afterwards, without initialising other GPUs."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 def compiled(model: nn.Module, step: Callable[[nn.Module], None]) -> tuple[nn.Module, float | None]:
-    """(torch.compile(model), None) if its gradients are those of `model`, else (model, relative difference).
+    """Compile `model` and compare gradients, since torch.compile with bf16 autocast once gave zeros.
 
-    `step` runs forward and backward of one batch. On one torchvision network compile with
-    bf16 autocast gave gradients of exactly zero, without an error. The batch leaves no trace: buffers and
-    random state are put back.
+    Args:
+        model: the network; its buffers and the random state are restored.
+        step: runs forward and backward of one batch on the given module.
+
+    Returns:
+        (compiled model, None) if the gradient norms agree, else (`model`, their relative difference).
     """
     fast = torch.compile(model)
     assert isinstance(fast, nn.Module)
@@ -106,7 +113,7 @@ def compiled(model: nn.Module, step: Callable[[nn.Module], None]) -> tuple[nn.Mo
 
 def _gradient_norm(model: nn.Module, runner: nn.Module, step: Callable[[nn.Module], None]) -> float:
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    with forked(next(model.parameters()).device):
+    with fork_random_state(next(model.parameters()).device):
         step(runner)
     squares = [p.grad.float().square().sum() for p in model.parameters() if p.grad is not None]
     model.zero_grad(set_to_none=True)
@@ -115,8 +122,7 @@ def _gradient_norm(model: nn.Module, runner: nn.Module, step: Callable[[nn.Modul
     return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
 
-# Numbers of <malloc.h>. Kept: no block in pages of its own, nothing given back, 64 MiB asked for at a time;
-# then glibc's own defaults, mallopt(3).
+# Options of <malloc.h>. KEEP: no mmap, no trimming, growth in steps of 64 MiB. DEFAULT: see mallopt(3).
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 KEEP = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 64 << 20}
 DEFAULT = {M_MMAP_MAX: 65536, M_TRIM_THRESHOLD: 128 << 10, M_TOP_PAD: 128 << 10}
@@ -130,13 +136,13 @@ CHOSEN_BY_USER = (
 
 
 @contextmanager
-def kept() -> Iterator[bool]:
-    """Inside, freed memory is used again instead of going back to the system; yields whether it is.
+def keep_freed_memory() -> Iterator[bool]:
+    """Make glibc reuse freed memory instead of returning it to the system; yields whether it does.
 
-    An update frees gigabytes of activations and asks for them again at once, and glibc fetches every large
-    block from the system anew, where each page is zeroed: 40 % of an update of page 003's DenseNet at batch
-    45 (docs/decisions/2026-11-20-kept-memory.md). Nothing is done without glibc, or where the environment
-    chooses an allocator itself.
+    Every update frees and allocates gigabytes of activations. By default glibc gets each large block from the
+    system, which zeroes its pages: 40 % of the time of an update of page 003's DenseNet at batch 45
+    (docs/decisions/2026-11-20-kept-memory.md). Does nothing without glibc, or if the environment configures
+    an allocator.
     """
     libc = _glibc()
     if libc is None:

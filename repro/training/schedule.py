@@ -1,8 +1,8 @@
-"""Learning rate and weight decay as functions of the iteration, and the batch size that normalisation needs.
+"""Learning rate and weight decay per iteration, length of a training, and the minimum batch size.
 
-Iterations count updates from 0; the value at iteration i is the one used by update i. Sources: recipes of
-the five pages; poly per iteration as in VainF (000), sssegmentation (001, 002) and mmcv (004); values set
-after an epoch as tensorpack's ScheduledHyperParamSetter does (003); plateau as Keras' callback (000 TF).
+Iterations count updates from 0; the value at iteration i is used by update i. Sources: poly per iteration as
+in VainF (000), sssegmentation (001, 002) and mmcv (004); steps per epoch as in tensorpack's
+ScheduledHyperParamSetter (003); plateau as in Keras' callback (000 TF).
 """
 
 from __future__ import annotations
@@ -14,32 +14,34 @@ from dataclasses import dataclass
 from repro.errors import ParamsError
 from repro.params import Experiment, ModelParams, TrainingParams
 
-PLATEAU_DELTA = 1e-4  # Keras' min_delta: smaller progress is none
+PLATEAU_DELTA = 1e-4  # Keras' min_delta, the smallest improvement that counts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Length:
-    """How long a training is."""
+    """Length of a training."""
 
     steps_per_epoch: int
     iterations: int
 
     def epoch(self, iteration: int) -> int:
-        """Epochs that are complete before update `iteration`."""
+        """Number of complete epochs before update `iteration`."""
         return iteration // self.steps_per_epoch
 
 
 def length(params: TrainingParams, *, images: int) -> Length:
-    """Iterations of a training on `images` images; incomplete batches are dropped as on every page.
+    """Length of a training on `images` images; incomplete batches are dropped as on every page.
 
-    Page 003: floor(N / batch of one GPU) x epoch_scale, not divided by the number of GPUs.
-    Raises ParamsError when a batch is larger than the data set.
+    Page 003 counts floor(N / batch of one GPU) x epoch_scale, not divided by the number of GPUs.
+
+    Raises:
+        ParamsError: the batch is larger than the data set.
     """
     counted = params.batch // params.epoch_devices
     batches = epoch_images(params, images=images) // counted
     if batches == 0:
         raise ParamsError(
-            f"training.batch is larger than the data: {counted} images a batch, {images} in '{params.split}'",
+            f"training.batch: batch size {counted} exceeds the {images} images of '{params.split}'",
             allowed=f"1 to {images}",
         )
     steps = batches * params.epoch_scale
@@ -47,13 +49,13 @@ def length(params: TrainingParams, *, images: int) -> Length:
 
 
 def epoch_images(params: TrainingParams, *, images: int) -> int:
-    """Images of one epoch: all of the split, with `pad_epoch` as many as its devices can share evenly."""
+    """Images per epoch: the split, with `pad_epoch` rounded up to a multiple of `devices`."""
     devices = params.devices if params.pad_epoch and params.devices else 1
     return -(-images // devices) * devices
 
 
 def length_of(experiment: Experiment) -> Length:
-    """Length of an experiment's training on its whole split; ParamsError names the experiment."""
+    """Length of an experiment's training on its complete split; a ParamsError names the experiment."""
     params, where = experiment.training, f"{experiment.folder}/params.yaml"
     try:
         return length(params, images=experiment.facts.splits[params.split])
@@ -65,20 +67,25 @@ def length_of(experiment: Experiment) -> Length:
 def learning_rate(
     params: TrainingParams, *, iteration: int, of: Length, multiplier: float = 1.0, plateau: float = 1.0
 ) -> float:
-    """Learning rate of update `iteration` for a parameter group with an lr `multiplier`.
+    """Learning rate of update `iteration`.
 
-    `plateau` is the factor that a Plateau has reached; it is 1 for the other schedules.
+    Args:
+        params: schedule, base rate and warm-up.
+        iteration: update, from 0.
+        of: length of the training.
+        multiplier: of the parameter group.
+        plateau: current factor of a Plateau, 1 for other schedules.
     """
     return _warmup(params, iteration) * _CURVES[params.schedule](params, iteration, of, multiplier) * plateau
 
 
 def weight_decay(params: TrainingParams, *, iteration: int) -> float:
-    """Coefficient of update `iteration`: c x factor ^ floor(iteration / steps)."""
+    """Weight decay of update `iteration`: c x factor ^ floor(iteration / steps)."""
     return params.weight_decay * float(params.weight_decay_factor ** (iteration // params.weight_decay_steps))
 
 
 def curve(params: TrainingParams, *, images: int, points: int = 200) -> Iterator[tuple[int, float, float]]:
-    """(iteration, learning rate of the head, weight decay) at evenly spaced iterations, ends included."""
+    """Yield (iteration, learning rate of the head, weight decay) at evenly spaced iterations."""
     of = length(params, images=images)
     last = of.iterations - 1
     count = min(points, of.iterations)
@@ -89,14 +96,14 @@ def curve(params: TrainingParams, *, images: int, points: int = 200) -> Iterator
 
 @dataclass(kw_only=True)
 class Plateau:
-    """Keras' ReduceLROnPlateau: `factor` falls when `patience` looks in a row brought no progress."""
+    """Keras' ReduceLROnPlateau: reduces `factor` after `patience` validations without improvement."""
 
     best: float | None = None
     waited: int = 0
     factor: float = 1.0
 
     def update(self, value: float, params: TrainingParams) -> None:
-        """Take in one validation."""
+        """Update with the result of one validation."""
         if better(value, self.best, params, margin=PLATEAU_DELTA):
             self.best, self.waited = value, 0
             return
@@ -106,10 +113,9 @@ class Plateau:
 
 
 def better(value: float, than: float | None, params: TrainingParams, *, margin: float = 0.0) -> bool:
-    """Whether a watched value beats the best so far: lower for a loss, higher for mIoU.
+    """Whether `value` is better than `than`: lower for a loss, higher for mIoU.
 
-    NaN and infinity (an undefined mIoU, a loss that overflowed) are never better, and any number is better
-    than they are.
+    Non-finite values (an undefined mIoU, an overflow) are worse than any number.
     """
     if not math.isfinite(value):
         return False
@@ -144,14 +150,14 @@ def _warmup(params: TrainingParams, iteration: int) -> float:
 
 
 def require_statistics(model: ModelParams, params: TrainingParams, *, world: int) -> None:
-    """ParamsError where a pooled branch would normalise over one value: one image a device at a time."""
+    """Raise ParamsError if the pooled branch would normalise a single value: one image per device."""
     images = params.batch // (params.accumulate * world)
     pools = model.family in ("deeplabv3", "deeplabv3plus") and model.head.aspp and model.head.pool != "none"
     shared = params.batch_norm == "sync" and world > 1
     if images > 1 or not pools or shared or params.batch_norm == "frozen":
         return
     raise ParamsError(
-        "one image at a time leaves the normalisation of the pooled branch a single value",
+        "one image per device: batch normalisation of the pooled branch would see a single value",
         where=f"training.batch {params.batch}, accumulate {params.accumulate}, {world} processes",
-        allowed="2 images or more at a time, batch_norm sync on several GPUs, or batch_norm frozen",
+        allowed="2 or more images per device, batch_norm sync on several GPUs, or batch_norm frozen",
     )

@@ -1,4 +1,4 @@
-"""From an experiment to trained weights: build the network, feed it, call the loop."""
+"""Train an experiment: build the network and the data loader, and call the loop."""
 
 from __future__ import annotations
 
@@ -36,12 +36,24 @@ def train(
     initial: Mapping[str, Tensor] | None = None,
     workers: int | None = None,
 ) -> Outcome:
-    """Train `experiment` on `split`, going on from the newest checkpoint in `work`.
+    """Train `experiment` on `split`, resuming from the newest checkpoint in `work`.
 
-    `initial` holds weights to start from: of the whole network, or of the backbone alone (`backbone.*`).
-    `workers` threads prepare batches (none: `loader_threads`); the samples are the same for any number.
-    Call `checkpoint.rewind` before the journal is opened. Raises what `loop.fit` raises, and CheckpointError
-    when `initial` belongs to another network.
+    Call `checkpoint.rewind` before opening the journal.
+
+    Args:
+        experiment: parameters of the training.
+        split: training data.
+        work: folder of the checkpoints.
+        device: device name, or rank and device of this process.
+        journal: where metrics and events are written (rank 0 only).
+        validate: returns metrics of the network, or None after a signal.
+        progress: called after every update.
+        initial: initial weights of the whole network, or of the backbone only (`backbone.*`).
+        workers: threads that prepare batches (default: `loader_threads`); samples do not depend on it.
+
+    Raises:
+        CheckpointError: `initial` belongs to another network.
+        Interrupted, TrainingDiverged: see `loop.fit`.
     """
     ranks = device if isinstance(device, Ranks) else Ranks(device=pick_device(device))
     require_statistics(experiment.model, experiment.training, world=ranks.world)
@@ -66,10 +78,10 @@ def train(
 
 
 def loader_threads(ranks: Ranks) -> int:
-    """Threads that prepare batches: beside a GPU its share of this machine's cores, at most 8.
+    """Default number of threads that prepare batches: this GPU's share of the cores, at most 8.
 
-    0 on a CPU, whose cores compute: the one thread of `prefetch` prepares ahead there. A thread makes some 35
-    samples of Cityscapes a second, too few for a GPU (docs/decisions/2026-11-20-input-pipeline.md).
+    On a CPU it is 0, since the cores compute; the thread of `prefetch` is enough. One thread prepares about
+    35 Cityscapes samples per second, too few for a GPU (docs/decisions/2026-11-20-input-pipeline.md).
     """
     if ranks.device.type == "cpu":
         return 0
@@ -77,7 +89,7 @@ def loader_threads(ranks: Ranks) -> int:
 
 
 def network(experiment: Experiment, *, initial: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """The network before its first update; equal seeds give equal weights."""
+    """Build the network of `experiment`, initialised from its seed and `initial`."""
     torch.manual_seed(experiment.seed)
     model = build(experiment.model, num_classes=experiment.facts.classes)
     if initial is not None:
@@ -86,17 +98,17 @@ def network(experiment: Experiment, *, initial: Mapping[str, Tensor] | None = No
 
 
 def network_input(experiment: Experiment) -> Callable[[Tensor], Tensor]:
-    """A function from pixels to what the network is fed."""
+    """The function that normalises images for the network."""
     return partial(normalise, params=experiment.model)
 
 
 def logits_resize(experiment: Experiment) -> Resize:
-    """A function that brings logits to a label's size under the network's own rule."""
+    """The function that resizes logits to a label's size by the network's resize rule."""
     return partial(resize_logits, rule=experiment.model.resize)
 
 
 def _load(model: nn.Module, initial: Mapping[str, Tensor]) -> None:
-    """Load strictly what `initial` brings; only a backbone may come without its head."""
+    """Load `initial` strictly; it may be the whole network or the backbone."""
     wanted = model.state_dict()
     if all(name.startswith("backbone.") for name in initial):
         wanted = {name: value for name, value in wanted.items() if name.startswith("backbone.")}
@@ -105,7 +117,7 @@ def _load(model: nn.Module, initial: Mapping[str, Tensor]) -> None:
     ]
     if wrong:
         raise CheckpointError(
-            f"the weights to start from belong to another network: {len(wrong)} entries differ",
+            f"the initial weights belong to another network: {len(wrong)} entries differ",
             where=wrong[0],
             hint="compare model: in the params of both experiments",
         )

@@ -1,7 +1,6 @@
-"""One update of the weights: what is trained, what changes while it is, and how a batch becomes a step.
+"""One update of the weights: the task, the state of a run, forward and backward passes.
 
 Legend: N images, C classes, H W crop, h w logit size. An iteration is one update, counted from 0.
-Nothing here knows of experiments, files of weights or trackers: `repro.training.train` builds what is needed.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from repro.training.losses import Resize, counted_pixels, only_classes, total_lo
 from repro.training.monitor import Losses, Progress
 from repro.training.schedule import Length, Plateau
 
-Validate = Callable[[nn.Module], Mapping[str, float] | None]  # None: a signal came before its end
+Validate = Callable[[nn.Module], Mapping[str, float] | None]  # None after a signal
 
 
 class Batch(Protocol):
-    """A rank's part of a global batch, on the CPU."""
+    """This rank's part of a global batch, on the CPU."""
 
     @property
     def image_NCHW(self) -> Tensor: ...  # noqa: N802
@@ -38,7 +37,7 @@ class Batch(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is trained, on what, and where it is written."""
+    """Network, data and settings of a training."""
 
     params: TrainingParams
     model: nn.Module
@@ -57,26 +56,26 @@ class Task:
 
 @dataclass(kw_only=True)
 class Run:
-    """Everything that changes while training."""
+    """State of a training."""
 
     task: Task
-    model: nn.Module  # the network itself
-    runner: nn.Module  # what is called: the network, compiled or spread over processes
+    model: nn.Module  # the plain network
+    runner: nn.Module  # the module to call: compiled or wrapped by DistributedDataParallel
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     multiplied: list[tuple[Tensor, float]]
     writer: Writer
-    saved_bests: deque[Best] = field(default_factory=lambda: deque(maxlen=2))  # of the checkpoints kept
+    saved_bests: deque[Best] = field(default_factory=lambda: deque(maxlen=2))  # per checkpoint on disk
     iteration: int = 0
     lr: float = 0.0
     losses: Losses = field(default_factory=Losses)
     plateau: Plateau = field(default_factory=Plateau)
     best: Best = field(default_factory=Best)
-    unvalidated: bool = False  # a signal came during the validation that is due at this iteration
+    unvalidated: bool = False  # a signal interrupted the validation of this iteration
 
 
 def start(task: Task) -> Run:
-    """The network, its optimiser and its precision on the device, before the first update."""
+    """Create a Run on the device: network, optimiser, gradient scaler."""
     device = task.ranks.device
     model = optimizers.prepare_norms(task.model, task.params, ranks=task.ranks).to(device)
     model = model.to(memory_format=memory_format(task.params))
@@ -92,10 +91,9 @@ def start(task: Task) -> Run:
 
 
 def update(run: Run, batch: Batch) -> Tensor:
-    """One update of the weights from one batch; returns the loss over the whole global batch's share here.
+    """Update the weights from one batch; returns this rank's share of the loss of the global batch.
 
-    The images are cut into `accumulate` micro-batches whose gradients add up to that of the whole batch;
-    batch normalisation alone sees the difference.
+    The gradients of `accumulate` micro-batches add up to that of the batch; only batch normalisation differs.
     """
     task, params = run.task, run.task.params
     label_NHW = only_classes(batch.label_NHW, classes=task.classes)
@@ -108,7 +106,7 @@ def update(run: Run, batch: Batch) -> Tensor:
     )
     losses = []
     for number, (image, label) in enumerate(parts, start=1):
-        with task.ranks.exchange(run.runner, now=number == len(parts)):
+        with task.ranks.sync_gradients(run.runner, enabled=number == len(parts)):
             losses.append(backward(run, run.runner, image, label, pixels))
     run.scaler.unscale_(run.optimizer)
     optimizers.scale_gradients(run.multiplied)
@@ -121,7 +119,7 @@ def update(run: Run, batch: Batch) -> Tensor:
 
 
 def backward(run: Run, runner: nn.Module, image_NCHW: Tensor, label_NHW: Tensor, pixels: float) -> Tensor:
-    """Forward and backward of one micro-batch; its part of the loss, detached."""
+    """Forward and backward pass of one micro-batch; returns its share of the loss, detached."""
     task, device = run.task, run.task.ranks.device
     x_NCHW = task.normalise(image_NCHW.to(device, non_blocking=True))
     x_NCHW = x_NCHW.contiguous(memory_format=memory_format(task.params))
@@ -138,7 +136,7 @@ def memory_format(params: TrainingParams) -> torch.memory_format:
 
 
 def check_compiled(run: Run) -> None:
-    """Put torch.compile's network in place where the params ask for it and its gradients are right."""
+    """Use torch.compile if `params.compile` is set and the compiled gradients are correct."""
     task = run.task
     if not task.params.compile:
         return

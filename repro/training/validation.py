@@ -1,4 +1,4 @@
-"""The validation loss that `monitor: loss` watches."""
+"""Validation loss for `monitor: loss`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def validation_loss(
     device: torch.device,
     stopped: Callable[[], bool] = lambda: False,
 ) -> float | None:
-    """Mean over the images of `split` of the cross entropy of each, resized to the crop's size.
+    """Mean cross entropy per image of `split`, with images resized to the training crop.
 
-    None once `stopped`, which is asked before each image, says so.
-    As the TensorFlow rows of page 000 do it: validation images are brought to 768x768 while training.
+    Page 000's TensorFlow rows validate like this, on 768x768. Returns None if `stopped`, which is called
+    before each image, returns True.
     """
     params, classes = experiment.training, experiment.facts.classes
     losses = []

@@ -181,9 +181,9 @@ def test_what_was_skipped_dropped_and_cut_is_said(tmp_path: Path, theirs: State)
     torch.save({"model_state": under("module.", counted(theirs)), "args": argparse.Namespace()}, path)
     remarks = inspect(path).remarks
     assert remarks == (
-        "skipped what is no tensor: argparse.Namespace",
-        "dropped 4 counters of a profiler or an average",
-        "every name began with 'module.'",
+        "skipped non-tensor objects: argparse.Namespace",
+        "dropped 4 counters of a profiler or weight averaging",
+        "removed the prefix 'module.' from every name",
     )
 
 

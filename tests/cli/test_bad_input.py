@@ -119,7 +119,7 @@ def half_image(project: Project) -> None:
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
-        (unlink_data, ["the data set camvid is not here", "repro data link camvid PATH"]),
+        (unlink_data, ["the data set camvid is missing", "repro data link camvid PATH"]),
         (odd_label, ["label values [200]", "trainannot/train1.png", "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"]),
         (half_image, ["damaged image", "train/train2.png", "download it again"]),
     ],
@@ -174,7 +174,7 @@ def test_a_plan_names_the_first_step(project: Project, monkeypatch: pytest.Monke
     ("old", "new", "words"),
     [
         ("split: trainval", "split: tranval", "key 'training.split': got 'tranval'"),
-        ("batch: 2", "batch: 64", "training.batch is larger than the data: 64 images a batch"),
+        ("batch: 2", "batch: 64", "training.batch: batch size 64 exceeds the"),
     ],
     ids=["split", "batch"],
 )

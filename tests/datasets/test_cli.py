@@ -169,14 +169,14 @@ def test_a_data_set_that_is_not_there(project: Path) -> None:
     (project / "data/camvid").symlink_to(project / "nowhere")
     rows = {row["name"]: row["raw"] for row in json.loads(repro("data", "list", "--json"))}
     assert rows["camvid"] == "broken link"
-    assert "leads to nothing" in (said := repro("data", "require", "camvid", code=2))
+    assert "is broken: " in (said := repro("data", "require", "camvid", code=2))
     assert str(project / "nowhere") in said
 
 
 def test_what_is_required_is_here_or_the_way_to_it_is_said(project: Path, tmp_path: Path) -> None:
     assert "`repro data link camvid PATH`" in (said := repro("data", "require", "camvid", code=2))
     assert "`dvc repro` without a name" in said
-    assert "`repro data get ade20k` fetches 0.97 GB" in repro("data", "require", "ade20k", code=2)
+    assert "`repro data get ade20k` downloads 0.97 GB" in repro("data", "require", "ade20k", code=2)
     assert "unknown dataset 'camvit'" in repro("data", "require", "camvit", code=2)
     repro("data", "link", "camvid", str(tmp_path / "mine"))
     assert json.loads(repro("data", "require", "camvid", "--json")) == {

@@ -183,18 +183,18 @@ def test_orientation_is_ignored_in_every_format(kind: str, turned: int) -> None:
 
 
 def test_predict_reads_a_picture_as_prepare_does(tmp_path: Path) -> None:
-    from repro.evaluation.visualize import read_picture
+    from repro.evaluation.visualize import read_image
 
     exif = Image.Exif()
     exif[0x0112] = 3
     path = kit.save(tmp_path / "a.jpg", kit.photo(3, (10, 14)), exif=exif)
-    image, note = read_picture(path)
+    image, note = read_image(path)
     assert np.array_equal(image, read_rgb(path.read_bytes(), "x"))
     assert note == f"{path}: EXIF orientation 3 ignored"
     for content in (b"", b"no picture", png_kit.encode(np.zeros((1, 1), int), 0, 8, size=(10**5, 10**5))):
         path.write_bytes(content)
         with pytest.raises(DataError):
-            read_picture(path)
+            read_image(path)
 
 
 # What a file is, is read from its content

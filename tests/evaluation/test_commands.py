@@ -26,7 +26,7 @@ from repro.datasets.prepare.prepared_split import Split
 from repro.evaluation.visualize import evenly
 from repro.models import build
 from repro.params import find_project, load_experiment
-from repro.stages.model_setup import ranks
+from repro.stages.model_setup import process_group
 from tests.datasets import kit
 
 SIZE = (40, 56)
@@ -221,7 +221,7 @@ def test_processes_that_see_one_gpu_each_take_it(
         monkeypatch.setattr(torch.distributed, name, lambda *given: None)
     for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "3")):
         monkeypatch.setenv(name, value)
-    with ranks("cuda") as found:
+    with process_group("cuda") as found:
         assert found == place
 
 
@@ -513,7 +513,7 @@ def test_predict_refuses_what_it_cannot_read(project: Path, run: Run) -> None:
     assert "broken.jpg" in err
     code, _, err = run("predict", "camvid_a", "x/a.png", "y/a.png", "-o", project / "maps")
     assert code == 2
-    assert "several pictures are named a" in err
+    assert "several images are named a" in err
 
 
 @pytest.mark.parametrize(
@@ -567,7 +567,7 @@ def test_predict_never_replaces_a_picture(project: Path, run: Run) -> None:
     before = picture.read_bytes()
     code, _, err = run("predict", "camvid_a", picture, "-o", project)
     assert code == 2
-    assert "would replace the picture" in err
+    assert "would overwrite the image" in err
     assert "-o maps/" in err
     assert picture.read_bytes() == before
 

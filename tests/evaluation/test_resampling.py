@@ -26,7 +26,7 @@ from repro.evaluation.bootstrap import (
 from repro.evaluation.confusion import squeeze
 from repro.evaluation.outputs import npz, pack, pack_groups, read_confusions, write_result
 from repro.evaluation.paired_test import compare
-from repro.evaluation.summary import Seen, summarise
+from repro.evaluation.summary import ImageCounts, summarise
 from repro.params.protocol import Protocol
 from tests.evaluation.kit import MemorySplit
 from tests.evaluation.test_paired_test import split, stored
@@ -225,7 +225,7 @@ class Frames(MemorySplit):
 def test_an_evaluation_writes_its_groups_and_names_its_interval(tmp_path: Path) -> None:
     frames = Frames(sizes=[(8, 8)] * 40, dataset="camvid", classes=("road", "tree", "car"))
     one = split(40, seed=4)
-    seen = [Seen(index=i, cells={"": squeeze(one.of(i))}, outlines=None) for i in range(40)]
+    seen = [ImageCounts(index=i, cells={"": squeeze(one.of(i))}, outlines=None) for i in range(40)]
     result = summarise(seen, frames, 40, classes=frames.classes, protocol=Protocol(mode="whole"))
     assert result.metrics["interval"].startswith(
         "95 % percentile bootstrap over blocks of 10 consecutive frames of 2 videos"

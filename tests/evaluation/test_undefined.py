@@ -23,7 +23,7 @@ from repro.evaluation.confusion import squeeze
 from repro.evaluation.outputs import read_confusions, write_result
 from repro.evaluation.paired_test import compare
 from repro.evaluation.recompute import from_images, resampled
-from repro.evaluation.summary import EvaluationResult, Seen, summarise
+from repro.evaluation.summary import EvaluationResult, ImageCounts, summarise
 from repro.fleet.replay import compare_metrics
 from repro.params.protocol import Protocol
 from repro.records import Record, from_json, to_json, verdict, write_json
@@ -53,7 +53,7 @@ def measured(*matrices: list[list[int]], **changes: Any) -> EvaluationResult:
     split = MemorySplit(sizes=[(2, 2)] * images, classes=CLASSES)
     protocol = Protocol(mode="whole", **({"mean_over": ("train",)} | changes))
     cells = [squeeze(np.array([[*row, 0] for row in matrix], dtype=np.int64)) for matrix in matrices]
-    seen = [Seen(index=i, cells={"": one}, outlines=None) for i, one in enumerate(cells)]
+    seen = [ImageCounts(index=i, cells={"": one}, outlines=None) for i, one in enumerate(cells)]
     return summarise(seen, split, images, classes=CLASSES, protocol=protocol)
 
 

@@ -30,7 +30,7 @@ from repro.fleet.scheduler import progress
 from repro.fleet.slurm import parse_options
 from repro.params import Experiment, Project, load_experiment, read_yaml, to_plain
 from repro.records import Journal, Record, read_record, write_record
-from repro.stages.preflight import Machine, stopped
+from repro.stages.preflight import Machine, blocked
 from repro.tracking.run_info import start_fields
 from tests.fleet import slurm_kit
 from tests.tracking.kit import a_project, a_run
@@ -610,7 +610,7 @@ def test_nothing_starts_where_something_is_missing(
     """What `repro plan` knows is asked first; --keep-going starts what can run."""
     ran: list[str] = []
     monkeypatch.setattr(
-        "repro.stages.pipeline.run_chain", lambda project, one, *_, **__: ran.append(one.name)
+        "repro.stages.pipeline.run_pipeline", lambda project, one, *_, **__: ran.append(one.name)
     )
     other = project.experiments / "synthetic_b"
     shutil.copytree(project.experiments / MOBILE, other)
@@ -618,7 +618,7 @@ def test_nothing_starts_where_something_is_missing(
     (other / "params.yaml").write_text(text.replace("dataset: synthetic", "dataset: camvid"))
     found = repro(*command)
     assert isinstance(found.exception, ParamsError)
-    words = "1 of 2 experiments cannot run here: data: repro data link camvid PATH (synthetic_b)"
+    words = "1 of 2 experiments cannot run: data: repro data link camvid PATH (synthetic_b)"
     assert words in str(found.exception)
     assert "--keep-going" in str(found.exception)
     assert (asked, ran) == ([], [])
@@ -639,16 +639,16 @@ def test_what_stops_the_start_stops_what_starts_from_it(project: Project, asked:
     first.write_text(yaml.safe_dump(own | {"model": own["model"] | pretrained}))
     both = [load_experiment(project, name) for name in (MOBILE, "synthetic_b")]
     why = "weights torchvision_mobilenetv2: repro weights get torchvision_mobilenetv2"
-    assert stopped(project, both, Machine()) == {MOBILE: [why], "synthetic_b": [f"{MOBILE}: {why}"]}
+    assert blocked(project, both, Machine()) == {MOBILE: [why], "synthetic_b": [f"{MOBILE}: {why}"]}
     (first.parent / "model.safetensors").write_bytes(b"x")
-    assert stopped(project, both, Machine()) == {}
+    assert blocked(project, both, Machine()) == {}
 
 
 def test_a_card_that_is_too_small_is_a_reason(project: Project, asked: list[list[str]]) -> None:
     one = load_experiment(project, MOBILE)
-    (why,) = stopped(project, [one], Machine(card_GiB=0.1))[MOBILE]
-    assert re.fullmatch(r"graphics card: about [\d.]+ GiB needed, 0.1 GiB there", why)
-    assert stopped(project, [one], Machine(card_GiB=100.0)) == {}
+    (why,) = blocked(project, [one], Machine(gpu_GiB=0.1))[MOBILE]
+    assert re.fullmatch(r"GPU memory: about [\d.]+ GiB needed, 0.1 GiB available", why)
+    assert blocked(project, [one], Machine(gpu_GiB=100.0)) == {}
 
 
 def test_a_broken_folder_keeps_no_fleet_from_the_others(asked: list[list[str]], project: Project) -> None:

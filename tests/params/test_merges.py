@@ -11,7 +11,7 @@ from repro.cli.doctor import _merge
 from repro.errors import ParamsError, RecordError
 from repro.params import Project, read_yaml
 from repro.records import read_record
-from repro.stages.inputs_ready import renew_files
+from repro.stages.inputs_ready import regenerate_files
 
 BOTH = "a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> other\n"
 
@@ -39,7 +39,7 @@ def test_doctor_names_the_file_and_the_way_back(project: Project, name: str) -> 
 def test_a_run_stops_before_dvc_says_something_about_a_colon(project: Project) -> None:
     (project.experiments / "a" / "dvc.lock").write_text(BOTH)
     with pytest.raises(ParamsError, match="unresolved merge conflict") as caught:
-        renew_files(project, print)
+        regenerate_files(project, print)
     assert str(caught.value.where).endswith("experiments/a/dvc.lock")
 
 

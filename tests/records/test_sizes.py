@@ -23,7 +23,7 @@ from repro.reports.results import load_results
 from repro.reports.tables import dataset_tables
 from repro.scaffold import sync
 from repro.stages.lookup import open_split, training_split
-from repro.stages.preflight import Machine, stops
+from repro.stages.preflight import Machine, blockers
 from repro.stages.record import build, record_experiment
 from repro.tracking.promote import promote
 from repro.training.plan import plan
@@ -113,7 +113,7 @@ def test_nothing_trains_evaluates_or_plans_it(project: Project) -> None:
 
 
 def test_nothing_stops_it_where_there_is_no_data(project: Project) -> None:
-    assert stops(project, load_experiment(project, NAME), Machine()) == []
+    assert blockers(project, load_experiment(project, NAME), Machine()) == []
 
 
 def test_there_are_no_weights_to_promote(project: Project) -> None:

@@ -137,7 +137,7 @@ def test_a_bare_clone_ends_at_the_missing_data_with_the_way_to_it(tmp_path: Path
     bare = bare_clone(tmp_path, *chosen)
     said = bare.run("dvc", "repro", *(f"experiments/{name}" for name in chosen), ok=False)
     assert _ran(said) == ["data@ade20k"]
-    for words in ("ade20k is not here", "repro data link ade20k PATH", "`dvc repro` without a name"):
+    for words in ("ade20k is missing", "repro data link ade20k PATH", "`dvc repro` without a name"):
         assert words in said
     assert "synthetic" not in said
 

@@ -23,7 +23,7 @@ from repro.errors import ReproError
 from repro.params.training import TrainingParams
 from repro.records import Journal
 from repro.training.checkpoint import rewind
-from repro.training.distributed import Ranks, join, leave, telling
+from repro.training.distributed import Ranks, detect_lost_rank, join, leave
 from repro.training.loop import fit
 from repro.training.monitor import Status
 from tests.training.kit import TinyNet, some_params, tiny_task
@@ -103,7 +103,7 @@ def process(body: Callable[[Ranks], None], rank: int, port: int, folder: Path) -
     ranks = join("cpu")
     assert (ranks.rank, ranks.world) == (rank, 2)
     try:
-        with telling(ranks):
+        with detect_lost_rank(ranks):
             body(ranks)
     except ReproError as error:
         (folder / f"error-{rank}.txt").write_text(f"{type(error).__name__}\n{error}")
@@ -124,7 +124,7 @@ def stops_at_4(ranks: Ranks, iteration: int) -> None:
 
 def step(folder: Path) -> None:
     ranks = join("cpu")
-    with telling(ranks):
+    with detect_lost_rank(ranks):
         train(folder / "srun", ranks)
     leave()
 

@@ -65,8 +65,8 @@ def test_a_killed_process_ends_the_job_with_a_message(jobs: tuple[Path, dict[str
     folder, codes = jobs
     assert codes["killed"] == "[1, -9]"
     told = (folder / "killed.txt").read_text()
-    assert told.startswith("RankLost\nprocess 0 of 2: another process of this job is gone")
-    assert "goes on from the last checkpoint" in told
+    assert told.startswith("RankLost\nprocess 0 of 2: another process of this job has died")
+    assert "resume from the last checkpoint" in told
 
 
 def test_a_job_goes_on_with_another_number_of_processes(jobs: tuple[Path, dict[str, str]]) -> None:

@@ -18,7 +18,7 @@ from repro.models import build, build_on_meta
 from repro.params import Project, load_experiment
 from repro.records import read_journal
 from repro.training import optimizers, runtime
-from repro.training.loop import DEPTH, ahead
+from repro.training.loop import DEPTH, prefetch
 from repro.training.losses import counted_pixels, only_classes
 from repro.training.monitor import curve_csv
 from repro.training.schedule import learning_rate
@@ -214,7 +214,7 @@ def test_fp16_on_a_cpu_is_refused(tmp_path: Path) -> None:
 
 def test_the_machine_is_left_as_it_was() -> None:
     before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
-    with runtime.machine(some_params(threads=1, precision="tf32"), seed=3):
+    with runtime.runtime_settings(some_params(threads=1, precision="tf32"), seed=3):
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.get_float32_matmul_precision() == "high"
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
@@ -227,7 +227,7 @@ def test_operations_without_a_deterministic_kernel_are_listed() -> None:
     message = (
         "upsample_bilinear2d_backward_out_cuda does not have a deterministic implementation, but you set"
     )
-    with runtime.machine(some_params(), seed=0) as found:
+    with runtime.runtime_settings(some_params(), seed=0) as found:
         for _ in range(2):
             warnings.warn(message, stacklevel=1)
     assert found == ["upsample_bilinear2d_backward_out_cuda"]
@@ -340,7 +340,7 @@ def test_an_error_while_making_a_batch_is_raised_in_the_loop() -> None:
         yield 1
         raise ValueError("bad image")
 
-    taken = ahead(broken())
+    taken = prefetch(broken())
     assert next(taken)[0] == 1
     with pytest.raises(ValueError, match="bad image"):
         next(taken)
@@ -358,7 +358,7 @@ def test_prefetching_ends_with_the_loop() -> None:
         finally:
             made.append(-1)
 
-    taken = ahead(endless())
+    taken = prefetch(endless())
     next(taken)
     assert set(threading.enumerate()) > before
     taken.close()
@@ -370,7 +370,7 @@ def test_prefetching_ends_with_the_loop() -> None:
 def test_both_tensors_of_every_batch_are_pinned_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """What page-locked memory needs a GPU for is told here by a value."""
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
-    plain, pinned = ([batch for batch, _ in ahead(batches(0, 6), pin=pin)] for pin in (False, True))
+    plain, pinned = ([batch for batch, _ in prefetch(batches(0, 6), pin=pin)] for pin in (False, True))
     assert len(plain) == len(pinned) == 6
     for one, other in zip(plain, pinned, strict=True):
         assert torch.equal(other.image_NCHW, one.image_NCHW + 1)
@@ -387,10 +387,10 @@ def test_the_wait_for_a_batch_is_measured() -> None:
             yield i
         all_made.set()
 
-    assert sum(waited for _, waited in ahead(slow())) > 0.2
+    assert sum(waited for _, waited in prefetch(slow())) > 0.2
     all_made.clear()
     after_the_first = []
-    for i, waited in ahead(slow()):
+    for i, waited in prefetch(slow()):
         after_the_first += [waited] if i else []
         assert all_made.wait(10)
     assert sum(after_the_first) < 0.1

@@ -1,4 +1,4 @@
-"""Freed memory is kept while training, given back afterwards, and left to an allocator the user chose."""
+"""Freed memory is kept while training and returned afterwards, unless the user chose an allocator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from repro.training.runtime import CHOSEN_BY_USER
 
 PAGES = """
 import resource, torch
-from repro.training.runtime import kept
+from repro.training.runtime import keep_freed_memory
 
 def pages():  # fetched from the system while forty tensors of 1 to 40 MiB live and are dropped, twice
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -24,7 +24,7 @@ def resident():
         return int(file.read().split()[1])
 
 outside = pages()
-with kept() as whether:
+with keep_freed_memory() as whether:
     pages()
     inside, held = pages(), resident()
 given_back = held - resident()

@@ -17,7 +17,7 @@ import torch
 from repro.errors import CheckpointError
 from repro.records import read_journal
 from repro.training import checkpoint, loop, monitor
-from repro.training.checkpoint import forget, rewind
+from repro.training.checkpoint import remove_checkpoints, rewind
 from repro.training.monitor import Interrupted, Status
 from tests.training.kit import Cut, batches, numbers, run_tiny, same, some_params
 
@@ -134,7 +134,7 @@ def test_best_weights_damaged_while_training_end_it_clearly(tmp_path: Path) -> N
             path.write_bytes(b"")
 
     falling = iter([1.0, *[0.0] * 10])
-    with pytest.raises(CheckpointError, match="the best weights are damaged"):
+    with pytest.raises(CheckpointError, match="the best weights are corrupt"):
         run_tiny(tmp_path, p, validate=lambda model: {"mIoU": next(falling)}, progress=progress)
 
 
@@ -265,7 +265,7 @@ def test_a_finished_run_is_not_trained_again_until_it_is_forgotten(tmp_path: Pat
     again = run_tiny(tmp_path, feed=lambda start, stop: iter(()))
     assert again.resumed_from == 12
     assert same(first.state_dict, again.state_dict)
-    forget(tmp_path)
+    remove_checkpoints(tmp_path)
     assert not checkpoint.checkpoints(tmp_path)
     assert run_tiny(tmp_path).resumed_from == 0
 

@@ -107,7 +107,7 @@ def test_curve_has_both_ends_and_no_more_than_asked() -> None:
 
 
 def test_a_batch_larger_than_the_data_is_told() -> None:
-    with pytest.raises(ParamsError, match="16 images a batch, 10 in 'train'"):
+    with pytest.raises(ParamsError, match="batch size 16 exceeds the 10 images of 'train'"):
         length(params(epochs=1), images=10)
 
 

@@ -102,6 +102,6 @@ def require_png(picture: Path) -> None:
 
 def _present(project: Project) -> list[str]:
     from repro.datasets import DATASETS
-    from repro.stages.inputs_ready import here
+    from repro.stages.inputs_ready import is_present
 
     return [name for name in DATASETS if here(project.data / name)]

@@ -90,11 +90,11 @@ def _row(name: str, project: Project) -> dict[str, Any]:
 
 
 def _state(raw: Path) -> str:
-    from repro.stages.inputs_ready import here
+    from repro.stages.inputs_ready import is_present
 
     if raw.is_symlink() and not raw.exists():
         return "broken link"
-    return "here" if here(raw) else "missing"
+    return "here" if is_present(raw) else "missing"
 
 
 def synthetic(json_: Json = False) -> None:
@@ -148,11 +148,11 @@ def require(name: Dataset, json_: Json = False) -> None:
     Example: repro data require camvid
     """
     from repro.params import find_project
-    from repro.stages.prepare import require_here
+    from repro.stages.prepare import require_raw_data
 
     project = find_project()
     all_of_them = "; `dvc repro experiments/NAME` needs one data set, `dvc repro` without a name all of them"
-    require_here(project, name, all_of_them)
+    require_raw_data(project, name, all_of_them)
     folder = project.data / name
     answer({"folder": str(folder)}, f"{folder} is here", json=json_)
 

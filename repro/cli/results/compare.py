@@ -69,14 +69,14 @@ def matrices(project: Project, side: str, protocol: str | None) -> Path:
         return path / "confusion.npz"
     from repro.errors import DataError
     from repro.params import load_experiment
-    from repro.stages.evaluate import own_folder
+    from repro.stages.evaluate import result_folder
 
     if path.exists() or path.is_absolute():
         raise DataError("no result", where=side, allowed="NAME, a folder with confusion.npz, or an .npz file")
     experiment = load_experiment(project, side)
     if protocol is not None:
         require_measured(project, experiment, protocol)
-    return own_folder(project, experiment, protocol) / "confusion.npz"
+    return result_folder(project, experiment, protocol) / "confusion.npz"
 
 
 def require_measured(project: Project, experiment: Experiment, protocol: str) -> None:

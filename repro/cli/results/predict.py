@@ -32,7 +32,7 @@ def predict(
     from repro.datasets import dataset_module
     from repro.errors import ParamsError
     from repro.evaluation.evaluate import evaluated_classes, predictor
-    from repro.evaluation.visualize import predict_pictures
+    from repro.evaluation.visualize import predict_images
     from repro.params import find_project, load_experiment
     from repro.stages.lookup import protocol_named
     from repro.stages.model_setup import chosen_device, trained_model
@@ -50,7 +50,7 @@ def predict(
     classes = evaluated_classes(module.CLASSES, chosen)
     palette = module.PALETTE[-len(classes) :]
     written = []
-    for path, label, note in predict_pictures(run, images, out, palette=palette):
+    for path, label, note in predict_images(run, images, out, palette=palette):
         if note:
             console(stderr=True).print(f"note: {note}")
         present = [classes[i] for i in sorted(set(label.ravel().tolist())) if i < len(classes)]

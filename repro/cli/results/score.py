@@ -34,12 +34,12 @@ def score(
     from repro.evaluation.outputs import write_result
     from repro.evaluation.score import score as run
     from repro.params import find_project
-    from repro.stages.evaluate import elsewhere
+    from repro.stages.evaluate import require_outside
     from repro.stages.lookup import prepared_split
 
     project = find_project()
     opened = prepared_split(project, dataset, split)
-    folder = None if out is None else elsewhere(project, out)
+    folder = None if out is None else require_outside(project, out)
     with bar("score") as progress:
         result = run(
             predictions,

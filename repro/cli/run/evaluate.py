@@ -31,14 +31,14 @@ def evaluate(
     experiment = load_experiment(project, name)
 
     # after the params: importing torch takes seconds, and a mistake is told at once
-    from repro.stages.evaluate import elsewhere, evaluate_experiment, own_folder
+    from repro.stages.evaluate import evaluate_experiment, require_outside, result_folder
     from repro.stages.lookup import protocol_named
-    from repro.stages.model_setup import ranks
+    from repro.stages.model_setup import process_group
 
     chosen = experiment.protocol if protocol is None else protocol_named(project, protocol)
-    folder = own_folder(project, experiment, protocol) if out is None else elsewhere(project, out)
-    with ranks(device) as place:
-        result = evaluate_experiment(project, experiment, chosen, folder, device=place, voice=aloud())
+    folder = result_folder(project, experiment, protocol) if out is None else require_outside(project, out)
+    with process_group(device) as place:
+        result = evaluate_experiment(project, experiment, chosen, folder, device=place, reporter=aloud())
     if result is not None:
         sha256 = sha256_file(project.weights(experiment.name))
         report(result, experiment.evaluation.split, as_json=json, model_sha256=sha256)

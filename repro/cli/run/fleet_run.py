@@ -23,7 +23,7 @@ def run_names(
     """Plan, run and report; exit 1 when an experiment failed. `asked`: the names and patterns typed."""
     from repro.fleet import Fleet, plan, speeds
     from repro.params import load_experiment
-    from repro.stages.inputs_ready import renew_files
+    from repro.stages.inputs_ready import regenerate_files
 
     launcher = launcher_of(options)
     places = visible_gpus(options.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
@@ -47,7 +47,7 @@ def run_names(
     if options.dry_run:
         show_plan(fitting, left_out, options.as_json)
         return require_asked(asked, broken)
-    renew_files(project, note)
+    regenerate_files(project, note)
     with live(len(left_out)) as shown:
         done = Fleet(
             project=project,
@@ -124,7 +124,7 @@ def before_start(
     """Experiment -> reasons why it cannot run; ParamsError unless --keep-going, which prints them."""
     from repro.stages.preflight import cannot_start, stopped, this_machine
 
-    found = stopped(project, experiments, this_machine(with_card=with_card))
+    found = blocked(project, experiments, this_machine(with_gpu=with_gpu))
     nothing_left = len(found) == len(experiments)
     if found and not options.dry_run and (nothing_left or not options.keep_going):
         raise cannot_start(found, len(experiments))

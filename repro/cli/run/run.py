@@ -17,7 +17,7 @@ from repro.cli.run.fleet_run import before_start, require_all, run_fleet
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
-    from repro.stages.reporter import Voice
+    from repro.stages.reporter import Reporter
 
 WHICH = "Which experiments"
 SCHEDULE = "Where, how many in parallel, how long"
@@ -197,7 +197,7 @@ def run_here(
     from repro.errors import ParamsError
     from repro.fleet.workspace import has_dvc
     from repro.params import broken_error, load_experiment, read_each
-    from repro.stages.inputs_ready import renew_files
+    from repro.stages.inputs_ready import regenerate_files
     from repro.stages.pipeline import each
     from repro.stages.seeds import without_copies
 
@@ -215,7 +215,7 @@ def run_here(
     name_broken(broken)
     voice, stopped = voice_of(as_json), before_start(project, list(whole.values()), options)
     experiments = [one for one in whole.values() if one.name not in stopped]
-    renew_files(project, voice.note)
+    regenerate_files(project, voice.note)
     with document(as_json) as done:
         each(experiments, lambda one: done.append(run_one(project, one, seeds, device, as_json)), voice.note)
     require_all((), stopped, broken, project)
@@ -226,7 +226,7 @@ def run_one(
 ) -> dict[str, Any]:
     """Run one experiment with its other seeds, if any, and return what its record says."""
     from repro.records import read_record
-    from repro.stages.pipeline import run_chain
+    from repro.stages.pipeline import run_pipeline
     from repro.stages.seeds import run_seeds
     from repro.stages.summary import facts
 
@@ -234,7 +234,7 @@ def run_one(
     if seeds > 1:
         run_seeds(project, experiment, seeds, device, voice, stdout=stdout)
     else:
-        run_chain(project, experiment, device, voice, stdout=stdout)
+        run_pipeline(project, experiment, device, voice, stdout=stdout)
     return facts(read_record(project.record(experiment.name))) if as_json else {}
 
 
@@ -248,7 +248,7 @@ def smoke_run(project: Project, names: Sequence[str], device: str, as_json: bool
             names,
             device,
             voice_of(as_json),
-            told=lambda name, seconds: done.append({"experiment": name, "seconds": round(seconds, 1)}),
+            on_done=lambda name, seconds: done.append({"experiment": name, "seconds": round(seconds, 1)}),
         )
 
 

@@ -37,13 +37,13 @@ def train(
 
     # after the params: importing torch takes seconds, and a mistake is told at once
     from repro.stages.train import train_experiment
-    from repro.training.distributed import join, leave, telling
+    from repro.training.distributed import join, leave, detect_lost_rank
 
     ranks = join(device)
     try:
-        with telling(ranks):
+        with detect_lost_rank(ranks):
             outcome = train_experiment(
-                project, experiment, ranks=ranks, workers=workers, fresh=fresh, voice=aloud()
+                project, experiment, ranks=ranks, workers=workers, fresh=fresh, reporter=aloud()
             )
         if json and ranks.first:
             emit_json(told(experiment, outcome))

@@ -84,14 +84,16 @@ def _write_ours(
     from repro import checkpoints
     from repro.checkpoints import weights_cache
     from repro.records import sha256_file
-    from repro.stages.model_setup import first_weights
+    from repro.stages.model_setup import random_weights
 
     opened, sha256 = checkpoints.open_checkpoint(file, key=key), sha256_file(file)
     state = opened.state
     for remark in opened.remarks:
         console(stderr=True).print(f"{file.name}: {remark}")
     name = _format(source) if source else checkpoints.guess_format(state, file)
-    ours = first_weights(experiment) if checkpoints.FORMATS[name].scope == "backbone" else _shapes(experiment)
+    ours = (
+        random_weights(experiment) if checkpoints.FORMATS[name].scope == "backbone" else _shapes(experiment)
+    )
     converted = checkpoints.convert(
         state, ours, format_name=name, params=experiment.model, where=file, drop_aux=drop_aux
     )

@@ -13,7 +13,7 @@ from repro.cli.output_path import output_file
 from repro.cli.reporter import aloud, say
 
 if TYPE_CHECKING:
-    from repro.stages.verify import Verified
+    from repro.stages.verify import Verification
 
 
 def verify(
@@ -42,7 +42,7 @@ def verify(
     from repro.errors import CheckFailed
     from repro.params import find_project, load_experiment
     from repro.records import write_json
-    from repro.stages.verify import document, verify_released
+    from repro.stages.verify import to_json, verify_released
 
     project = find_project()
     experiment = load_experiment(project, name)
@@ -54,17 +54,17 @@ def verify(
         key=key,
         device=device,
         fresh=fresh,
-        voice=aloud(),
+        reporter=aloud(),
     )
     if out is not None:
-        write_json(out, document(found))
-    emit_json(document(found)) if json else tell(found)
+        write_json(out, to_json(found))
+    emit_json(to_json(found)) if json else tell(found)
     if found.verdict != "reproduced":
         what = f"row {found.row}: {found.verdict}; what may differ:"
         raise CheckFailed("\n".join([what, *found.reasons]))
 
 
-def tell(found: Verified) -> None:
+def tell(found: Verification) -> None:
     """The verdict, then a line a metric."""
     from repro.evaluation import published_weights
 
