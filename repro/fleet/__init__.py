@@ -1,4 +1,4 @@
-"""Many experiments on one machine or a cluster: cheapest first, within a budget, on every GPU."""
+"""Run many experiments on one machine or a cluster: cheapest first, within a budget, on all GPUs."""
 
 from repro.fleet.launcher import Handle, Launcher, LocalLauncher
 from repro.fleet.run import Fleet, Job

@@ -1,8 +1,8 @@
-"""A finished run as one verified file: made on a machine with nothing but torch, brought home elsewhere.
+"""Export a finished run as one file, and import it in another clone.
 
-The file is a zip of what the stages wrote, the record, the journal, and `manifest.json` with the sha256 of
-every member. Before anything is written, bringing it in checks all of them, that the parameters are those of
-the experiment here, and that the result is sound by the judgement that `record` and `check` use.
+The file is a zip of the stages' outputs, the record, the journal, and `manifest.json` with the sha256 of
+every member. Before it writes anything, import verifies all members, that the parameters are those of the
+local experiment, and that the result passes the checks of `record` and `check`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from repro.fleet.check_bundle import (
     recorded_diff,
     verify_bundle,
 )
-from repro.fleet.workspace import alone, remove
+from repro.fleet.workspace import remove, training_lock
 from repro.io.names import require_inside
 from repro.judgement import Case, folder_evidence, require_consistent
 from repro.params import Project, load_experiment
@@ -35,7 +35,7 @@ from repro.records.dvc_files import is_project_file
 
 
 def export_run(project: Project, name: str, out: Path) -> Bundle:
-    """Write the finished run of `name` to `out`; RecordError when that is not what is recorded."""
+    """Write the finished run of `name` to `out`; RecordError if the outputs do not match the record."""
     if not out.parent.is_dir():
         raise StorageError("no such folder", where=out.parent, hint=f"`mkdir -p {out.parent}`")
     record, folder = read_record(project.record(name)), project.experiment_folder(name)
@@ -44,11 +44,9 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
     }
     check_complete(record, sources, where=folder, hint=f"`repro run {name}`")
     hashes = {member: sha256_file(path) for member, path in sources.items()}
-    again = f"`repro record {name}`, or `repro run {name}` where a stage is out of date"
-    evidence = folder_evidence(project, name, thorough=True, locked=False)  # the file holds no dvc.lock
-    require_consistent(
-        Case(record=record, current=load_experiment(project, name), evidence=evidence), hint=again
-    )
+    again = f"`repro record {name}`, or `repro run {name}` if a stage is out of date"
+    evidence = folder_evidence(project, name, thorough=True, locked=False)  # dvc.lock is not exported
+    require_sound(Case(record=record, now=load_experiment(project, name), evidence=evidence), hint=again)
     _write(out, {"name": name, "files": hashes}, sources)
     return Bundle(path=out, record=record, hashes=hashes)
 
@@ -63,15 +61,11 @@ def _sources(project: Project, record: Record) -> Iterator[tuple[str, Path]]:
     work = project.work_folder(record.run_key)
     yield from ((name, work / name) for name in OF_WORK if name != DIFF)
     if (work / DIFF).is_file() and sha256_file(work / DIFF) == recorded_diff(record):
-        yield DIFF, work / DIFF  # else it is that of a later try
+        yield DIFF, work / DIFF  # else it belongs to a later training
 
 
 def _write(out: Path, manifest: Mapping[str, object], sources: Mapping[str, Path]) -> None:
-    """All of the file or nothing.
-
-    Members are dated 1980, as `ZipFile.open` does: a zip holds no clock before that or after 2107, and
-    equal runs give equal files.
-    """
+    """Write the zip atomically; members are dated 1980, so that equal runs give equal files."""
     half = out.with_name(f".{out.name}.part")
     try:
         with zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -85,12 +79,12 @@ def _write(out: Path, manifest: Mapping[str, object], sources: Mapping[str, Path
 
 
 def import_run(project: Project, path: Path) -> Record:
-    """Put a verified run where its stages would have; what was there before is replaced as a whole."""
+    """Verify an exported run and write its outputs and record, replacing earlier ones."""
     bundle = verify_bundle(project, path)
     record = bundle.record
     unpacked = project.cache_folder("import", record.experiment)
     try:
-        with alone(project.work_folder(record.run_key)):
+        with training_lock(project.work_folder(record.run_key)):
             _unpack(bundle, unpacked)
             _place(project, record, unpacked)
     finally:
@@ -111,7 +105,7 @@ def _unpack(bundle: Bundle, unpacked: Path) -> None:
 
 
 def _place(project: Project, record: Record, unpacked: Path) -> None:
-    """By renames on one disk; the record, which says that all is there, comes last."""
+    """Move the files by renames on one disk; the record, which marks completion, is last."""
     folder, work = (
         require_inside(project.root, one)
         for one in (project.experiment_folder(record.experiment), project.work_folder(record.run_key))
@@ -128,7 +122,7 @@ def _place(project: Project, record: Record, unpacked: Path) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """`source` instead of `target`; without a source nothing of an earlier run stays either."""
+    """Replace `target` by `source`; without `source`, remove `target`."""
     if source.is_file():
         source.replace(target)
     else:

@@ -1,4 +1,4 @@
-"""What an exported run must be to be brought in: whole, of this experiment, and of one measurement."""
+"""Verify an exported run before import: complete, of this experiment, and consistent."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ MANIFEST = "manifest.json"
 RECORD = "record.json"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.json"
-OF_WORK = ("journal.jsonl", DIFF)  # of the work folder
+OF_WORK = ("journal.jsonl", DIFF)  # from the work folder
 OUTPUTS = (WEIGHTS, "curve.csv", METRICS, "cost.json", "confusion.csv", "confusion.npz")
 NEEDED = (WEIGHTS, METRICS, "cost.json", "confusion.npz")
-# Most members of a file, and most bytes of one by the end of its name: what a run has is far below.
+# Limits on members and, by suffix, on their bytes; actual runs are far below.
 MOST_MEMBERS = 2_000
 _MiB = 1 << 20
 LARGEST = {
@@ -41,14 +41,14 @@ LARGEST = {
     ".csv": 32 * _MiB,
     ".json": 16 * _MiB,
 }
-LONGEST = 255  # bytes of a name: what file systems take
-RUN_KEY = re.compile(r"[0-9a-f]{16}")  # it names a folder: a forged one must not name another
-COPY = "copy the file again, or export it again where it was made"
+LONGEST = 255  # bytes of a file name
+RUN_KEY = re.compile(r"[0-9a-f]{16}")  # a folder name, so a forged one must not be another path
+COPY = "copy the file again, or export it again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A verified file: its record, and its members below the experiment's folder."""
+    """A verified file with its record and members."""
 
     path: Path
     record: Record
@@ -60,7 +60,7 @@ class Bundle:
 
 
 def verify_bundle(project: Project, path: Path) -> Bundle:
-    """Check a file completely; RecordError tells what is wrong with it."""
+    """Verify all members, the record, its parameters and its result; raises RecordError."""
     with _reading(path) as archive:
         check_entries(archive.infolist(), path)
         name, hashes = _manifest(archive)
@@ -78,24 +78,24 @@ def verify_bundle(project: Project, path: Path) -> Bundle:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The file, opened; whatever goes wrong while it is read, RecordError says that it is damaged."""
+    """Open the file; every error while reading it becomes a RecordError."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except ReproError:
         raise
     except FileNotFoundError:
-        raise RecordError("no such file", where=path, hint="`repro bundle export NAME` makes one") from None
-    except Exception as error:  # of zipfile, zlib, lzma, json, ...: damage anywhere has a type of its own
+        raise RecordError("no such file", where=path, hint="`repro bundle export NAME` writes one") from None
+    except Exception as error:  # zipfile, zlib, lzma and json raise many types for corrupt files
         raise RecordError(f"not an exported run: {error}", where=path, hint=COPY) from None
 
 
 def _manifest(archive: zipfile.ZipFile) -> tuple[object, dict[str, str]]:
-    """The name of the experiment, and member -> sha256."""
+    """(name of the experiment, member -> sha256)."""
     manifest = _mapping(archive, MANIFEST)
     files = manifest.get("files")
     if not isinstance(files, dict):
-        raise ValueError("its manifest names no files")
+        raise ValueError("its manifest lists no files")
     return manifest.get("name"), files
 
 
@@ -107,7 +107,7 @@ def _mapping(archive: zipfile.ZipFile, member: str) -> dict[str, Any]:
 
 
 def check_entries(entries: Sequence[zipfile.ZipInfo], where: Path) -> None:
-    """Before anything is read: every name is an output's, in its one spelling and once, none is too large."""
+    """Check names and sizes of members before reading them; raises RecordError."""
     if len(entries) > MOST_MEMBERS:
         raise RecordError(
             f"the file holds {len(entries)} members", where=where, allowed=f"{MOST_MEMBERS} at most"
@@ -129,7 +129,7 @@ def check_entries(entries: Sequence[zipfile.ZipInfo], where: Path) -> None:
 
 
 def _check_listed(archive: zipfile.ZipFile, hashes: Mapping[str, str], path: Path) -> None:
-    """The manifest lists every member, and nothing else."""
+    """Check that the manifest lists exactly the members."""
     for member in sorted({*archive.namelist()} ^ {*hashes, MANIFEST}):
         if not allowed(member):
             raise RecordError(f"the file holds {member[:80]!r}", where=path, allowed="outputs of the stages")
@@ -141,33 +141,28 @@ def _check_members(archive: zipfile.ZipFile, hashes: Mapping[str, str], path: Pa
         with archive.open(member) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
         if found != wanted:
-            raise RecordError(f"'{member}' is damaged", where=path, hint=COPY)
+            raise RecordError(f"'{member}' is corrupt", where=path, hint=COPY)
 
 
 def allowed(member: str) -> bool:
-    """Whether a member is an output of a stage in its one spelling: `./a`, `a//b` and `b/../a` are none."""
+    """Whether a member is an output of a stage, with a normalised path (not `./a`, `a//b` or `b/../a`)."""
     parts = tuple(member.split("/"))
-    further = len(parts) > 2 and parts[0] == ALSO and is_plain_name(parts[1])  # a folder for each protocol
+    further = len(parts) > 2 and parts[0] == ALSO and is_plain_name(parts[1])  # one folder per protocol
     inner = parts[2:] if further else parts
-    picture = len(inner) == 2 and inner[0] == "overlays" and _is_picture(inner[1])
+    overlay = len(inner) == 2 and inner[0] == "overlays" and _is_overlay(inner[1])
     known = "/".join(inner) in (*OUTPUTS, *(() if further else (RECORD, *OF_WORK)))
-    return known or picture
+    return known or overlay
 
 
-def _is_picture(name: str) -> bool:
-    """Ids of images are names of many kinds; a hidden one or a path is none."""
+def _is_overlay(name: str) -> bool:
+    """Whether `name` is a PNG file name; hidden files and paths are not allowed."""
     size = len(name.encode(errors="replace"))
-    return (
-        name.endswith(".png")
-        and name[0] != "."
-        and size <= LONGEST
-        and name.isprintable()
-        and "\\" not in name
-    )
+    is_png = name.endswith(".png") and not name.startswith(".")
+    return is_png and size <= LONGEST and name.isprintable() and "\\" not in name
 
 
 def check_complete(record: Record, members: Iterable[str], *, where: Path, hint: str) -> None:
-    """Everything that a record of a training is made of is there."""
+    """Raise RecordError unless all files of a trained experiment are present."""
     if record.kind != "trained":
         raise RecordError(f"its kind is '{record.kind}'", where=where, allowed="trained")
     held, further = set(members), (f"{ALSO}/{name}/{METRICS}" for name in record.also)
@@ -177,23 +172,23 @@ def check_complete(record: Record, members: Iterable[str], *, where: Path, hint:
 
 
 def _check_named(record: Record, hashes: Mapping[str, str], path: Path) -> None:
-    """What the judgement does not read is what the record names: no further protocol, no other code."""
+    """Check protocols and the code difference, which the judgement does not read, against the record."""
     protocols = {member.split("/")[1] for member in hashes if member.startswith(f"{ALSO}/")}
     for name in sorted(protocols - record.also.keys()):
-        what = f"the file holds a result under '{name}', of which the record says nothing"
+        what = f"the file holds a result under '{name}', which is not in the record"
         raise RecordError(what, where=path, hint=COPY)
     if DIFF in hashes and hashes[DIFF] != recorded_diff(record):
-        raise RecordError(f"{DIFF} is not the difference that the record names", where=path, hint=COPY)
+        raise RecordError(f"{DIFF} does not match the record", where=path, hint=COPY)
 
 
 def recorded_diff(record: Record) -> object:
-    """sha256 of what the code of a training had that its commit had not; None where there was nothing."""
+    """sha256 of the uncommitted code of a training; None if all was committed."""
     made_at = (record.provenance.get("training") or record.provenance).get("git")
     return made_at.get("diff_sha256") if isinstance(made_at, Mapping) else None
 
 
 def _evidence(project: Project, archive: zipfile.ZipFile, path: Path) -> Evidence:
-    """The members of a file for the judgement; `check_entries` has bounded them."""
+    """The members of a file as evidence; `check_entries` has checked their sizes."""
     held = set(archive.namelist())
     return bundle_evidence(
         project,
@@ -204,14 +199,14 @@ def _evidence(project: Project, archive: zipfile.ZipFile, path: Path) -> Evidenc
 
 
 def _check_result(record: Record, now: Experiment, evidence: Evidence) -> None:
-    """A sound result of the experiment as it is here, by the same judgement as `record` and `check`."""
-    case = Case(record=record, current=now, evidence=evidence)
-    for found in (*contradictions(case), *outdated(case)):
+    """Check the result like `record` and `check` do, for the local experiment."""
+    case = Case(record=record, now=now, evidence=evidence)
+    for found in (*contradictions(case), *drift(case)):
         raise RecordError(found, where=evidence.where, hint=COPY)
 
 
 def _check_experiment(project: Project, record: Record, path: Path) -> Experiment:
-    """The experiment, which exists here and has the parameters that the run was made with."""
+    """The local experiment; raises an error if it is unknown or has other parameters."""
     if record.experiment not in experiment_names(project):
         raise UnknownNameError("experiment", record.experiment, experiment_names(project))
     if not RUN_KEY.fullmatch(record.run_key):
@@ -220,15 +215,15 @@ def _check_experiment(project: Project, record: Record, path: Path) -> Experimen
     wrong = sorted(difference(to_plain(here), record.params))
     if wrong:
         raise RecordError(
-            f"made with other parameters: {wrong[0]}" + (f" and {len(wrong) - 1} more" if wrong[1:] else ""),
+            f"run with other parameters: {wrong[0]}" + (f" and {len(wrong) - 1} more" if wrong[1:] else ""),
             where=path,
-            hint="check out the commit it was made at, or run it again",
+            hint="check out the run's commit, or run the experiment again",
         )
     return here
 
 
 def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[str]:
-    """`model.backbone: 'resnet50' here, 'resnet101' there` for every key that differs."""
+    """Yield `model.backbone: 'resnet50' here, 'resnet101' there` for every differing key."""
     mine, theirs = dict(leaves(here)), dict(leaves(there))
     for key in sorted({*mine, *theirs}):
         if mine.get(key) != theirs.get(key):
@@ -236,18 +231,11 @@ def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[st
 
 
 def check_data(project: Project, record: Record) -> None:
-    """The split it was measured on is the one prepared here; ReproError when it is not or is absent."""
+    """Raise ReproError unless the local prepared split is the one that the record was measured on."""
     from repro.datasets.prepare.prepared_split import Split
 
-    path = measured_on(project, record)
+    path = project.prepared_split(record.dataset, record.split)
     if not path.is_file():
-        raise ReproError(
-            "the data is not prepared here", where=path, hint=f"`repro prepare {record.dataset}`"
-        )
+        raise ReproError("the data is not prepared", where=path, hint=f"`repro prepare {record.dataset}`")
     if Split.open(path).fingerprint != record.dataset_fingerprint:
         raise RecordError("measured on other data", where=path, hint=f"compare the {record.dataset} of both")
-
-
-def measured_on(project: Project, record: Record) -> Path:
-    """The prepared split of a record, where this project has or would have it."""
-    return project.prepared_split(record.dataset, record.split)

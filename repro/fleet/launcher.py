@@ -1,4 +1,4 @@
-"""Starting one experiment somewhere and ending it: what a launcher is, and processes of this machine."""
+"""Launchers: start and stop experiments; `LocalLauncher` starts processes on this machine."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ POLL_SECONDS = 0.2
 
 
 class Handle(Protocol):
-    """Something that was started."""
+    """A started job."""
 
     def poll(self) -> int | None:
-        """Exit status, None while it runs."""
+        """Exit status, None while it is running."""
 
     def stop(self, *, hard: bool) -> None:
-        """Ask it to save and end, or end it at once."""
+        """Request it to save and end, or kill it if `hard`."""
 
 
 class Launcher(Protocol):
@@ -36,7 +36,7 @@ class Launcher(Protocol):
 
 
 class LocalHandle:
-    """A process and everything it started."""
+    """A process and its children."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
@@ -46,17 +46,17 @@ class LocalHandle:
         return self.process.poll()
 
     def stop(self, *, hard: bool) -> None:
-        if self.is_asked and not hard:  # a second SIGINT would end a training before it has saved
+        if self.is_asked and not hard:  # a second SIGINT would kill a training before it has saved
             return
         self.is_asked = True
-        try:  # its own session, so the group is all of it: dvc, the shell between, the training
+        try:  # the process group contains dvc, its shell and the training
             os.killpg(self.process.pid, signal.SIGKILL if hard else signal.SIGINT)
         except ProcessLookupError:
             return
 
 
 class LocalLauncher:
-    """Processes of this machine."""
+    """Starts processes on this machine."""
 
     def __call__(
         self, command: Sequence[str], *, environment: Mapping[str, str], log: Path, folder: Path
@@ -75,7 +75,7 @@ class LocalLauncher:
 
 
 def end(handles: Sequence[Handle]) -> None:
-    """Ask what runs to save and end, and end what has not after a minute."""
+    """Request running jobs to save and end; kill those still running after GRACE_SECONDS."""
     for hard, patience in ((False, GRACE_SECONDS), (True, KILL_SECONDS)):
         for handle in handles:
             if handle.poll() is None:
@@ -87,9 +87,10 @@ def end(handles: Sequence[Handle]) -> None:
 
 @contextmanager
 def signals_as_ctrl_c() -> Iterator[None]:
-    """SIGTERM and SIGHUP are Ctrl-C: what was started here lives in sessions that neither would reach.
+    """Raise KeyboardInterrupt for SIGTERM and SIGHUP, which do not reach the sessions of started jobs.
 
-    A shutdown sends both; those after the first one must not disturb the stop. What `nohup` ignores stays so.
+    After the first signal both are ignored, since a shutdown sends both. Signals ignored by `nohup` stay
+    ignored.
     """
     both = (signal.SIGTERM, signal.SIGHUP)
     wanted = [one for one in both if signal.getsignal(one) not in (signal.SIG_IGN, None)]
@@ -101,7 +102,7 @@ def signals_as_ctrl_c() -> Iterator[None]:
 
     try:
         before = {number: signal.signal(number, stop) for number in wanted}
-    except ValueError:  # not the main thread: signals go to somebody else
+    except ValueError:  # only the main thread receives signals
         yield
         return
     try:

@@ -1,7 +1,7 @@
-"""`repro replay`: a result made again from what its record says, and compared output by output.
+"""`repro replay`: reproduce a result from its record, and compare the outputs.
 
-A clean worktree at the recorded commit, with the recorded difference if the code was not committed, the same
-prepared data, the same parameters. Nothing of the checkout at hand is used or changed.
+The replay runs in a clean worktree at the recorded commit, with the recorded difference of uncommitted code
+and the same prepared data. It does not use or change the files of the current checkout.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Outcome = Literal["bit-equal", "inside tolerance", "different", "missing"]
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """One output of the replay beside the recorded one."""
+    """Comparison of an output of the replay with the recorded one."""
 
     output: str
     outcome: Outcome
@@ -45,7 +45,14 @@ def replay(
     run: Callable[[Path, Sequence[str]], None] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Compared]:
-    """Make the result of `name` again and compare. `run(folder, arguments)` runs a command of repro there."""
+    """Reproduce the result of `name` and compare it.
+
+    Args:
+        project: the project.
+        name: experiment with a record.
+        run: runs a command of repro in a folder, for tests.
+        say: called with progress messages.
+    """
     record = read_row(project.record(name))
     tree = project.cache_folder("replay", record.experiment)
     try:
@@ -62,7 +69,7 @@ def replay(
 
 
 def incomplete(record: Record) -> Iterator[str]:
-    """What the recorded code had and this replay has not."""
+    """Warnings about parts of the recorded code that the replay does not have."""
     made_at = _made_at(record)
     for key, what in _INCOMPLETE.items():
         names = made_at.get(key)
@@ -71,13 +78,13 @@ def incomplete(record: Record) -> Iterator[str]:
 
 
 def _made_at(record: Record) -> Mapping[str, Any]:
-    """What git said of the code when the weights were trained."""
+    """Git provenance of the training."""
     found = (record.provenance.get("training") or record.provenance).get("git")
     return found if isinstance(found, Mapping) else {}
 
 
 def stages(record: Record, tree: Path) -> Iterator[list[str]]:
-    """Arguments of repro, in order; the data is prepared where that was not done here."""
+    """Commands of repro to run, in order; data is prepared if it is not yet."""
     if not Project(tree).prepared_split(record.dataset, record.split).parent.is_dir():
         yield ["prepare", record.dataset]
     yield ["train", record.experiment]
@@ -85,17 +92,17 @@ def stages(record: Record, tree: Path) -> Iterator[list[str]]:
 
 
 def worktree(project: Project, record: Record, tree: Path) -> None:
-    """A checkout of the recorded code at `tree` with this project's data; no weights and no results in it."""
+    """Check out the recorded code at `tree`, with links to this project's data and without results."""
     made_at = _made_at(record)
     if not made_at.get("commit"):
         why = f": {made_at['unknown']}" if made_at.get("unknown") else ""
-        raise RecordError(f"the record does not know its commit{why}", where=record.experiment)
+        raise RecordError(f"the record has no commit{why}", where=record.experiment)
     commit = commit_id(made_at["commit"], record.experiment)
-    remove(tree)  # git removes only what it knows as a worktree
+    remove(tree)  # git removes only registered worktrees
     git(project.root, "worktree", "prune")
     if run_git(project.root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
         hint = (
-            "`git fetch --unshallow`" if is_shallow(project.root) else "`git fetch` the branch it was made on"
+            "`git fetch --unshallow`" if is_shallow(project.root) else "`git fetch` the branch of the commit"
         )
         raise RecordError(
             f"its commit {commit[:12]} is not in this clone", where=record.experiment, hint=hint
@@ -105,44 +112,46 @@ def worktree(project: Project, record: Record, tree: Path) -> None:
         _apply(project, record, tree, str(made_at["diff_sha256"]))
     for name in ("data", "prepared"):
         link(project.root / name, require_inside(tree, tree / name))
-    forget_results(require_inside(tree, Project(tree).experiment_folder(record.experiment)))
+    remove_results(require_inside(tree, Project(tree).experiment_folder(record.experiment)))
 
 
 def _apply(project: Project, record: Record, tree: Path, wanted: str) -> None:
-    """The difference that the code had from its commit, kept beside the journal of the training."""
+    """Apply the recorded difference of uncommitted code, stored with the training's journal."""
     path = project.work_folder(record.run_key) / DIFF
     if not path.is_file() or sha256_file(path) != wanted:
-        hint = "commit before a training, and its results can be replayed anywhere"
-        raise ReproError("the code was not committed, and its difference is not here", where=path, hint=hint)
+        hint = "commit before training to replay results anywhere"
+        raise ReproError("the code was not committed, and its difference is missing", where=path, hint=hint)
     git(tree, "apply", str(path))
 
 
 def link(source: Path, target: Path) -> None:
-    """Data of this checkout in the worktree, entry by entry: what is missing can be made there alone."""
+    """Link the entries of `source` into the folder `target`; new entries are created in `target` only."""
     target.mkdir(exist_ok=True)
     for entry in source.iterdir() if source.is_dir() else ():
         if not (target / entry.name).exists():
             (target / entry.name).symlink_to(entry.resolve())
 
 
-def forget_results(folder: Path) -> None:
-    """Committed outputs: what is compared must have been made by the replay."""
+def remove_results(folder: Path) -> None:
+    """Remove committed outputs, so that only outputs of the replay are compared."""
     for name in ("metrics.json", "curve.csv", "confusion.csv", "cost.json", "model.safetensors"):
         (folder / name).unlink(missing_ok=True)
 
 
 def run_stage(tree: Path, arguments: Sequence[str]) -> None:
-    """A command of the worktree's own code, with tracking off; what it prints is no result of the replay."""
+    """Run a command with the worktree's code and without tracking; its output goes to standard error."""
     environment = os.environ | {"PYTHONPATH": str(tree), "REPRO_TRACKING": "off"}
     command = [sys.executable, "-m", "repro", *arguments]
-    # Number 2 and not sys.stderr: that may be an object without a file.
+    # File descriptor 2, since sys.stderr may be an object without a file.
     done = subprocess.run(command, cwd=tree, env=environment, stdout=2, check=False)
     if done.returncode:
-        raise ReproError(f"`repro {' '.join(arguments)}` failed in the replay", where=tree, hint="see above")
+        raise ReproError(
+            f"`repro {' '.join(arguments)}` failed in the replay", where=tree, hint="see its output above"
+        )
 
 
 def compare(project: Project, record: Record, tree: Path) -> Iterator[Compared]:
-    """Every output, and the first step at which the losses part."""
+    """Compare all outputs, and the losses step by step."""
     here, there = (one.experiment_folder(record.experiment) for one in (project, Project(tree)))
     yield compare_weights(record, there / "model.safetensors")
     yield compare_metrics(record, there / "metrics.json")
@@ -160,7 +169,7 @@ def compare_weights(record: Record, path: Path) -> Compared:
 
 
 def compare_metrics(record: Record, path: Path) -> Compared:
-    """Bit-equal, or inside the band of the record's expectation (0.05 points without one)."""
+    """Compare metrics; the tolerance is the band of the record's expectation, or else 0.05 points."""
     name = "metrics.json"
     if not path.is_file():
         return Compared(output=name, outcome="missing")
@@ -187,7 +196,7 @@ def compare_bytes(name: str, here: Path, there: Path) -> Compared:
 
 
 def first_divergence(before: dict[int, float], after: dict[int, float]) -> Compared:
-    """Where the journals' losses part for the first time."""
+    """Find the first step with different losses."""
     if not before or not after:
         return Compared(output="journal", outcome="missing", detail="no journal to compare step by step")
     for step in sorted({*before, *after}):

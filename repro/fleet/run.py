@@ -1,4 +1,4 @@
-"""Running a list of experiments, some at a time: logs kept, failures survived, stops that can be resumed."""
+"""Run a list of experiments in parallel, with logs, retries and resumable stops."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from repro.fleet.workspace import dvc_repro, has_dvc
 from repro.params import Project, read_yaml
 
 State = Literal["waiting", "running", "done", "failed", "stopped", "left out"]
-ATTEMPTS = 2  # a crash is tried once more; a training goes on from its last checkpoint
+ATTEMPTS = 2  # one retry after a crash; a training resumes from its last checkpoint
 
 
 @dataclass(kw_only=True)
 class Job:
-    """One experiment of the fleet. Times are seconds of a monotonic clock."""
+    """An experiment of the fleet. Times are seconds of a monotonic clock."""
 
     name: str
-    dataset: str  # "": it needs none
+    dataset: str  # "" if it needs none
     log: Path
     seconds: float = 0.0  # estimated
     state: State = "waiting"
@@ -38,13 +38,13 @@ class Job:
         return (self.ended or time.monotonic()) - self.began if self.began else 0.0
 
     def leave_out(self) -> None:
-        """No time is left for it, or for trying it again after a crash."""
+        """Skip the job, or its retry after a crash, for lack of time."""
         self.state = "failed" if self.attempts and self.code else "left out"
 
 
 @dataclass(kw_only=True)
 class Fleet:
-    """Runs `jobs` on `slots` places; `gpus` gives each place a GPU. `budget` is seconds of wall time."""
+    """Runs `jobs` in `slots` parallel slots, each with one of `gpus`; `budget` is in seconds of wall time."""
 
     project: Project
     jobs: Sequence[Job]
@@ -52,13 +52,13 @@ class Fleet:
     gpus: Sequence[str] = ()
     budget: float | None = None
     launcher: Launcher = field(default_factory=LocalLauncher)
-    is_here: bool = True  # the places share the cores of this machine
+    is_here: bool = True  # the slots share the cores of this machine
     command: Callable[[Project, str], list[str]] = field(default_factory=lambda: experiment_command)
     shown: Callable[[Sequence[Job]], None] = lambda jobs: None
     began: float = field(default_factory=time.monotonic)
 
     def run(self) -> list[Job]:
-        """Everything, in order; a signal and the end of the budget stop what runs, and it can be resumed."""
+        """Run all jobs in order; a signal or the end of the budget stops running jobs, which can resume."""
         for job in self.jobs:
             job.log.parent.mkdir(parents=True, exist_ok=True)
         with signals_as_ctrl_c():
@@ -67,7 +67,7 @@ class Fleet:
                 while self._step():
                     self.shown(self.jobs)
                     time.sleep(POLL_SECONDS)
-            except BaseException:  # a signal, or a launcher that can start nothing: nobody is left behind
+            except BaseException:  # a signal or a failing launcher: stop all jobs
                 self._stop()
                 self.shown(self.jobs)
                 raise
@@ -75,13 +75,13 @@ class Fleet:
         return list(self.jobs)
 
     def _share(self) -> None:
-        """Stages that several experiments share, one at a time: DVC refuses to build one twice at once."""
+        """Prepare shared data sets first, one by one: DVC cannot run a stage twice at the same time."""
         for dataset in sorted({job.dataset for job in self.jobs} - {""}) if has_dvc(self.project) else ():
             if not self._over_budget():
                 self._prepare(dataset)
 
     def _prepare(self, dataset: str) -> None:
-        """Prepare one data set; its experiments fail where that fails, the others do not need it."""
+        """Prepare one data set; if that fails, its experiments fail."""
         log = self.jobs[0].log.with_name(f"prepare-{dataset}.log")
         command = dvc_repro(f"prepare@{dataset}")
         handle = self.launcher(command, environment={}, log=log, folder=self.project.root)
@@ -97,10 +97,10 @@ class Fleet:
                 job.log.write_text(f"{why}\n", encoding="utf-8")
 
     def _step(self) -> bool:
-        """Look at what runs, start what may start; False when nothing is left to do."""
+        """Update running jobs and start waiting ones; returns False when all are finished."""
         for job in self.jobs:
             if job.state == "running":
-                self._look(job)
+                self._update(job)
         if self._over_budget():
             self._stop()
             for job in (job for job in self.jobs if job.state == "waiting"):
@@ -124,14 +124,14 @@ class Fleet:
         )
 
     def _environment(self, job: Job) -> dict[str, str]:
-        """A GPU for the job, or its share of the processor."""
+        """The job's GPU, or its share of the cores."""
         if self.gpus and job.slot is not None:
             return {"CUDA_VISIBLE_DEVICES": self.gpus[job.slot % len(self.gpus)]}
         if self.is_here and self.slots > 1 and "OMP_NUM_THREADS" not in os.environ:
             return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.slots))}
         return {}
 
-    def _look(self, job: Job) -> None:
+    def _update(self, job: Job) -> None:
         code = job.handle.poll() if job.handle else 0
         if code is None:
             return
@@ -153,27 +153,27 @@ class Fleet:
         return left is not None and left <= 0
 
     def _stop(self) -> None:
-        """End what runs, so that it saves itself."""
+        """Stop running jobs, which save their state."""
         running = [(job, job.handle) for job in self.jobs if job.state == "running" and job.handle]
         end([handle for _, handle in running])
         for job, handle in running:
             job.code = handle.poll()
-            job.state = "done" if job.code == 0 else "stopped"  # it may just have reached its end
+            job.state = "done" if job.code == 0 else "stopped"  # it may have just finished
             job.ended, job.slot = time.monotonic(), None
 
 
 def experiment_command(project: Project, name: str) -> list[str]:
-    """The command that runs one experiment beside others."""
+    """The command that runs one experiment in parallel with others."""
     if not has_dvc(project):
         return [sys.executable, "-m", "repro", "run", name]
     return dvc_repro("--single-item", *stages_of(project, name))
 
 
 def stages_of(project: Project, name: str) -> list[str]:
-    """DVC's targets of an experiment and of those it starts from, without the data that all share.
+    """DVC targets of an experiment and of those it starts from, without shared data.
 
-    Only looking whether shared data is up to date takes a lock that DVC does not wait for ("is busy") while
-    any training reads that data: the fleet did it before.
+    Even checking whether shared data is up to date takes a lock, for which DVC does not wait while a training
+    reads the data ("is busy"); the fleet prepares it first.
     """
     start = read_yaml(project.params_of(name)).get("start_from")
     before = stages_of(project, start) if start else []

@@ -1,9 +1,9 @@
-"""Which experiments to run, cheapest first within a budget, and how long each will take.
+"""Choose which experiments to run, cheapest first within a budget, and estimate their duration.
 
-Work is counted in GFLOP: 2 per multiply-accumulate, and a training sample costs three forward passes (one
-forward, two backward). The speed is that of finished trainings in `.repro/work` with the same backbone (a
-MobileNet's depthwise convolutions reach a quarter of a DenseNet's GFLOP/s); without one, a cautious figure
-stands in for it. What a stopped training has behind it is not counted again.
+Work is counted in GFLOP: 2 per multiply-accumulate, with three forward passes per training sample (one
+forward, two backward). The speed is measured from trainings in `.repro/work` with the same backbone (a
+MobileNet's depthwise convolutions reach a quarter of a DenseNet's GFLOP/s), or else a cautious default.
+Completed iterations of stopped trainings are subtracted.
 """
 
 from __future__ import annotations
@@ -34,10 +34,19 @@ def plan(
     jobs: int = 1,
     again: bool = False,
 ) -> tuple[list[Estimate], list[Estimate]]:
-    """(what to run in this order, what does not fit). `budget` is seconds of wall time for `jobs` at a time.
+    """Estimate and order experiments, and select those that fit the budget.
 
-    Experiments with a record of what their params are now are left out unless `again`, and so are those that
-    cannot run (a split is not in params.yaml): `refused` is told; a single one is a ParamsError.
+    Args:
+        project: the project.
+        names: experiments to choose from.
+        speed: GFLOP/s in fp32 for an experiment.
+        refused: called for experiments that cannot run, if there are several.
+        budget: seconds of wall time.
+        jobs: number of parallel jobs.
+        again: include experiments with an up-to-date record.
+
+    Returns:
+        (experiments to run in this order, experiments that do not fit).
     """
     measured = frozenset() if again else up_to_date(project)
     left = [name for name in names if name not in measured]
@@ -63,33 +72,33 @@ def plan(
 
 
 def up_to_date(project: Project) -> frozenset[str]:
-    """Experiments whose record is about what their params.yaml says now; a damaged record is none."""
+    """Experiments whose record matches their current params.yaml."""
     results = load_results(project)
     return frozenset(name for name in results.records if not results.judge.outdated(name))
 
 
-# GFLOP/s of a whole training step in fp32. CPU: 95 a core, from a DenseNet of page 003 at 321x321 (10 GFLOP
-# forward) that took 0.16 s a sample on two cores, and 0.078 s in bf16. GPU: a guess, until one was measured.
+# GFLOP/s of a training step in fp32. CPU: 95 per core, from a DenseNet of page 003 at 321x321 (10 GFLOP
+# forward) that took 0.16 s per sample on two cores, and 0.078 s in bf16. GPU: a guess until one is measured.
 CPU_CORE_SPEED, GPU_SPEED = 95.0, 3000.0
 BF16_GAIN = 2.0
-FASTEST = 1e6  # GFLOP/s; beyond what any device does, so a clock was set
-FORWARD_PASSES = 3  # of a training sample
+FASTEST = 1e6  # GFLOP/s; faster than any device, so the clock was changed
+FORWARD_PASSES = 3  # cost of a training sample, in forward passes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What an experiment costs: images seen in training, GFLOP in all, seconds that are left at `speed`."""
+    """Cost of an experiment: training samples, total GFLOP, remaining seconds at `speed`."""
 
     name: str
     samples: int
     gflop: float
     seconds: float
     speed: float  # GFLOP/s in fp32
-    done: float = 0.0  # share of the training that is behind it, 0 to 1
+    done: float = 0.0  # completed fraction of the training, 0 to 1
 
 
 def estimate(experiment: Experiment, *, speed: float, done_iterations: int = 0) -> Estimate:
-    """The cost of training `experiment`; `speed` is GFLOP/s in fp32."""
+    """Estimate the cost of training `experiment`; `speed` is in GFLOP/s in fp32."""
     params = experiment.training
     if experiment.measure == "cost":
         return Estimate(name=experiment.name, samples=0, gflop=0.0, seconds=0.0, speed=speed)
@@ -106,19 +115,19 @@ def estimate(experiment: Experiment, *, speed: float, done_iterations: int = 0) 
 
 @cache
 def _gmacs(model: ModelParams, classes: int, size_HW: tuple[int, int]) -> float:
-    """Multiply-accumulates of one forward pass, 1e9; many rows of a page share a network."""
+    """Multiply-accumulates of one forward pass in 1e9; cached, since many rows share a network."""
     from repro.models.cost import count
 
     return count(model, classes, size_HW).gmacs_conv
 
 
 def gain(precision: str) -> float:
-    """How much faster than fp32."""
+    """Speed-up relative to fp32."""
     return 1.0 if precision == "fp32" else BF16_GAIN
 
 
 def speeds(project: Project, device: str) -> Callable[[Experiment], float]:
-    """GFLOP/s in fp32 for each experiment, from trainings on `device` ("cpu", "cuda") that were made here."""
+    """GFLOP/s in fp32 for an experiment, measured from local trainings on `device` ("cpu", "cuda")."""
     seen: dict[str, list[float]] = defaultdict(list)
     for path in project.work.glob("*/journal.jsonl"):
         measured = _measured(read_journal(path), device)
@@ -129,7 +138,7 @@ def speeds(project: Project, device: str) -> Callable[[Experiment], float]:
 
 
 def progress(project: Project) -> Callable[[Experiment], int]:
-    """Iterations that a training with an experiment's parameters has behind it, 0 without one."""
+    """Completed iterations of a stopped training with an experiment's parameters, 0 without one."""
     states = [read_state(path) for path in project.work.glob("*/journal.jsonl")]
     held = {state.run.name: state for state in states if state and state.status in ("KILLED", "FAILED")}
 
@@ -141,7 +150,7 @@ def progress(project: Project) -> Callable[[Experiment], int]:
 
 
 def _measured(entries: list[dict[str, Any]], device: str) -> tuple[str, float] | None:
-    """As `_speed`; None for a damaged journal too, and for one of another version's parameters."""
+    """Like `_speed`; None also for a corrupt journal, and for parameters of another version."""
     try:
         return _speed(entries, device)
     except (ParamsError, *UNREADABLE):
@@ -149,7 +158,7 @@ def _measured(entries: list[dict[str, Any]], device: str) -> tuple[str, float] |
 
 
 def _speed(entries: list[dict[str, Any]], device: str) -> tuple[str, float] | None:
-    """(backbone, GFLOP/s) of one journal between its first and last metrics; None when it cannot be told."""
+    """(backbone, GFLOP/s) of a journal between its first and last metrics; None if they are not reliable."""
     runs = [entry for entry in entries if entry["kind"] == "run"]
     metrics = [entry for entry in entries if entry["kind"] == "metrics" and "train/loss" in entry["values"]]
     if len(runs) != 1 or len(metrics) < 2 or _device(entries) != device.partition(":")[0]:
@@ -167,7 +176,7 @@ def _device(entries: list[dict[str, Any]]) -> str | None:
 
 
 def _work(plain: dict[str, Any], metrics: list[dict[str, Any]]) -> float:
-    """GFLOP between the first and the last of some lines, as fp32 would have done them in that time."""
+    """GFLOP between the first and last entries, converted to the speed of fp32."""
     model, training = parse(ModelParams, plain["model"], "journal"), plain["training"]
     height, width = plain["augmentation"]["crop"]
     macs = _gmacs(model, int(plain["facts"]["classes"]), (height, width))

@@ -1,8 +1,8 @@
-"""Jobs of a SLURM cluster through submitit; the project lies on a disk that all nodes see.
+"""Jobs on a SLURM cluster through submitit; the project must be on a disk that all nodes share.
 
-What SLURM does to the processes of a job depends on how a cluster tracks them: with cgroups a signal reaches
-only the first process, without them all. So a stop is a file that the node's side looks for, and the signal
-to the training is always one, sent from its own machine: a second one would end it before it has saved.
+Depending on the cluster's process tracking, SLURM's signals reach the first process of a job or all of them,
+and a second SIGINT kills a training before it has saved. Jobs are therefore stopped by a file: the job's
+wrapper on the node watches for it and sends a single signal.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from repro.errors import ParamsError, ReproError
 from repro.fleet.launcher import Handle, LocalLauncher
 
 LOOK_SECONDS = 0.5
-ASK_SECONDS = 5.0  # between two questions to the controller
-DAY_MINUTES = 24 * 60  # submitit's own default would end a job after five minutes
+ASK_SECONDS = 5.0  # between two queries of the controller
+DAY_MINUTES = 24 * 60  # submitit's default ends a job after five minutes
 ENDED = frozenset(
     ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT")
 )
@@ -30,7 +30,7 @@ Executor = Callable[[Path], Any]
 
 @dataclass(frozen=True, kw_only=True)
 class OnNode:
-    """What runs on a node: a command with its output in `log`, until it ends or the file `stop` appears."""
+    """Wrapper on a node: runs a command with output to `log` until it ends or the file `stop` exists."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
@@ -39,10 +39,8 @@ class OnNode:
     stop: Path
 
     def __call__(self) -> int:
-        """The exit status. However SLURM ends the job, the command is first asked to save itself."""
-        before = signal.signal(
-            signal.SIGUSR2, signal.SIG_IGN
-        )  # SLURM's warning goes to all; children inherit
+        """Run the command and return its exit status; on any end of the job it may save its state first."""
+        before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # SLURM's warning; inherited by children
         handle = LocalLauncher()(self.command, environment=self.environment, log=self.log, folder=self.folder)
         signal.signal(signal.SIGUSR2, before)
         try:
@@ -57,7 +55,7 @@ class OnNode:
 
 
 class SlurmHandle:
-    """A job of submitit."""
+    """A submitit job."""
 
     def __init__(self, job: Any, stop: Path) -> None:
         self.job = job
@@ -65,14 +63,16 @@ class SlurmHandle:
         self.asked, self.missed = 0.0, 0
 
     def poll(self) -> int | None:
-        """The command's exit status; 1 when SLURM ended the job before there was one."""
+        """The command's exit status, or 1 if SLURM ended the job without one."""
         if self.job.paths.result_pickle.exists():
             return int(self.job.result()) if self.job.exception() is None else 1
         if time.monotonic() - self.asked < ASK_SECONDS:
             return None
         self.asked = time.monotonic()
         self.missed = self.missed + 1 if self._is_gone() else 0
-        return 1 if self.missed > 1 else None  # twice: the shared disk may show the result a moment later
+        return (
+            1 if self.missed > 1 else None
+        )  # two misses, since a shared disk may show the result with a delay
 
     def stop(self, *, hard: bool) -> None:
         self.stop_file.touch()
@@ -83,7 +83,7 @@ class SlurmHandle:
         return self._state() in ENDED
 
     def _state(self) -> str:
-        """SLURM's word for it, by squeue: sacct needs a database that small clusters have not got."""
+        """SLURM's state of the job from squeue; sacct would need an accounting database."""
         command = ["squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={self.job.job_id}"]
         try:
             asked = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
@@ -91,14 +91,15 @@ class SlurmHandle:
             return "COMPLETED" if self.job.done() else "RUNNING"
         except subprocess.TimeoutExpired:
             return "UNKNOWN"
-        forgotten = "Invalid job id" in asked.stderr  # five minutes after its end
+        forgotten = "Invalid job id" in asked.stderr  # after five minutes
         return "COMPLETED" if forgotten else asked.stdout.strip() or "UNKNOWN"
 
 
 class SlurmLauncher:
-    """Starts jobs. `options` are sbatch's, as submitit names them: partition, gpus_per_node, time, ...
+    """Starts SLURM jobs.
 
-    `executor` takes another submitit executor, for tests.
+    `options` are sbatch's in submitit's naming: partition, gpus_per_node, time, ... `executor` replaces
+    submitit's executor in tests.
     """
 
     def __init__(self, *, executor: Executor | None = None, options: Mapping[str, Any] | None = None) -> None:
@@ -118,7 +119,7 @@ class SlurmLauncher:
 
 
 def slurm_executor(folder: Path) -> Any:
-    """submitit's executor for SLURM; its files (what sbatch got, what a node said) lie in `folder`."""
+    """submitit's executor for SLURM, with its scripts and logs in `folder`."""
     try:
         import submitit
     except ImportError:
@@ -128,7 +129,7 @@ def slurm_executor(folder: Path) -> Any:
     try:
         executor = submitit.SlurmExecutor(folder=folder)
     except RuntimeError:
-        raise ReproError("no SLURM here: srun was not found", allowed="--launcher local") from None
+        raise ReproError("SLURM is not available: srun was not found", allowed="--launcher local") from None
     executor.update_parameters(job_name="repro", time=DAY_MINUTES)
     return executor
 
@@ -138,24 +139,25 @@ def _submit(executor: Any, job: OnNode) -> Any:
 
     try:
         return executor.submit(job)
-    except FailedJobError:  # sbatch has said why, on standard error
-        raise ReproError(
-            "sbatch refused the job: see above", where="--slurm", hint="`sinfo` shows what there is"
-        ) from None
+    except FailedJobError:  # sbatch has printed the reason to standard error
+        hint = "`sinfo` shows the available partitions"
+        raise ReproError("sbatch refused the job: see above", where="--slurm", hint=hint) from None
 
 
 def _update(executor: Any, options: Mapping[str, Any]) -> None:
     try:
         executor.update_parameters(**options)
     except (TypeError, ValueError) as error:
-        raise ParamsError(str(error).strip(), where="--slurm", hint="names are those of sbatch") from None
+        raise ParamsError(
+            str(error).strip(), where="--slurm", hint="use the names of sbatch's options"
+        ) from None
 
 
 def parse_options(settings: Sequence[str]) -> dict[str, Any]:
-    """["partition=gpu", "gpus_per_node=1"] as a mapping; numbers become int, account=0042 stays a name."""
+    """Parse ["partition=gpu", "gpus_per_node=1"]; numbers become int, except with leading zeros."""
     pairs = [setting.partition("=") for setting in settings]
     wrong = next((name for name, equals, value in pairs if not (name and equals and value)), None)
     if wrong is not None:
-        raise ParamsError(f"not a setting: '{wrong}'", where="--slurm", allowed="KEY=VALUE")
+        raise ParamsError(f"invalid option '{wrong}'", where="--slurm", allowed="KEY=VALUE")
     number = re.compile(r"0|[1-9][0-9]*")
     return {name: int(value) if number.fullmatch(value) else value for name, _, value in pairs}

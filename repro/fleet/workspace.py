@@ -1,4 +1,4 @@
-"""DVC as a subprocess, and files in `.repro` that are no longer needed."""
+"""Run DVC as a subprocess, and find obsolete files in `.repro`."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from repro.tracking import read_state
 
 
 def has_dvc(project: Project) -> bool:
-    """Whether DVC is installed and looks after this project."""
+    """Whether DVC is installed and this project uses it."""
     return importlib.util.find_spec("dvc") is not None and (project.root / ".dvc").is_dir()
 
 
 def dvc(*arguments: str) -> list[str]:
-    """The command line of the DVC that is installed beside this program, whatever PATH says."""
+    """Command line of the DVC in this Python environment, independent of PATH."""
     return [sys.executable, "-m", "dvc", *arguments]
 
 
 def dvc_repro(*targets: str) -> list[str]:
-    """The command that makes `targets` beside others, which may hold DVC's lock."""
+    """The command that reproduces `targets`, and waits for DVC's lock."""
     return dvc("--wait-for-lock", "repro", *targets)
 
 
 def run_dvc(project: Project, *arguments: str, stdout: int | None = None) -> int:
-    """Run DVC in the project; its exit status. `stdout=2` sends what it prints to standard error."""
+    """Run DVC in the project and return its exit status; `stdout=2` sends its output to standard error."""
     return subprocess.run(dvc(*arguments), cwd=project.root, check=False, stdout=stdout).returncode
 
 
-# Everything here can be made again by the command that made it.
+# Folders in .repro whose content can be recreated -> description
 CACHES = {
     "tmp": "half-written file",
     "smoke": "smoke run",
@@ -47,14 +47,14 @@ CACHES = {
 
 
 @contextmanager
-def alone(work: Path) -> Iterator[None]:
-    """No training runs in this work folder meanwhile; StorageError where one does."""
-    with locked(work / ".lock", "a training with these parameters is running here"):  # a training holds it
+def training_lock(work: Path) -> Iterator[None]:
+    """Hold the lock of a training in this work folder; StorageError if one is running."""
+    with locked(work / ".lock", "a training with these parameters is running here"):
         yield
 
 
 def garbage(project: Project, *, older_than: float) -> Iterator[tuple[Path, str]]:
-    """(path, why) of what can go; `older_than` seconds since it was last written to."""
+    """Yield (path, reason) of files that can be deleted, unchanged for more than `older_than` seconds."""
     records, damaged = read_records(project.rows)
     recorded = None if damaged else {record.run_key for record in records.values()}
     for work in sorted(path for path in _inside(project, project.work) if path.is_dir()):
@@ -68,18 +68,18 @@ def garbage(project: Project, *, older_than: float) -> Iterator[tuple[Path, str]
 
 
 def _inside(project: Project, folder: Path) -> Iterator[Path]:
-    """What lies in a folder; nothing where links lead out of the project: that is not ours to delete."""
+    """Entries of a folder; none if it is a link out of the project, which must not be deleted."""
     return folder.glob("*") if folder.resolve().is_relative_to(project.root.resolve()) else iter(())
 
 
 def _why(work: Path, recorded: set[str] | None) -> str:
-    """Why a work folder is no longer needed; "" while it is.
+    """Why a work folder is obsolete, "" if it is not.
 
-    `recorded`: run keys of the records; None where one is damaged, which a finished run may belong to.
+    `recorded` are the run keys of the records; None if a record is corrupt, since it may belong to any run.
     """
     state = read_state(work / "journal.jsonl")
     if state is None:
-        return "" if any(work.glob("*.ckpt")) else "nothing was trained here"
+        return "" if any(work.glob("*.ckpt")) else "no training"
     if state.status == "RUNNING":
         return ""
     checkpoints = any(work.glob("*.ckpt"))
@@ -88,27 +88,25 @@ def _why(work: Path, recorded: set[str] | None) -> str:
             return ""
         if work.name in recorded:
             return "recorded: the journal is in MLflow, the curve in git"
-        return "" if checkpoints else "finished, of parameters that have no record"
-    return (
-        f"{state.status.lower()}, can be resumed from iteration {state.steps}"
-        if checkpoints
-        else "failed early"
-    )
+        return "" if checkpoints else "finished, without a record"
+    if not checkpoints:
+        return "failed early"
+    return f"{state.status.lower()}, can be resumed from iteration {state.steps}"
 
 
 def _age(path: Path) -> float:
-    """Seconds since anything below `path` was written."""
+    """Seconds since the last change in `path`."""
     times = [p.stat().st_mtime for p in (path, *path.rglob("*")) if not p.is_symlink()]
     return time.time() - max(times)
 
 
 def size_of(path: Path) -> int:
-    """Bytes below a path; links are not followed."""
+    """Total bytes of a path; links are not followed."""
     return sum(p.lstat().st_size for p in (path, *path.rglob("*")) if not p.is_dir())
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder; a link goes, its target stays."""
+    """Delete a file, a folder or a link (not its target)."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,4 +1,4 @@
-"""MLflow: a live view of journals and records that can be rebuilt from them at any time."""
+"""MLflow tracking: a live view of journals and records, which can be rebuilt from them at any time."""
 
 from repro.tracking.address import tracking_uri
 from repro.tracking.health import store_state

@@ -1,6 +1,6 @@
-"""The follower process: `python -m repro.tracking.follower ROOT JOURNAL PID` feeds MLflow until the run ends.
+"""The follower process: `python -m repro.tracking.follower ROOT JOURNAL PID` sends a journal to MLflow.
 
-It has the lowest priority, its own session, and no way to reach the training but to read its journal.
+It runs until the run ends, with the lowest priority and in its own session, and only reads the journal.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from repro.tracking.run_writer import RemoteRun, attach, send_journal, send_miss
 from repro.tracking.store import open_client
 
 POLL_SECONDS = 1.0
-SHARE = 0.02  # of one core, at most, for reading a long journal again
+SHARE = 0.02  # largest fraction of one core for reading the journal repeatedly
 LONGEST_PAUSE = 60.0
-GIVE_UP_SECONDS = 120.0  # after the run's end, when MLflow cannot be reached; `repro sync` takes over
+GIVE_UP_SECONDS = 120.0  # after the run's end, if MLflow cannot be reached; `repro sync` sends the rest
 
 
 def main() -> int:
-    """0 when MLflow has everything, 1 when it could not be reached."""
+    """Return 0 if everything was sent to MLflow, 1 if it could not be reached."""
     if hasattr(os, "nice"):
         os.nice(19)
     root, journal = Path(sys.argv[1]), Path(sys.argv[2])
-    # Told, not asked for: a training that died while MLflow was imported here is nobody's parent any more.
+    # The PID is an argument, since a training that died during our imports is no longer our parent.
     return Follower(project=Project(root), journal=journal, parent=int(sys.argv[3])).follow()
 
 
 @dataclass(kw_only=True)
 class Follower:
-    """Follows one journal. `parent` is the training's process."""
+    """Follows one journal; `parent` is the PID of the training."""
 
     project: Project
     journal: Path
@@ -65,10 +65,10 @@ class Follower:
             self._sleep(max(self.pause, min(cost / SHARE, LONGEST_PAUSE)))
 
     def _try(self, state: RunState, *, final: bool) -> bool:
-        """One attempt to bring MLflow up to date; any failure is noted and forgotten."""
+        """Try once to update MLflow; errors are logged."""
         try:
             self._send(state, final=final)
-        except Exception as error:  # whatever it is, it must not end the following
+        except Exception as error:  # no error may end the follower
             self._failed(error)
             return False
         self.pause, self.last_error = POLL_SECONDS, ""
@@ -77,7 +77,7 @@ class Follower:
     def _send(self, state: RunState, *, final: bool) -> None:
         uri = tracking_uri(self.project)
         if final:
-            ended = read_state(self.journal) or state  # the last line may have come since
+            ended = read_state(self.journal) or state  # the last entry may be newer
             client = self.remote.client if self.remote else open_client(self.project)
             send_journal(client, self.project, uri, ended)
         elif self.remote is None:
@@ -85,7 +85,7 @@ class Follower:
             set_status(remote.client, remote.run_id, state)
             self.remote = remote if send_missing(remote, state) else None
         elif not send_missing(self.remote, state):
-            self.remote = None  # a resumed run came out otherwise: the end puts it right
+            self.remote = None  # a resumed run differs: the final update corrects it
 
     def _failed(self, error: Exception) -> None:
         text = redact_text(f"{type(error).__name__}: {error}")[:500]
@@ -96,7 +96,7 @@ class Follower:
         self.pause = min(self.pause * 2, LONGEST_PAUSE)
 
     def _gave_up(self) -> bool:
-        """Whether the run ended so long ago; how long MLflow was away before does not matter."""
+        """Whether the run ended more than GIVE_UP_SECONDS ago."""
         self.over_since = self.over_since or time.monotonic()
         return time.monotonic() - self.over_since > GIVE_UP_SECONDS
 
@@ -104,7 +104,7 @@ class Follower:
         return os.getppid() == self.parent
 
     def _sleep(self, seconds: float) -> None:
-        """Sleep, but wake up when the run has ended and MLflow can be reached."""
+        """Sleep, but wake up when the run ends, unless MLflow is unreachable."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and (self.last_error or not self._ended()):
             time.sleep(0.2)

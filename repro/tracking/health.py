@@ -1,4 +1,4 @@
-"""Whether a tracking store answers, and is one that this MLflow takes: what `repro doctor` asks."""
+"""Health check of a tracking store for `repro doctor`: reachable, and compatible with this MLflow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from repro.tracking.store import CHECK_SECONDS, advice, damage, not_writable, re
 
 
 def store_state(project: Project) -> tuple[str, bool, str]:
-    """(address without password, whether it answers, what to do when it does not); takes a few seconds."""
+    """(address without password, whether the store is usable, else what to do); takes a few seconds."""
     uri = tracking_uri(project)
     try:
         require_address(uri)
@@ -30,21 +30,21 @@ def store_state(project: Project) -> tuple[str, bool, str]:
         return shown_address(project), False, f"{error.what}: {error.hint}"
     path = sqlite_path(uri)
     if path is not None:
-        wrong = _file_trouble(path)
+        wrong = _file_error(path)
     else:
-        wrong = _no_connection(uri) if is_database(uri) else _no_server(uri)
+        wrong = _database_error(uri) if is_database(uri) else _server_error(uri)
     return shown_address(project), not wrong, f"{wrong}: {advice(uri)}" if wrong else ""
 
 
-def _file_trouble(path: Path) -> str:
-    """Why a local store could not be used, or made where there is none yet."""
+def _file_error(path: Path) -> str:
+    """Why a local store cannot be used or created; "" if it can."""
     if not path.parent.is_dir():
         return "no such folder"
-    return (damage(path) or _strange_schema(path)) if not_writable(path) is None else "no permission"
+    return (damage(path) or _file_schema_error(path)) if not_writable(path) is None else "no permission"
 
 
-def _strange_schema(path: Path) -> str:
-    """Why MLflow would refuse the tables of a sqlite file; "" where it would not, or would make them."""
+def _file_schema_error(path: Path) -> str:
+    """Why MLflow refuses the tables of a SQLite file; "" if it accepts or creates them."""
     if not path.exists():
         return ""
     try:
@@ -52,11 +52,11 @@ def _strange_schema(path: Path) -> str:
             found = connection.execute("select version_num from alembic_version").fetchall()
     except sqlite3.Error as error:
         return "" if "no such table" in str(error) or "locked" in str(error) else str(error)
-    return schema_trouble(*(str(version) for (version,) in found))
+    return schema_error(*(str(version) for (version,) in found))
 
 
-def schema_trouble(*versions: str) -> str:
-    """What MLflow says of a database with these versions of its tables; it takes its own newest alone."""
+def schema_error(*versions: str) -> str:
+    """Why MLflow refuses these schema versions, since it accepts only its newest; "" if it accepts them."""
     known = _revisions()
     newest = known.keys() - set(known.values())
     if not versions or not newest or set(versions) == newest:
@@ -67,7 +67,7 @@ def schema_trouble(*versions: str) -> str:
 
 
 def _revisions() -> dict[str, str]:
-    """Every version of MLflow's tables -> the one before it, from the files that make them."""
+    """Schema version -> previous version, from MLflow's migration files."""
     spec = find_spec("mlflow")
     places = spec.submodule_search_locations if spec else None
     folder = Path(places[0] if places else "") / "store" / "db_migrations" / "versions"
@@ -76,8 +76,8 @@ def _revisions() -> dict[str, str]:
     return {one["revision"]: one.get("down_revision", "") for one in found if "revision" in one}
 
 
-def _no_connection(uri: str) -> str:
-    """Why a database cannot be reached: its driver is missing, or nothing answers."""
+def _database_error(uri: str) -> str:
+    """Why a database cannot be used: missing driver, no connection, other schema; "" if it can."""
     from sqlalchemy import create_engine, inspect, text
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -87,14 +87,14 @@ def _no_connection(uri: str) -> str:
         with engine.connect() as connection:
             made = inspect(connection).has_table("alembic_version")
             versions = connection.execute(text("select version_num from alembic_version")) if made else ()
-            wrong = schema_trouble(*(str(version) for (version,) in versions))
+            wrong = schema_error(*(str(version) for (version,) in versions))
         engine.dispose()
-    except (SQLAlchemyError, ImportError, ValueError) as error:  # ValueError: a port that is no number
+    except (SQLAlchemyError, ImportError, ValueError) as error:  # ValueError: invalid port
         return first_line(error)
     return wrong
 
 
-def _no_server(uri: str) -> str:
+def _server_error(uri: str) -> str:
     import requests
 
     try:

@@ -1,11 +1,11 @@
-"""The mirror: shows a training in MLflow while it runs, without ever touching the training.
+"""Mirror a running training to MLflow.
 
     with Journal(path) as journal, Mirror(project, path, run=run):
         train(..., journal=journal)
 
-A process of lowest priority follows the journal and feeds MLflow from it. The training only appends lines to
-a file. Whatever happens to the tracker (down, slow, full, wrong address), the training neither notices nor
-waits, and `repro sync` makes up for it later. MLflow is imported in that process alone.
+The training only appends to its journal. A separate process of the lowest priority, the only one that imports
+MLflow, follows the journal and sends it. Failures of the tracker (down, slow, full, wrong address) therefore
+never affect the training, and `repro sync` sends later what is missing.
 """
 
 from __future__ import annotations
@@ -24,22 +24,27 @@ from repro.records import DIFF, Journal, collect, source_diff, write_bytes
 from repro.tracking.address import tracking_uri
 from repro.tracking.run_info import Run, Status, start_fields
 
-LOG = "mirror.log"  # beside the journal
-_FOLLOWERS: list[subprocess.Popen[bytes]] = []  # they outlive their block, so somebody must hold them
+LOG = "mirror.log"  # in the journal's folder
+_FOLLOWERS: list[subprocess.Popen[bytes]] = []  # keeps references, since followers outlive their Mirror
 
 
 def is_wanted() -> bool:
-    """Whether to follow live: MLflow is installed and REPRO_TRACKING is not `off`."""
+    """Whether MLflow is installed and REPRO_TRACKING is not `off`."""
     return os.environ.get("REPRO_TRACKING") != "off" and importlib.util.find_spec("mlflow") is not None
 
 
 class Mirror:
-    """Feeds MLflow from the journal at `journal_path` while the block runs, and notes how it ended.
+    """Context manager that starts a follower, and writes start and end of the run to the journal.
 
-    The block's exception decides: none is FINISHED, Ctrl-C or a termination signal turned into SystemExit
-    is KILLED, anything else is FAILED. A process killed outright is found out by the follower: KILLED.
-    `live=False` notes start and end in the journal and starts nothing (a node without MLflow). `device` is
-    what the training runs on ("cuda:0"), for its provenance.
+    The status follows from the block's exception: FINISHED without one, KILLED after Ctrl-C or a termination
+    signal, else FAILED. The follower sets KILLED if the process dies.
+
+    Args:
+        project: the project.
+        journal_path: journal of the training.
+        run: name, data and parameters of the run.
+        live: False starts no follower (a node without MLflow).
+        device: device of the training ("cuda:0"), for its provenance.
     """
 
     def __init__(
@@ -69,18 +74,18 @@ class Mirror:
         status: Status = "FINISHED"
         if error is not None:
             signalled = isinstance(error, (KeyboardInterrupt, SystemExit))
-            stopped = signalled or getattr(error, "exit_code", None) == 130  # 128 + SIGINT: saved, then ended
+            stopped = signalled or getattr(error, "exit_code", None) == 130  # 128 + SIGINT
             status = "KILLED" if stopped else "FAILED"
         text = f"{type(error).__name__}: {error}" if error else ""
         try:
             with Journal(self.journal_path) as journal:
                 journal.event("end", status=status, error=redact_text(text)[:2000])
-        except OSError:  # a full disk must not hide the error that is on its way
+        except OSError:  # a full disk must not hide the original error
             if error is None:
                 raise
 
     def drain(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until MLflow has everything; False when it has not."""
+        """Wait up to `timeout` seconds for the follower; returns whether everything was sent."""
         try:
             return self.follower is None or self.follower.wait(timeout) == 0
         except subprocess.TimeoutExpired:
@@ -88,11 +93,11 @@ class Mirror:
 
     def _start(self) -> None:
         where = [str(self.project.root), str(self.journal_path), str(os.getpid())]
-        # By environment, not by argument: an address may hold a password, and arguments are public.
+        # An environment variable, since an address may contain a password and arguments are public.
         environment = os.environ | {"MLFLOW_TRACKING_URI": tracking_uri(self.project)}
         try:
             with self.journal_path.with_name(LOG).open("ab") as log:
-                # Its own session: Ctrl-C in the terminal ends the training, not the report of its end.
+                # A new session, so that Ctrl-C in the terminal does not end the follower.
                 self.follower = subprocess.Popen(
                     [sys.executable, "-m", "repro.tracking.follower", *where],
                     stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The runs that a store holds of this project, and which of them this clone may change."""
+"""Runs of this project in a store, and which of them this clone may change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from repro.tracking.run_writer import JOURNAL, NAME, RECORD, drop_run, mark, set
 from repro.tracking.store import KEY, keyed_runs
 
 Identity = tuple[str, str]  # run key, experiment
-PARENTS = ("seeds-", "machines-")  # how the keys of parent runs begin
+PARENTS = ("seeds-", "machines-")  # prefixes of the keys of parent runs
 
 
 def identity_of(run: Any) -> Identity:
@@ -34,25 +34,25 @@ def tag(run: Any, name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """Active runs of this project, those of other clones and of older versions among them."""
+    """Active runs of this project, including those of other clones and older versions."""
 
     owner: Owner
     runs: tuple[Any, ...]
 
     def of(self, identity: Identity) -> list[Any]:
-        """The runs of one training, one for each clone that did it; not those whose place another takes."""
+        """Runs of one training, one per clone that ran it, without retired runs."""
         return [run for run in self._by_identity.get(identity, ()) if RETIRED not in run.data.tags]
 
     @cached_property
     def _by_identity(self) -> Mapping[Identity, list[Any]]:
-        """Once: a thousand records each looking at a thousand runs took a third of a sync."""
+        """Cached: comparing a thousand records with a thousand runs took a third of a sync."""
         found: dict[Identity, list[Any]] = {}
         for run in self.runs:
             found.setdefault(identity_of(run), []).append(run)
         return found
 
     def holding(self, record: Record) -> list[Any]:
-        """The runs in which a record is as a whole, whoever sent it."""
+        """Runs of any clone that contain the complete record."""
         same = self.of((record.run_key, record.experiment))
         return [
             run for run in same if tag(run, RECORD) == record.content_hash and run.info.status == "FINISHED"
@@ -67,10 +67,10 @@ class Known:
 
 
 def known_runs(client: Any, project: Project, uri: str) -> Known:
-    """What MLflow holds of this project.
+    """Read this project's runs from MLflow.
 
-    Runs from before runs had owners belong to whoever keeps them in a file of the project. Elsewhere they are
-    nobody's: they count as sent where they show the same, and are left as they are.
+    Runs of older versions have no owner. In the project's own file they are assigned to this clone; in other
+    stores they are never changed.
     """
     owner, found = owner_of(project), list(keyed_runs(client))
     if sqlite_path(uri) == project.root / "mlflow.db":
@@ -83,7 +83,7 @@ def known_runs(client: Any, project: Project, uri: str) -> Known:
 
 
 def mark_in_git(client: Any, known: Known, records: Iterable[Record]) -> None:
-    """Let every run of this clone that shows a record say whether that record is the one in git."""
+    """Set the tag IN_GIT of this clone's runs: whether their record is the one in git."""
     hashes = {record.content_hash for record in records}
     for run in filter(known.owner.owns, known.runs):
         wanted = "yes" if tag(run, RECORD) in hashes else "no"
@@ -93,7 +93,7 @@ def mark_in_git(client: Any, known: Known, records: Iterable[Record]) -> None:
 
 
 def superseded(known: Known, records: Sequence[Record], states: Sequence[RunState]) -> list[Any]:
-    """Runs of this clone that say nothing any more: another one of the same training is in for them."""
+    """Runs of this clone that another run of the same training replaces."""
     hashes, marks = {one.content_hash for one in records}, {mark(one) for one in states}
     return [
         run
@@ -104,9 +104,9 @@ def superseded(known: Known, records: Sequence[Record], states: Sequence[RunStat
 
 
 def _replaces(known: Known, other: Any, run: Any, hashes: Set[str], marks: Set[str]) -> bool:
-    """Whether `run` says nothing beside `other`: both show the same, or `other` alone what git says now.
+    """Whether `other` replaces `run`: both show the same, or only `other` shows what is in git.
 
-    A run of another clone takes the place of one of ours only where both show the same weights.
+    A run of another clone replaces one of ours only if both show the same weights.
     """
     retired = RETIRED in run.data.tags
     if other.info.run_id == run.info.run_id or (run.info.status == "RUNNING" and not retired):
@@ -121,13 +121,13 @@ def _replaces(known: Known, other: Any, run: Any, hashes: Set[str], marks: Set[s
 
 
 def has_twin(known: Known, run: Any) -> bool:
-    """Whether another run shows the very same, as where two clones sent one record at once."""
+    """Whether another run shows the same, for example if two clones sent one record at the same time."""
     others = (other for other in known.of(identity_of(run)) if other.info.run_id != run.info.run_id)
     return any(_is_twin(other, run) for other in others)
 
 
 def _order(run: Any) -> tuple[bool, str]:
-    """Of twins the first stays: one with the curves of a training before one without."""
+    """Sort key of twins, of which the first is kept: a run with training curves is preferred."""
     return JOURNAL not in run.data.tags, str(run.info.run_id)
 
 
@@ -136,7 +136,7 @@ def _is_twin(other: Any, run: Any) -> bool:
 
 
 def shows(run: Any) -> str:
-    """What a run shows: a record, a whole journal, or what no other does."""
+    """Identity of a run's content: its record, its complete journal, or its own id."""
     return tag(run, RECORD) or tag(run, JOURNAL) or str(run.info.run_id)
 
 
@@ -145,13 +145,13 @@ def _is_current(run: Any, hashes: Set[str], marks: Set[str]) -> bool:
 
 
 def delete_all(client: Any, runs: Iterable[Any]) -> None:
-    """Move runs to MLflow's trash, with their model entities."""
+    """Delete runs and their logged models (MLflow keeps them in its trash)."""
     for run in runs:
         drop_run(client, run.info.run_id)
 
 
 def label(run: Any) -> str:
-    """How a person knows a run: its name, its number and when it began."""
+    """Description of a run for users: name, id, status and mIoU."""
     value = run.data.metrics.get("mIoU")
     measured = "" if value is None else f", mIoU {value:.2f}"
     return f"{run.info.run_name} ({run.info.run_id[:8]}, {run.info.status}{measured})"

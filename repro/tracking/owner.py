@@ -1,8 +1,7 @@
-"""Whose a run is: several projects, and several clones of one, may share an MLflow server.
+"""Owners of runs: several projects, and several clones of a project, may share an MLflow server.
 
-A clone changes and deletes its own runs alone. The project's id is in git (params.yaml: tracking), that of
-the clone in `.repro`, which git ignores: a training that is resumed on another node of a cluster has the same
-owner.
+A clone changes and deletes only its own runs. The project's id is in git (params.yaml: tracking), the clone's
+id in `.repro`, which git ignores, so a training resumed on another node of a cluster has the same owner.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ PROJECT = "repro.project"
 CLONE = "repro.clone"
 MACHINE = "repro.machine"
 USER = "mlflow.user"
-RETIRED = "repro.retired"  # a newer run is to take its place: nobody looks at it any more
+RETIRED = "repro.retired"  # a newer run replaces it; it is ignored
 PREFIX = "REPRO_MLFLOW_PREFIX"
 
 
@@ -35,8 +34,8 @@ PREFIX = "REPRO_MLFLOW_PREFIX"
 class Tracking:
     """`tracking:` of the root params.yaml."""
 
-    project: str = ""  # id of this project on a server that others use too
-    prefix: str = ""  # before the names of its experiments and models there
+    project: str = ""  # id of this project on a shared server
+    prefix: str = ""  # prefix of the names of its experiments and models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +51,17 @@ class Owner:
         return {PROJECT: self.project, CLONE: self.clone, MACHINE: platform.node(), USER: user()}
 
     def owns(self, run: Any) -> bool:
-        """Whether a run of MLflow is this clone's."""
+        """Whether an MLflow run belongs to this clone."""
         return bool(run.data.tags.get(CLONE) == self.clone)
 
 
 def tracking_params(project: Project) -> Tracking:
-    """`tracking:` of params.yaml, with the prefix of the environment; ParamsError for odd characters."""
+    """`tracking:` of params.yaml, with the prefix of the environment; ParamsError for invalid values."""
     changed = project.params.stat().st_mtime_ns if project.params.is_file() else 0
     return _tracking_params(project.params, changed, os.environ.get(PREFIX))
 
 
-@lru_cache  # asked for every run that is sent
+@lru_cache  # read for every run that is sent
 def _tracking_params(path: Path, changed: int, prefix: str | None) -> Tracking:
     found = read_yaml(path).get("tracking") or {}
     where = "params.yaml: tracking"
@@ -73,36 +72,36 @@ def _tracking_params(path: Path, changed: int, prefix: str | None) -> Tracking:
     for name, value in vars(params).items():
         if not re.fullmatch(r"[\w./ -]{0,80}", value):
             allowed = "up to 80 letters, digits, spaces, . / _ and -"
-            raise ParamsError(f"'{name}' cannot be '{value[:80]}'", where=where, allowed=allowed)
+            raise ParamsError(f"invalid '{name}': '{value[:80]}'", where=where, allowed=allowed)
     return params
 
 
 def owner_of(project: Project) -> Owner:
-    """The owner of what is sent from here; a project without an id is as much its own as its clone."""
+    """Owner of runs sent from this clone; a project without an id uses the clone's id."""
     clone = _clone_id(project.root)
     return Owner(project=tracking_params(project).project or clone, clone=clone)
 
 
 def _clone_id(root: Path) -> str:
-    """Id of the clone at `root`, made at its first use; a copy of a clone that is still there is another."""
+    """Id of the clone at `root`, created at its first use; a copy of an existing clone gets another id."""
     path = root / ".repro" / "clone.json"
-    if own := _noted_id(path):
+    if own := _stored_id(path):
         return own
     try:
         with locked(path.with_name("clone.lock"), "this clone gets its id", timeout=60.0):
-            own = _noted_id(path) or uuid.uuid4().hex[:16]
+            own = _stored_id(path) or uuid.uuid4().hex[:16]
             write_json(path, {"id": own, "path": str(root.resolve())})
-    except OSError:  # a clone that may not be written is known by its place
+    except OSError:  # a read-only clone is identified by its path
         own = sha256_text(f"{platform.node()}:{root.resolve()}")[:16]
     return own
 
 
-def _noted_id(path: Path) -> str:
-    """The id that was noted for this folder, or for one that was moved here; "" where there is none."""
+def _stored_id(path: Path) -> str:
+    """The id stored for this folder, which may have been moved; "" without one, or for a copied folder."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         own, place = str(found["id"]), Path(str(found["path"]))
-        if not re.fullmatch(r"[0-9a-f]{16}", own):  # it stands in questions to the server
+        if not re.fullmatch(r"[0-9a-f]{16}", own):  # it is used in search filters
             return ""
     except (OSError, ValueError, LookupError, TypeError):
         return ""

@@ -1,4 +1,4 @@
-"""`repro weights promote`: the best model of a data set gets the alias `champion` in MLflow's registry."""
+"""`repro weights promote`: set the alias `champion` of a data set's best model in MLflow's model registry."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ CHAMPION = "champion"
 
 
 def promote(project: Project, record: Record, *, alias: str = CHAMPION) -> str:
-    """Point `alias` at the model of `record`, and note it in git; returns "<registered name> version N".
+    """Set `alias` to the model of `record`, in MLflow and reports/champions.yaml.
 
-    Whether the result deserves it is the gate's to say: the command asks it before, for the verdict that a
-    record holds may be older than its params and its other seeds. RecordError for a record without weights.
+    The caller must check the verdict first; the one in the record may be outdated.
+
+    Returns:
+        "<registered name> version N".
+
+    Raises:
+        RecordError: the record has no weights.
     """
     check_alias(alias)
     require_weights(record)

@@ -1,4 +1,4 @@
-"""`repro sync --rebuild`: the store made anew, as a new sqlite file or in place beside the runs of others."""
+"""`repro sync --rebuild`: recreate the store as a new SQLite file, or in place if others have runs in it."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from repro.tracking.report import Confirm, Report
 from repro.tracking.run_writer import NAME, retire
 from repro.tracking.store import CHECK_SECONDS, damage, keyed_runs, open_client, read_only
 
-Send = Callable[[str], Report]  # fills the store of this address
+Send = Callable[[str], Report]  # sends everything to the store of this address
 
 
 def rebuild(project: Project, uri: str, send: Send, confirm: Confirm) -> Report:
-    """Send everything again: into a new file, or in place where others have runs in the store."""
+    """Send everything again, to a new file, or in place if others have runs in the store."""
     if sqlite_path(uri) is not None and not holds_others(project, uri):
         return _rebuild_file(project, uri, send)
     return _rebuild_in_place(project, uri, send, confirm)
 
 
 def _rebuild_file(project: Project, uri: str, send: Send) -> Report:
-    """A new sqlite file, put in place of the old one when all is in it; the old one is kept beside it.
+    """Fill a new SQLite file, then replace the old one, which is kept as a backup.
 
-    A new one that lacks something is better than none: then, and only then, it is taken as it is.
+    An incomplete new file is discarded, unless there is no old one.
     """
     path = sqlite_path(uri)
     assert path is not None
     for left in path.parent.glob(f"{path.name}.rebuilding*"):
         left.unlink()
-    # A name of its own: MLflow would take one that this process has used for a store with tables in it.
+    # A unique name: MLflow assumes that a file which this process has used before has its tables.
     new = path.with_name(f"{path.name}.rebuilding-{time.time_ns()}")
     report = send(sqlite_uri(new))
-    new.with_name(f"{new.name}.lock").unlink(missing_ok=True)  # nobody else knows this file
+    new.with_name(f"{new.name}.lock").unlink(missing_ok=True)  # no other process uses this file
     if report.failed and path.exists():
         new.unlink()
         return replace(report, sent=[], kept=True)
@@ -54,9 +54,9 @@ def _rebuild_file(project: Project, uri: str, send: Send) -> Report:
 
 
 def holds_others(project: Project, uri: str) -> bool:
-    """Whether a sqlite file has active runs of others, and may not be replaced.
+    """Whether a SQLite file has active runs of others, so that it must not be replaced.
 
-    In the project's own file those are runs of other clones: the backup keeps what other programs logged.
+    In the project's own file only runs of other clones count; runs of other programs are kept in the backup.
     """
     path, owner = sqlite_path(uri), owner_of(project)
     if path is None or not path.exists() or damage(path):
@@ -65,7 +65,7 @@ def holds_others(project: Project, uri: str) -> bool:
     try:
         with closing(read_only(path, timeout=CHECK_SECONDS)) as connection:
             (count,) = connection.execute(_OTHER_CLONES if own else _OTHERS, (CLONE, owner.clone)).fetchone()
-    except sqlite3.Error:  # no such tables: nothing of anybody is in it
+    except sqlite3.Error:  # no tables, so no runs
         return False
     return bool(count)
 
@@ -76,10 +76,7 @@ _OTHER_CLONES = f"{_ACTIVE} in (select run_uuid from tags where key = ? and valu
 
 
 def _rebuild_in_place(project: Project, uri: str, send: Send, confirm: Confirm) -> Report:
-    """Send everything again beside what is there, then delete this clone's runs from before.
-
-    Those of an experiment that could not be sent stay.
-    """
+    """Send everything again, then delete this clone's earlier runs, except those that could not be sent."""
     client = open_client(project, uri)
     before = [run for run in owned(known_runs(client, project, uri)) if run.info.status != "RUNNING"]
     if before and not confirm([label(run) for run in before]):
@@ -101,12 +98,12 @@ def _active(client: Any) -> set[str]:
 
 
 def _free_name(path: Path) -> Path:
-    """`path`, or with the first number that is free: no backup takes the place of an earlier one."""
+    """`path`, or `path` with the first unused number, so that no earlier backup is replaced."""
     numbered = (path.with_name(f"{path.name}.{number}") for number in count(2))
     return next(one for one in chain([path], numbered) if not one.exists())
 
 
 def _forget_connections(client: Any) -> None:
-    """MLflow keeps connections for the life of a process; these still lead to the replaced file."""
+    """Close MLflow's pooled connections, which still refer to the replaced file."""
     for part in (client._tracking_client, client._get_registry_client()):
         part.store.engine.dispose()

@@ -1,4 +1,4 @@
-"""One record into MLflow: numbers, params, tags, data set, files."""
+"""Send a record to MLflow: metrics, params, tags, data set, files."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ from repro.tracking.run_writer import (
 from repro.tracking.store import KEY
 
 LONGEST_MODEL_PARAM = 250
-JUDGEMENT = "repro.judgement"  # digest of the verdict and the note that are in
-SENDING = "repro.sending"  # "<record's content hash> <when>": set with the run, for clones that send at once
-SENDING_SECONDS = 600.0  # after that the other is taken to be dead
-IN_GIT = "repro.in_git"  # yes: the record in git is this one; no: another measurement of the same
-# Scheme of an artifact store -> the module that MLflow 3.17 imports for it, and the package that has it.
+JUDGEMENT = "repro.judgement"  # digest of the run's verdict and note
+SENDING = "repro.sending"  # "<content hash> <time>": detects clones that send one record at the same time
+SENDING_SECONDS = 600.0  # after which the other clone is considered dead
+IN_GIT = "repro.in_git"  # yes: the record in git is this one; no: it is another measurement
+# Scheme of an artifact store -> (module that MLflow 3.17 imports for it, package that provides it).
 LIBRARIES = {
     "s3": ("boto3", "boto3"),
     "r2": ("boto3", "boto3"),
@@ -63,24 +63,33 @@ LIBRARIES = {
 
 
 def journals(project: Project) -> list[RunState]:
-    """Journals of all work folders that say what they are."""
+    """Readable journals of all work folders."""
     found = (read_state(path) for path in sorted(project.work.glob("*/journal.jsonl")))
     return [state for state in found if state is not None]
 
 
 def finished(states: Iterable[RunState]) -> dict[tuple[str, str], RunState]:
-    """(run key, experiment) -> the journal of a training that came to its end."""
+    """(run key, experiment) -> journal, of finished trainings."""
     return {(one.run.run_key, one.run.name): one for one in states if one.status == "FINISHED"}
 
 
 def send_record(
-    client: Any, project: Project, uri: str, record: Record, judged: Judgement, told: RunState | None
+    client: Any, project: Project, uri: str, record: Record, judged: Judgement, journal: RunState | None
 ) -> str:
-    """Metrics, params, tags, data set and files of a record; the mark that it is complete comes last.
+    """Send metrics, params, tags, data set and files of a record; the tag that marks it complete is last.
 
-    `told` is the journal of its training, where it lies here: what it says is not taken from the committed
-    curve. For a run that shows another record already a new one is made, because MLflow keeps old values of a
-    metric; then the first is deleted. "" where another clone is sending the same record right now.
+    A run that shows another record is replaced by a new one, because MLflow keeps old values of metrics.
+
+    Args:
+        client: MLflow client of the store at `uri`.
+        project: the project.
+        uri: address of the store.
+        record: the record.
+        judged: its current verdict.
+        journal: journal of its training, if there is a local one; else the committed curve is sent.
+
+    Returns:
+        The run's id, "" if another clone is sending the same record.
     """
     at, began, owner = measured_at(record), began_at(record), owner_of(project)
     run = Run(name=record.experiment, dataset=record.dataset, run_key=record.run_key)
@@ -93,25 +102,25 @@ def send_record(
     ]
     for run_id in before:
         retire(client, run_id)
-    if before and told:
-        run_id = send_journal(client, project, uri, told).run_id
+    if before and journal:
+        run_id = send_journal(client, project, uri, journal).run_id
     else:
         sending = {SENDING: f"{record.content_hash} {time.time():.0f}"}
         run_id = ensure_run(client, owner, experiment_id, run, began, tags=sending)
     found = client.get_run(run_id)
-    if somebody_else_sends(client, owner, found, record):
+    if is_sent_by_another_clone(client, owner, found, record):
         client.delete_run(run_id)
         return ""
     model_id = ensure_model(client, experiment_id, run_id, record) if record.model_sha256 else None
     send_numbers(client, record, run_id, found, at, model_id)
     set_tags(client, run_id, tags_of(record, judged))
     send_judgement(client, found, record, judged)
-    if told is None and "train/loss" not in found.data.metrics:
-        # The curve in git has no times: a millisecond a step keeps the order.
+    if journal is None and "train/loss" not in found.data.metrics:
+        # The curve in git has no times; one millisecond per step keeps the order.
         curve = {(name, step): (value, at + step) for name, step, value in curve_of(project, record)}
         log_points(client, run_id, curve)
     if found.info.status == "RUNNING" and JOURNAL not in found.data.tags:
-        client.set_terminated(run_id, status="FINISHED", end_time=at)  # also where its files cannot be sent
+        client.set_terminated(run_id, status="FINISHED", end_time=at)  # even if sending its files fails
     send_files(client, project, record, run_id)
     set_tags(client, run_id, {RECORD: record.content_hash, IN_GIT: "yes"})
     for one in before:
@@ -119,8 +128,8 @@ def send_record(
     return run_id
 
 
-def somebody_else_sends(client: Any, owner: Owner, run: Any, record: Record) -> bool:
-    """Whether another clone began to send the same record just before: its run stays, this one goes."""
+def is_sent_by_another_clone(client: Any, owner: Owner, run: Any, record: Record) -> bool:
+    """Whether another clone is sending the same record and has the smaller run id, whose run is kept."""
     wanted = f"tags.`{SENDING}` LIKE '{record.content_hash} %' and tags.`{PROJECT}` = '{owner.project}'"
     if SENDING not in run.data.tags:
         return False
@@ -133,24 +142,24 @@ def somebody_else_sends(client: Any, owner: Owner, run: Any, record: Record) -> 
 
 
 def require_client(client: Any, experiment_id: str) -> None:
-    """StorageError where a library is missing that brings files to the place of an experiment's artifacts."""
+    """Raise StorageError if the library for an experiment's artifact store is not installed."""
     place = str(client.get_experiment(experiment_id).artifact_location)
     module, package = LIBRARIES.get(place.partition(":")[0], ("", ""))
     if module and not _is_installed(module):
-        what = f"MLflow keeps its files where `{package}` is needed, which is not installed"
-        hint = f"pip install {package}, then the same command"
+        what = f"MLflow's artifact store needs `{package}`, which is not installed"
+        hint = f"pip install {package}, then rerun"
         raise StorageError(what, where=redact_uri(place), hint=hint)
 
 
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # the package above it is missing
+    except ModuleNotFoundError:  # the parent package is missing
         return False
 
 
 def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -> str:
-    """Id of the model entity of a run: one for the weights, which themselves stay in DVC."""
+    """Id of the logged model of a run; the weights are stored by DVC, not MLflow."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     wanted = f"source_run_id = '{run_id}'"
@@ -168,14 +177,14 @@ def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -
         model_type=str(record.params.get("model", {}).get("family", "")),
     )
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])  # the run's page links to it
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])  # linked on the run's page
     return str(model.model_id)
 
 
 def send_judgement(client: Any, run: Any, record: Record, judged: Judgement) -> bool:
-    """The verdict and the note, where the judgement is another than the run shows; False where it is not.
+    """Update verdict and note of a run if the judgement has changed; returns whether it has.
 
-    Compared by a digest: a note that somebody changed in MLflow stays until the judgement changes.
+    A digest is compared, so a note edited in MLflow is kept until the judgement changes.
     """
     tags = tags_of(record, judged)
     shown = {name: tags[name] for name in ("verdict", NOTE_TAG)}
@@ -187,7 +196,7 @@ def send_judgement(client: Any, run: Any, record: Record, judged: Judgement) -> 
 
 
 def send_numbers(client: Any, record: Record, run_id: str, found: Any, at: int, model_id: str | None) -> None:
-    """Params, metrics and data set."""
+    """Send params, metrics and data set."""
     params = {k: v for k, v in shown_params(record.params).items() if k not in found.data.params}
     log_params(client, run_id, params)
     missing = {k: v for k, v in metrics_of(record).items() if found.data.metrics.get(k) != v}
@@ -198,7 +207,7 @@ def send_numbers(client: Any, record: Record, run_id: str, found: Any, at: int, 
 
 
 def send_files(client: Any, project: Project, record: Record, run_id: str) -> None:
-    """Artifacts, in two calls instead of one a file, and the confusion matrix as a picture."""
+    """Send artifacts in one call, including an image of the confusion matrix."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file, text in texts_of(record).items():
@@ -213,12 +222,12 @@ def send_files(client: Any, project: Project, record: Record, run_id: str) -> No
 
 
 def measured_at(record: Record) -> int:
-    """When the record was made, in milliseconds since 1970."""
+    """Time of the measurement in milliseconds since 1970."""
     return _milliseconds(record.provenance)
 
 
 def began_at(record: Record) -> int:
-    """When its training began, so that MLflow's duration is that of the work."""
+    """Start of the training in milliseconds since 1970."""
     return _milliseconds(record.provenance.get("training") or record.provenance)
 
 

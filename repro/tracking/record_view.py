@@ -1,8 +1,7 @@
 """How MLflow shows a record: metrics, params, tags, description, files, and the saved view of an experiment.
 
-MLflow's own list shows no number at all before columns are chosen in that browser. A saved view is a tag of
-the experiment (MLflow 3.17 reads it in its menu "Views", and by its id in an address): name, times, and the
-list's state as JSON text.
+MLflow's run list shows no metrics until columns are chosen. A saved view, a tag of the experiment with the
+list's state as JSON, does that (MLflow 3.17 shows it in the menu "Views", and by its id in a URL).
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ MARKS = {
     "unmeasured": "⬜",
     "incomparable": "⚠️",
 }
-_FORBIDDEN = re.compile(r"[^\w\-. :/]")  # MLflow's metric names
+_FORBIDDEN = re.compile(r"[^\w\-. :/]")  # in MLflow's metric names
 
 
 def metrics_of(record: Record) -> dict[str, float]:
-    """Everything that can be a column of the run list. Percent; cost in the units of its name."""
+    """All metrics of a record for the run list, in percent; costs in the units of their names."""
     found: dict[str, float] = dict(record.metrics)
     for name, (low, high) in record.intervals.items():
         found |= {f"{name}_low": low, f"{name}_high": high}
@@ -52,11 +51,7 @@ def metrics_of(record: Record) -> dict[str, float]:
 
 
 def tags_of(record: Record, found: Judgement) -> dict[str, str]:
-    """Tags that make the run list and the compare view useful: what one wants to filter and group by.
-
-    The verdict is that of `found`, the judgement of now: a record may be older than its params and its seeds.
-    A tag without a value is left out.
-    """
+    """Tags to filter and group runs by, without empty ones; the verdict is that of `found`."""
     git = record.provenance.get("git", {})
     model = record.params.get("model", {})
     tags = {
@@ -88,7 +83,7 @@ def tags_of(record: Record, found: Judgement) -> dict[str, str]:
 
 
 def note_of(record: Record, found: Judgement) -> str:
-    """The run's description in markdown: the published numbers beside the measured ones, and the verdict."""
+    """The run's description in Markdown: verdict, measured and published metrics."""
     wanted, git = record.expectation, record.provenance.get("git", {})
     lines = [f"## {MARKS[found.verdict]} {found.verdict}", ""]
     if wanted is None or found.reason != wanted.source:
@@ -122,14 +117,14 @@ def _note_row(record: Record, name: str) -> tuple[str, ...]:
 
 
 def curve_of(project: Project, record: Record) -> list[tuple[str, int, float]]:
-    """(metric, step, value) of the committed learning curve; empty where there is none."""
+    """(metric, step, value) of the committed learning curve; empty without one."""
     names = {"loss": "train/loss", "lr": "train/lr", "val_mIoU": "val/mIoU"}
     found = read_curve(project.experiment_folder(record.experiment) / "curve.csv")
     return [(names[column], step, value) for column, points in found.items() for step, value in points]
 
 
 def texts_of(record: Record) -> dict[str, str]:
-    """Artifacts made from the record alone: name -> text."""
+    """Artifacts created from the record: name -> text."""
     rows = [
         f"{json.dumps(name, ensure_ascii=False)},{_number(iou)}" for name, iou in record.per_class.items()
     ]
@@ -142,7 +137,7 @@ def texts_of(record: Record) -> dict[str, str]:
 
 
 def files_of(project: Project, record: Record) -> list[tuple[Path, str]]:
-    """(file, artifact folder) of what lies beside the record: overlays, tables, and uncommitted code."""
+    """(file, artifact folder) of further files: overlays, tables, and the diff of uncommitted code."""
     folder = project.experiment_folder(record.experiment)
     overlays = [(path, "overlays") for path in sorted((folder / "overlays").glob("*.png"))]
     others = (folder / "confusion.csv", folder / "curve.csv", project.work_folder(record.run_key) / DIFF)
@@ -151,7 +146,7 @@ def files_of(project: Project, record: Record) -> list[tuple[Path, str]]:
 
 
 def confusion_figure(path: Path, classes: Mapping[str, Any]) -> Any:
-    """Confusion matrix of `confusion.csv` (actual,predicted,count) as a figure: rows sum to 100 %."""
+    """Draw the confusion matrix of `confusion.csv` (actual,predicted,count); rows sum to 100 %."""
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -185,7 +180,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-VIEW = "results"  # its id in addresses
+VIEW = "results"  # id of the view in URLs
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 NOTE_TAG = "mlflow.note.content"
 COLUMNS = (
@@ -195,19 +190,19 @@ COLUMNS = (
 )
 NOTE = (
     "[**Results: measured beside published**](#/experiments/{}/runs?viewStateShareKey={}), best first."
-    "{} DeepLab on {}, percent: `mIoU` was measured, `published/mIoU` printed, `gap/mIoU` lies between."
-    " Tags `verdict`, `page`, `row`, `family`, `backbone`, `output_stride` filter and group."
+    "{} DeepLab on {}, in percent: `gap/mIoU` is `mIoU` (measured) minus `published/mIoU`."
+    " Filter and group by the tags `verdict`, `page`, `row`, `family`, `backbone`, `output_stride`."
 )
 
 
 def show_first(client: Any, experiment: Any, dataset: str) -> None:
-    """Give an experiment of MLflow its view, and its note where nobody else wrote one."""
+    """Set the saved view of an MLflow experiment, and its note unless a user has written one."""
     client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, saved_view())
     show_note(client, experiment, dataset, "")
 
 
 def show_note(client: Any, experiment: Any, dataset: str, headline: str) -> None:
-    """The note of an experiment with `headline`, how many published rows the whole project reproduced."""
+    """Update the note of an experiment with `headline`, the number of rows reproduced in the project."""
     own, present = experiment.experiment_id, experiment.tags.get(NOTE_TAG, "")
     note = NOTE.format(own, VIEW, f" **{headline}** in the whole project." if headline else "", dataset)
     if note != present and (not present or present.startswith(NOTE.partition("]")[0])):
@@ -215,7 +210,7 @@ def show_note(client: Any, experiment: Any, dataset: str, headline: str) -> None
 
 
 def saved_view() -> str:
-    """The tag's text. Sorted by a metric, runs are not folded under the parents of their seeds."""
+    """Content of the view's tag; sorting by a metric lists runs without grouping by parent run."""
     state = {
         "orderByKey": "metrics.`mIoU`",
         "orderByAsc": False,

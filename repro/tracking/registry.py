@@ -1,7 +1,7 @@
-"""MLflow's model registry as git says it is: which experiment's model an alias of a data set points to.
+"""Synchronise aliases in MLflow's model registry with reports/champions.yaml.
 
-A registered model `deeplab-<dataset>`, a version for each promoted run, the weights themselves in DVC. Who
-is champion is a decision, so it stands in git (reports/champions.yaml), and any store follows it.
+There is one registered model `deeplab-<dataset>` per data set with one version per promoted run; DVC stores
+the weights. An alias is a decision, so it is kept in git, and every store is updated from there.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from repro.tracking.run_writer import RECORD, ensure_experiment
 from repro.tracking.store import pages
 
 HEADING = "# Aliases of models, one per data set: written by `repro weights promote`, read by `repro sync`.\n"
-OWN = "repro.alias."  # tag of a registered model: `repro weights promote` set this alias
-OWNER = "repro.alias-of."  # and for which project
+OWN = "repro.alias."  # prefix of tags for aliases set by `repro weights promote`
+OWNER = "repro.alias-of."  # prefix of tags for the project that owns an alias
 LOCK_SECONDS = 60.0
 
 
@@ -37,24 +37,24 @@ def champions_file(project: Project) -> Path:
 
 
 def champions(project: Project) -> dict[str, dict[str, str]]:
-    """Data set -> alias -> experiment; ParamsError when the file says something else."""
+    """Data set -> alias -> experiment; ParamsError if the file is invalid."""
     path = champions_file(project)
-    found = read_yaml(path) if path.is_file() and _says_anything(path) else {}
+    found = read_yaml(path) if path.is_file() and _has_content(path) else {}
     for dataset, aliases in found.items():
         if not isinstance(aliases, Mapping) or not all(map(is_plain_name, [dataset, *aliases.values()])):
             allowed = "DATASET: {ALIAS: EXPERIMENT}"
-            raise ParamsError(f"'{dataset}' cannot be read", where=path, allowed=allowed)
+            raise ParamsError(f"invalid entry '{dataset}'", where=path, allowed=allowed)
     return found
 
 
-def _says_anything(path: Path) -> bool:
-    """Whether a YAML file holds more than remarks: with its last line deleted it is nobody's mistake."""
+def _has_content(path: Path) -> bool:
+    """Whether a YAML file has more than comments; an empty file is valid."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
 
 
 def note_champion(project: Project, record: Record, alias: str) -> None:
-    """Write down that `alias` of the record's data set is the record's experiment."""
+    """Write to champions.yaml that `alias` of the record's data set is the record's experiment."""
     lock = project.root / ".repro" / "champions.lock"
     with locked(lock, "champions.yaml is being written", timeout=LOCK_SECONDS):
         noted = champions(project)
@@ -63,52 +63,56 @@ def note_champion(project: Project, record: Record, alias: str) -> None:
 
 
 def check_alias(alias: str) -> None:
-    """ParamsError for a name that MLflow's registry refuses as an alias."""
+    """Raise ParamsError for an alias that MLflow's registry refuses."""
     if not re.fullmatch(r"[\w-]{1,255}", alias) or re.fullmatch(r"(?i)latest|v\d+", alias):
         allowed = "letters, digits, - and _; not 'latest', not v1, v2, ..."
-        raise ParamsError(f"'{alias}' cannot be an alias", allowed=allowed)
+        raise ParamsError(f"invalid alias '{alias}'", allowed=allowed)
 
 
 def require_weights(record: Record) -> None:
-    """RecordError unless a record names the sha256 of its weights: a version that leads nowhere is none."""
+    """Raise RecordError unless the record contains the sha256 of its weights."""
     if not SHA256.fullmatch(record.model_sha256 or ""):
         what, allowed = "the record has no weights to promote", "a trained network, with its model_sha256"
         raise RecordError(what, where=record.experiment, allowed=allowed)
 
 
-class Noted(NamedTuple):
-    """One line of champions.yaml."""
+class Champion(NamedTuple):
+    """An entry of champions.yaml."""
 
     dataset: str
     alias: str
     experiment: str
 
 
-def noted_aliases(project: Project) -> list[Noted]:
-    """Every line of champions.yaml."""
-    return [Noted(dataset, *one) for dataset, noted in champions(project).items() for one in noted.items()]
+def champion_entries(project: Project) -> list[Champion]:
+    """All entries of champions.yaml."""
+    return [Champion(dataset, *one) for dataset, found in champions(project).items() for one in found.items()]
 
 
-def follow_alias(client: Any, project: Project, uri: str, noted: Noted, records: Sequence[Record]) -> bool:
-    """Let a noted alias lead to its model; ParamsError when its experiment is not measured."""
+def sync_alias(client: Any, project: Project, uri: str, entry: Champion, records: Sequence[Record]) -> bool:
+    """Set the alias of an entry in MLflow; ParamsError if its experiment has no record."""
     for record in records:
-        if (record.dataset, record.experiment) == (noted.dataset, noted.experiment):
-            return point(client, project, uri, record, noted.alias)
+        if (record.dataset, record.experiment) == (entry.dataset, entry.experiment):
+            return point(client, project, uri, record, entry.alias)
     raise ParamsError(
-        f"{noted.alias} of {noted.dataset} is '{noted.experiment}', which has no record",
+        f"{entry.alias} of {entry.dataset} is '{entry.experiment}', which has no record",
         where=champions_file(project),
-        hint="`repro weights promote` one that has a record, or delete the line",
+        hint="`repro weights promote` an experiment with a record, or delete the entry",
     )
 
 
 def registered_name(project: Project, dataset: str) -> str:
-    return f"{tracking_params(project).prefix}deeplab-{dataset}".replace("/", "-")  # MLflow takes no slash
+    return f"{tracking_params(project).prefix}deeplab-{dataset}".replace(
+        "/", "-"
+    )  # MLflow does not allow slashes
 
 
 def point(client: Any, project: Project, uri: str, record: Record, alias: str) -> bool:
-    """Let `alias` lead to the model of the record's run; False when it does already.
+    """Set `alias` to the model of the record's run; returns False if it is set already.
 
-    RecordError for a record without weights, whoever asks for it.
+    Raises:
+        RecordError: the record has no weights.
+        ParamsError: the alias belongs to another project, or the record is not in MLflow.
     """
     require_weights(record)
     experiment_id = ensure_experiment(client, project, uri, record.dataset)
@@ -121,7 +125,7 @@ def point(client: Any, project: Project, uri: str, record: Record, alias: str) -
     if theirs != owner:
         raise ParamsError(
             f"'{alias}' of {name} in MLflow belongs to the project '{theirs}'",
-            hint="give this project's models a name of their own: tracking.prefix in params.yaml",
+            hint="set tracking.prefix in params.yaml to give this project's models other names",
         )
     if str(model.aliases.get(alias)) == version and OWN + alias in model.tags:
         return False
@@ -132,7 +136,7 @@ def point(client: Any, project: Project, uri: str, record: Record, alias: str) -
 
 
 def _run_of(client: Any, project: Project, uri: str, experiment_id: str, record: Record) -> Any:
-    """The run that shows a record, whoever sent it, else this clone's."""
+    """The run that shows the record, of any clone, or else another run of the same training."""
     identity = (record.run_key, record.experiment)
     same = [
         run
@@ -145,13 +149,11 @@ def _run_of(client: Any, project: Project, uri: str, experiment_id: str, record:
     return same[0]
 
 
-def drop_aliases(client: Any, project: Project, uri: str, noted: Sequence[Noted]) -> None:
-    """Take back this project's aliases that are noted no more; those of other projects and people stay."""
-    kept, own = (
-        {(registered_name(project, one.dataset), one.alias) for one in noted},
-        owner_of(project).project,
-    )
-    local = sqlite_path(uri) == project.root / "mlflow.db"  # from before aliases had owners, they are ours
+def drop_aliases(client: Any, project: Project, uri: str, entries: Sequence[Champion]) -> None:
+    """Remove aliases of this project that are not in champions.yaml; other aliases are kept."""
+    kept = {(registered_name(project, one.dataset), one.alias) for one in entries}
+    own = owner_of(project).project
+    local = sqlite_path(uri) == project.root / "mlflow.db"  # aliases without an owner are ours there
     for model in list(pages(client.search_registered_models)):
         for alias in (tag.removeprefix(OWN) for tag in model.tags if tag.startswith(OWN)):
             ours = model.tags.get(OWNER + alias, own if local else "") == own
@@ -162,7 +164,7 @@ def drop_aliases(client: Any, project: Project, uri: str, noted: Sequence[Noted]
 
 
 def ensure_version(client: Any, name: str, run_id: str, model_id: str, record: Record) -> str:
-    """The version of a run, made once; its description is the note of the run."""
+    """Model version of a run, created if needed; its description is the run's note."""
     note = str(client.get_run(run_id).data.tags.get(NOTE_TAG, ""))
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=f"DeepLab on {record.dataset}; weights are in DVC")
@@ -171,7 +173,7 @@ def ensure_version(client: Any, name: str, run_id: str, model_id: str, record: R
             if found.description != note:
                 client.update_model_version(name, found.version, note)
             return str(found.version)
-    # The version's own model_id comes back empty from MLflow 3.17's database, so it is a tag too.
+    # MLflow 3.17's database returns versions without model_id, so it is a tag, too.
     tags = {"experiment": record.experiment, "model_sha256": str(record.model_sha256), "model_id": model_id}
     made = client.create_model_version(
         name,

@@ -1,4 +1,4 @@
-"""What a sync did and what it could not: an error in one run keeps no other from being sent."""
+"""The report of a sync; an error in one run does not prevent others from being sent."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from dataclasses import dataclass, field
 
 from repro.io.redact import redact_text
 
-Confirm = Callable[[list[str]], bool]  # labels of runs that would be deleted -> whether they may
+Confirm = Callable[[list[str]], bool]  # labels of runs to delete -> whether to delete them
 
 
 @dataclass(kw_only=True)
 class Report:
-    """What a sync did, by names of experiments ("champion of camvid": an alias), and what it could not."""
+    """Result of a sync by name of experiment or alias ("champion of camvid")."""
 
     sent: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-    deleted: list[str] = field(default_factory=list)  # labels of own runs whose place others took
-    kept: bool = False  # a rebuild failed or was declined, and the store is what it was
+    deleted: list[str] = field(default_factory=list)  # labels of replaced runs of this clone
+    kept: bool = False  # a rebuild failed or was declined; the store is unchanged
 
 
 def guard(report: Report, name: str, send: Callable[[], bool]) -> None:
-    """`send` tells whether anything was sent."""
+    """Call `send`, which returns whether anything was sent, and report its result or error."""
     with reported(report, name):
         (report.sent if send() else report.unchanged).append(name)
 
 
 @contextmanager
 def reported(report: Report, name: str) -> Iterator[None]:
-    """An error becomes a line of the report: it is told at the end, and the next sync tries again."""
+    """Add an error to the report instead of raising it; the next sync tries again."""
     try:
         yield
     except Exception as error:

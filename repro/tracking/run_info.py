@@ -1,7 +1,4 @@
-"""What the journal says about a run: name, parameters, logged metrics, how it ended.
-
-No MLflow here: a bare GPU node writes this line, and MLflow is fed from it later.
-"""
+"""The run in a journal: name, parameters, metrics, status. This module does not need MLflow."""
 
 from __future__ import annotations
 
@@ -19,58 +16,56 @@ from repro.records.flatten import flatten
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A training run as MLflow will show it. `params` may be nested; `tags` are short strings."""
+    """A training run as shown in MLflow; `params` may be nested, `tags` are short strings."""
 
     name: str  # the experiment
     dataset: str
     run_key: str
-    split: str = ""  # what it trains on
+    split: str = ""  # training split
     dataset_fingerprint: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def start_fields(run: Run) -> dict[str, Any]:
-    """Fields of the journal's `run` event; process and machine tell later whether it is still alive."""
+    """Fields of the journal's `run` event; PID and host allow `is_alive` to find its process."""
     return {"run": asdict(run), "pid": os.getpid(), "host": platform.node()}
 
 
 def read_run(entry: Mapping[str, Any]) -> Run:
-    """The run of a `run` event; ValueError where its names are none."""
+    """The run of a `run` event; ValueError for invalid names."""
     run = Run(**entry["run"])
     if not all(map(is_plain_name, (run.name, run.dataset, run.run_key))):
-        raise ValueError("a name in it is none")
+        raise ValueError("invalid name")
     return run
 
 
-# Names, remarks and further protocols may change without another run, and MLflow's params never can.
+# Not MLflow params, which are immutable: these may change without a new run.
 _NOT_PARAMS = ("name", "rows", "note", "expect", "facts", "also")
-
-
-# What may change while the training stays the same: its record says with what it was measured in the end.
+# Not params of a training: these may change before its record is written.
 _NOT_TRAINING = ("recipe", "start_from", "evaluation", "protocol", "engine")
 
 
 def shown_params(params: Mapping[str, Any]) -> dict[str, str]:
-    """What MLflow shows of a resolved experiment."""
+    """MLflow params of a resolved experiment."""
     shown = flatten({key: value for key, value in params.items() if key not in _NOT_PARAMS})
     return {name: str(value) for name, value in shown.items()}
 
 
 def training_params(params: Mapping[str, Any]) -> dict[str, str]:
-    """What MLflow shows of it before there is a record."""
+    """MLflow params of its training, before there is a record."""
     return shown_params({key: value for key, value in params.items() if key not in _NOT_TRAINING})
 
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 Point = tuple[str, int]  # metric, step
-# What a field that is missing, unknown, or of another type than expected leads to.
+# Errors caused by missing, unknown or mistyped fields.
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
-    """A journal, read. Times are milliseconds since 1970, as MLflow wants them."""
+    """Content of a journal. Times are in milliseconds since 1970, as in MLflow."""
 
     run: Run
     status: Status
@@ -79,20 +74,17 @@ class RunState:
     error: str
     pid: int
     provenance: Mapping[str, Any]  # of the training's process, {} in old journals
-    points: dict[Point, tuple[float, int]]  # (metric, step) -> value, time; the last line wins
+    points: dict[Point, tuple[float, int]]  # (metric, step) -> (value, time); the last entry wins
     steps: int
 
 
 def read_state(path: Path) -> RunState | None:
-    """The state of the run whose journal is `path`; None when the journal has no `run` line yet."""
+    """State of the run with the journal `path`; None if it has no `run` entry."""
     return state_of(read_journal(path))
 
 
 def state_of(entries: Sequence[dict[str, Any]]) -> RunState | None:
-    """The state that entries tell; None without a `run` line, or where one is of another version or program.
-
-    One such journal in .repro/work must not keep a command from showing all the others.
-    """
+    """State of the run from journal entries; None without a `run` entry, or for another version's entries."""
     try:
         return _state_of([entry for entry in entries if "kind" in entry])
     except UNREADABLE:
@@ -120,7 +112,7 @@ def _state_of(entries: Sequence[dict[str, Any]]) -> RunState | None:
 
 
 def points_of(entries: Sequence[dict[str, Any]]) -> dict[Point, tuple[float, int]]:
-    """Every metric and step once: a resumed run may have written a step twice, the later line counts."""
+    """Each metric and step once; a resumed run may have written a step twice, and the later entry wins."""
     return {
         (name, int(entry["step"])): (float(value), milliseconds(entry))
         for entry in entries
@@ -134,14 +126,14 @@ def milliseconds(entry: dict[str, Any]) -> int:
 
 
 def is_alive(start: dict[str, Any]) -> bool:
-    """Whether the process of a `run` event still runs; on another machine it is taken to be."""
+    """Whether the process of a `run` event is running; assumed for other machines."""
     import psutil
 
     if start.get("host") != platform.node():
         return True
     try:
         process = psutil.Process(int(start["pid"]))
-        # A process that began after the line was written only carries the number of the dead one.
+        # A process that started after the entry was written only reuses the PID.
         return process.create_time() <= float(start["at"]) + 1 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False

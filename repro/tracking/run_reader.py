@@ -1,7 +1,6 @@
-"""Runs and records out of an MLflow store, read without importing MLflow.
+"""Read runs and records from an MLflow store without importing MLflow, which takes seconds.
 
-MLflow's own way (import mlflow, search_runs, pandas) takes seconds. A local database is read with five plain
-SELECTs through sqlite3, a server by the REST calls that its client makes; neither imports MLflow.
+A local database is read with SELECT statements through sqlite3, a server through its REST API.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from repro.tracking.store import open_client, read_only, refusal
 
 @dataclass(frozen=True, kw_only=True)
 class StoredRun:
-    """A run as MLflow has it: `experiment` is the data set, `started` milliseconds since 1970."""
+    """A run in MLflow: `experiment` is the data set, `started` in milliseconds since 1970."""
 
     id: str
     name: str
@@ -40,7 +39,7 @@ class StoredRun:
 
 
 PAGE = 1000
-LONG = ("mlflow.note.content", "mlflow.user")  # nothing for a table
+LONG = ("mlflow.note.content", "mlflow.user")  # tags that are not read
 TABLES = {
     "metrics": "select run_uuid, key, value from latest_metrics where not is_nan",
     "params": "select run_uuid, key, value from params",
@@ -55,7 +54,7 @@ RUNS = """
 
 
 def read_runs(project: Project, uri: str | None = None) -> list[StoredRun]:
-    """All active runs, newest first, with the last value of every metric; StorageError without a store."""
+    """All active runs with the last value of each metric, newest first; StorageError without a store."""
     uri = with_driver(uri) if uri else tracking_uri(project)
     require_address(uri)
     if not is_database(uri):
@@ -73,14 +72,14 @@ def read_runs(project: Project, uri: str | None = None) -> list[StoredRun]:
 
 @contextmanager
 def _query(uri: str) -> Iterator[Any]:
-    """A function from SQL to rows, read-only for sqlite; StorageError where the store cannot be read."""
+    """Yield a function from SQL to rows, read-only for SQLite; StorageError if the store cannot be read."""
     path = sqlite_path(uri)
     if path is None:
         with _query_database(uri) as query:
             yield query
         return
     if not path.is_file():
-        raise StorageError("no MLflow store yet", where=path, hint="`repro sync` makes it from the records")
+        raise StorageError("no MLflow store yet", where=path, hint="`repro sync` creates it from the records")
     try:
         with closing(read_only(path, timeout=30)) as connection:
             yield connection.execute
@@ -103,7 +102,7 @@ def _query_database(uri: str) -> Iterator[Any]:
 
 
 def _from_server(uri: str) -> list[StoredRun]:
-    """The same through a server's REST interface, 1,000 runs a request."""
+    """Read runs through a server's REST API, 1,000 per request."""
     experiments = _pages(uri, "experiments/search", "experiments", {"max_results": PAGE})
     names = {found["experiment_id"]: found["name"] for found in experiments}
     wanted = {"experiment_ids": list(names), "max_results": PAGE, "order_by": ["attributes.start_time DESC"]}
@@ -126,7 +125,7 @@ def _pages(uri: str, call: str, key: str, wanted: dict[str, Any]) -> Iterator[di
                 answer.raise_for_status()
             except requests.RequestException as error:
                 hint = "start the server, or unset MLFLOW_TRACKING_URI"
-                raise StorageError("MLflow does not answer", where=type(error).__name__, hint=hint) from None
+                raise StorageError("MLflow does not respond", where=type(error).__name__, hint=hint) from None
             found = answer.json()
             yield from found.get(key, [])
             if not found.get("next_page_token"):
@@ -163,10 +162,13 @@ def _pairs(entries: Iterable[dict[str, Any]]) -> Sequence[tuple[str, Any]]:
 
 
 def stored_records(project: Project, uri: str | None = None) -> dict[str, Record]:
-    """Experiment -> its newest record in the store at `uri` (default: the project's own).
+    """Experiment -> newest record in the store at `uri` (default: the project's store).
 
-    Runs without a record, of other programs or unfinished, are passed over. Raises StorageError where a
-    record cannot be fetched, RecordError where it was edited.
+    Runs without a record are skipped.
+
+    Raises:
+        StorageError: a record cannot be downloaded.
+        RecordError: a record was edited.
     """
     owner = owner_of(project)
     ours = (run for run in read_runs(project, uri) if run.tags.get(PROJECT, owner.project) == owner.project)
@@ -178,7 +180,7 @@ def stored_records(project: Project, uri: str | None = None) -> dict[str, Record
 
 
 def _newest(runs: Iterable[StoredRun]) -> Iterable[StoredRun]:
-    """The newest run of every name that carries a record, newest first."""
+    """The newest run with a record per name, newest first."""
     names: set[str] = set()
     for run in runs:
         if RECORD in run.tags and run.name not in names:
@@ -194,7 +196,7 @@ def _fetch(client: Any, run: StoredRun, folder: Path) -> Record:
         return read_record(Path(client.download_artifacts(run.id, "record.json", str(folder))))
     except (MlflowException, OSError) as error:
         raise StorageError(
-            f"the record of run '{run.name}' cannot be fetched: {type(error).__name__}",
+            f"the record of run '{run.name}' cannot be downloaded: {type(error).__name__}",
             where=run.id,
-            hint="are the store's artifacts reachable from here? `repro sync --rebuild` sends all again",
+            hint="check access to the store's artifacts; `repro sync --rebuild` sends everything again",
         ) from None

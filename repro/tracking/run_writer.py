@@ -1,9 +1,8 @@
-"""Bringing one run in MLflow to the state its journal tells. Doing it twice changes nothing.
+"""Update a run in MLflow from its journal; idempotent.
 
-A run is found by the tag `repro.run_key` among those of this clone (owner.py). A metric is known by its name
-and step: what MLflow has already is not sent again. Where MLflow holds something the journal does not say (a
-resumed run that came out otherwise), another run is made and then the first one deleted: MLflow cannot take a
-single point back.
+A run is identified by the tag `repro.run_key` among the runs of this clone (owner.py), a point by metric and
+step; points that MLflow has are not sent again. If MLflow has points that contradict the journal (a resumed
+run that differs), a new run replaces the old one, because MLflow cannot delete single points.
 """
 
 from __future__ import annotations
@@ -24,27 +23,27 @@ from repro.tracking.store import KEY, artifact_location
 
 T = TypeVar("T")
 NAME = "repro.experiment"
-RECORD = "repro.record"  # content hash of the record that is in
-JOURNAL = "repro.journal"  # what of the journal is in: "<points>:<status>:<digest>"
-ERROR = "repro.error"  # why the run ended, where it did not end well
-TRAINING = "custom_model_development"  # else MLflow 3 opens its views for language models
-BATCH = 1000  # metrics a request
-SMALL_BATCH = 100  # params or tags a request
-LONGEST_PARAM, LONGEST_TAG = 6000, 8000  # MLflow cuts longer ones without a word
+RECORD = "repro.record"  # content hash of the complete record
+JOURNAL = "repro.journal"  # digest of the complete journal: "<points>:<status>:<digest>"
+ERROR = "repro.error"  # error message of the run
+TRAINING = "custom_model_development"  # without it MLflow 3 opens its views for language models
+BATCH = 1000  # metrics per request
+SMALL_BATCH = 100  # params or tags per request
+LONGEST_PARAM, LONGEST_TAG = 6000, 8000  # MLflow silently truncates longer ones
 
 
 @dataclass(kw_only=True)
 class RemoteRun:
-    """A run in MLflow, and the points known to be there."""
+    """A run in MLflow, and the points that it has."""
 
     client: Any
     run_id: str
     sent: dict[Point, float] = field(default_factory=dict)
-    doubled: bool = False  # a step is there twice, at other times: two machines sent it
+    doubled: bool = False  # it has a step twice, sent by two machines
 
 
 def ensure_experiment(client: Any, project: Project, uri: str, dataset: str) -> str:
-    """Id of the MLflow experiment of a data set; made, or brought back from the trash, when needed."""
+    """Id of the MLflow experiment of a data set; created or restored if needed."""
     from mlflow.exceptions import MlflowException
 
     name = tracking_params(project).prefix + dataset
@@ -66,9 +65,9 @@ def ensure_experiment(client: Any, project: Project, uri: str, dataset: str) -> 
 
 
 def find_runs(client: Any, owner: Owner, experiment_id: str, run_key: str, name: str = "") -> list[Any]:
-    """This clone's runs of a run key and, where it is given, an experiment's name; the one to keep first.
+    """This clone's runs with a run key and, if given, an experiment's name; the one to keep is first.
 
-    Two experiments that train the same have the same key, and each has a run and a record of its own.
+    Two experiments with the same training share a key, but each has its own run and record.
     """
     wanted = f"tags.`{KEY}` = '{run_key}' and tags.`{CLONE}` = '{owner.clone}'"
     wanted += f" and tags.`{NAME}` = '{name}'" if name else ""
@@ -86,10 +85,10 @@ def ensure_run(
     renamed: bool = False,
     tags: Mapping[str, str] | None = None,
 ) -> str:
-    """Id of this clone's one run of `run.run_key` under `run.name`, or with `renamed` under any name.
+    """Id of this clone's run of `run.run_key` and `run.name` (any name if `renamed`), created if needed.
 
-    Two processes may create it at the same moment. Both then see two, keep the one with the smaller id and
-    delete the other; who was feeding the other fails, looks again and goes on with the one that is left.
+    If two processes create it at the same time, both keep the run with the smaller id and delete the other;
+    the process that used the deleted run fails, tries again and continues with the remaining one.
     """
     name = "" if renamed else run.name
     found = find_runs(client, owner, experiment_id, run.run_key, name)
@@ -103,7 +102,7 @@ def ensure_run(
 
 
 def attach(client: Any, project: Project, uri: str, state: RunState) -> RemoteRun:
-    """The run of a journal, described, with the points MLflow has of it."""
+    """Find or create the run of a journal, and read the points that MLflow has."""
     experiment_id = ensure_experiment(client, project, uri, state.run.dataset)
     run_id = ensure_run(client, owner_of(project), experiment_id, state.run, state.started)
     remote = RemoteRun(client=client, run_id=run_id)
@@ -116,7 +115,7 @@ def attach(client: Any, project: Project, uri: str, state: RunState) -> RemoteRu
 
 
 def describe(client: Any, run_id: str, run: Run) -> None:
-    """Params, tags and data set of a run that has not got them yet."""
+    """Send params, tags and data set that the run does not have."""
     present = client.get_run(run_id)
     params = {k: v for k, v in training_params(run.params).items() if k not in present.data.params}
     log_params(client, run_id, params)
@@ -126,7 +125,7 @@ def describe(client: Any, run_id: str, run: Run) -> None:
 
 
 def send_missing(remote: RemoteRun, state: RunState) -> bool:
-    """Send the points that are missing; False when MLflow has something the journal contradicts."""
+    """Send missing points; returns False if MLflow has points that contradict the journal."""
     if any(remote.sent.get(point, value) != value for point, (value, _) in state.points.items()):
         return False
     missing = {point: found for point, found in state.points.items() if point not in remote.sent}
@@ -139,9 +138,9 @@ INTERRUPTED = ("KILLED", "FAILED")
 
 
 def send_journal(client: Any, project: Project, uri: str, state: RunState) -> RemoteRun:
-    """The run in MLflow as the whole journal tells it, its status included.
+    """Update the run in MLflow from the complete journal, including its status.
 
-    A repetition that was interrupted says nothing of a run whose result is recorded: that stays as it is.
+    An interrupted repetition does not change a run that has a record.
     """
     remote = attach(client, project, uri, state)
     if state.status in INTERRUPTED:
@@ -163,12 +162,12 @@ def send_journal(client: Any, project: Project, uri: str, state: RunState) -> Re
 
 
 def retire(client: Any, run_id: str) -> None:
-    """Look at a run no more: another one takes its place, and when that is whole this one is deleted."""
+    """Mark a run as replaced; it is deleted once the new one is complete."""
     client.set_tag(run_id, RETIRED, "true")
 
 
 def drop_run(client: Any, run_id: str) -> None:
-    """Delete a run whose place another one took, and its model entity, which would lead nowhere."""
+    """Delete a run and its logged model."""
     experiment_id = client.get_run(run_id).info.experiment_id
     for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
         client.delete_logged_model(model.model_id)
@@ -176,9 +175,9 @@ def drop_run(client: Any, run_id: str) -> None:
 
 
 def set_status(client: Any, run_id: str, state: RunState) -> None:
-    """RUNNING, FINISHED, FAILED or KILLED, with the end time and the error text."""
+    """Set status, end time and error message."""
     if not state.error and ERROR in client.get_run(run_id).data.tags:
-        client.delete_tag(run_id, ERROR)  # of an earlier try
+        client.delete_tag(run_id, ERROR)  # of an earlier attempt
     if state.status == "RUNNING":
         client.update_run(run_id, status="RUNNING")
         return
@@ -187,7 +186,7 @@ def set_status(client: Any, run_id: str, state: RunState) -> None:
 
 
 def mark(state: RunState) -> str:
-    """What `repro sync` compares to see that nothing is left to do for a journal."""
+    """Digest of a journal, by which `repro sync` finds complete runs."""
     values = sorted((point, value) for point, (value, _) in state.points.items())
     return f"{len(values)}:{state.status}:{sha256_text(repr(values))[:12]}"
 
@@ -195,7 +194,7 @@ def mark(state: RunState) -> str:
 def log_points(
     client: Any, run_id: str, points: Mapping[Point, tuple[float, int]], *, model_id: str | None = None
 ) -> None:
-    """Metrics in batches of 1,000: 47 us each, against 2.8 ms for a call a metric."""
+    """Log metrics in batches of 1,000: 47 us each, against 2.8 ms with one call per metric."""
     from mlflow.entities import Metric
 
     metrics = [
@@ -222,7 +221,7 @@ def set_tags(client: Any, run_id: str, tags: Mapping[str, str]) -> None:
 
 
 def log_dataset(client: Any, run_id: str, dataset: str, split: str, fingerprint: str, context: str) -> None:
-    """The data set as an input of the run. A digest longer than 36 characters is refused by MLflow."""
+    """Log the data set as an input of the run; MLflow refuses digests of more than 36 characters."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source = f'{{"path": "prepared/{dataset}/{split}.zip"}}'
@@ -231,7 +230,7 @@ def log_dataset(client: Any, run_id: str, dataset: str, split: str, fingerprint:
 
 
 def cut(text: str, longest: int) -> str:
-    """`text` as people may see it, visibly shortened when it is longer than the store takes."""
+    """Printable `text`, truncated to `longest` characters with a visible mark."""
     text = printable(text)
     return text if len(text) <= longest else text[: longest - 20] + f" ... ({len(text)} chars)"
 

@@ -1,4 +1,4 @@
-"""Seeds of one experiment, and one training on several machines, as children of one parent run."""
+"""Parent runs in MLflow for the seeds of an experiment, and for one training on several machines."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from repro.tracking.run_writer import (
 from repro.tracking.store import KEY
 
 V = TypeVar("V")
-Judging = Callable[[str], Judgement]  # by the name of an experiment
-FAMILY = "repro.family"  # digest of what the parent says
+Judging = Callable[[str], Judgement]  # name of an experiment -> judgement
+FAMILY = "repro.family"  # digest of the parent's content
 PARENT = "mlflow.parentRunId"
-MACHINES = "machines-"  # before the run key: the parent of the runs of several clones
+MACHINES = "machines-"  # prefix of the key of a parent run for several clones
 
 
 class Content(NamedTuple):
-    """What a parent run says of its members."""
+    """Metrics, params and tags of a parent run."""
 
     points: dict[Point, float]
     params: dict[str, str]
@@ -51,10 +51,10 @@ class Content(NamedTuple):
 def join_family(
     client: Any, project: Project, uri: str, members: Sequence[Record], judge: Judging, known: Known
 ) -> None:
-    """Let a parent run show the mean and spread of a family; one seed alone has none.
+    """Create or update the parent run with mean and spread of a family; a single seed has no parent.
 
-    A parent of ours that says something else is made anew: MLflow cannot take a point back. One of another
-    clone is taken where it says the same. `known` is what MLflow holds of this project now.
+    A parent run of ours with other content is replaced, because MLflow cannot delete points. A parent run of
+    another clone with the same content is used. `known` are this project's current runs.
     """
     key = f"seeds-{members[0].family_key}"
     content = content_of(members, judge) if len(in_the_mean(members)) > 1 else None
@@ -73,10 +73,9 @@ def join_family(
 
 
 def join_machines(client: Any, known: Known) -> Known:
-    """One parent for the runs of one training that several clones did; `known` with it.
+    """Create or update parent runs of trainings that several clones ran; returns `known` with them.
 
-    It is the same for every clone, as it says what the store holds; the tag that leads a run to it is all
-    that a clone writes into a run of another.
+    The parent is shared by all clones. Its tag PARENT is the only thing that a clone writes to others' runs.
     """
     groups: dict[Identity, list[Any]] = {}
     for run in known.runs:
@@ -101,7 +100,7 @@ def join_machines(client: Any, known: Known) -> Known:
 
 
 def _parent_of(client: Any, known: Known, runs: list[Any], parents: list[Any]) -> Any:
-    """The parent of `runs`, which says what each of them is."""
+    """Create or update the parent of `runs`."""
     runs = sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
     said = {"mlflow.note.content": machines_note(runs), "kind": "machines"}
     if parents:
@@ -124,7 +123,7 @@ def _parent_of(client: Any, known: Known, runs: list[Any], parents: list[Any]) -
 
 
 def machines_note(runs: Sequence[Any]) -> str:
-    """The description of a parent: every run of the training with its machine, number and place."""
+    """The description of a parent run: a table of the training's runs."""
     columns, align = ("run", "machine", "user", "mIoU", "verdict", "in git"), (LEFT, LEFT, LEFT, RIGHT)
     return markdown(columns, map(_machine_line, runs), align=align)
 
@@ -146,7 +145,7 @@ def make_parent(
     *,
     replaced: Set[str] = frozenset(),
 ) -> str:
-    """Id of a new parent run in place of ours before; the tag that says what it holds comes last."""
+    """Create a parent run that replaces `replaced`; the tag with its digest is set last. Returns its id."""
     for run_id in replaced:
         retire(client, run_id)
     first, at = members[0], measured_at(members[0])
@@ -162,7 +161,7 @@ def make_parent(
 
 
 def set_parent(client: Any, members: Sequence[Record], known: Known, parent_id: str, gone: Set[str]) -> None:
-    """Lead the members' runs (or their machines' parents) to their parent, others away from gone ones."""
+    """Set the parent of the members' runs (or of their machines' parents), and unset deleted parents."""
     family = {(member.run_key, member.experiment) for member in members} if parent_id else set()
     joined = {identity_of(run) for run in known.runs}
     for run in known.runs:
@@ -178,7 +177,7 @@ def set_parent(client: Any, members: Sequence[Record], known: Known, parent_id: 
 
 
 def content_of(members: Sequence[Record], judge: Judging) -> Content:
-    """Mean, spread, and what all members have in common."""
+    """Mean, spread, and the common params and tags of all members."""
     points = spread(in_the_mean(members)) | {
         (name, 0): value for name, value in common(map(published, members)).items()
     }
@@ -190,13 +189,13 @@ def content_of(members: Sequence[Record], judge: Judging) -> Content:
 
 
 def in_the_mean(members: Iterable[Record]) -> list[Record]:
-    """One of every seed, measured in the same way: the most that the gate too would put together."""
+    """The largest set of comparable members, one per seed, as the gate selects them."""
     family = list(members)
     return max((seeds_of(one, family) for one in family), key=len)
 
 
 def common(mappings: Iterable[Mapping[str, V]]) -> dict[str, V]:
-    """What all of some mappings say alike."""
+    """Entries that are equal in all mappings."""
     first, *rest = mappings
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in rest)}
 
@@ -206,7 +205,7 @@ def published(record: Record) -> dict[str, float]:
 
 
 def note(members: Sequence[Record], judged: Mapping[str, Judgement]) -> str:
-    """The parent's description: every seed with its number and verdict."""
+    """The parent's description: a table of seeds with metric and verdict."""
     name, counted = members[0].primary, {member.experiment for member in in_the_mean(members)}
     columns, align = ("experiment", "seed", name, "verdict"), (LEFT, RIGHT, RIGHT)
 
@@ -236,5 +235,5 @@ def spread(members: Sequence[Record]) -> dict[tuple[str, int], float]:
 
 
 def stem(name: str) -> str:
-    """camvid_r18_os16_seed2 -> camvid_r18_os16"""
+    """Name without seed: camvid_r18_os16_seed2 -> camvid_r18_os16."""
     return re.sub(r"_s(eed)?\d+$", "", name)

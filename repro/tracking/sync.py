@@ -1,4 +1,4 @@
-"""`repro sync`: MLflow brought up to date with every journal and record. Running it again changes nothing."""
+"""`repro sync`: update MLflow from all journals and records; idempotent."""
 
 from __future__ import annotations
 
@@ -15,16 +15,12 @@ from repro.tracking.owner import tracking_params
 from repro.tracking.rebuild import rebuild as rebuild_store
 from repro.tracking.record_upload import finished, journals, require_client, send_judgement, send_record
 from repro.tracking.record_view import show_note
-from repro.tracking.registry import champions, drop_aliases, follow_alias, noted_aliases, point
+from repro.tracking.registry import champion_entries, champions, drop_aliases, point, sync_alias
 from repro.tracking.report import Confirm, Report, guard, reported, text_of
 from repro.tracking.run_info import RunState
 from repro.tracking.run_writer import INTERRUPTED, ensure_experiment, send_journal
 from repro.tracking.seed_groups import join_family, join_machines, stem
-from repro.tracking.store import (
-    one_at_a_time,
-    open_client,
-    usable,
-)
+from repro.tracking.store import open_client, store_lock, usable
 
 
 def sync(
@@ -35,16 +31,21 @@ def sync(
     judge: Judge | None = None,
     headline: str = "",
 ) -> Report:
-    """Send what MLflow lacks. `rebuild` sends everything again from what git holds, and journals.
+    """Send everything that MLflow does not have.
 
-    `judge` may be one that has looked at the records already; `headline` goes into the experiments' notes.
-    One sync at a time on this machine. Runs of other clones, projects and programs stay as they are; own ones
-    that nothing shows any more are deleted last, once `confirm`, which gets their labels, says yes.
-    A run that fails does not keep the others from being sent.
+    Runs of other clones, projects and programs are not changed. Errors of single runs are collected in the
+    report.
+
+    Args:
+        project: the project.
+        rebuild: send everything again, from the records in git and the local journals.
+        confirm: called with the labels of this clone's obsolete runs; True deletes them.
+        judge: reuse a judge that has read the records.
+        headline: text for the notes of MLflow's experiments.
     """
     uri = tracking_uri(project)
     send = partial(_sync_into, project, judge=judge, headline=headline)
-    with usable(uri), one_at_a_time(project, uri):
+    with usable(uri), store_lock(project, uri):
         return rebuild_store(project, uri, send, confirm) if rebuild else send(uri, confirm)
 
 
@@ -57,45 +58,43 @@ def _sync_into(
     headline: str,
 ) -> Report:
     client, report = open_client(project, uri), Report()
-    known, records, states = known_runs(client, project, uri), _believed(project, report), journals(project)
+    known, records, states = known_runs(client, project, uri), _readable(project, report), journals(project)
     recorded = {(one.run_key, one.experiment) for one in records}
-    waiting = [one for one in records if not known.holds_record(one)]
-    for dataset in sorted(
-        {one.dataset for one in waiting}
-    ):  # what no library can send is said before the first
+    waiting = {one.dataset for one in records if not known.holds_record(one)}
+    for dataset in sorted(waiting):  # report a missing library before sending anything
         require_client(client, ensure_experiment(client, project, uri, dataset))
     for state in states:
         if state.status in INTERRUPTED and (state.run.run_key, state.run.name) in recorded:
-            continue  # a repetition that came to nothing: the record speaks for the run
+            continue  # an interrupted repetition of a recorded run
         guard(report, state.run.name, partial(sync_journal, client, project, uri, state, known))
     judge = judge or judge_of(project, records)
     live = {(state.run.run_key, state.run.name) for state in states if state.status == "RUNNING"}
     for record in records:
         if (record.run_key, record.experiment) in live:
-            continue  # its follower feeds the run now
+            continue  # its follower sends it
         guard(report, record.experiment, partial(_sync, client, project, uri, record, judge, known, states))
     if report.sent or report.failed:
         known = known_runs(client, project, uri)
     mark_in_git(client, known, records)
     _join(client, project, uri, judge, known, report)
     _sync_aliases(client, project, uri, records, report)
-    _tell(client, project, records, headline)
+    _update_notes(client, project, records, headline)
     runs = superseded(known, records, states)
     twins = [run for run in runs if has_twin(known, run)]
-    _clear(client, [run for run in runs if run not in twins], report, confirm)
-    _clear(client, twins, report, lambda runs: True)
+    _delete(client, [run for run in runs if run not in twins], report, confirm)
+    _delete(client, twins, report, lambda runs: True)
     return report
 
 
-def _clear(client: Any, runs: list[Any], report: Report, confirm: Confirm) -> None:
-    """Delete runs of ours whose place others have taken by now, unless somebody says no."""
+def _delete(client: Any, runs: list[Any], report: Report, confirm: Confirm) -> None:
+    """Delete replaced runs of this clone if confirmed."""
     if runs and confirm([label(run) for run in runs]):
         delete_all(client, runs)
         report.deleted += [label(run) for run in runs]
 
 
-def _tell(client: Any, project: Project, records: list[Record], headline: str) -> None:
-    """The headline in the note of each data set's experiment."""
+def _update_notes(client: Any, project: Project, records: list[Record], headline: str) -> None:
+    """Write the headline to the note of each data set's MLflow experiment."""
     for dataset in sorted({record.dataset for record in records}) if headline else ():
         experiment = client.get_experiment_by_name(tracking_params(project).prefix + dataset)
         if experiment is not None:
@@ -103,7 +102,7 @@ def _tell(client: Any, project: Project, records: list[Record], headline: str) -
 
 
 def _join(client: Any, project: Project, uri: str, judge: Judge, known: Known, report: Report) -> None:
-    """Parent runs: of what several machines measured, and of repeated seeds."""
+    """Update parent runs of several machines and of seeds."""
     with reported(report, "runs of several machines"):
         known = join_machines(client, known)
     for members in judge.families.values():
@@ -112,24 +111,24 @@ def _join(client: Any, project: Project, uri: str, judge: Judge, known: Known, r
 
 
 def _sync_aliases(client: Any, project: Project, uri: str, records: list[Record], report: Report) -> None:
-    """The registry's aliases as reports/champions.yaml notes them."""
+    """Synchronise the registry's aliases with reports/champions.yaml."""
     with reported(report, "champions.yaml"):
-        noted = noted_aliases(project)
-        drop_aliases(client, project, uri, noted)
-        for one in noted:
-            send = partial(follow_alias, client, project, uri, one, records)
+        entries = champion_entries(project)
+        drop_aliases(client, project, uri, entries)
+        for one in entries:
+            send = partial(sync_alias, client, project, uri, one, records)
             guard(report, f"{one.alias} of {one.dataset}", send)
 
 
-def _believed(project: Project, report: Report) -> list[Record]:
-    """All records but the damaged ones, which become lines of the report."""
+def _readable(project: Project, report: Report) -> list[Record]:
+    """All readable records; corrupt ones are reported."""
     records, damaged = read_records(project.rows)
     report.failed |= {name: text_of(error) for name, error in damaged.items()}
     return list(records.values())
 
 
 def sync_journal(client: Any, project: Project, uri: str, state: RunState, known: Known) -> bool:
-    """Send one journal; False when MLflow has all of it."""
+    """Send one journal; returns False if MLflow has all of it."""
     if known.holds_journal(state):
         return False
     send_journal(client, project, uri, state)
@@ -137,9 +136,9 @@ def sync_journal(client: Any, project: Project, uri: str, state: RunState, known
 
 
 def sync_record(project: Project, record: Record, *, uri: str | None = None) -> None:
-    """Send one record (what `repro record` calls); raises when MLflow cannot be reached."""
+    """Send one record and its journal; raises an error of MLflow if it cannot be reached."""
     uri = uri or tracking_uri(project)
-    with one_at_a_time(project, uri):
+    with store_lock(project, uri):
         client = open_client(project, uri)
         known, states = known_runs(client, project, uri), journals(project)
         for state in states:
@@ -151,12 +150,12 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
         known = join_machines(client, known_runs(client, project, uri))
         join_family(client, project, uri, judge.families[record.family_key], judge.judge, known)
         for alias, name in champions(project).get(record.dataset, {}).items():
-            if name == record.experiment:  # a record that changed has another run
+            if name == record.experiment:  # a changed record has a new run
                 point(client, project, uri, record, alias)
 
 
 def judge_of(project: Project, records: Iterable[Record], *, recording: str = "") -> Judge:
-    """What judges `records` for MLflow; DVC writes the dvc.lock of one that is being recorded afterwards."""
+    """A judge of `records`; `recording` is the one being recorded, whose dvc.lock DVC writes later."""
     return Judge(
         project=project,
         records={record.experiment: record for record in records},
@@ -176,7 +175,7 @@ def _sync(
     states: Sequence[RunState],
 ) -> bool:
     judged, holding = judge.judge(record.experiment), known.holding(record)
-    if holding:  # the verdict of a run of another clone is that of its own params
+    if holding:  # runs of other clones show the verdict under those clones' params
         ours = (run for run in holding if known.owner.owns(run))
         changed = [send_judgement(client, run, record, judged) for run in ours]
         return any(changed)
@@ -184,7 +183,7 @@ def _sync(
 
 
 def journal_of(record: Record, states: Sequence[RunState]) -> RunState | None:
-    """The journal of the training that a record shows, where it is here: another machine has its own."""
+    """The local journal of the record's training; None if it was trained elsewhere."""
     trained = record.provenance.get("training") or {}
     for one in finished(states).values():
         same = (one.run.run_key, one.run.name) == (record.run_key, record.experiment)

@@ -93,7 +93,7 @@ def test_a_finished_run_stays_while_a_record_is_damaged(project: Project) -> Non
     with Journal(project.journal(key)) as journal, Mirror(project, project.journal(key), run=run, live=False):
         journal.metrics({"train/loss": 1.0}, step=1)
     whys = [why for _, why in garbage(project, older_than=-1)]
-    assert whys == ([] if load_results(project).damaged else ["finished, of parameters that have no record"])
+    assert whys == ([] if load_results(project).damaged else ["finished, without a record"])
 
 
 def test_a_pattern_asks_for_nobody_by_name() -> None:

@@ -341,7 +341,7 @@ def test_a_changed_member_is_found_and_nothing_is_written(
     _rewrite(bundle.path, {name: b"something else"})
     home = checkout(tmp_path / "home")
     before = outputs(home)
-    with pytest.raises(RecordError, match=f"'{name}' is damaged"):
+    with pytest.raises(RecordError, match=f"'{name}' is corrupt"):
         import_run(home, bundle.path)
     assert outputs(home) == before
 

@@ -145,7 +145,7 @@ def test_what_changes_between_the_check_and_the_copy_is_not_placed(
     [
         ("also/page000/metrics.json", "a result under 'page000'"),
         ("also/page000/overlays/0.png", "a result under 'page000'"),
-        ("source.diff", "not the difference that the record names"),
+        ("source.diff", "does not match the record"),
     ],
 )
 def test_nothing_lands_that_the_record_does_not_name(

@@ -340,7 +340,7 @@ def test_records_come_back_out_of_a_store_whole(project: Project) -> None:
     sync(project)
     assert stored_records(project)["camvid_r18_os16"] == newer
     shutil.rmtree(project.root / "mlartifacts")
-    with pytest.raises(StorageError, match=r"the record of run '.*' cannot be fetched"):
+    with pytest.raises(StorageError, match=r"the record of run '.*' cannot be downloaded"):
         stored_records(project)
 
 

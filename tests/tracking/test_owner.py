@@ -89,7 +89,7 @@ def test_a_record_that_two_clones_sent_at_once_is_in_once(
         with monkeypatch.context() as blind:
             blind.setattr("repro.tracking.sync.superseded", lambda *_: [])
             blind.setattr("repro.tracking.owned_runs.Known.holding", lambda *_: [])
-            blind.setattr("repro.tracking.record_upload.somebody_else_sends", lambda *_: False)
+            blind.setattr("repro.tracking.record_upload.is_sent_by_another_clone", lambda *_: False)
             sync(clone)
     assert len(active(one)) == 2
     for clone in clones:

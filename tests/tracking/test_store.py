@@ -131,7 +131,7 @@ def damaged(folder: Path) -> Project:
     return project
 
 
-REBUILD = "`repro sync --rebuild` makes it anew"
+REBUILD = "`repro sync --rebuild` recreates it"
 
 
 def test_a_damaged_store_is_refused(tmp_path: Path) -> None:

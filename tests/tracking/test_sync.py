@@ -349,7 +349,7 @@ def test_a_store_that_does_not_answer_is_told_in_plain_words(
 
 @pytest.mark.parametrize("alias", ["latest", "Latest", "v1", "a b", ""])
 def test_an_alias_that_mlflow_refuses_is_refused_first(project: Project, alias: str) -> None:
-    with pytest.raises(ParamsError, match="cannot be an alias"):
+    with pytest.raises(ParamsError, match="invalid alias"):
         promote(project, add_record(project, "camvid_a", key=KEY), alias=alias)
     assert active_runs(open_client(project)) == []
 
