@@ -45,7 +45,7 @@ OPTIONAL = ("seed", "model", "augmentation")  # DVC fails for a listed key that 
 PLOTS = "plots:\n"  # follows the template's stages
 CLAIMS = ("rows", "expect", "note")  # keys that describe an experiment but not how to run it
 HEADING = """\
-# Copied from {like}, without its published rows and its expected number.
+# Copied from {like}, without its published rows and its expected number. Not a published row.
 # Describe this experiment here. `rows: [...]` lists the published row that it reproduces; `expect:` is an
 # earlier measurement to compare with.
 """
@@ -210,7 +210,7 @@ def _data_stage(datasets: Sequence[str]) -> dict[str, Any]:
     """
     stage = {
         "cmd": "repro data require ${item}",
-        "deps": [NO_RUN_CACHE],  # DVC always runs a stage that has no dependency
+        "deps": [NO_RUN_CACHE],  # DVC re-runs stages without dependencies every time
         "outs": [{"data/${item}": {"cache": False, "persist": True}}],
     }
     return {"foreach": [name for name in datasets if name != BUILT_IN], "do": stage}

@@ -78,7 +78,7 @@ def fit(task: Task) -> Outcome:
     Every error keeps the last checkpoint.
 
     Raises:
-        Interrupted: after a signal, once a checkpoint is saved.
+        Interrupted: a signal arrived; a checkpoint is saved.
         TrainingDiverged: the loss or a weight is not finite, or the loss stayed too high.
     """
     with (
