@@ -37,7 +37,7 @@ def train(
 
     # after the params: importing torch takes seconds, and a mistake is told at once
     from repro.stages.train import train_experiment
-    from repro.training.distributed import join, leave, detect_lost_rank
+    from repro.training.distributed import detect_lost_rank, join, leave
 
     ranks = join(device)
     try:
