@@ -1,4 +1,4 @@
-"""Files: ours written whole or not at all, foreign ones read safely and told apart, downloads, the store."""
+"""Files: own ones written atomically, third-party ones read safely and identified, downloads, the cache."""
 
 from __future__ import annotations
 

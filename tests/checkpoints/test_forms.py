@@ -379,7 +379,7 @@ INPUTS = {
 
 @pytest.mark.parametrize("network", ["resnet18", "mobilenetv2", "slim"])
 def test_the_same_picture_gives_the_same_features(network: str) -> None:
-    """Away from the border, where zero padding stands for another mean."""
+    """Except at the border, where zero padding represents another mean."""
     slim = SLIM | {"family": "deeplabv3", "head": {"fuse": "sum", "decoder_convs": 0}}
     raw = net(slim, "resnet50", 16) if network == "slim" else net(PLUS, network, 16)
     torch.manual_seed(0)

@@ -250,10 +250,10 @@ def test_processes_of_srun_share_the_images(project: Path, run: Run) -> None:
         )
         for rank in "01"
     ]
-    told = [process.communicate(timeout=120)[0] for process in job]
+    outputs = [process.communicate(timeout=120)[0] for process in job]
     assert [process.returncode for process in job] == [0, 0]
-    assert json.loads(told[0])["n_images"] == 3
-    assert told[1] == b""
+    assert json.loads(outputs[0])["n_images"] == 3
+    assert outputs[1] == b""
 
 
 def test_two_processes_are_bit_equal_to_one(project: Path, run: Run) -> None:
@@ -436,7 +436,7 @@ def test_score_lists_every_wrong_file(project: Path, run: Run) -> None:
     (folder / "stray.png").rename(files[0])
     Image.fromarray(np.zeros((5, 7), np.uint8)).save(files[0])
     Image.fromarray(np.full(SIZE, 77, np.uint8)).save(files[1])
-    files[2].write_bytes(b"no picture")
+    files[2].write_bytes(b"no image")
     code, _, err = run(*score_of(project, folder))
     assert code == 2
     assert "3 of 3" in err
@@ -562,14 +562,14 @@ def test_predict_with_unusable_weights_writes_nothing(project: Path, run: Run, d
 
 
 def test_predict_never_replaces_a_picture(project: Path, run: Run) -> None:
-    picture = project / "street.png"
-    Image.fromarray(np.full((40, 60, 3), 99, np.uint8)).save(picture)
-    before = picture.read_bytes()
-    code, _, err = run("predict", "camvid_a", picture, "-o", project)
+    image_file = project / "street.png"
+    Image.fromarray(np.full((40, 60, 3), 99, np.uint8)).save(image_file)
+    before = image_file.read_bytes()
+    code, _, err = run("predict", "camvid_a", image_file, "-o", project)
     assert code == 2
     assert "would overwrite the image" in err
     assert "-o maps/" in err
-    assert picture.read_bytes() == before
+    assert image_file.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -578,12 +578,12 @@ def test_predict_never_replaces_a_picture(project: Path, run: Run) -> None:
 def test_predict_says_which_picture_is_too_small(
     project: Path, run: Run, size: tuple[int, int] | None, words: str
 ) -> None:
-    picture = project / "tiny.png"
+    image_file = project / "tiny.png"
     if size is None:
-        picture.touch()
+        image_file.touch()
     else:
-        Image.fromarray(np.zeros((*size, 3), np.uint8)).save(picture)
-    code, _, err = run("predict", "camvid_a", picture, "-o", project / "maps")
+        Image.fromarray(np.zeros((*size, 3), np.uint8)).save(image_file)
+    code, _, err = run("predict", "camvid_a", image_file, "-o", project / "maps")
     assert code == 2
     assert words in err
     assert "tiny.png" in err
@@ -598,9 +598,9 @@ def test_compare_says_what_it_takes(project: Path, run: Run) -> None:
 
 
 def test_predict_multi_scale(project: Path, run: Run) -> None:
-    picture = project / "a.png"
-    Image.fromarray(kit.photo(1, (33, 47))).save(picture)
-    code, out, _ = run("predict", "camvid_a", picture, "-o", project / "maps", "--ms-flip", "--json")
+    image_file = project / "a.png"
+    Image.fromarray(kit.photo(1, (33, 47))).save(image_file)
+    code, out, _ = run("predict", "camvid_a", image_file, "-o", project / "maps", "--ms-flip", "--json")
     assert code == 0
     label = np.asarray(Image.open(project / "maps" / "a.png"))
     assert label.shape == (33, 47)
@@ -699,16 +699,20 @@ def test_verify_writes_what_it_found_also_when_it_differs(project: Path, run: Ru
     file = released(project, "000-01")
     code, out, _ = run("verify", "camvid_a", "--weights", file, "--out", "released.json", "--json")
     assert code == 1
-    told = json.loads((project / "released.json").read_text())
-    assert told == json.loads(out)
-    assert (told["verdict"], told["row"], told["weights_sha256"]) == ("differs", "000-01", sha256(file))
-    assert any("cityscapes/val" in line for line in told["may_differ"])
+    document = json.loads((project / "released.json").read_text())
+    assert document == json.loads(out)
+    assert (document["verdict"], document["row"], document["weights_sha256"]) == (
+        "differs",
+        "000-01",
+        sha256(file),
+    )
+    assert any("cityscapes/val" in line for line in document["may_differ"])
 
 
 def test_verify_does_not_take_a_web_page_for_weights(
     project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A link that answers with a log-in page leaves nothing in the store, and the way by hand is named."""
+    """A link to a log-in page leaves nothing in the cache, and the manual download is explained."""
     monkeypatch.setenv("REPRO_HOME", str(project / "home"))
     released(project, "000-01")
 

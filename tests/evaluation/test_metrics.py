@@ -233,7 +233,7 @@ def some_confusions(images: int, classes: int, *, seed: int = 0) -> Confusions:
 
 
 def test_draws_are_those_of_redrawn_images() -> None:
-    """Every resample by hand: the matrices of the drawn images, added, and their mIoU."""
+    """Reference bootstrap: the mIoU of the summed matrices of the drawn images."""
     stored = some_confusions(7, 5)
     chosen = np.arange(5)
     draws = miou_draws(counts(stored, chosen), over_images(7), resamples=20, absent="skip")

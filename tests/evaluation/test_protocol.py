@@ -1,4 +1,4 @@
-"""Protocol params: what is refused, and what a hash tells apart."""
+"""Protocol params: what is refused, and what changes the hash."""
 
 from __future__ import annotations
 

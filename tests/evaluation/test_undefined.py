@@ -1,4 +1,4 @@
-"""An undefined metric (0/0) is a value of its own: named with what is absent, never best, never a pass."""
+"""An undefined metric (0/0) is reported with the absent classes, and is never best and never passes."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def installed() -> bool:
 
 
 def tool(name: str) -> str | None:
-    """Path of a program; daemons lie in /usr/sbin, which is not on every PATH."""
+    """Path of a program; daemons are in /usr/sbin, which is not on every PATH."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 

@@ -106,7 +106,7 @@ def project(tmp_path: Path) -> Project:
 def outputs(project: Project) -> dict[str, bytes]:
     folders = (project.experiments / NAME, project.rows, project.work / KEY)
     found = (path for folder in folders for path in folder.rglob("*") if path.is_file())
-    files = (path for path in found if path.name != ".lock")  # what holds a folder, not what lies in it
+    files = (path for path in found if path.name != ".lock")  # an empty lock file does not count
     return {str(path.relative_to(project.root)): path.read_bytes() for path in files}
 
 
@@ -196,7 +196,7 @@ def test_a_running_training_keeps_its_journal(project: Project, tmp_path: Path) 
 
 
 def a_split(project: Project, fingerprint: str) -> None:
-    """As much of a prepared test split as tells which data it holds."""
+    """A prepared test split with only what identifies its data."""
     path = project.prepared / "synthetic" / "test.zip"
     path.parent.mkdir(parents=True)
     with zipfile.ZipFile(path, "w") as archive:

@@ -312,7 +312,7 @@ stages:
     deps: [../../prepared/camvid]
     outs: [model]
 """
-# waits for the other one, is killed or stopped in the middle once, and goes on from what it has saved
+# waits for the other one, is killed or stopped in the middle once, and resumes from what it has saved
 WORK = """
 import os, signal, sys, time
 from pathlib import Path
@@ -578,10 +578,10 @@ def test_standard_output_is_one_json_document(
     dvc: Record, more: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     app(["run", MOBILE, *more, "--json"], standalone_mode=False)
-    told = capfd.readouterr()
+    printed = capfd.readouterr()
     line = {"experiment": MOBILE, "verdict": dvc.verdict, "metric": "mIoU", "undefined": {}, "seeds": None}
-    assert json.loads(told.out) == [line | {"value": dvc.metrics["mIoU"]}]
-    assert told.err.count("Running stage") == 1 + bool(more)
+    assert json.loads(printed.out) == [line | {"value": dvc.metrics["mIoU"]}]
+    assert printed.err.count("Running stage") == 1 + bool(more)
     app(["run", MOBILE, *more], standalone_mode=False)
     assert "Running stage" in capfd.readouterr().out
 
@@ -674,7 +674,7 @@ def test_a_plan_of_the_others_comes_although_one_is_broken(asked: list[list[str]
 
 
 def test_a_record_of_other_params_is_no_reason_to_leave_it_out(project: Project) -> None:
-    """`repro run NAME` would train it anew; --dry-run said that there was nothing to do."""
+    """`repro run NAME` would train it again; --dry-run said that there was nothing to do."""
     recorded(project)
     path = project.experiments / MOBILE / "params.yaml"
     shutil.copy(ROOT / "experiments" / MOBILE / "params.yaml", path)
@@ -732,7 +732,7 @@ def slurm(cluster: bool) -> SlurmLauncher:
     if cluster:
         return SlurmLauncher(options={"partition": "test", "time": 5})
     submitit = pytest.importorskip("submitit", reason="NO SUBMITIT: the SLURM launcher was not tried")
-    warnings.warn(UserWarning("NO SLURM HERE: submitit's local executor stands for it"), stacklevel=1)
+    warnings.warn(UserWarning("NO SLURM HERE: submitit's local executor replaces it"), stacklevel=1)
     return SlurmLauncher(executor=lambda folder: submitit.LocalExecutor(folder=folder))
 
 

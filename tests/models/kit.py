@@ -1,7 +1,7 @@
 """What the tests of models and checkpoints share: the networks by name, deterministic weights, golden files.
 
 In golden/models:
-pages.json   state-dict keys of six networks as the pages' own code builds them; "<name> norm <c>" stands for
+pages.json   state-dict keys of six networks as the pages' own code builds them; "<name> norm <c>" represents
              the five entries of a batch normalisation
 pages.npz    what that code computes (float64, eval) under `page_fill`: every second row and column, of 150
              classes every fifth

@@ -41,7 +41,7 @@ def kinds() -> dict[Kind, nn.Conv2d]:
 
 
 def narrowed(conv: nn.Conv2d) -> nn.Conv2d:
-    """The same convolution with CHANNELS inputs and outputs and values of its own."""
+    """The same convolution with CHANNELS inputs and outputs and other values."""
     conv, kernel = copy.copy(conv), conv.kernel_size
     depthwise = conv.groups > 1
     conv._parameters = dict(conv._parameters)
@@ -126,7 +126,7 @@ def test_a_map_of_several_blocks_is_the_convolution_in_either_layout() -> None:
 
 
 def test_outside_a_cpu_it_is_pytorchs_own() -> None:
-    """A meta tensor stands for every other device; an exported graph holds one convolution."""
+    """A meta tensor represents every other device; an exported graph has one convolution."""
     conv = DilatedDepthwise(4, dilation=2, pad=True)
     assert conv.to("meta")(torch.empty(1, 4, 9, 9, device="meta")).shape == (1, 4, 9, 9)
     fresh = DilatedDepthwise(4, dilation=2, pad=True).eval()

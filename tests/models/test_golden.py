@@ -1,6 +1,6 @@
 """Every network computes what it computed when it was found right; a moved number must be wanted.
 
-    python -m tests.models.test_golden        writes tests/golden/models/logits.json anew
+    python -m tests.models.test_golden        writes tests/golden/models/logits.json
 
 Then raise `engine:` in params.yaml and say so in CHANGELOG under "Numbers". Networks that a page or
 torchvision also computes are compared in test_checkpoints_pages.py and test_models_torchvision.py.

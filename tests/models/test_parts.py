@@ -35,7 +35,7 @@ def windows(size: int, *, kernel: int, stride: int, dilation: int = 1) -> list[l
 
 
 def naive_same_conv(image_HW: Tensor, weight_HW: Tensor, *, stride: int, dilation: int) -> Tensor:
-    """One channel, one sum a pixel, over the taps that lie inside."""
+    """One channel, one sum per pixel, over the taps inside the image."""
     image, weight, kernel = image_HW.tolist(), weight_HW.tolist(), len(weight_HW)
     height, width = image_HW.shape
     rows, columns = (

@@ -34,7 +34,7 @@ from tests.models.kit import (
 KNOWN_MISPRINTS = {
     "003-018": 42.72,  # prints 47; every other ResNet-101 row prints 42: a typo
     "003-044": 13.10,  # newdid2 prints 13.6
-    "003-045": 14.41,  # newdid4 prints 14.0, rounded by hand
+    "003-045": 14.41,  # newdid4 prints 14.0, rounded manually
     "003-051": 9.69,  # "dense30k36(actually48)": prints the 5.7 of growth 36
 }
 

@@ -36,7 +36,7 @@ def test_a_second_time_renews_settings_and_keeps_results(tmp_path: Path) -> None
 
 @pytest.mark.dvc
 def test_dvc_runs_there_and_git_sees_nothing(tmp_path: Path) -> None:
-    """`git init` and the clone's .gitignore stand for the clone; the data are drawn, nothing is trained."""
+    """`git init` and the clone's .gitignore replace the clone; data is generated, nothing is trained."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     def run(folder: Path, *command: str) -> str:

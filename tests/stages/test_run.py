@@ -93,9 +93,9 @@ def test_many_go_on_after_one_that_failed(root: Path, capsys: pytest.CaptureFixt
         if experiment.name == "c":
             raise StorageError("no space")
 
-    with pytest.raises(CheckFailed, match="2 of 4 experiments failed") as told:
+    with pytest.raises(CheckFailed, match="2 of 4 experiments failed") as caught:
         each([replace(first, name=name) for name in "abcd"], do, note)
-    assert "b, c" in str(told.value)
+    assert "b, c" in str(caught.value)
     assert done == list("abcd")
     said = capsys.readouterr().err
     assert "2/4 b: Traceback" in said

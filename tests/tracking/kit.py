@@ -80,7 +80,7 @@ def train(
     busy: list[float] | None = None,
     error: BaseException | None = None,
 ) -> Mirror:
-    """A training of at least `steps` steps that goes on until `until()`, and ends with `error`; its mirror.
+    """A training of at least `steps` steps that continues until `until()`, and ends with `error`; its mirror.
 
     `busy` gets the seconds that each call of the mirror and the journal took on the training's thread.
     """
@@ -192,7 +192,7 @@ def free_port() -> int:
 
 
 class Proxy:
-    """Stands before a server: passes requests on, after `delay` seconds, or answers `status` itself."""
+    """A proxy that forwards requests after `delay` seconds, or answers with `status`."""
 
     def __init__(self, target: str, port: int | None = None) -> None:
         self.delay, self.status, self.asked = 0.0, 0, 0

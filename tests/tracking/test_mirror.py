@@ -265,7 +265,7 @@ def test_server_absent_then_broken_then_slow(
 
 
 def _moods(target: str, port: int, log: Callable[[], str]) -> Iterator[Any]:
-    """Yields until a mood was met, and goes on to the next; at last "all met", and then the proxy."""
+    """Yields until a mood was met, and continues with the next; at last "all met", and then the proxy."""
     while "Connection refused" not in log():
         yield "absent"
     proxy = Proxy(target, port)
@@ -292,7 +292,7 @@ def test_database_locked(project: Project) -> None:
 
 
 def test_disk_full_for_the_database(tmp_path: Path) -> None:
-    """A limit on file size, inherited by the follower, stands for the full disk."""
+    """A limit on file size, inherited by the follower, simulates the full disk."""
     project = a_project(tmp_path)
     code = f"""
 import resource
@@ -614,8 +614,8 @@ def test_aliases_are_in_git_and_follow_a_rebuild_and_a_new_record(project: Proje
 def test_an_alias_of_what_is_not_measured_is_told(project: Project) -> None:
     path = project.root / "reports" / "champions.yaml"
     path.write_text("camvid: {champion: camvid_gone}\n")
-    told = sync(project).failed["champion of camvid"]
-    assert re.search(r"(?s)champion of camvid is 'camvid_gone'.*champions\.yaml", told)
+    message = sync(project).failed["champion of camvid"]
+    assert re.search(r"(?s)champion of camvid is 'camvid_gone'.*champions\.yaml", message)
     path.write_text("camvid: camvid_gone\n")
     assert "ALIAS: EXPERIMENT" in sync(project).failed["champions.yaml"]
 

@@ -113,8 +113,8 @@ def test_without_a_driver_the_address_stays(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_error_that_quotes_a_part_of_an_address_tells_no_secret() -> None:
-    told = redact_text('could not translate host name "secret@h" to an address: at http://a.b/c')
-    assert told == 'could not translate host name "***@h" to an address: at http://a.b/c'
+    text = redact_text('could not translate host name "secret@h" to an address: at http://a.b/c')
+    assert text == 'could not translate host name "***@h" to an address: at http://a.b/c'
 
 
 def test_the_log_of_the_follower_has_no_secret(tmp_path: Path) -> None:
@@ -157,15 +157,15 @@ def test_a_store_without_tables_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "expected"),
     [
         ("mssql+pyodbc://u:secret@127.0.0.1/db", "No module named 'pyodbc'"),
         ("postgresql://u:secret@127.0.0.1:1/db", "onnection"),
         ("mysql+nothing://127.0.0.1/db", "nothing"),
     ],
 )
-def test_a_database_that_cannot_be_reached_is_refused(address: str, told: str, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=told) as caught:
+def test_a_database_that_cannot_be_reached_is_refused(address: str, expected: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=expected) as caught:
         read_runs(a_project(tmp_path), address)
     assert "check its address, driver and server" in str(caught.value.hint)
     assert "secret" not in str(caught.value)
@@ -179,16 +179,16 @@ def test_an_address_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: 
         assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("locked", "told"), [("mlflow.db", "make the file"), ("", "make the folder")])
+@pytest.mark.parametrize(("locked", "expected"), [("mlflow.db", "make the file"), ("", "make the folder")])
 def test_what_may_not_be_written_is_named(
-    locked: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    locked: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked of the system: the tests may run as a user who may write everything."""
     project = damaged(tmp_path)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / locked)
     with pytest.raises(StorageError) as caught:
         read_runs(project)
-    advice = f"{told} {(tmp_path / locked).name} writable"
+    advice = f"{expected} {(tmp_path / locked).name} writable"
     assert caught.value.hint == advice
     assert store_state(project)[1:] == (False, f"no permission: {advice}")
 
@@ -221,7 +221,7 @@ def test_doctor_tells_busy_from_damaged(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "expected"),
     [
         ("mssql+pyodbc://u:secret@127.0.0.1/db", "No module named 'pyodbc'"),
         ("postgresql://u:secret@127.0.0.1:1/db", "onnection"),
@@ -230,10 +230,10 @@ def test_doctor_tells_busy_from_damaged(tmp_path: Path, monkeypatch: pytest.Monk
     ],
 )
 def test_doctor_sees_that_nothing_answers(
-    address: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     advice = state_of(a_project(tmp_path), address, monkeypatch)
-    assert told in advice
+    assert expected in advice
     assert "unset MLFLOW_TRACKING_URI" in advice
 
 
@@ -356,10 +356,10 @@ def test_a_folder_that_is_no_text_is_refused_in_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "told"), [("bd07f7e963c5", "an older MLflow"), ("0123456789ab", "another MLflow")]
+    ("version", "expected"), [("bd07f7e963c5", "an older MLflow"), ("0123456789ab", "another MLflow")]
 )
 def test_doctor_sees_tables_of_another_version(
-    version: str, told: str, tmp_path: Path, empty_database: Path
+    version: str, expected: str, tmp_path: Path, empty_database: Path
 ) -> None:
     project = a_project(tmp_path)
     shutil.copy(empty_database, tmp_path / "mlflow.db")
@@ -369,14 +369,14 @@ def test_doctor_sees_tables_of_another_version(
         connection.commit()
     _, good, advice = store_state(project)
     assert not good
-    assert advice.startswith(f"its tables are of {told}")
+    assert advice.startswith(f"its tables are of {expected}")
     assert "`repro sync --rebuild`" in advice
     with pytest.raises(StorageError, match="out-of-date database schema"):
         sync(project)
 
 
 def test_eight_first_syncs_of_two_clones_share_one_absent_store(tmp_path: Path) -> None:
-    """The lock lies beside the store: each clone's own would let alembic meet itself."""
+    """The lock is in the store's folder: separate locks per clone would not prevent concurrent migrations."""
     address = f"sqlite:///{tmp_path}/store/mlflow.db"
     (tmp_path / "store").mkdir()
     program = "from repro.params import Project; from repro.tracking.sync import sync; import sys, pathlib;"
@@ -411,7 +411,7 @@ def test_eight_first_syncs_of_two_clones_share_one_absent_store(tmp_path: Path) 
 def test_tables_that_another_clone_creates_at_once_are_waited_for(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the second of two clones was told on the first `repro sync` into one PostgreSQL."""
+    """What the second of two clones got on the first `repro sync` into one PostgreSQL."""
     answers = [MlflowException(words)] * 2
 
     def client(**_: str) -> Any:

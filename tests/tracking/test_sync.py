@@ -386,14 +386,14 @@ def test_the_note_counts_the_published_rows(project: Project) -> None:
 def test_the_command_tells_mlflow_the_headline_of_the_gate(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: dict[str, Any] = {}
+    received: dict[str, Any] = {}
     add_record(project, "camvid_a", key=KEY)
     monkeypatch.chdir(project.root)
     monkeypatch.setattr("repro.stages.inputs_ready.write_files", lambda project: [])
-    monkeypatch.setattr("repro.tracking.sync.sync", lambda *_, **given: told.update(given) or Report())
+    monkeypatch.setattr("repro.tracking.sync.sync", lambda *_, **given: received.update(given) or Report())
     assert CliRunner().invoke(app, ["sync"]).exit_code == 0
-    assert told["headline"].endswith("published rows reproduced")
-    assert set(told["judge"].records) == {"camvid_a"}
+    assert received["headline"].endswith("published rows reproduced")
+    assert set(received["judge"].records) == {"camvid_a"}
 
 
 def test_the_note_of_somebody_else_stays(project: Project) -> None:
@@ -439,8 +439,8 @@ def test_a_record_adds_no_curve_to_a_journal_that_was_not_sent(project: Project)
     record = add_record(project, "camvid_r18_os16", key=KEY)
     client = open_client(project)
     judged = judge_of(project, [record]).judge(record.experiment)
-    told = finished(journals(project))[KEY, "camvid_r18_os16"]
-    send_record(client, project, tracking_uri(project), record, judged, told)
+    journal = finished(journals(project))[KEY, "camvid_r18_os16"]
+    send_record(client, project, tracking_uri(project), record, judged, journal)
     assert "train/loss" not in the_run(client).data.metrics
     sync(project)
     assert shown(client, the_run(client).info.run_id) == written(project)

@@ -92,7 +92,7 @@ def tiny_task(work: Path, journal: Journal | None, params: TrainingParams | None
 
 
 def run_tiny(work: Path, params: TrainingParams | None = None, **more: Any) -> Outcome:
-    """Train in `work`, going on from what is there, as the CLI does."""
+    """Train in `work`, resuming from existing checkpoints, as the CLI does."""
     work.mkdir(parents=True, exist_ok=True)
     rewind(work, work / "journal.jsonl")
     with Journal(work / "journal.jsonl") as journal:

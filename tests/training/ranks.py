@@ -60,7 +60,7 @@ def train(work: Path, ranks: Ranks, until: Callable[[Ranks, int], None] | None =
 
 
 def watched(work: Path, ranks: Ranks) -> None:
-    """With BN, whose statistics each rank has of its own, and a learning rate that validation lowers."""
+    """With BN, whose statistics differ per rank, and a learning rate that validation lowers."""
     alone(work, ranks, WATCHED, model=TinyNet(dropout=0.0), validate=statistics)
 
 
@@ -140,4 +140,4 @@ if __name__ == "__main__":
     print("stopped", job(lambda ranks: train(here / "stopped", ranks, stops_at_4), here))
     print("watched", job(lambda ranks: watched(here / "watched", ranks), here))
     train(here / "one", Ranks(device=torch.device("cpu")))
-    train(here / "killed", Ranks(device=torch.device("cpu")))  # goes on with one process
+    train(here / "killed", Ranks(device=torch.device("cpu")))  # resumes with one process

@@ -53,7 +53,7 @@ def test_two_processes_train_as_one_does(jobs: tuple[Path, dict[str, str]]) -> N
 
 
 def test_processes_decide_by_the_same_validation(jobs: tuple[Path, dict[str, str]]) -> None:
-    """Each has statistics of batch normalisation of its own; a learning rate of its own would part them."""
+    """Ranks have separate batch statistics; separate learning rates would make them diverge."""
     folder, codes = jobs
     assert codes["watched"] == "[0, 0]"
     lowered = {values["train/lr"] for _, values in numbers(folder / "watched") if "train/lr" in values}
@@ -64,9 +64,9 @@ def test_processes_decide_by_the_same_validation(jobs: tuple[Path, dict[str, str
 def test_a_killed_process_ends_the_job_with_a_message(jobs: tuple[Path, dict[str, str]]) -> None:
     folder, codes = jobs
     assert codes["killed"] == "[1, -9]"
-    told = (folder / "killed.txt").read_text()
-    assert told.startswith("RankLost\nprocess 0 of 2: another process of this job has died")
-    assert "resume from the last checkpoint" in told
+    message = (folder / "killed.txt").read_text()
+    assert message.startswith("RankLost\nprocess 0 of 2: another process of this job has died")
+    assert "resume from the last checkpoint" in message
 
 
 def test_a_job_goes_on_with_another_number_of_processes(jobs: tuple[Path, dict[str, str]]) -> None:
@@ -87,7 +87,7 @@ def test_a_signal_to_one_process_stops_all_of_them_saved(jobs: tuple[Path, dict[
 def test_srun_starts_processes_that_find_each_other(
     jobs: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
-    """A real slurmctld, slurmd and srun; nothing else tells the two processes where they are."""
+    """A real slurmctld, slurmd and srun; the two processes get their rank from nothing else."""
     command = ["srun", "-n", "2", sys.executable, "-m", "tests.training.ranks", "--step", str(tmp_path)]
     with slurm_kit.slurm(tmp_path / "cluster") as variables:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The loop: optimisers against torch used by hand, groups, precision, divergence, validation, journal."""
+"""The loop: optimisers against plain torch, groups, precision, divergence, validation, journal."""
 
 from __future__ import annotations
 
@@ -260,12 +260,12 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path) ->
         for i, cut in enumerate(batches(start, stop), start=start):
             yield cut if i < 7 else Cut(cut.image_NCHW.float() * math.inf, cut.label_NHW)
 
-    with pytest.raises(TrainingDiverged, match="the loss is nan after 8 iterations") as told:
+    with pytest.raises(TrainingDiverged, match="the loss is nan after 8 iterations") as caught:
         run_tiny(tmp_path, some_params(checkpoint_minutes=0), feed=feed)
-    assert told.value.exit_code == 1
+    assert caught.value.exit_code == 1
     kept = sorted(path.name[:14] for path in tmp_path.glob("*.ckpt"))
     assert kept == ["step-000000006", "step-000000007"]
-    # The same command goes on before the bad batch and ends the same way.
+    # Resuming continues before the bad batch and fails in the same way.
     with pytest.raises(TrainingDiverged):
         run_tiny(tmp_path, some_params(checkpoint_minutes=0), feed=feed)
 
@@ -368,7 +368,7 @@ def test_prefetching_ends_with_the_loop() -> None:
 
 
 def test_both_tensors_of_every_batch_are_pinned_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What page-locked memory needs a GPU for is told here by a value."""
+    """Pinning needs a GPU, so a fake value shows which batches are pinned."""
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
     plain, pinned = ([batch for batch, _ in prefetch(batches(0, 6), pin=pin)] for pin in (False, True))
     assert len(plain) == len(pinned) == 6

@@ -1,4 +1,4 @@
-"""Killed, stopped, damaged: the run that goes on is the run that was never disturbed, bit for bit."""
+"""Killed, stopped, corrupt checkpoints: a resumed run equals an uninterrupted one, bit for bit."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_the_best_weights_of_the_older_checkpoint_are_there_too(tmp_path: Path) 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
 def test_damaged_best_weights_are_no_result(tmp_path: Path, damage: str) -> None:
-    """A checkpoint that refers to them is passed over, and what comes out is what came out before."""
+    """A checkpoint that refers to them is skipped, and the result is the same."""
     p = some_params(checkpoint_minutes=0, keep="best", validate_every=2)
     size = lambda model: {"mIoU": -float(sum(q.detach().abs().sum() for q in model.parameters()))}  # noqa: E731
     whole = run_tiny(tmp_path / "whole", p, validate=size)
@@ -232,11 +232,11 @@ def test_a_disk_that_really_ends_names_the_file(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
     try:
-        with pytest.raises(OSError, match=r"\.part") as told:
+        with pytest.raises(OSError, match=r"\.part") as caught:
             checkpoint.save_state(tmp_path, {"a": torch.zeros(1 << 20)}, iteration=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert told.value.errno == errno.EFBIG
+    assert caught.value.errno == errno.EFBIG
     assert list(tmp_path.iterdir()) == []
 
 
@@ -249,9 +249,9 @@ def test_a_signal_saves_and_stops(tmp_path: Path, number: signal.Signals) -> Non
             yield cut
 
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted, match="of 12 iterations") as told:
+    with pytest.raises(Interrupted, match="of 12 iterations") as caught:
         run_tiny(tmp_path / "a", feed=feed)
-    assert told.value.exit_code == 130
+    assert caught.value.exit_code == 130
     assert signal.getsignal(number) is before
     done = rewind(tmp_path / "a", tmp_path / "a" / "journal.jsonl")
     assert 0 < done < 12

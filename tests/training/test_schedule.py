@@ -1,4 +1,4 @@
-"""Learning rate and weight decay of every page's schedule against values worked out from the pages by hand.
+"""Learning rate and weight decay of every page's schedule against values calculated from the pages.
 
 The golden file tests/golden/training/schedules.json was computed with 50-digit decimals by
 tests/golden/training/make_schedules.py, which shares no code with repro.training.
@@ -126,9 +126,9 @@ def test_a_batch_larger_than_the_data_is_told() -> None:
     ],
 )
 def test_impossible_params_are_told(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ParamsError) as told:
+    with pytest.raises(ParamsError) as caught:
         params(**changes)
-    assert said in str(told.value)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(("devices", "iterations"), [(1, 371), (2, 372), (4, 372), (8, 372)])

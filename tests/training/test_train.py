@@ -1,4 +1,4 @@
-"""`repro train` and its neighbours on a real network, a stand-in data set and a project of their own."""
+"""`repro train` and other commands with a real network, a small data set and a temporary project."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Small = tuple[Project, Experiment]
 
 @pytest.fixture
 def small(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
-    """A project of its own: a prepared stand-in of CamVid, one experiment of 6 updates, each kept."""
+    """A project with a prepared small CamVid and one experiment of 6 updates, each saved."""
     monkeypatch.setenv("REPRO_TRACKING", "off")
     from repro.datasets import prepare_dataset
 
