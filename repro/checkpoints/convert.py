@@ -160,7 +160,7 @@ def _check_names(kept: Mapping[str, Tensor], names: Mapping[str, str], entry: Fo
     if not missing and not left:
         return
     parts = [f"missing {_some(missing)}" if missing else "", f"left over {_some(left)}" if left else ""]
-    hint = "`model:` describes another network; `repro checkpoint inspect` shows the file's"
+    hint = "`model:` describes another network; `repro weights inspect` shows the file's"
     if left and entry.aux and all(key.startswith(entry.aux) for key in left):
         hint = "only an auxiliary head is left over; --drop-aux ignores it"
     raise CheckpointError("; ".join(part for part in parts if part), where=where, hint=hint)

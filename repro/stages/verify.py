@@ -103,7 +103,7 @@ def row_of(experiment: Experiment, weights: Path | None) -> Row:
     mine = [known[name] for name in experiment.rows if name in known]
     if not mine:
         what = f"'{experiment.name}' has no published row to compare with"
-        hint = "to evaluate weights without a row: `repro checkpoint convert`, then `repro evaluate`"
+        hint = "to evaluate weights without a row: `repro weights convert`, then `repro evaluate`"
         raise ParamsError(what, where=f"{experiment.folder}/params.yaml", allowed="rows: [ROW]", hint=hint)
     return mine[0] if weights is not None else published_weights.released_row(experiment, known)
 

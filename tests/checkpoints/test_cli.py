@@ -67,7 +67,7 @@ def test_a_released_checkpoint_is_inspected_converted_and_written_back_bit_equal
         "format": "mmsegmentation",
     }
     own = json.loads(repro("weights", "inspect", ours, "--json").stdout)
-    assert own["network"] == f"our own weights of {EXPERIMENT}, from r18.pth"
+    assert own["network"] == f"weights of the experiment {EXPERIMENT}, from r18.pth"
     assert {key: own[key] for key in ("classes", "parameters", "fits")} == {
         key: found[key] for key in ("classes", "parameters", "fits")
     }

@@ -104,4 +104,4 @@ def _present(project: Project) -> list[str]:
     from repro.datasets import DATASETS
     from repro.stages.inputs_ready import is_present
 
-    return [name for name in DATASETS if here(project.data / name)]
+    return [name for name in DATASETS if is_present(project.data / name)]

@@ -43,7 +43,7 @@ def run_names(
         tell_nothing(len(names), len(left_out))
     name_broken(broken)
     experiments = [load_experiment(project, one.name) for one in fitting]
-    stopped = before_start(project, experiments, options, with_card=options.launcher == "local")
+    stopped = before_start(project, experiments, options, with_gpu=options.launcher == "local")
     if options.dry_run:
         show_plan(fitting, left_out, options.as_json)
         return require_asked(asked, broken)
@@ -96,9 +96,10 @@ def run_seed_fleet(project: Project, names: Sequence[str], options: FleetOptions
 
 def print_seeds(project: Project, bases: Iterable[Experiment], options: FleetOptions) -> None:
     """Print the spread over the seeds; on standard error where standard output is JSON."""
-    from repro.stages.seeds import tell
 
-    tell(project, bases, note if options.as_json else say, note)
+    from repro.stages.seeds import report_seeds
+
+    report_seeds(project, bases, note if options.as_json else say, note)
 
 
 def require_all(
@@ -119,10 +120,10 @@ def require_all(
 
 
 def before_start(
-    project: Project, experiments: Sequence[Experiment], options: FleetOptions, *, with_card: bool = True
+    project: Project, experiments: Sequence[Experiment], options: FleetOptions, *, with_gpu: bool = True
 ) -> dict[str, list[str]]:
     """Experiment -> reasons why it cannot run; ParamsError unless --keep-going, which prints them."""
-    from repro.stages.preflight import cannot_start, stopped, this_machine
+    from repro.stages.preflight import blocked, cannot_start, this_machine
 
     found = blocked(project, experiments, this_machine(with_gpu=with_gpu))
     nothing_left = len(found) == len(experiments)

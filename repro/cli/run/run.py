@@ -252,7 +252,7 @@ def smoke_run(project: Project, names: Sequence[str], device: str, as_json: bool
         )
 
 
-def voice_of(as_json: bool) -> Voice:
+def voice_of(as_json: bool) -> Reporter:
     """Output of stages on this terminal; on standard error where standard output is JSON."""
     return replace(aloud(), say=note) if as_json else aloud()
 
