@@ -46,7 +46,9 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
     hashes = {member: sha256_file(path) for member, path in sources.items()}
     again = f"`repro record {name}`, or `repro run {name}` if a stage is out of date"
     evidence = folder_evidence(project, name, thorough=True, locked=False)  # dvc.lock is not exported
-    require_sound(Case(record=record, now=load_experiment(project, name), evidence=evidence), hint=again)
+    require_consistent(
+        Case(record=record, current=load_experiment(project, name), evidence=evidence), hint=again
+    )
     _write(out, {"name": name, "files": hashes}, sources)
     return Bundle(path=out, record=record, hashes=hashes)
 

@@ -200,8 +200,8 @@ def _evidence(project: Project, archive: zipfile.ZipFile, path: Path) -> Evidenc
 
 def _check_result(record: Record, now: Experiment, evidence: Evidence) -> None:
     """Check the result like `record` and `check` do, for the local experiment."""
-    case = Case(record=record, now=now, evidence=evidence)
-    for found in (*contradictions(case), *drift(case)):
+    case = Case(record=record, current=now, evidence=evidence)
+    for found in (*contradictions(case), *outdated(case)):
         raise RecordError(found, where=evidence.where, hint=COPY)
 
 
