@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from repro.cli.console import console, write
+
+NAMES = ("experiment", "name")  # columns that people copy from
 
 
 def print_table(
@@ -13,7 +16,7 @@ def print_table(
 ) -> None:
     """A table with heads; `numbers` are the columns aligned right. `wide`: lines as long as they need be.
 
-    On a terminal its width is kept: a name is broken rather than cut, what follows it shortened.
+    On a terminal its width is kept: names are broken rather than cut, other texts shortened.
     """
     from repro.io.text_table import LEFT, RIGHT, plain
 
@@ -30,10 +33,11 @@ def _fitted(columns: Sequence[str], rows: Iterable[Sequence[str]], right: set[st
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for i, column in enumerate(columns):
+    for column in columns:
         number = column in right
-        overflow, side = ("ellipsis" if i else "fold"), ("right" if number else "left")
-        table.add_column(column, justify=side, overflow=overflow, no_wrap=number)  # type: ignore[arg-type]
+        overflow, side = ("fold" if column in NAMES else "ellipsis"), ("right" if number else "left")
+        options: Any = {"justify": side, "overflow": overflow, "no_wrap": number or column == "verdict"}
+        table.add_column(column, min_width=len(column), **options)
     for row in rows:
         table.add_row(*row)
     return table

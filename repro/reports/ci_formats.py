@@ -47,23 +47,31 @@ def message(one: Finding) -> str:
 
 def as_json(findings: Sequence[Finding], code: int) -> dict[str, Any]:
     """What `repro check --json` prints."""
-    listed = [
-        {
-            "experiment": one.experiment,
-            "dataset": one.dataset,
-            "rows": list(one.rows),
-            "verdict": one.verdict,
-            "metric": one.metric,
-            "measured": one.measured,
-            "reference": one.reference,
-            "band": one.band,
-            "difference": one.difference,
-            "reason": one.reason,
-            "not_recomputed": list(one.not_recomputed),
-        }
-        for one in findings
-    ]
-    return {"exit_code": code, "summary": summary(findings), "findings": listed}
+    return {"exit_code": code, "summary": summary(findings), "findings": [_json(one) for one in findings]}
+
+
+def _json(one: Finding) -> dict[str, Any]:
+    """A finding with the keys of docs/json.md; `difference` is a former one."""
+    low, high = one.interval or (None, None)
+    gap = one.difference
+    return {
+        "experiment": one.experiment,
+        "dataset": one.dataset,
+        "rows": list(one.rows),
+        "verdict": one.verdict,
+        "reason": one.reason,
+        "metric": one.metric,
+        "published": one.published,
+        "measured": one.measured,
+        "reference": one.reference,
+        "gap": None if gap is None else round(gap, 4),
+        "band": one.band,
+        "interval_low": low,
+        "interval_high": high,
+        "interval_kind": one.interval_kind or None,
+        "not_recomputed": list(one.not_recomputed),
+        "difference": gap,
+    }
 
 
 def junit(findings: Sequence[Finding]) -> str:

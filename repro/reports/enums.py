@@ -21,6 +21,7 @@ class Format(StrEnum):
     json = "json"
     html = "html"
     latex = "latex"
+    parquet = "parquet"
 
 
 class Origin(StrEnum):

@@ -1,21 +1,23 @@
-"""Results in the forms that other tools read: model-index, mmsegmentation's metafile, one flat CSV."""
+"""Results in the forms that other tools read: model-index, mmsegmentation's metafile, flat tables, curves."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from repro.io.safe_text import csv_cell, one_line, printable_texts
-from repro.published import Row, rows
+from repro.io.safe_text import printable_texts
 from repro.records import Record
+from repro.records.metrics_io import read_curve
+from repro.reports.data_formats import csv_text, json_text, parquet
 from repro.reports.formatting import device_text, size_text
-from repro.reports.gate import finding
+from repro.reports.frame import COUNT, NUMBER, TEXT, typed
 from repro.reports.links import measured_links
 from repro.reports.results import Results
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _PAPERS = {
     "deeplabv1": ("DeepLabV1", "https://arxiv.org/abs/1412.7062"),
@@ -31,42 +33,26 @@ _NAMES = {
     "mAcc": "mean accuracy",
 }
 _TYPES = {"mIoU": "mean_iou", "mIoU_ms_flip": "mean_iou", "aAcc": "overall_accuracy", "mAcc": "mean_accuracy"}
-_COSTS = (
-    "params_M",
-    "gmacs_conv",
-    "gmacs_thop",
-    "latency_ms_p50",
-    "latency_ms_p95",
-    "images_per_s",
-    "peak_memory_MiB",
-)
-CSV_COLUMNS = (
-    *("row", "experiment", "dataset", "family", "backbone", "output_stride", "label"),
-    *(
-        "published_mIoU",
-        "published_mIoU_ms_flip",
-        "mIoU",
-        "mIoU_low",
-        "mIoU_high",
-        "interval",
-        "undefined",
-        "mIoU_ms_flip",
-        "aAcc",
-        "mAcc",
-    ),
-    *(
-        "fwIoU",
-        "verdict",
-        "kind",
-        "split",
-        "n_images",
-        "protocol",
-        "dataset_fingerprint",
-        *_COSTS,
-        "input_size",
-    ),
-    *("device", "model_sha256", "run_key", "commit", "measured_at", "config", "model", "log"),
-)
+# Columns of earlier CSV exports, which scripts may read: kept until the next release, after the new ones.
+_FORMER = {
+    "published_mIoU": "published",
+    "published_mIoU_ms_flip": "published_ms_flip",
+    "mIoU": "measured",
+    "mIoU_low": "interval_low",
+    "mIoU_high": "interval_high",
+    "interval": "interval_kind",
+    "mIoU_ms_flip": "measured_ms_flip",
+    "aAcc": "pixel_accuracy",
+    "mAcc": "mean_accuracy",
+    "fwIoU": "fw_iou",
+    "params_M": "params_m",
+    "peak_memory_MiB": "peak_memory_mib",
+    "commit": "git_commit",
+    "config": "config_path",
+    "model": "weights_url",
+    "log": "log_path",
+}
+_CURVES = {"experiment": TEXT, "step": COUNT, "loss": NUMBER, "lr": NUMBER, "val_miou": NUMBER}
 
 
 def model_index(results: Results, names: Sequence[str]) -> str:
@@ -84,26 +70,39 @@ def metafile(results: Results, names: Sequence[str]) -> str:
 
 
 def everything(results: Results, names: Sequence[str]) -> str:
-    """Every published row and every experiment, one line each; empty where nothing is known."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    wanted = set(names)
-    for row in rows().values():
-        name = results.by_row.get(row.id, "")
-        if not wanted or name in wanted:
-            writer.writerow(_safe(_csv_line(results, name, row)))
-    for name in results.own():
-        if not wanted or name in wanted:
-            writer.writerow(_safe(_csv_line(results, name, None)))
-    return out.getvalue()
+    """Every published row and every experiment as CSV, one line each; empty where nothing is known."""
+    frame = _frame(results, names)
+    return csv_text(frame.assign(**{former: frame[name] for former, name in _FORMER.items()}))
 
 
-EXPORTS: Mapping[str, Callable[[Results, Sequence[str]], str]] = {
+def _frame(results: Results, names: Sequence[str]) -> DataFrame:
+    frame = results.to_frame()
+    return frame[frame["experiment"].isin(names)] if names else frame
+
+
+def curves(results: Results, names: Sequence[str]) -> str:
+    """The learning curves of experiments as one CSV: a line per step."""
+    wanted = names or results.names()
+    return csv_text(typed((line for name in wanted for line in _curve(results, name)), _CURVES))
+
+
+def _curve(results: Results, name: str) -> Iterator[dict[str, Any]]:
+    steps: dict[int, dict[str, float]] = {}
+    for column, points in read_curve(results.project.experiment_folder(name) / "curve.csv").items():
+        for step, value in points:
+            steps.setdefault(step, {})[column.lower()] = value
+    yield from ({"experiment": name, "step": step, **values} for step, values in sorted(steps.items()))
+
+
+EXPORTS: Mapping[str, Callable[[Results, Sequence[str]], str | bytes]] = {
     "model-index": model_index,
     "metafile": metafile,
     "csv": everything,
+    "json": lambda results, names: json_text(_frame(results, names)),
+    "parquet": lambda results, names: parquet(_frame(results, names)),
+    "curves": curves,
 }
+MEASURED = ("model-index", "metafile")  # those that hold what was measured alone
 
 
 def _index_entry(record: Record) -> dict[str, Any]:
@@ -159,44 +158,6 @@ def _model_metadata(record: Record) -> dict[str, Any]:
             }
         ]
     return {key: value for key, value in said.items() if value}
-
-
-def _csv_line(results: Results, name: str, row: Row | None) -> dict[str, Any]:
-    line: dict[str, Any] = {"experiment": name, "dataset": results.dataset(name)}
-    line |= {"verdict": finding(results, name).verdict if name else "unmeasured"}
-    if row:
-        line |= {"row": row.id, "dataset": row.dataset, "family": row.family, "backbone": row.backbone}
-        line |= {"output_stride": row.output_stride, "label": row.label}
-        line |= {f"published_{m}": row.metrics.get(m) for m in ("mIoU", "mIoU_ms_flip")}
-    record = results.records.get(name)
-    return line | (_measured(results, record) if record else {})
-
-
-def _safe(line: Mapping[str, object]) -> dict[str, object]:
-    texts = {key: one_line(value) if isinstance(value, str) else value for key, value in line.items()}
-    return {key: csv_cell(value) for key, value in texts.items()}
-
-
-def _measured(results: Results, record: Record) -> dict[str, Any]:
-    low, high = record.intervals.get("mIoU", (None, None))
-    cost, git = record.cost, record.provenance.get("git") or {}
-    line: dict[str, Any] = {
-        m: record.metrics.get(m) for m in ("mIoU", "mIoU_ms_flip", "aAcc", "mAcc", "fwIoU")
-    }
-    line |= {
-        "mIoU_low": low,
-        "mIoU_high": high,
-        "interval": record.interval_kind if low is not None else None,
-    }
-    line |= {"undefined": "; ".join(f"{name}: {why}" for name, why in record.undefined.items())}
-    line |= {"kind": record.kind}
-    line |= {"split": record.split, "n_images": record.n_images, "protocol": record.protocol_hash}
-    line |= {"dataset_fingerprint": record.dataset_fingerprint, "model_sha256": record.model_sha256}
-    line |= {name: cost.get(name) for name in _COSTS}
-    line |= {"input_size": size_text(cost["input_size"]) if cost.get("input_size") else None}
-    line |= {"device": device_text(cost), "run_key": record.run_key, "commit": git.get("commit")}
-    line |= {"measured_at": record.provenance.get("at")}
-    return line | measured_links(results.project, record.experiment)
 
 
 def _family(record: Record) -> str:

@@ -35,6 +35,9 @@ class Finding:
     measured: float | None = None
     reference: float | None = None
     band: float | None = None
+    published: float | None = None  # what a page prints of the metric
+    interval: tuple[float, float] | None = None
+    interval_kind: str = ""
     file: str = ""
     line: int = 1
     not_recomputed: tuple[str, ...] = ()  # numbers that could not be recomputed
@@ -100,17 +103,22 @@ def about(
 ) -> Finding:
     """A finding with everything that is known of the experiment apart from its numbers."""
     record, declared = results.records.get(name), results.experiments.get(name)
+    claimed = record.rows if record else declared.rows if declared else ()
+    printed = (rows()[row_id].metrics for row_id in claimed if row_id in rows())
     file = f"experiments/{name}/params.yaml"
     return Finding(
         experiment=name,
         verdict=decided,
         reason=reason,
         dataset=results.dataset(name),
-        rows=record.rows if record else declared.rows if declared else (),
+        rows=claimed,
         metric=metric,
         measured=measured,
         reference=reference,
         band=band,
+        published=next((metrics[metric] for metrics in printed if metric in metrics), None),
+        interval=record.intervals.get(metric) if record else None,
+        interval_kind=record.interval_kind if record and metric in record.intervals else "",
         file=file,
         line=row_line(results.project.root / file),
         not_recomputed=not_recomputed,

@@ -18,9 +18,10 @@ from repro.errors import CheckFailed, ParamsError
 from repro.published import load_page
 from repro.records import write_text
 from repro.reports import page_tables, tables
+from repro.reports.data_formats import csv_text
 from repro.reports.enums import Values
 from repro.reports.gate import headline
-from repro.reports.grid import FORMATS, markdown
+from repro.reports.grid import markdown
 from repro.reports.results import Results, require_page
 
 _REGION = re.compile(r"(<!-- repro:(\w+)((?: \w+=[^\s>]+)*) -->\n)(.*?)(<!-- /repro:\2 -->)", re.DOTALL)
@@ -31,8 +32,7 @@ def generated_files(results: Results) -> dict[Path, str]:
     """Every generated file of the project with the content it should have."""
     root = results.project.root
     found = {root / "reports" / "tables" / f"{name}.md": text for name, text in _table_files(results).items()}
-    every = [grid for dataset in results.datasets() for grid in tables.dataset_tables(results, dataset)]
-    found[root / "reports" / "results.csv"] = FORMATS["csv"](every)
+    found[root / "reports" / "results.csv"] = csv_text(results.to_frame())
     found |= _dataset_files(results)
     for path in _marked_files(root):
         found[path] = filled(path.read_text(encoding="utf-8"), path, results)

@@ -119,11 +119,19 @@ class Results:
             if dataset in (row.dataset, self.dataset(self.by_row.get(row.id, "")))
         ]
 
-    def to_frame(self) -> DataFrame:
-        """A row per result, published and measured: repro.reports.frame, docs/json.md. Imports pandas."""
+    def to_frame(self, *, dataset: str | None = None, measured: bool = False) -> DataFrame:
+        """A row per result, published and measured: repro.reports.frame, docs/json.md. Imports pandas.
+
+        Args:
+            dataset: only the results on this data set, by its page's name for it or by ours.
+            measured: only experiments with a record.
+        """
         from repro.reports.frame import results_frame
 
-        return results_frame(self)
+        frame = results_frame(self)
+        if dataset is not None:
+            frame = frame[(frame["dataset"] == dataset) | (frame["published_dataset"] == dataset)]
+        return frame[frame["experiment"].isin(list(self.records))] if measured else frame
 
     def own(self) -> list[str]:
         """Experiments of this project that stand for no published row."""

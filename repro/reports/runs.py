@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from repro.errors import UnknownNameError
+from repro.reports.frame import NUMBER, TEXT, typed, whole
 from repro.reports.grid import Grid
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _ALWAYS = ("run_id", "name", "experiment", "status")
 
@@ -32,22 +37,44 @@ class AnyRun(Protocol):
 
 
 def runs_table(runs: Sequence[AnyRun], *, dataset: str | None = None, columns: str = "*") -> Grid:
-    """One row a run, columns named as in MLflow's data frame: metrics.mIoU, params.lr, tags.x.
+    """One row per run, columns named as in MLflow's data frame: metrics.mIoU, params.lr, tags.x.
 
     `columns` is a comma-separated list of patterns, each of which must mean one; run, experiment and status
     always stay. `dataset` keeps the runs whose experiment, param or tag `dataset` is that name. MLflow's own
     tags are left out.
     """
-    if dataset is not None:
-        runs = [run for run in runs if dataset in (run.experiment, _said(run, "dataset"))]
+    shown, kinds = _columns(_of(runs, dataset), columns)
+    rows = tuple(tuple(_cell(value) for value in _values(run, kinds)) for run in shown)
+    return Grid(title="", columns=tuple(kinds), rows=rows)
+
+
+def runs_frame(runs: Sequence[AnyRun], *, dataset: str | None = None, columns: str = "*") -> DataFrame:
+    """The same as a frame: metrics are numbers, what a run did not log is missing."""
+    shown, kinds = _columns(_of(runs, dataset), columns)
+    return typed((dict(zip(kinds, _values(run, kinds), strict=True)) for run in shown), kinds)
+
+
+def runs_json(runs: Sequence[AnyRun], *, dataset: str | None = None, columns: str = "*") -> str:
+    """The same as one JSON table, in the form that `repro table` has for others."""
+    shown, kinds = _columns(_of(runs, dataset), columns)
+    rows = [whole(dict(zip(kinds, _values(run, kinds), strict=True)), kinds) for run in shown]
+    return json.dumps([{"title": "", "rows": rows, "notes": []}], indent=2, ensure_ascii=False) + "\n"
+
+
+def _of(runs: Sequence[AnyRun], dataset: str | None) -> Sequence[AnyRun]:
+    if dataset is None:
+        return runs
+    return [run for run in runs if dataset in (run.experiment, _said(run, "dataset"))]
+
+
+def _columns(runs: Sequence[AnyRun], columns: str) -> tuple[Sequence[AnyRun], dict[str, str]]:
+    """The runs, and the type of each column that `columns` means."""
     patterns = [stripped for pattern in columns.split(",") if (stripped := pattern.strip())]
     keys = _keys(runs)
     if runs:
         _require(patterns, keys)
     wide = sorted(key for key in keys if any(fnmatchcase(key, pattern) for pattern in patterns))
-    places = {key: place for place, key in enumerate(wide, len(_ALWAYS))}
-    rows = tuple(_row(run, places) for run in runs)
-    return Grid(title="", columns=(*_ALWAYS, *wide), rows=rows)
+    return runs, {key: NUMBER if key.startswith("metrics.") else TEXT for key in (*_ALWAYS, *wide)}
 
 
 def _require(patterns: Sequence[str], keys: set[str]) -> None:
@@ -72,11 +99,14 @@ def _keys(runs: Sequence[AnyRun]) -> set[str]:
     return {*(f"metrics.{key}" for key in metrics), *(f"params.{key}" for key in params), *own_tags}
 
 
-def _row(run: AnyRun, places: Mapping[str, int]) -> tuple[str, ...]:
-    cells = [run.id, run.name, run.experiment, run.status, *[""] * len(places)]
-    for prefix, values in (("metrics.", run.metrics), ("params.", run.params), ("tags.", run.tags)):
-        for key, value in values.items():
-            place = places.get(prefix + key)
-            if place is not None:
-                cells[place] = value if isinstance(value, str) else f"{value:.10g}"
-    return tuple(cells)
+def _values(run: AnyRun, columns: Iterable[str]) -> list[Any]:
+    """What a run has in each column; None where it has nothing."""
+    known: dict[str, Any] = dict(zip(_ALWAYS, (run.id, run.name, run.experiment, run.status), strict=True))
+    for prefix, logged in (("metrics.", run.metrics), ("params.", run.params), ("tags.", run.tags)):
+        for key, value in logged.items():
+            known[prefix + key] = value
+    return [known.get(column) for column in columns]
+
+
+def _cell(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:.10g}"

@@ -30,6 +30,7 @@ def check(
         File, typer.Option(help="Write JUnit XML to this file.", callback=file_in_folder)
     ] = None,
     sarif: Annotated[File, typer.Option(help="Write SARIF to this file.", callback=file_in_folder)] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="All columns, wider than the terminal.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a pull-request comment.")] = False,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Also pass where nothing was measured yet.")
@@ -63,7 +64,7 @@ def check(
     elif markdown:
         write(ci_formats.comment(findings, code))
     else:
-        _show(findings)
+        _show(findings, wide=wide)
         if not wanted:
             console().print(gate.headline(results))
     if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -71,26 +72,31 @@ def check(
     raise typer.Exit(code)
 
 
-def _show(findings: list[Finding]) -> None:
+def _show(findings: list[Finding], *, wide: bool) -> None:
     from repro.reports import ci_formats
     from repro.reports.gate import summary
 
     measured = [one for one in findings if one.verdict != "unmeasured"]
-    if sys.stdout.isatty():
-        _rich(measured)
+    if measured and sys.stdout.isatty():
+        _table(measured, wide=wide)
     else:
         for one in measured:
             write(one_line(f"{one.experiment}: {ci_formats.message(one)}") + "\n")
     console().print(summary(findings))
 
 
-def _rich(findings: list[Finding]) -> None:
-    from rich.table import Table
+FITTED = ("experiment", "measured", "reference", "difference", "verdict")
 
-    from repro.reports.ci_formats import grid
 
-    shown = grid(findings)
-    table = Table(*shown.columns)
-    for row in shown.rows:
-        table.add_row(*row)
-    console().print(table)
+def _table(findings: list[Finding], *, wide: bool) -> None:
+    """A row per finding; without `wide` the reasons of those that do not pass follow."""
+    from repro.cli.tables import print_table
+    from repro.reports.ci_formats import grid, message
+
+    found = grid(findings)
+    columns = found.columns if wide else FITTED
+    cells = [[row[found.columns.index(column)] for column in columns] for row in found.rows]
+    print_table(columns, cells, numbers=("measured", "reference", "band", "difference"), wide=wide)
+    for one in findings:
+        if not (one.passes or wide):
+            console().print(one_line(f"{one.experiment}: {message(one)}"))

@@ -15,18 +15,25 @@ if TYPE_CHECKING:
 
 
 def metadata(
-    kind: Annotated[str, typer.Argument(help="model-index (model cards), metafile (mmsegmentation), csv.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="model-index (model cards), metafile (mmsegmentation), csv, json, parquet, curves."
+        ),
+    ],
     names: Names = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; none prints.")] = None,
 ) -> None:
-    """Export measured results as a model card's model-index, a metafile.yaml, or one flat CSV.
+    """Export results: a model card's model-index, a metafile.yaml, one flat table, or the learning curves.
+
+    csv, json and parquet have a row per result with numbers as numbers: docs/json.md describes the columns.
 
     Example: repro page export model-index camvid_mobilenetv2_os16
     """
     from repro.cli.output_path import require_target
-    from repro.errors import UnknownNameError
+    from repro.errors import ParamsError, UnknownNameError
     from repro.params.project import find_project
-    from repro.reports.exports import EXPORTS
+    from repro.reports.exports import EXPORTS, MEASURED
     from repro.reports.results import load_results
 
     if kind not in EXPORTS:
@@ -34,19 +41,26 @@ def metadata(
     results = load_results(find_project())
     name_broken(results.left_out)
     require_asked(names or (), results.left_out)
-    text = EXPORTS[kind](results, chosen(results, names or [], measured=kind != "csv"))
+    if kind == "parquet" and out is None:
+        raise ParamsError("a Parquet file needs a place", hint="--out results.parquet")
+    made = EXPORTS[kind](results, chosen(results, names or [], measured=kind in MEASURED))
     if out is None:
-        write(text)
-    else:
-        require_target(out, f"a {kind} of ours", lambda file: begins_alike(file, text), stream=True)
-        out.write_text(text, encoding="utf-8")
-        console(stderr=True).print(f"wrote {out}")
+        write(str(made))
+        return
+    content = made if isinstance(made, bytes) else made.encode()
+    require_target(out, f"a {kind} of ours", lambda file: begins_alike(file, content), stream=True)
+    out.write_bytes(content)
+    console(stderr=True).print(f"wrote {out}")
 
 
-def begins_alike(path: Path, text: str) -> bool:
-    """Whether a file's first line, which names the form or the columns, is that of `text`."""
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        return file.readline() == text.splitlines(keepends=True)[0]
+def begins_alike(path: Path, content: bytes) -> bool:
+    """Whether a file's first line, which names the form or the columns, is that of `content`.
+
+    Of a Parquet file the first four bytes: its columns are at its end.
+    """
+    with path.open("rb") as file:
+        first = content[:4] if content.startswith(b"PAR1") else content.splitlines(keepends=True)[0]
+        return file.read(len(first)) == first
 
 
 def chosen(results: Results, names: list[str], *, measured: bool) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +31,11 @@ def table(
     dataset: Dataset = None,
     page: PageId = None,
     values: Annotated[Values | None, typer.Option(help="Numbers in a page's layout.")] = None,
-    fmt: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.md,
+    fmt: Annotated[
+        Format | None,
+        typer.Option("--format", "-f", help="Output format; md, but on a terminal a table that fits it."),
+    ] = None,
+    wide: Wide = False,
     origin: Annotated[
         Origin, typer.Option("--from", help="Records in git, or an MLflow store.")
     ] = Origin.records,
@@ -43,6 +48,8 @@ def table(
 ) -> None:
     """Print results beside the published rows; --write fills README and reports/, --check compares them.
 
+    csv, json and parquet hold numbers as numbers: docs/json.md describes the columns.
+
     With --from mlflow the results come from the records in a tracking store; without --dataset, --page and
     --values (or with --columns) all its runs are listed as they are, those of other programs too.
 
@@ -51,10 +58,10 @@ def table(
     if origin is Origin.mlflow:
         _only_records(write or check)
         if columns is not None or not (dataset or page or values):
-            return _runs(uri, dataset, columns or "*", fmt)
-        return _print(_stored(uri), dataset, page, values, fmt)
+            return _runs(uri, dataset, columns or "*", fmt or Format.md)
+        return _print(_stored(uri), dataset, page, values, fmt, wide=wide)
     _only_store({"--uri": uri, "--columns": columns})
-    if values is Values.published and dataset is None and fmt is Format.md and not (write or check):
+    if values is Values.published and dataset is None and fmt in (None, Format.md) and not (write or check):
         return _published(page)
     from repro.params.folders import broken_error
     from repro.params.project import find_project
@@ -64,7 +71,7 @@ def table(
     results = load_results(find_project())
     name_broken(results.left_out)
     if not (check or write):
-        return _print(results, dataset, page, values, fmt)
+        return _print(results, dataset, page, values, fmt, wide=wide)
     files = generated_files.generated_files(results)
     for path in generated_files.write(files) if write else []:
         console().print(f"wrote {path.relative_to(results.project.root)}")
@@ -84,34 +91,94 @@ def _published(page_id: str | None) -> None:
 
 
 def _print(
-    results: Results, dataset: str | None, page_id: str | None, values: Values | None, fmt: Format
+    results: Results,
+    dataset: str | None,
+    page_id: str | None,
+    values: Values | None,
+    fmt: Format | None,
+    *,
+    wide: bool,
 ) -> None:
-    from repro.published import load_page, page_ids
-    from repro.reports import page_tables, tables
-    from repro.reports.results import require_page
+    from repro.reports import data_formats, tables
 
     if dataset:
         results.require_dataset(dataset)
     if page_id or values:
-        shown = [load_page(require_page(page_id))] if page_id else [load_page(one) for one in page_ids()]
-        chosen = values or Values.both
-        if fmt is Format.md:
-            texts = [page_tables.page_text(results, page, chosen, dataset=dataset) for page in shown]
-            write("\n".join(text for text in texts if text.strip()))
-            return
-        _emit(
-            [g for page in shown for g in page_tables.page_grids(results, page, chosen, dataset=dataset)], fmt
-        )
-    elif dataset:
-        _emit(tables.dataset_tables(results, dataset), fmt)
+        return _print_pages(results, dataset, page_id, values or Values.both, fmt or Format.md)
+    if fmt in (Format.csv, Format.parquet):
+        return _emit(data_formats.DATA_FORMATS[fmt](results.to_frame(dataset=dataset, measured=not dataset)))
+    grids = tables.dataset_tables(results, dataset) if dataset else tables.measured_table(results)
+    if fmt is Format.json:
+        _emit(data_formats.tables_json(results, grids))
+    elif fmt is None and sys.stdout.isatty() and not wide:
+        _fitted(grids)
     else:
-        _emit(tables.measured_table(results), fmt)
+        _emit_grids(grids, fmt or Format.md)
 
 
-def _emit(grids: list[Grid], fmt: Format) -> None:
+def _print_pages(
+    results: Results, dataset: str | None, page_id: str | None, values: Values, fmt: Format
+) -> None:
+    """Published tables in their own layout."""
+    from repro.errors import ParamsError
+    from repro.published import load_page, page_ids
+    from repro.reports import page_tables
+    from repro.reports.results import require_page
+
+    if fmt is Format.parquet:
+        hint = "leave --page and --values out: `repro table --dataset NAME -f parquet` has numbers"
+        raise ParamsError("a page's layout is text, and Parquet is for numbers", where="--format", hint=hint)
+    shown = [load_page(require_page(page_id))] if page_id else [load_page(one) for one in page_ids()]
+    if fmt is Format.md:
+        texts = [page_tables.page_text(results, page, values, dataset=dataset) for page in shown]
+        write("\n".join(text for text in texts if text.strip()))
+    else:
+        grids = (page_tables.page_grids(results, page, values, dataset=dataset) for page in shown)
+        _emit_grids([grid for found in grids for grid in found], fmt)
+
+
+FITTED = {
+    "row": "row",
+    "experiment": "experiment",
+    "published mIoU": "published",
+    "measured mIoU": "measured",
+    "difference": "gap",
+    "verdict": "verdict",
+}
+
+
+def _fitted(grids: list[Grid]) -> None:
+    """What a terminal has room for; --wide and every other format have the rest."""
+    from repro.cli.tables import print_table
+
+    for grid in grids:
+        places = {name: grid.columns.index(name) for name in FITTED if name in grid.columns}
+        places = places or {name: place for place, name in enumerate(grid.columns)}
+        if grid.title:
+            console().print(grid.title, style="bold")
+        columns = [FITTED.get(name, name) for name in places]
+        cells = [[row[place] for place in places.values()] for row in grid.rows]
+        print_table(columns, cells, numbers=("published", "measured", "gap"))
+    console(stderr=True).print("--wide shows every column")
+
+
+def _emit_grids(grids: list[Grid], fmt: Format) -> None:
     from repro.reports.grid import FORMATS
 
-    write(FORMATS[fmt.value](grids))
+    _emit(FORMATS[fmt.value](grids))
+
+
+def _emit(made: str | bytes) -> None:
+    """Text, or a file's content into a pipe: a terminal would obey some of its bytes."""
+    from repro.errors import ParamsError
+
+    if isinstance(made, str):
+        return write(made)
+    if sys.stdout.isatty():
+        raise ParamsError("a Parquet file on a terminal", hint="`repro table -f parquet > results.parquet`")
+    sys.stdout.flush()
+    sys.stdout.buffer.write(made)
+    sys.stdout.buffer.flush()
 
 
 def _only_records(files: bool) -> None:
@@ -136,10 +203,16 @@ def _only_store(given: dict[str, str | None]) -> None:
 def _runs(uri: str | None, dataset: str | None, columns: str, fmt: Format) -> None:
     """Every run as it is."""
     from repro.params.project import find_project
-    from repro.reports.runs import runs_table
+    from repro.reports import data_formats, runs
     from repro.tracking.run_reader import read_runs
 
-    _emit([runs_table(read_runs(find_project(), uri), dataset=dataset, columns=columns)], fmt)
+    found = read_runs(find_project(), uri)
+    if fmt is Format.parquet:
+        _emit(data_formats.parquet(runs.runs_frame(found, dataset=dataset, columns=columns)))
+    elif fmt is Format.json:
+        _emit(runs.runs_json(found, dataset=dataset, columns=columns))
+    else:  # CSV too: a thousand runs are written before pandas would be imported
+        _emit_grids([runs.runs_table(found, dataset=dataset, columns=columns)], fmt)
 
 
 def _stored(uri: str | None) -> Results:
