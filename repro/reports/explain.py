@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from repro.errors import UnknownNameError
-from repro.published import Row
+from repro.published import Row, rows
 from repro.published.sources import sources
 from repro.records import Record
 from repro.reports import formatting
+from repro.reports.frame import claimed
+from repro.reports.gate import finding
+from repro.reports.results import Results
 from repro.reports.tables import protocol_text
 
 MEASURED = ("mIoU", "mIoU_ms_flip", "aAcc", "mAcc", "fwIoU", "params_M", "gmacs_conv", "latency_ms_p50")
@@ -44,22 +48,22 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
     return {key: text for key, text in facts.items() if text}
 
 
-def unmeasured(name: str, rows: Sequence[Row], metric: str) -> dict[str, str]:
+def unmeasured(name: str, published: Sequence[Row], metric: str) -> dict[str, str]:
     """Ordered facts about `metric` of an experiment without a record: what its rows publish, and where."""
-    known = {key for row in rows for key in (*row.metrics, *row.cost)}
+    known = {key for row in published for key in (*row.metrics, *row.cost)}
     if metric not in {*known, *MEASURED}:
         raise UnknownNameError("published number" if known else "metric", metric, {*known, *MEASURED})
     facts = {"number": f"{metric}: not measured yet", "to measure": f"dvc repro experiments/{name}"}
-    for row in rows:
-        of = f" {row.id}" if len(rows) > 1 else ""
+    for row in published:
+        of = f" {row.id}" if len(published) > 1 else ""
         facts |= {f"{key}{of}": text for key, text in _of_row(row, metric).items() if text}
     return facts
 
 
-def settings(rows: Sequence[Row]) -> dict[str, str]:
+def settings(published: Sequence[Row]) -> dict[str, str]:
     """Where the settings of each row are written: repository, commit, then each file with its lines."""
     facts: dict[str, str] = {}
-    for row in rows:
+    for row in published:
         source = sources().get(row.id)
         if source is None:
             facts[f"{row.id} source"] = "not known"
@@ -71,6 +75,89 @@ def settings(rows: Sequence[Row]) -> dict[str, str]:
         for file, lines in source.files.items():
             facts[f"{row.id} {file}"] = ", ".join(f"{name} :{line}" for name, line in lines.items())
     return facts
+
+
+def values(results: Results, name: str, metric: str) -> dict[str, Any]:
+    """What `explain --json` says, with the keys of docs/json.md; null for what is not known."""
+    record, found = results.records.get(name), finding(results, name)
+    published = [rows()[row_id] for row_id in claimed(results, name)]
+    printed = (value for row in published if (value := _printed(row, metric)) is not None)
+    number, expected = _number(record, metric), next(printed, None)
+    judged = {key: getattr(found, key) for key in ("verdict", "reason", "reference", "band")}
+    judged = judged if metric == found.metric else dict.fromkeys(judged)
+    reference = judged["reference"] if expected is None else expected
+    low, high = record.intervals.get(metric, (None, None)) if record else (None, None)
+    return {
+        "experiment": name,
+        "metric": metric,
+        "published": expected,
+        "measured": number,
+        "gap": None if number is None or reference is None else round(number - reference, 4),
+        "interval_low": low,
+        "interval_high": high,
+        "interval_kind": record.interval_kind if record and low is not None else None,
+        **judged,
+        "dataset": results.dataset(name),
+        **_origins(results, record, metric),
+        "published_rows": [_printed_row(row, metric) for row in published],
+        "sources": list(map(_source, published)) if metric == SETTINGS else [],
+    }
+
+
+SETTINGS = "settings"
+_OF_IMAGES = ("split", "n_images", "dataset_fingerprint", "protocol_hash", "model_sha256")
+
+
+def _origins(results: Results, record: Record | None, metric: str) -> dict[str, Any]:
+    """Which data, weights, run, commit and device a number is of."""
+    on_images = record is not None and metric in _quality(record)
+    git = (record.provenance.get("git") if record else None) or {}
+    path = results.project.record(record.experiment) if record else None
+    of_images = {key.removesuffix("_hash"): getattr(record, key) if on_images else None for key in _OF_IMAGES}
+    return {
+        **of_images,
+        "record_path": path.relative_to(results.project.root).as_posix() if path else None,
+        **{key: getattr(record, key, None) for key in ("content_hash", "kind", "run_key")},
+        "git_commit": git.get("commit"),
+        "uncommitted_changes": bool(git.get("dirty")) if git else None,
+        "measured_at": record.provenance.get("at") if record else None,
+        "device": (_device(record, metric) or None) if record else None,
+        "notes": list(record.notes) if record else [],
+    }
+
+
+def _printed(row: Row, metric: str) -> float | None:
+    return {**row.metrics, **row.cost}.get(metric)
+
+
+def _number(record: Record | None, metric: str) -> float | None:
+    known = {**_quality(record), **record.cost} if record else {}
+    value = known.get(metric)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _printed_row(row: Row, metric: str) -> dict[str, Any]:
+    """A published row: where it is, what it prints, how it was made."""
+    return {
+        "row": row.id,
+        "page": row.page,
+        "line": row.line,
+        "label": row.label,
+        "published": _printed(row, metric),
+        "cells": list(row.cells),
+        "evaluated_on": row.eval_set or None,
+        "source": row.source or None,
+        "remarks": list(row.remarks),
+    }
+
+
+def _source(row: Row) -> dict[str, Any]:
+    """Where each setting of a row is written: file -> setting -> line."""
+    found = sources().get(row.id)
+    files = {file: dict(lines) for file, lines in found.files.items()} if found else {}
+    keys = ("repository", "commit", "recorded")
+    named = {key: getattr(found, key, None) for key in keys}
+    return {"row": row.id, **named, "files": files}
 
 
 def _of_row(row: Row, metric: str) -> dict[str, str]:

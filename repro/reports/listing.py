@@ -60,7 +60,9 @@ def _line(results: Results, name: str) -> dict[str, Any]:
     damage = "damaged params.yaml" * (name in results.broken) or "damaged record" * (name in results.damaged)
     datasets = {results.dataset(name), *(row.dataset for row in published)}
     listed = {"rows": [row.id for row in published], "datasets": sorted(datasets)}
-    return {"experiment": name, **listed, **line, "verdict": damage or line["verdict"]}
+    record = results.records.get(name)
+    why = record.undefined.get("mIoU") if record else None
+    return {**line, **listed, "verdict": damage or line["verdict"], "undefined": why}
 
 
 def _chosen(lines: Sequence[Line], conditions: Iterable[str], query: str | None) -> list[Line]:

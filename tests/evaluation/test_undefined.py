@@ -33,7 +33,7 @@ from repro.records.record import Expected
 from repro.reports import gate, tables
 from repro.reports.explain import explanation
 from repro.reports.exports import everything
-from repro.reports.listing import chosen, listing, one_line
+from repro.reports.listing import listing, shown
 from repro.stages.summary import facts, summary
 from repro.tracking.record_view import metrics_of, note_of, tags_of
 from repro.training.schedule import Plateau, better
@@ -194,12 +194,12 @@ def test_every_view_names_it() -> None:
 
 def test_lists_and_filters() -> None:
     known = results(undefined_record(), a_record("camvid_y", "003-029", metrics={"mIoU": 50.0}))
-    (first, second) = listing(known, measured=True)
+    (first, _) = listing(known, measured=True)
     assert (first["measured"], first["gap"], first["undefined"]) == (None, None, WHY)
-    assert "undef." in one_line(first)
+    assert "undef." in shown(first)
     for condition in ("measured>0", "measured<=100", "gap>-99", "verdict=reproduced"):
-        assert first not in chosen([first, second], [condition])
-    assert chosen([first, second], ["measured=none"]) == [first]
+        assert first not in listing(known, measured=True, conditions=[condition])
+    assert listing(known, measured=True, conditions=["measured=none"]) == [first]
 
 
 def test_released_weights_with_an_undefined_metric_are_not_reproduced() -> None:

@@ -43,8 +43,6 @@ def compare(
 
     Example: repro compare camvid_dense30k36_os16_321_x32_b32 camvid_dense30k36_os16_321_x32_b45
     """
-    from dataclasses import asdict
-
     from repro.evaluation.outputs import read_confusions
     from repro.evaluation.paired_test import compare as run
     from repro.params import find_project
@@ -55,9 +53,37 @@ def compare(
     if pictures is not None:
         draw(project, (a, b), found, pictures, number, device, protocol)
     if json:
-        emit_json(without_nan(asdict(found)))
+        emit_json(without_nan(as_json(found, a, b)))
     else:
         show(found, a, b)
+
+
+def as_json(found: Comparison, a: str, b: str) -> dict[str, Any]:
+    """What --json prints, with the keys of docs/json.md and the former ones."""
+    from dataclasses import asdict
+
+    overall, classes = _difference(found.mIoU), list(map(_difference, found.classes))
+    return {
+        "a": a,
+        "b": b,
+        "metric": "mIoU" + found.variant,
+        "overall": overall,
+        "classes": classes,
+        "changed": [asdict(one) | {"gap": round(one.b - one.a, 4)} for one in found.changed],
+        "n_images": found.n_images,
+        "interval_kind": found.interval,
+        "variant": found.variant,
+        "warnings": list(found.warnings),
+        "mIoU": overall,
+        "interval": found.interval,
+    }
+
+
+def _difference(one: Difference) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    ends = {"interval_low": one.low, "interval_high": one.high}
+    return {"gap": one.difference, **ends, "p_value": one.p, **asdict(one)}
 
 
 def matrices(project: Project, side: str, protocol: str | None) -> Path:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repro.cli.console import Json, Name, console, emit_json
+from repro.cli.console import Json, Name, console, emit_json, write
 from repro.cli.run.local_runs import runs, thin
-from repro.io.safe_text import one_line
+from repro.io import text_table
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project
@@ -34,8 +34,8 @@ def show(
 
     Example: repro show camvid_mobilenetv2_os16
     """
-    from repro.params import find_project, load_experiment, to_plain
-    from repro.records import read_record, to_json
+    from repro.params import find_project, load_experiment
+    from repro.records import read_record
 
     project = find_project()
     experiment = load_experiment(project, name)
@@ -44,12 +44,23 @@ def show(
     path = project.record(experiment.name)
     found = read_record(path) if path.is_file() else None
     if as_json:
-        plain = to_json(found) if found else None
-        return emit_json(
-            {"experiment": to_plain(experiment), "record": plain, "runs": runs(project, experiment)}
-        )
+        return emit_json(whole(project, experiment, found))
     for title, facts in sections(project, experiment, found, everything=everything).items():
         _print(title, facts)
+
+
+def whole(project: Project, experiment: Experiment, found: Record | None) -> dict[str, Any]:
+    """What --json prints; `experiment` holds the params until the next release (docs/json.md)."""
+    from repro.params import to_plain
+    from repro.records import to_json
+    from repro.reports.listing import listing
+    from repro.reports.results import load_results
+
+    params, (line,) = to_plain(experiment), listing(load_results(project), [experiment.name])
+    record = to_json(found) if found else None
+    return {"result": line, "params": params, "record": record, "runs": runs(project, experiment)} | {
+        "experiment": params
+    }
 
 
 def show_schedule(experiment: Experiment, as_json: bool) -> None:
@@ -204,8 +215,5 @@ def _short(value: object) -> str:
 def _print(title: str, facts: dict[str, str]) -> None:
     if not facts:
         return
-    out = console()
-    out.print(title, style="bold")
-    width = max(map(len, facts))
-    for name, text in facts.items():
-        out.print(f"  {name:<{width}}  {one_line(text)}")
+    console().print(title, style="bold")
+    write(text_table.facts(facts, indent="  "))

@@ -10,7 +10,7 @@ import typer
 
 from repro.cli.console import Json, Name, Names, console, counted, emit_json, write
 from repro.cli.reporter import name_broken, note, require_asked
-from repro.io import safe_text
+from repro.io import text_table
 from repro.reports.enums import Format, Origin, Values
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def explain(
     from repro.params.project import find_project
     from repro.published import rows
     from repro.records import read_row
-    from repro.reports.explain import explanation, settings, unmeasured
+    from repro.reports.explain import SETTINGS, explanation, settings, unmeasured, values
     from repro.reports.gate import finding
     from repro.reports.results import declared_experiments, load_results
 
@@ -309,7 +309,7 @@ def explain(
     if name not in declared and not path.is_file():
         raise UnknownNameError("experiment", name, declared, hint="`repro list` shows all")
     published = [rows()[row] for row in declared[name].rows] if name in declared else []
-    if metric == "settings" and published:
+    if metric == SETTINGS and published:
         facts = settings(published)
     elif not path.is_file():
         facts = unmeasured(name, published, metric)
@@ -321,7 +321,5 @@ def explain(
             if now.verdict != record.verdict:  # the record's own is older than its params
                 facts["verdict"] = f"{now.verdict} ({now.reason})"
     if json:
-        return emit_json(facts)
-    width = max(map(len, facts))
-    for key, value in facts.items():
-        write(f"{key:<{width}}  {safe_text.one_line(str(value))}\n")
+        return emit_json({**facts, **values(load_results(project), name, metric)})
+    write(text_table.facts(facts))
