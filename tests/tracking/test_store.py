@@ -349,7 +349,7 @@ def test_a_rebuilt_store_lies_in_the_project_too(
 
 def test_a_folder_that_is_no_text_is_refused_in_words(tmp_path: Path) -> None:
     project = a_project(tmp_path / os.fsdecode(b"\xff"))
-    with pytest.raises(StorageError, match="no UTF-8") as caught:
+    with pytest.raises(StorageError, match="not UTF-8") as caught:
         sync(project)
     str(caught.value).encode()
 
