@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from repro.cli import docs, doctor
-from repro.cli.aliases import Alias, add_aliases
+from repro.cli.aliases import Alias, add_aliases, unwrapped
 from repro.cli.data import check as data_check
 from repro.cli.data import data, prepare
 from repro.cli.pages import links, lint
@@ -62,7 +62,7 @@ def repro(
 def _group(text: str, commands: dict[str, Command]) -> typer.Typer:
     made = typer.Typer(help=text, no_args_is_help=True)
     for name, command in commands.items():
-        made.command(name)(command)
+        made.command(name, help=unwrapped(command))(command)
     return made
 
 
@@ -138,7 +138,7 @@ for panel, commands in PANELS.items():
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name, rich_help_panel=panel)
         else:
-            app.command(name, rich_help_panel=panel)(command)
+            app.command(name, rich_help_panel=panel, help=unwrapped(command))(command)
 
 app.command("docs", hidden=True)(docs.docs)  # for those who change a command
 add_aliases(

@@ -10,7 +10,9 @@ import typer
 from repro.cli import completion
 from repro.cli.output_path import output_folder
 
-Dataset = Annotated[str, typer.Argument(help="Data set, e.g. camvid.", autocompletion=completion.datasets)]
+Dataset = Annotated[
+    str, typer.Argument(metavar="NAME", help="Data set, e.g. camvid.", autocompletion=completion.datasets)
+]
 Deep = Annotated[bool, typer.Option("--deep", help="Decode every file instead of a sample.")]
 Workers = Annotated[int | None, typer.Option(help="Threads; default: all cores, at most 8.", min=1)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]

@@ -34,11 +34,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 
 Name = Annotated[
     str,
-    typer.Argument(help="Experiment, e.g. camvid_mobilenetv2_os16.", autocompletion=completion.experiments),
+    typer.Argument(
+        metavar="NAME",
+        help="Experiment, e.g. camvid_mobilenetv2_os16.",
+        autocompletion=completion.experiments,
+    ),
 ]
 Names = Annotated[
     list[str] | None,
     typer.Argument(
+        metavar="NAME",
         help="Experiments, or patterns such as 'camvid_*'; none means all.",
         autocompletion=completion.experiments,
     ),
@@ -96,7 +101,7 @@ def shortened(notes: Iterable[str], *, shown: int = 3) -> list[str]:
 
 
 def answer(facts: object, text: str, *, json: bool) -> None:
-    """What a command did: one JSON document for machines, `text` for people."""
+    """Print the result of a command: one JSON document, or `text`."""
     if json:
         emit_json(facts)
     else:
@@ -104,7 +109,7 @@ def answer(facts: object, text: str, *, json: bool) -> None:
 
 
 def _flushed(run: Callable[[], object]) -> None:
-    """Call `run` and write out what it printed, here, where a full disk can still be said."""
+    """Call `run` and flush its output here, where a full disk can still be reported."""
     try:
         run()
     finally:
@@ -112,7 +117,7 @@ def _flushed(run: Callable[[], object]) -> None:
 
 
 def guarded(run: Callable[[], object]) -> int:
-    """Call `run`; the exit status, with errors of ours and of the machine told in plain words."""
+    """Call `run`; the exit status, with expected errors and those of the machine as messages."""
     try:
         _flushed(run)
     except SystemExit as stop:

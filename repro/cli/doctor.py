@@ -29,9 +29,9 @@ class Finding(NamedTuple):
 
 
 def doctor(as_json: Json = False) -> None:
-    """Look at what every run needs (Python, torch, disk, git, DVC and its files), then at data and MLflow.
+    """Check what every run needs (Python, torch, disk, git, DVC), then data and MLflow.
 
-    Exit code 1 where something is missing that every run needs.
+    Exit code 1 where a run cannot work.
 
     Example: repro doctor
     """

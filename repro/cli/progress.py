@@ -42,12 +42,12 @@ def split_bars() -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def tell(split: str, done: int, total: int) -> None:
+        def update(split: str, done: int, total: int) -> None:
             if split not in tasks:
                 tasks[split] = bars.add_task(split, total=total)
             bars.update(tasks[split], completed=done)
 
-        yield tell
+        yield update
 
 
 @contextmanager

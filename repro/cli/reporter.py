@@ -1,4 +1,4 @@
-"""How stages speak on a terminal: results on standard output, remarks and bars on standard error."""
+"""Output of stages: results on standard output, remarks and progress bars on standard error."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def note(text: str) -> None:
     console(stderr=True).print(text)
 
 
+def renamed(old: str, new: str) -> None:
+    """A notice for a name that works for one more release."""
+    note(f"`{old}` is now `{new}`; the old name works until the next release")
+
+
 def name_broken(broken: Mapping[str, ReproError]) -> None:
     """Each experiment whose params.yaml or record cannot be used, with the reason: the others are shown."""
     for name, error in broken.items():
@@ -37,7 +42,7 @@ def require_asked(names: Sequence[str], broken: Mapping[str, ReproError]) -> Non
 
 
 def aloud() -> Reporter:
-    """Everything a stage has to say, on this terminal."""
+    """Output of stages on this terminal."""
     from repro.cli.progress import bar, file_bar, training_bar
     from repro.stages.reporter import Reporter
 

@@ -71,10 +71,10 @@ def test_the_project_is_no_data_set(project: Path, tmp_path: Path, path: str) ->
 
 
 def test_a_picture_that_cannot_be_written_is_said_first(project: Path, tmp_path: Path) -> None:
-    assert "no such folder" in repro("data", "stats", "camvid", "--picture", "nowhere/x.png", code=2)
-    assert "FILE.png" in repro("data", "stats", "camvid", "--picture", "x.foo", code=2)
+    assert "no such folder" in repro("data", "stats", "camvid", "--plot", "nowhere/x.png", code=2)
+    assert "FILE.png" in repro("data", "stats", "camvid", "--plot", "x.foo", code=2)
     (tmp_path / "x.png").mkdir()
-    assert "FILE.png" in repro("data", "stats", "camvid", "--picture", str(tmp_path / "x.png"), code=2)
+    assert "FILE.png" in repro("data", "stats", "camvid", "--plot", str(tmp_path / "x.png"), code=2)
 
 
 def test_link_checks_prepares_and_tells(project: Path, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def unpadded(table: str) -> str:
 def test_stats(project: Path, tmp_path: Path) -> None:
     repro("data", "link", "camvid", str(tmp_path / "mine"))
     repro("prepare", "camvid")
-    out = unpadded(repro("data", "stats", "camvid", "--picture", str(tmp_path / "classes.png")))
+    out = unpadded(repro("data", "stats", "camvid", "--plot", str(tmp_path / "classes.png")))
     assert (tmp_path / "classes.png").read_bytes().startswith(b"\x89PNG")
     split = Split.open(project / "prepared/camvid/train.zip")
     pixels = np.concatenate([split.label(i).reshape(-1) for i in range(2)])

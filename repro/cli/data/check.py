@@ -1,4 +1,4 @@
-"""`repro data verify` and `stats`: what raw and prepared data hold."""
+"""`repro data verify` and `stats`: check raw data, count classes of prepared data."""
 
 from __future__ import annotations
 
@@ -7,24 +7,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from repro.cli import completion
 from repro.cli.arguments import Dataset, Deep, Workers
 from repro.cli.console import Json, emit_json, write
-from repro.cli.data.findings_view import differing, expected, plain, tell_findings
+from repro.cli.data.findings_view import differing, expected, plain, print_findings
 from repro.cli.progress import split_bars
+from repro.cli.reporter import renamed
 
 if TYPE_CHECKING:
     from repro.params import Project
 
 
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Data sets; none: all that are here.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Data sets; default: all that are present.",
+            autocompletion=completion.datasets,
+        ),
+    ] = None,
     deep: Deep = False,
     workers: Workers = None,
     json_: Json = False,
 ) -> None:
-    """Check counts, pairs, sizes, label values and that no image lies in two splits.
+    """Check counts, pairs, sizes and label values, and that splits share no image.
 
-    Fails (exit code 1) where a split that is here does not have the number of images in params.yaml.
+    Exit code 1 where a split does not have the number of images in params.yaml.
 
     Example: repro data verify camvid --deep
     """
@@ -34,14 +43,14 @@ def verify(
 
     project = find_project()
     chosen = names or _present(project)
-    with split_bars() as tell:
-        found = [inspect(n, project.data / n, deep=deep, progress=tell, workers=workers) for n in chosen]
+    with split_bars() as progress:
+        found = [inspect(n, project.data / n, deep=deep, progress=progress, workers=workers) for n in chosen]
     wanted = {findings.name: expected(project, findings) for findings in found}
     if json_:
         emit_json([plain(findings) for findings in found])
     else:
         for findings in found:
-            tell_findings(findings, wanted[findings.name])
+            print_findings(findings, wanted[findings.name])
     shared = {f.name: f.shared for f in found if f.shared}
     if shared:
         hint = "take the images out of one of the two, or the data from the owner's page again"
@@ -59,12 +68,13 @@ def verify(
 
 def stats(
     name: Dataset,
-    picture: Annotated[Path | None, typer.Option(help="Also draw the frequencies into this PNG.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG file to write: a chart of the frequencies.")] = None,
+    picture: Annotated[Path | None, typer.Option(hidden=True)] = None,  # former name of --plot
     json_: Json = False,
 ) -> None:
-    """Count the classes and sizes of the prepared splits; prints markdown.
+    """Count the classes and sizes of the prepared splits, as markdown.
 
-    Example: repro data stats camvid --picture camvid.png
+    Example: repro data stats camvid --plot camvid.png
     """
     from repro.datasets import dataset_module
     from repro.datasets.prepare import stats as module
@@ -74,15 +84,17 @@ def stats(
 
     dataset_module(name)
     if picture:
-        require_png(picture)
+        renamed("--picture", "--plot")
+    if plot := plot or picture:
+        require_png(plot)
     paths = sorted((find_project().prepared / name).glob("*.zip"))
     if not paths:
         raise DataError(f"{name} is not prepared", hint=f"`repro prepare {name}`")
     splits = [Split.open(path) for path in paths]
-    with split_bars() as tell:
-        found = [module.stats(split, progress=tell) for split in splits]
-    if picture:
-        module.picture(splits[0].classes, found, picture)
+    with split_bars() as progress:
+        found = [module.stats(split, progress=progress) for split in splits]
+    if plot:
+        module.picture(splits[0].classes, found, plot)
     if json_:
         return emit_json(
             {s.split: dict(zip(splits[0].classes, s.share.tolist(), strict=True)) for s in found}
@@ -90,14 +102,14 @@ def stats(
     write(module.markdown(splits[0].classes, found))
 
 
-def require_png(picture: Path) -> None:
-    """Before everything is counted: a picture that could not be written."""
+def require_png(path: Path) -> None:
+    """ParamsError or StorageError for a plot that could not be written, before anything is counted."""
     from repro.errors import ParamsError, StorageError
 
-    if picture.suffix.lower() != ".png" or picture.is_dir():
-        raise ParamsError(f"not a name for a picture: '{picture}'", where="--picture", allowed="FILE.png")
-    if not picture.parent.is_dir():
-        raise StorageError("no such folder", where=picture.parent, hint=f"`mkdir -p {picture.parent}`")
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise ParamsError(f"not a PNG file: '{path}'", where="--plot", allowed="FILE.png")
+    if not path.parent.is_dir():
+        raise StorageError("no such folder", where=path.parent, hint=f"`mkdir -p {path.parent}`")
 
 
 def _present(project: Project) -> list[str]:

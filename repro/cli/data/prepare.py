@@ -18,7 +18,7 @@ def prepare(
     workers: Workers = None,
     json_: Json = False,
 ) -> None:
-    """Turn data/NAME into prepared/NAME/<split>.zip: checked, resumable, the same bytes everywhere.
+    """Prepare data/NAME as one prepared/NAME/SPLIT.zip per split: checked, resumable, reproducible bytes.
 
     Example: repro prepare camvid
     """
@@ -26,22 +26,22 @@ def prepare(
     from repro.stages.prepare import prepare_named
 
     project = find_project()
-    with split_bars() as tell:
-        report = prepare_named(project, name, progress=tell, workers=workers)
+    with split_bars() as progress:
+        report = prepare_named(project, name, progress=progress, workers=workers)
     out = console(stderr=True)
     for warning in report.warnings:
         out.print(f"warning: {warning}")
     for note in shortened(report.notes):
         out.print(f"note: {note}")
     splits = {split: _split(project, name, split, report) for split in report.images}
-    told = "\n".join(
+    text = "\n".join(
         f"{one['file']}: {counted(one['images'], 'image')}, {one['bytes'] / 1e6:.1f} MB, "
         f"fingerprint {one['fingerprint'][:12]}"
         for one in splits.values()
     )
     answer(
         {"dataset": name, "splits": splits, "notes": report.notes, "warnings": report.warnings},
-        told,
+        text,
         json=json_,
     )
 

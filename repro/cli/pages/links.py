@@ -1,4 +1,4 @@
-"""`repro page links`: the published downloads, and whether they are still there."""
+"""`repro page links`: published download links, and whether they still work."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from repro.cli import completion
 from repro.cli.console import Json, console, emit_json, write
 
 if TYPE_CHECKING:
@@ -13,14 +14,18 @@ if TYPE_CHECKING:
 
 
 def links(
-    check: Annotated[bool, typer.Option("--check", help="Ask every server; exit 1 on a dead link.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Request every link; exit 1 on a dead one.")] = False,
     sha256: Annotated[
-        bool, typer.Option("--sha256", help="With --check: read weights whose name tells their sha256.")
+        bool,
+        typer.Option("--sha256", help="With --check: verify weights whose name has a sha256."),
     ] = False,
-    page: Annotated[str | None, typer.Option("--page", "-p", help="Only this published page.")] = None,
+    page: Annotated[
+        str | None,
+        typer.Option("--page", "-p", help="Only this published page.", autocompletion=completion.pages),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """List the links of the published rows; --check tells which are dead.
+    """List the links of the published rows; --check finds dead ones.
 
     Example: repro page links --check --page 004
     """

@@ -1,4 +1,4 @@
-"""`repro page lint` and `repro page import`: results pages, ours and other people's."""
+"""`repro page lint` and `repro page import`: lint and import results pages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import typer
 from repro.cli.console import Json, console, counted, emit_json, emit_json_text, write
 from repro.io.safe_text import one_line
 
-Pages = Annotated[list[Path] | None, typer.Argument(help="Markdown pages; none means the published ones.")]
+Pages = Annotated[
+    list[Path] | None, typer.Argument(metavar="PAGE", help="Markdown pages; default: the published ones.")
+]
 
 
 def lint(pages: Pages = None, json: Json = False) -> None:
-    """Find what is wrong in a results page: links, units, labels, numbers; exit 1 when anything is.
+    """Find mistakes in results pages: links, units, labels, numbers; exit 1 if there are any.
 
     Example: repro page lint README.md
     """
@@ -36,11 +38,13 @@ def lint(pages: Pages = None, json: Json = False) -> None:
 
 
 def import_(
-    page: Annotated[Path, typer.Argument(help="A markdown page with result tables.")],
-    source: Annotated[str, typer.Option(help="Short id of the new source; rows become ID-01, ID-02, ...")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; none prints.")] = None,
+    page: Annotated[Path, typer.Argument(metavar="PAGE", help="A markdown page with result tables.")],
+    source: Annotated[str, typer.Option(help="Short id of the page; its rows become ID-01, ID-02, ...")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write; default: standard output.")
+    ] = None,
 ) -> None:
-    """Turn a results page into typed rows, kept byte for byte.
+    """Import a results page as typed rows; cells are kept byte for byte.
 
     Example: repro page import README.md --source mine -o page-mine.json
     """
@@ -65,7 +69,7 @@ def import_(
 
 
 def is_page_of(source: str) -> Callable[[Path], bool]:
-    """Whether a file is what `repro page import --source SOURCE` wrote."""
+    """A check whether a file was written by `repro page import --source SOURCE`."""
 
     from repro.errors import ReproError
     from repro.io.json_reader import read_json
@@ -82,7 +86,7 @@ def is_page_of(source: str) -> Callable[[Path], bool]:
 
 
 def page_with_table(path: Path) -> str:
-    """The text of a page; DataError as well where it has no table, in which nothing could be wrong."""
+    """The text of a page; DataError where it has no table to lint."""
     from repro.published.import_markdown import require_tables
     from repro.published.markdown import read_page
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from repro.cli import completion
 from repro.cli.console import Json, Names, console, emit_json, write
 from repro.cli.output_path import file_in_folder
 from repro.cli.reporter import name_broken
@@ -22,7 +23,12 @@ File = Path | None
 
 def check(
     names: Names = None,
-    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Experiments of a data set.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset", "-d", help="Experiments of a data set.", autocompletion=completion.datasets
+        ),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every experiment must be measured.")] = False,
     against: Annotated[str | None, typer.Option(metavar="REV", help="Compare with a git revision.")] = None,
     json: Json = False,

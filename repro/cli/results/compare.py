@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from repro.cli import completion
 from repro.cli.arguments import Device, ProtocolName
 from repro.cli.console import Json, console, emit_json
 from repro.cli.output_path import output_folder
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from repro.params import Experiment, Project
 
 SHOWN = 10  # changed images in the printed list
-Side = Annotated[str, typer.Argument(help="An experiment, a folder or a confusion.npz.")]
+HELP = "Experiment, folder, or confusion.npz."
+A = Annotated[str, typer.Argument(metavar="A", help=HELP, autocompletion=completion.experiments)]
+B = Annotated[str, typer.Argument(metavar="B", help=HELP, autocompletion=completion.experiments)]
 
 
 def compare(
-    a: Side,
-    b: Side,
+    a: A,
+    b: B,
     ms_flip: Annotated[bool, typer.Option("--ms-flip", help="The multi-scale and flip results.")] = False,
     protocol: ProtocolName = None,
     force: Annotated[bool, typer.Option("--force", help="Also under different protocols or data.")] = False,

@@ -18,7 +18,8 @@ def metadata(
     kind: Annotated[
         str,
         typer.Argument(
-            help="model-index (model cards), metafile (mmsegmentation), csv, json, parquet, curves."
+            metavar="KIND",
+            help="model-index (model cards), metafile (mmsegmentation), csv, json, parquet, curves.",
         ),
     ],
     names: Names = None,

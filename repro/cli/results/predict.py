@@ -14,7 +14,7 @@ from repro.cli.output_path import output_folder
 
 def predict(
     name: Name,
-    images: Annotated[list[Path], typer.Argument(help="Pictures.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the label maps.", callback=output_folder)
     ],

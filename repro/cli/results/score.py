@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from repro.cli import completion
 from repro.cli.arguments import Out, ProtocolName
 from repro.cli.console import Json
 from repro.cli.progress import bar
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
 
 def score(
     predictions: Annotated[Path, typer.Option("--predictions", help="Folder of <id>.png label maps.")],
-    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Data set, e.g. camvid.")],
-    split: Annotated[str, typer.Option("--split", "-s", help="Split, e.g. test.")],
+    dataset: Annotated[
+        str,
+        typer.Option("--dataset", "-d", help="Data set, e.g. camvid.", autocompletion=completion.datasets),
+    ],
+    split: Annotated[
+        str, typer.Option("--split", "-s", help="Split, e.g. test.", autocompletion=completion.splits)
+    ],
     protocol: ProtocolName = None,
     out: Out = None,
     json: Json = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from repro.cli import completion
 from repro.cli.console import Json, Name, Names, console, counted, emit_json, write
 from repro.cli.reporter import name_broken, note, require_asked
 from repro.io import text_table
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
     from repro.reports.grid import Grid
     from repro.reports.results import Results
 
-Dataset = Annotated[str | None, typer.Option("--dataset", "-d", help="Only rows of this data set.")]
-PageId = Annotated[str | None, typer.Option("--page", "-p", help="A published page, laid out as it is.")]
+Dataset = Annotated[
+    str | None,
+    typer.Option("--dataset", "-d", help="Only rows of this data set.", autocompletion=completion.datasets),
+]
+PageId = Annotated[
+    str | None,
+    typer.Option(
+        "--page", "-p", help="A published page, laid out as it is.", autocompletion=completion.pages
+    ),
+]
 
 Query = Annotated[
     str | None,
@@ -281,7 +290,12 @@ def list_(
 def explain(
     name: Name,
     metric: Annotated[
-        str, typer.Argument(help="mIoU, IoU/road, params_M, latency_ms_p50... or settings")
+        str,
+        typer.Argument(
+            metavar="METRIC",
+            help="mIoU, IoU/road, params_M, latency_ms_p50... or settings",
+            autocompletion=completion.metrics,
+        ),
     ] = "mIoU",
     json: Json = False,
 ) -> None:

@@ -17,10 +17,10 @@ def benchmark(
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Measure latency, images/s, peak memory, parameters and MACs of NAME's network; writes cost.json.
+    """Measure latency, images/s, peak memory, parameters and MACs of NAME's network; write cost.json.
 
-    Speed does not depend on the weights, so none are needed. Speed and memory of the training stand in the
-    record: `repro record` takes them from the training's journal.
+    No weights are needed. Speed and memory of the training are in the record: `repro record` reads them from
+    the journal.
 
     Example: repro benchmark camvid_mobilenetv2_os16
     """
@@ -38,7 +38,7 @@ def benchmark(
 
 
 def cost_line(cost: dict[str, Any]) -> str:
-    """What was measured, in one line."""
+    """The measurements in one line."""
     height, width = cost["input_size"]
     return (
         f"{cost['params_M']:.2f} M parameters, {cost['gmacs_conv']:.1f} GMACs at {height}x{width}; "

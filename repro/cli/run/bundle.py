@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 def export(
     name: Name,
-    out: Annotated[Path | None, typer.Option(help="File or folder; NAME.repro.zip here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File or folder; default: NAME.repro.zip in this folder.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Pack a finished run into one verified file, for `repro bundle import` on another machine.
+    """Export a finished run as one verified file, for `repro bundle import` on another machine.
 
     Example: repro bundle export camvid_mobilenetv2_os16
     """
@@ -41,7 +43,7 @@ def export(
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a file looks like one that `repro bundle export` wrote; what it holds is not checked."""
+    """Whether a file has the manifest of `repro bundle export`; its content is not verified."""
     import zipfile
 
     from repro.fleet.check_bundle import MANIFEST
@@ -54,9 +56,10 @@ def is_bundle(path: Path) -> bool:
 
 
 def import_run(
-    file: Annotated[Path, typer.Argument(help="What `repro bundle export` wrote.")], as_json: Json = False
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File from `repro bundle export`.")],
+    as_json: Json = False,
 ) -> None:
-    """Import an exported run: files, DVC's locks and cache, MLflow.
+    """Import an exported run (files, DVC, MLflow).
 
     Example: repro bundle import camvid_mobilenetv2_os16.repro.zip
     """
@@ -70,12 +73,12 @@ def import_run(
     show_in_mlflow(project, record, note)
     if as_json:
         return emit_json({"experiment": record.experiment, "verdict": record.verdict, "dvc": committed})
-    state = "up to date for dvc" if committed else "not yet known to dvc"
+    state = "up to date for dvc" if committed else "not committed to dvc"
     console().print(f"{record.experiment}: {record.verdict}, {state}")
 
 
 def commit_to_dvc(project: Project, record: Record) -> bool:
-    """Tell DVC that the outputs belong to the inputs here; False where it cannot be told."""
+    """Commit the imported outputs to DVC; False where this clone lacks DVC or the same data."""
     from repro.errors import ReproError
     from repro.fleet.check_bundle import check_data
     from repro.fleet.workspace import has_dvc, run_dvc
@@ -85,24 +88,24 @@ def commit_to_dvc(project: Project, record: Record) -> bool:
     try:
         check_data(project, record)
     except ReproError as error:
-        note(f"dvc was not told: {error}")
+        note(f"not committed to dvc: {error}")
         return False
     target = f"experiments/{record.experiment}"
     return run_dvc(project, "commit", "--force", "--quiet", "--with-deps", target) == 0
 
 
 def replay(name: Name, as_json: Json = False) -> None:
-    """Make a recorded result again at its commit and compare every output, bit by bit where possible.
+    """Compute a recorded result again at its commit and compare every output, bit by bit where possible.
 
     Example: repro replay synthetic_mobilenetv2_os16
     """
     from repro.errors import CheckFailed
-    from repro.fleet.replay import replay as make_again
+    from repro.fleet.replay import replay as replay_run
     from repro.params import find_project, load_experiment
 
     project = find_project()
     name = load_experiment(project, name).name
-    found = make_again(project, name, say=note)
+    found = replay_run(project, name, say=note)
     if as_json:
         emit_json([vars(one) for one in found])
     else:

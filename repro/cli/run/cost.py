@@ -1,4 +1,4 @@
-"""`repro cost`: what a network costs, from its shapes alone."""
+"""`repro cost`: the cost of a network, from its shapes alone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 Size = Annotated[
     str | None,
-    typer.Option("--size", help="Input as HxW; none: a tile of the protocol, or the training crop."),
+    typer.Option("--size", help="Input as HxW; default: a tile of the protocol, else the training crop."),
 ]
 
 
 def cost(name: Name, size: Size = None, json: Json = False) -> None:
-    """Count parameters, multiply-accumulates and activation memory of NAME's network; no data, no weights.
+    """Count parameters, multiply-accumulates and activation memory of NAME's network.
+
+    Needs neither data nor weights.
 
     Example: repro cost cityscapes_mobilenetv2_os16 --size 1024x2048
     """
@@ -62,5 +64,5 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def default_size(experiment: Experiment) -> tuple[int, int]:
-    """What the network sees: a tile where the protocol slides, otherwise the training crop."""
+    """A tile of a sliding protocol, otherwise the training crop."""
     return experiment.protocol.crop or experiment.augmentation.crop

@@ -14,12 +14,13 @@ def evaluate(
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Measure NAME's weights on its split, under its protocol or another one.
+    """Evaluate NAME's weights on its split, under its own protocol or another one.
 
-    A protocol listed under `also:` in NAME's params.yaml has its folder, NAME/also/PROTOCOL, and a place in
-    the record; any other one needs --out. Writes metrics.json, confusion.npz, confusion.csv and overlays/.
-    On several GPUs: torchrun --nproc-per-node 4 -m repro evaluate NAME; the same result, bit for bit. On
-    CPUs that needs the same number of threads a process too: OMP_NUM_THREADS.
+    Writes metrics.json, confusion.npz, confusion.csv and overlays/. Results of a protocol listed under
+    `also:` in params.yaml go to NAME/also/PROTOCOL and into the record; other protocols need --out.
+
+    On several GPUs: torchrun --nproc-per-node 4 -m repro evaluate NAME. The result is bit-identical; on CPUs
+    that needs the same OMP_NUM_THREADS per process.
 
     Example: repro evaluate camvid_mobilenetv2_os16
     """
@@ -30,7 +31,7 @@ def evaluate(
     project = find_project()
     experiment = load_experiment(project, name)
 
-    # after the params: importing torch takes seconds, and a mistake is told at once
+    # after the params: importing torch takes seconds, and a mistake is reported at once
     from repro.stages.evaluate import evaluate_experiment, require_outside, result_folder
     from repro.stages.lookup import protocol_named
     from repro.stages.model_setup import process_group

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from repro.cli.console import emit_json
 from repro.cli.reporter import name_broken, note, require_asked, say
 from repro.cli.run.fleet_options import FleetOptions, parse_duration, visible_gpus
-from repro.cli.run.fleet_view import line, live, show_plan, tell_nothing
+from repro.cli.run.fleet_view import line, live, print_nothing_to_run, show_plan
 
 if TYPE_CHECKING:
     from repro.errors import ReproError
@@ -40,7 +40,7 @@ def run_names(
         again=options.again,
     )
     if not fitting:
-        tell_nothing(len(names), len(left_out))
+        print_nothing_to_run(len(names), len(left_out))
     name_broken(broken)
     experiments = [load_experiment(project, one.name) for one in fitting]
     stopped = before_start(project, experiments, options, with_gpu=options.launcher == "local")

@@ -1,4 +1,4 @@
-"""What a person sees of a fleet: its plan, its course, its lines of JSON."""
+"""Output of a fleet: its plan, a live table, JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show_plan(fitting: Sequence[Estimate], left_out: Sequence[Estimate], as_json: bool) -> None:
-    """The order, with each experiment's estimate; what does not fit below it."""
+    """Print the order with estimates, and what does not fit the budget."""
     if as_json:
         return emit_json({"run": list(map(vars, fitting)), "left_out": list(map(vars, left_out))})
     out = console()
@@ -28,19 +28,17 @@ def show_plan(fitting: Sequence[Estimate], left_out: Sequence[Estimate], as_json
         first = left_out[0]
         out.print(f"{len(left_out)} do not fit, the cheapest is {first.name} ({clock(first.seconds)})")
         if not fitting:
-            out.print(
-                f"`repro run {first.name}` begins it: stopped, it goes on, and what is done counts here"
-            )
+            out.print(f"`repro run {first.name}` starts it; when interrupted, its progress counts here")
 
 
-def tell_nothing(chosen: int, left_out: int) -> None:
-    """Why a fleet has nothing to run; apart from the table or the JSON of what it did."""
+def print_nothing_to_run(chosen: int, left_out: int) -> None:
+    """Print on standard error why a fleet has nothing to run."""
     words = f"{chosen - left_out} have a record (--again runs them too), {left_out} do not fit the budget"
     console(stderr=True).print(f"nothing to run: {words}")
 
 
 def clock(seconds: float) -> str:
-    """3:25:07, or 12 d for what takes days."""
+    """Seconds as 3:25:07, or as 12.0 d from two days on."""
     minutes, rest = divmod(round(seconds), 60)
     days = seconds / 86400
     return f"{days:.1f} d" if days >= 2 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
@@ -59,7 +57,7 @@ def line(job: Job) -> dict[str, Any]:
 
 @contextmanager
 def live(left_out: int) -> Iterator[Callable[[Sequence[Job]], None]]:
-    """A live table on a terminal, a line a change elsewhere."""
+    """A live table on a terminal, elsewhere one line per change."""
     from rich.live import Live
 
     out = console(stderr=True)

@@ -1,4 +1,4 @@
-"""`repro gc`: old leftovers on this machine."""
+"""`repro gc`: old files of runs on this machine."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from repro.cli.console import Json, console, emit_json
 
 
 def gc(
-    apply: Annotated[bool, typer.Option("--yes", help="Really delete; without it only shown.")] = False,
-    days: Annotated[float, typer.Option(min=0, help="Keep what was used since so many days.")] = 7.0,
+    apply: Annotated[bool, typer.Option("--yes", help="Delete; without it they are only listed.")] = False,
+    days: Annotated[float, typer.Option(min=0, help="Keep what was used in the last DAYS days.")] = 7.0,
     as_json: Json = False,
 ) -> None:
-    """Show, and with --yes delete, work folders that were not used for a week, fleet logs and caches.
+    """List, and with --yes delete, old work folders, fleet logs and caches.
 
-    What is running is never touched, nor are records, weights, data and MLflow. A stopped training that could
-    be resumed is marked so.
+    Running jobs, records, weights, data and MLflow are never touched. A training that could be resumed is
+    marked.
 
     Example: repro gc --yes
     """

@@ -25,7 +25,7 @@ def runs(project: Project, experiment: Experiment) -> list[dict[str, Any]]:
 
 
 def no_run(project: Project, experiment: Experiment) -> ReproError:
-    """That an experiment never ran here, with those that did: it may have been trained elsewhere."""
+    """The error for an experiment that never ran on this machine; it names those that did."""
     from repro.errors import ReproError
     from repro.tracking import read_state
 

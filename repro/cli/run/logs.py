@@ -1,4 +1,4 @@
-"""`repro logs`: the journal of a training, as it comes."""
+"""`repro logs`: the journal of a training."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from repro.io.safe_text import one_line
 
 def logs(
     name: Name,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run ends.")] = False,
-    last: Annotated[int, typer.Option("-n", min=0, help="Lines from the past; 0: all.")] = 20,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow the run until it ends.")] = False,
+    last: Annotated[int, typer.Option("-n", min=0, help="Number of past lines; 0: all.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """The journal of the newest run of NAME: metrics and events, as they come.
+    """Print the journal of the newest run of NAME: metrics and events.
 
     Example: repro logs camvid_mobilenetv2_os16 -f
     """
@@ -38,7 +38,7 @@ def logs(
     for entry in entries[-last or None :]:
         _say(entry, as_json)
     while follow and not reader_is_gone():
-        follow = _runs(entries)  # asked before reading: what it wrote before it died is shown as well
+        follow = _runs(entries)  # checked before reading: what it wrote before it ended is printed as well
         added = next(batches)
         entries += added
         for entry in added:

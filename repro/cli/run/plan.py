@@ -1,4 +1,4 @@
-"""`repro plan`: what training will take, before money is spent."""
+"""`repro plan`: the cost of a training, before it starts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def plan(
     device: Annotated[str, typer.Option(help="Where to probe: auto, cpu, cuda.")] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Show iterations, images, GMACs, memory, disk, hours and what is missing, for NAME... or all.
+    """Estimate iterations, GMACs, memory, disk and hours of NAME..., and list what is missing.
 
-    Hours on named GPUs are estimates (0.3 of the data sheet's peak); --probe measures this machine.
+    Hours on named GPUs are estimates (0.3 of the data sheet's peak); --probe measures on this machine.
 
     Example: repro plan ade20k_r50_os16 --devices 4
     """
@@ -41,7 +41,7 @@ def plan(
     for name in chosen:
         try:
             found = plan_one(project, name, machine, where)
-        except ReproError as error:  # a broken folder, a part of a data set: the others can be planned
+        except ReproError as error:  # a broken folder or an incomplete data set: the others can be planned
             if len(chosen) == 1:
                 raise
             name_broken({name: error})
@@ -51,7 +51,7 @@ def plan(
             plans.append(as_dict(found[0]) | {"missing": found[1]})
             progress(len(plans), len(chosen))
         else:
-            console().print(text(*found, devices))  # at once: all of them take half a minute
+            console().print(text(*found, devices))  # at once: 150 experiments take half a minute
     if as_json:
         emit_json(plans)
     if len(broken) == len(chosen):
@@ -60,7 +60,7 @@ def plan(
 
 
 def plan_one(project: Project, name: str, machine: Machine, probe: str | None) -> tuple[Plan, list[str]]:
-    """The plan of an experiment and what is not here yet."""
+    """The plan of an experiment and its missing inputs."""
     from repro.params import load_experiment
     from repro.stages.preflight import missing
     from repro.training.plan import plan as make
@@ -71,13 +71,13 @@ def plan_one(project: Project, name: str, machine: Machine, probe: str | None) -
 
 
 def progress(done: int, number: int) -> None:
-    """A line now and then on standard error, where a document comes at the end."""
+    """Progress on standard error while the JSON document is collected."""
     if done % 25 == 0:
         note(f"{done} of {number} experiments planned")
 
 
 def _hours(hours: float) -> str:
-    """Two digits at least: 0.028, 1.4, 27.4; what takes less than 36 seconds is not told apart."""
+    """At least two digits: 0.028, 1.4, 27.4; below 36 seconds `<0.01`."""
     return "<0.01" if hours < 0.01 else f"{hours:.1f}" if hours >= 1 else f"{hours:.2g}"
 
 
@@ -90,7 +90,7 @@ def as_dict(made: Plan) -> dict[str, Any]:
 
 
 def text(made: Plan, lacks: list[str], devices: int) -> str:
-    """A few lines for people."""
+    """The plan as a few lines of text."""
     here = "not measured (--probe)" if made.hours_here is None else f"{_hours(made.hours_here)} h (measured)"
     fitting = {name: hours for name, hours in made.hours.items() if name not in made.too_small}
     gpus = ", ".join(f"{name} {_hours(hours)}" for name, hours in fitting.items()) or "none"

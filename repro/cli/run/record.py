@@ -1,4 +1,4 @@
-"""`repro record`: from what the stages of an experiment wrote to its record."""
+"""`repro record`: the record of an experiment, from the outputs of its stages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from repro.cli.reporter import note, say
 
 def record(
     name: Name,
-    mirror: Annotated[bool, typer.Option(help="Show the record in MLflow too.")] = True,
+    mirror: Annotated[bool, typer.Option(help="Also log the record to MLflow.")] = True,
     as_json: Json = False,
 ) -> None:
     """Compare the measured numbers with the published row and write reports/rows/NAME.json.

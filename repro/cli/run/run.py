@@ -28,7 +28,9 @@ def run(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Experiments, or patterns such as 'camvid_*'.", autocompletion=completion.experiments
+            metavar="NAME",
+            help="Experiments, or patterns such as 'camvid_*'.",
+            autocompletion=completion.experiments,
         ),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every experiment.", rich_help_panel=WHICH)] = False,

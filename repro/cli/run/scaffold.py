@@ -1,4 +1,4 @@
-"""`repro new`: an experiment folder from its nearest relative."""
+"""`repro new`: a new experiment folder, copied from a similar one."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from typing import Annotated
 
 import typer
 
+from repro.cli import completion
 from repro.cli.console import Json, Name, answer
 from repro.cli.reporter import note
 
 
 def new(
     name: Name,
-    like: Annotated[str, typer.Option(help="Experiment whose settings are copied.")],
+    like: Annotated[str, typer.Option(help="Experiment to copy.", autocompletion=completion.experiments)],
     json: Json = False,
 ) -> None:
-    """Start an experiment from its nearest relative.
+    """Create an experiment from a similar one.
 
-    The copy is the params.yaml as written without its heading, published rows, expected number and note.
+    Copies params.yaml without its heading, published rows, expected number and note.
 
     Example: repro new camvid_resnet18_os16 --like camvid_mobilenetv2_os16
     """
@@ -31,5 +32,5 @@ def new(
         copied = f"`dataset: {dataset}` is copied from {like}"
         note(f"{copied}, and the name does not begin with {dataset}_: change whichever is wrong")
     made = path.relative_to(project.root)
-    told = f"made {made}: edit it, then `dvc repro {made.parent}`"
-    answer({"experiment": name, "made": str(made)}, told, json=json)
+    text = f"created {made}: edit it, then `dvc repro {made.parent}`"
+    answer({"experiment": name, "made": str(made)}, text, json=json)

@@ -1,4 +1,4 @@
-"""`repro sync`: generated DVC files, and MLflow, brought up to date."""
+"""`repro sync`: generated DVC files and MLflow, updated."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def sync(
     ] = False,
     files: Annotated[bool, typer.Option("--files", help="Only the generated files, not MLflow.")] = False,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Send all again, from the records in git and journals.")
+        bool, typer.Option("--rebuild", help="Send everything again, from records and journals.")
     ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Delete this clone's superseded runs without asking.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring the generated DVC files and MLflow up to date with experiments, journals and records.
+    """Update the generated DVC files and MLflow from experiments, journals and records.
 
-    Runs of other clones, projects and programs stay as they are. Before own runs are deleted, in whose place
-    newer ones are, they are listed and you are asked.
+    Runs of other clones, projects and programs are not changed. Superseded runs of this clone are listed, and
+    deleted after you confirm.
 
     Example: repro sync --rebuild
     """
@@ -68,7 +68,7 @@ def sync(
         for name in written:
             console().print(f"wrote {name}")
         if report:
-            tell(project, report)
+            print_report(project, report)
     if broken:
         raise broken_error(broken, done="all others are up to date")
     if report and report.failed:
@@ -135,8 +135,8 @@ def check_files(project: Project, broken: Broken, *, as_json: bool = False) -> N
         raise CheckFailed(f"{len(stale)} generated files are stale", hint="run `repro sync` and commit")
 
 
-def tell(project: Project, report: Report) -> None:
-    """What was sent, and what was not and why."""
+def print_report(project: Project, report: Report) -> None:
+    """Print what was sent, and what was not sent and why."""
     from repro.tracking.address import shown_address
 
     out = console()

@@ -1,4 +1,4 @@
-"""`repro train`: train an experiment, from its newest checkpoint on, and put its weights in place."""
+"""`repro train`: train an experiment, resuming from its newest checkpoint."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ def train(
     name: Name,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Threads that prepare batches; default: 1, on a GPU up to 8.")
+        int | None, typer.Option(min=0, help="Threads that load batches; default: 1, on a GPU up to 8.")
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier progress of this training.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Discard earlier progress of this training.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Train NAME and write its model.safetensors and curve.csv. Stopped or killed, the same command goes on.
+    """Train NAME; write model.safetensors and curve.csv. Rerun to resume.
 
-    On several GPUs: torchrun --nproc-per-node 4 -m repro train NAME. On several machines: the same under
-    torchrun's or SLURM's usual environment, with the project on a shared disk.
+    On several GPUs: torchrun --nproc-per-node 4 -m repro train NAME. On several machines: the same command
+    in torchrun's or SLURM's environment, with the project on a shared disk.
 
     Example: repro train camvid_mobilenetv2_os16
     """
@@ -35,7 +37,7 @@ def train(
     project = find_project()
     experiment = load_experiment(project, name)
 
-    # after the params: importing torch takes seconds, and a mistake is told at once
+    # after the params: importing torch takes seconds, and a mistake is reported at once
     from repro.stages.train import train_experiment
     from repro.training.distributed import detect_lost_rank, join, leave
 
@@ -46,13 +48,13 @@ def train(
                 project, experiment, ranks=ranks, workers=workers, fresh=fresh, reporter=aloud()
             )
         if json and ranks.first:
-            emit_json(told(experiment, outcome))
+            emit_json(as_json(experiment, outcome))
     finally:
         leave()
 
 
-def told(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
-    """What `--json` prints of a finished training."""
+def as_json(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
+    """A finished training for `--json`."""
     return {
         "experiment": experiment.name,
         "weights": f"{experiment.folder}/model.safetensors",

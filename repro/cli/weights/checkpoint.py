@@ -1,4 +1,4 @@
-"""`repro checkpoint`: foreign weights, looked at and converted."""
+"""`repro weights inspect` and `convert`: checkpoints of other programs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from repro.cli import completion
 from repro.cli.arguments import Key
 from repro.cli.console import Json, console, emit_json
 from repro.cli.output_path import output_file
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
 
     from repro.params import Experiment
 
-File = Annotated[Path, typer.Argument(help="A .pth, .pt, .pth.tar or .safetensors file.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A .pth, .pt, .pth.tar or .safetensors file.")]
 
 
 def inspect(file: File, key: Key = None, json: Json = False) -> None:
-    """Say what FILE is: format, network, entries, sha256, and whose network takes it. Nothing in it is run.
+    """Show format, network, entries and sha256 of FILE, and the experiments it fits.
+
+    No code in FILE is run.
 
     Example: repro weights inspect best_deeplabv3plus_mobilenet_cityscapes_os16.pth
     """
@@ -46,22 +49,30 @@ def inspect(file: File, key: Key = None, json: Json = False) -> None:
 
 def convert(
     file: File,
-    experiment: Annotated[str, typer.Option("--experiment", "-e", help="Whose network the weights are for.")],
+    experiment: Annotated[
+        str,
+        typer.Option(
+            "--experiment",
+            "-e",
+            help="Experiment whose network the weights are for.",
+            autocompletion=completion.experiments,
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", callback=output_file)],
     to: Annotated[
         str | None,
-        typer.Option("--to", help="Write this foreign format from our weights, e.g. mmsegmentation."),
+        typer.Option("--to", help="Convert weights of this project to this format, e.g. mmsegmentation."),
     ] = None,
-    source: Annotated[
-        str | None, typer.Option("--format", help="Format of FILE; none: detected from its names.")
-    ] = None,
+    source: Annotated[str | None, typer.Option("--format", help="Format of FILE; default: detected.")] = None,
     drop_aux: Annotated[
-        bool, typer.Option("--drop-aux", help="Leave an auxiliary head of FILE out.")
+        bool, typer.Option("--drop-aux", help="Leave out an auxiliary head of FILE.")
     ] = False,
     key: Key = None,
     json: Json = False,
 ) -> None:
-    """Convert FILE into weights of an experiment's network, strictly; with --to, our weights back again.
+    """Convert FILE to weights of an experiment's network; with --to, back to another format.
+
+    Strict: every weight of the network must be in FILE, with the same shape.
 
     Example: repro weights convert released.pth --experiment loveda_r18_os8 -o model.safetensors
     """
@@ -100,7 +111,7 @@ def _write_ours(
     if checkpoints.FORMATS[name].scope == "backbone":
         made_for, given = weights_cache.made_for(sha256), experiment.model.input
         converted = checkpoints.adapt_first_conv(converted, made_for=made_for, given=given)
-        converted = ours | converted  # the head keeps its first weights, drawn from the seed
+        converted = ours | converted  # the head keeps its random initial weights
     note = {
         "experiment": experiment.name,
         "source": file.name,
@@ -129,7 +140,7 @@ def _write_foreign(file: Path, experiment: Experiment, to: str, output: Path) ->
 
 
 def _fitting(file: Path, format_name: str, classes: int, *, key: str | None) -> list[str]:
-    """Names of the experiments whose network the whole network in `file` fills; none outside a project."""
+    """Names of the experiments whose network `file` fits; none outside a project."""
     from repro import checkpoints
     from repro.checkpoints.readers import OURS
     from repro.errors import CheckpointError, ReproError

@@ -1,4 +1,4 @@
-"""`repro verify`: the released weights of a published row, evaluated without training."""
+"""`repro verify`: evaluation of the weights that a published row links."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 
 def verify(
     name: Name,
-    weights: Annotated[
-        Path | None, typer.Option(help="A file that you have, instead of the linked one.")
-    ] = None,
-    sha256: Annotated[str | None, typer.Option(help="What the file must be (8 digits or more).")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Local file to use instead of the linked one.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Expected sha256 (8 digits or more).")] = None,
     key: Key = None,
     device: Device = "auto",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Evaluate again, whatever is kept.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ignore cached results.")] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="JSON file to write, also on a failed check.", callback=output_file),
@@ -33,9 +31,9 @@ def verify(
 ) -> None:
     """Evaluate the weights that NAME's published row links and compare with the row, within ±0.05.
 
-    The file comes from the store (`repro weights`) or its link, is converted strictly, and the result is kept
-    by content: the same file, network, protocol and data are evaluated once. Exit code 1 with a list of what
-    may differ when the number is another one. In a pipeline: dvc repro experiments/NAME/dvc.yaml:released
+    The file comes from the local store (`repro weights list`) or its link, and is converted strictly. Results
+    are cached: the same file, network, protocol and data are evaluated once. Exit code 1 with a list of
+    possible reasons where the numbers differ. In a pipeline: dvc repro experiments/NAME/dvc.yaml:released
 
     Example: repro verify loveda_r18_os8
     """
@@ -58,14 +56,14 @@ def verify(
     )
     if out is not None:
         write_json(out, to_json(found))
-    emit_json(to_json(found)) if json else tell(found)
+    emit_json(to_json(found)) if json else print_verdict(found)
     if found.verdict != "reproduced":
         what = f"row {found.row}: {found.verdict}; what may differ:"
         raise CheckFailed("\n".join([what, *found.reasons]))
 
 
-def tell(found: Verification) -> None:
-    """The verdict, then a line a metric."""
+def print_verdict(found: Verification) -> None:
+    """Print the verdict, then one line per metric."""
     from repro.evaluation import published_weights
 
     say(f"{found.experiment}, row {found.row}: {found.verdict}")

@@ -1,4 +1,4 @@
-"""`repro weights`: the local store of weights that networks start from."""
+"""`repro weights`: the local store of pretrained weights."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from repro.cli import completion
 from repro.cli.console import Json, answer, console, emit_json
 from repro.cli.progress import file_bar
 from repro.io.home import home
 
 
 def list_(json: Json = False) -> None:
-    """List the weights that are known or stored, with their sha256 and who starts from them.
+    """List known and stored weights with their sha256 and the experiments that use them.
 
     Example: repro weights list
     """
@@ -41,9 +42,15 @@ def list_(json: Json = False) -> None:
 
 
 def get(
-    names: Annotated[list[str], typer.Argument(help="Names from `repro weights list`.")], json: Json = False
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME", help="Names from `repro weights list`.", autocompletion=completion.weights
+        ),
+    ],
+    json: Json = False,
 ) -> None:
-    """Fetch weights into the store; a broken download goes on where it stopped, and the sha256 must be right.
+    """Download weights into the store. An interrupted download resumes; the sha256 is verified.
 
     Example: repro weights get torchvision_resnet50
     """
@@ -57,14 +64,14 @@ def get(
 
 
 def add(
-    file: Annotated[Path, typer.Argument(help="A file that you fetched yourself.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to add.")],
     name: Annotated[str, typer.Option("--name", "-n", help="Its name in the store.")],
     sha256: Annotated[
-        str | None, typer.Option(help="What it must be; needed for a name that is not known.")
+        str | None, typer.Option(help="Expected sha256; required for a name that is not in the list.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Put a file into the store, verified: for machines without a way out.
+    """Add a local file to the store, e.g. where there is no network; the sha256 is verified.
 
     Example: repro weights add resnet50-19c8e357.pth --name torchvision_resnet50
     """
