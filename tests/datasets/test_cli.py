@@ -144,7 +144,7 @@ def test_link_again_moves_the_link_and_never_the_data(project: Path, tmp_path: P
     assert (project / "data/camvid").resolve() == tmp_path / "other"
     (project / "data/camvid").unlink()
     kit.camvid(project / "data/camvid")
-    assert "there is data in the place of the link" in repro(
+    assert "data exists at the path of the link" in repro(
         *("data", "link", "camvid", str(tmp_path / "mine")), code=2
     )
     assert len(list((project / "data/camvid/train").iterdir())) == 2

@@ -69,7 +69,7 @@ def verify(
 def stats(
     name: Dataset,
     plot: Annotated[Path | None, typer.Option(help="PNG file to write: a chart of the frequencies.")] = None,
-    picture: Annotated[Path | None, typer.Option(hidden=True)] = None,  # former name of --plot
+    picture: Annotated[Path | None, typer.Option(hidden=True, help="Former name of --plot.")] = None,
     json_: Json = False,
 ) -> None:
     """Count the classes and sizes of the prepared splits, as markdown.
