@@ -20,7 +20,7 @@ ifneq ($(CERTS)$(filter Darwin,$(shell uname -s)),)
 export UV_SYSTEM_CERTS ?= 1
 endif
 
-.PHONY: help setup demo test test-cpus check smoke ui bench parity lock docs
+.PHONY: help setup demo test quick test-cpus check smoke ui bench parity lock docs
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -58,6 +58,9 @@ demo: setup ## prepare, train, evaluate, record and tabulate the built-in data s
 test: setup ## pass the tests
 	$(PYTEST)
 	python -m pytest tests/device
+
+quick: setup ## pass the tests that take no seconds each
+	$(PYTEST) -m 'not slow and not smoke'
 
 test-cpus: setup ## the tests that compute with torch, as processors without AVX-512 and without AVX compute
 	$(if $(AVX512),$(AVX2) $(TORCH),@echo 'This processor has no AVX-512: `make test` computes with AVX2 at most, it is not repeated.')

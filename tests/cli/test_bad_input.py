@@ -215,6 +215,7 @@ def await_checkpoint(process: subprocess.Popen[str], project: Project) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_a_half_written_checkpoint(project: Project, told: Told) -> None:
     process = start(project, "train", NAME)
     await_checkpoint(process, project)
@@ -240,6 +241,7 @@ def small_disk(project: Project) -> Iterator[Path]:
     subprocess.run(["umount", str(project.work)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_what_was_done(project: Project, told: Told, small_disk: Path) -> None:
     said = told("train", NAME)
     assert "the disk is full" in said
@@ -252,6 +254,7 @@ def test_a_full_disk_keeps_what_was_done(project: Project, told: Told, small_dis
     assert [event["step"] for event in events(project, "resumed")] == [2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("prepare", "camvid"), ("train", NAME), ("new", "x", "--like", NAME)])
 def test_no_permission_to_write(project: Project, command: tuple[str, ...]) -> None:
     """In folders that are closed to everybody; root is asked to forget that it may do everything."""

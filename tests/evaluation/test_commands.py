@@ -225,6 +225,7 @@ def test_processes_that_see_one_gpu_each_take_it(
         assert found == place
 
 
+@pytest.mark.slow
 def test_processes_of_srun_share_the_images(project: Path, run: Run) -> None:
     """Without torchrun: each would evaluate everything, and all would write into one folder."""
     with socket.socket() as free:
@@ -256,6 +257,7 @@ def test_processes_of_srun_share_the_images(project: Path, run: Run) -> None:
     assert outputs[1] == b""
 
 
+@pytest.mark.slow
 def test_two_processes_are_bit_equal_to_one(project: Path, run: Run) -> None:
     run("evaluate", "camvid_a", "--out", project / "one")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]

@@ -23,7 +23,7 @@ from tests.evaluation.test_commands import (  # noqa: F401  (fixtures)
     write,
 )
 
-pytestmark = pytest.mark.dvc
+pytestmark = [pytest.mark.dvc, pytest.mark.slow]
 FOLDER = "experiments/camvid_a"
 
 

@@ -132,10 +132,17 @@ time.sleep(60)
 """
 
 
+def over(run: Fleet) -> None:
+    """The budget ends once the first job has begun."""
+    if (run.project.root / "started").exists():
+        run.budget = 0.0
+
+
 def test_the_end_of_the_budget_stops_what_runs_so_that_it_saves(project: Project) -> None:
     jobs = jobs_of(project, "long", "never", seconds=0.5)
     began = time.monotonic()
-    run = fleet(project, jobs, SAVES, budget=3.0)
+    run = fleet(project, jobs, SAVES, budget=60.0)
+    run.shown = lambda jobs: over(run)
     done = run.run()
     assert [job.state for job in done] == ["stopped", "left out"]
     assert (project.root / "saved").exists()
@@ -143,7 +150,8 @@ def test_the_end_of_the_budget_stops_what_runs_so_that_it_saves(project: Project
 
 
 def test_what_ends_well_while_it_is_stopped_is_done(project: Project) -> None:
-    run = fleet(project, jobs_of(project, "long", seconds=0.5), SAVES.replace("130", "0"), budget=3.0)
+    run = fleet(project, jobs_of(project, "long", seconds=0.5), SAVES.replace("130", "0"), budget=60.0)
+    run.shown = lambda jobs: over(run)
     assert [job.state for job in run.run()] == ["done"]
 
 
@@ -221,6 +229,7 @@ def test_a_training_is_asked_to_save_once_only(project: Project) -> None:
     assert (project.root / "saved").exists()
 
 
+@pytest.mark.slow
 def test_the_budget_holds_for_shared_stages(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     path = script(project, SAVES)
     monkeypatch.setattr("repro.fleet.run.has_dvc", lambda project: True)
@@ -334,6 +343,7 @@ Path("model").write_text(me.read_text())
 
 
 @pytest.mark.dvc
+@pytest.mark.slow
 def test_experiments_that_share_data_run_at_once_under_the_real_dvc(project: Project) -> None:
     """b is killed and tried again while a reads the same data; the budget stops a; the next call ends it."""
     (project.root / "raw").write_text("images")
@@ -736,6 +746,7 @@ def slurm(cluster: bool) -> SlurmLauncher:
     return SlurmLauncher(executor=lambda folder: submitit.LocalExecutor(folder=folder))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default:NO SLURM HERE")
 def test_slurm_runs_jobs_and_keeps_their_logs(project: Project, slurm: SlurmLauncher, cluster: bool) -> None:
     jobs = jobs_of(project, "good", "fails", "crashes")
@@ -745,6 +756,7 @@ def test_slurm_runs_jobs_and_keeps_their_logs(project: Project, slurm: SlurmLaun
     assert re.fullmatch(r"job \d+\n" if cluster else r"job None\n", jobs[0].log.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default:NO SLURM HERE")
 def test_slurm_jobs_are_stopped_so_that_they_save_once(project: Project, slurm: SlurmLauncher) -> None:
     """One SIGINT, whatever SLURM tracks processes by: a training ends unsaved at the second."""
@@ -762,7 +774,8 @@ Path("saved").write_text(str(len(got)))
 sys.exit(130)
 """
     jobs = jobs_of(project, "x", "waiting", seconds=1.0)
-    made = fleet(project, jobs, text, budget=15.0, slots=1, launcher=slurm, is_here=False)
+    made = fleet(project, jobs, text, budget=300.0, slots=1, launcher=slurm, is_here=False)
+    made.shown = lambda jobs: over(made)
     assert [job.state for job in made.run()] == ["stopped", "left out"]
     assert (project.root / "saved").read_text() == "1"
 

@@ -35,6 +35,7 @@ def test_a_second_time_renews_settings_and_keeps_results(tmp_path: Path) -> None
 
 
 @pytest.mark.dvc
+@pytest.mark.slow
 def test_dvc_runs_there_and_git_sees_nothing(tmp_path: Path) -> None:
     """`git init` and the clone's .gitignore replace the clone; data is generated, nothing is trained."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -23,7 +23,7 @@ from repro.cli.app import app
 from repro.params.project import BUILT_IN
 from tests.datasets.kit import camvid
 
-pytestmark = [pytest.mark.dvc, pytest.mark.mlflow]
+pytestmark = [pytest.mark.dvc, pytest.mark.mlflow, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 NAME = "synthetic_mobilenetv2_os16"

@@ -44,6 +44,7 @@ def project(tmp_path: Path, empty_database: Path) -> Project:
     return a_project(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", ["FAILED", "KILLED"])
 def test_a_training_that_dies_before_its_follower_has_started_is_shown(project: Project, status: str) -> None:
     subprocess.run(

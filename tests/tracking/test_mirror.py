@@ -55,7 +55,7 @@ from tests.tracking.kit import (
     written,
 )
 
-pytestmark = WITH_MLFLOW
+pytestmark = [*WITH_MLFLOW, pytest.mark.slow]  # the store of all of them is made by eight processes
 # Seconds that no call of a training may take, on a machine that does other things too: less than one answer
 # of the slow server, one timeout, or one wait for a lock.
 CALM = 3.0

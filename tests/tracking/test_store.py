@@ -236,6 +236,7 @@ def test_doctor_sees_that_nothing_answers(
     assert "unset MLFLOW_TRACKING_URI" in advice
 
 
+@pytest.mark.slow
 def test_doctor_does_not_wait_for_a_database_that_never_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,6 +375,7 @@ def test_doctor_sees_tables_of_another_version(
         sync(project)
 
 
+@pytest.mark.slow
 def test_eight_first_syncs_of_two_clones_share_one_absent_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
