@@ -185,7 +185,7 @@ def test_a_server_that_falls_silent_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("repro.io.download.ATTEMPTS", 1)
     with ThreadingHTTPServer(("127.0.0.1", 0), Mute) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
-        with pytest.raises(DownloadError, match=r"sent nothing for 0.2 seconds"):
+        with pytest.raises(DownloadError, match=r"sent nothing for 0\.2 seconds"):
             fetch(f"http://127.0.0.1:{running.server_port}/a.bin", tmp_path / "a.bin", checksum=None)
         running.shutdown()
 
