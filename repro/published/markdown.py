@@ -8,51 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
 from repro.errors import DataError
 from repro.io import limits
+from repro.published.html_tables import html_tables
+from repro.published.page_table import Line, MarkdownTable, Place
 
 MAX_LAYOUTS, MAX_LINES = 300, 300  # per table, to find its common layout
 _PIPE = re.compile(r"(?<!\\)\|")
+_NESTING = re.compile(r"[ \t]*(?:>[ \t]*|(?:[-*+]|\d{1,9}[.)])[ \t]+(?=[^ \t-]))*")
+MAX_NESTING = 20
 # Linear time: the text ends at the next bracket, the target at the next unbalanced parenthesis.
 LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(((?:[^()]|\([^()]*\))*)\)")
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a table body. `number` is its 1-based line in the page; a rule has no cells."""
-
-    number: int
-    text: str
-    cells: tuple[str, ...]
-
-    @property
-    def is_rule(self) -> bool:
-        return not self.cells
-
-
-@dataclass(frozen=True)
-class MarkdownTable:
-    """A table of a page: the nearest heading, the two header lines and the body."""
-
-    section: str
-    title: str
-    number: int
-    header: str
-    rule: str
-    body: tuple[Line, ...]
-
-    @cached_property
-    def columns(self) -> tuple[str, ...]:
-        return tuple(re.sub(r"\s+", " ", cell) for cell in cells(self.header))
-
-    @cached_property
-    def rows(self) -> tuple[Line, ...]:
-        return tuple(line for line in self.body if not line.is_rule)
 
 
 def read_page(path: Path) -> str:
@@ -75,27 +47,57 @@ def read_page(path: Path) -> str:
 
 
 def tables(text: str) -> Iterator[MarkdownTable]:
-    """Yield the pipe tables of a markdown page in order, skipping code fences."""
-    lines = text.splitlines()
-    section = title = ""
-    fenced, index = False, 0
-    while index < len(lines):
-        line = lines[index]
-        fenced ^= line.lstrip().startswith("```")
-        if line.startswith("#") and not fenced:
-            section = title = line.lstrip("#").strip().removesuffix(":").rstrip()
-        elif bold := _bold(line.rstrip()):
-            title = bold
-        if not fenced and _starts_table(lines, index):
-            body = _body(lines, index + 2)
-            yield MarkdownTable(section, title, index + 1, line, lines[index + 1], body)
-            index += 1 + len(body)
-        index += 1
+    """Yield the tables of a page in order: pipe tables, also in quotes and lists, and HTML tables.
+
+    Tables in code and in comments are examples, not results; they are not read.
+    """
+    lines = text.removeprefix("\ufeff").splitlines()
+    place = Place()
+    for token in _blocks("\n".join(lines)):
+        start, end = token.map or (0, 0)
+        if token.type == "heading_open":
+            place.enter(
+                int(token.tag[1]), lines[start].lstrip("> ").strip("#").strip().removesuffix(":").rstrip()
+            )
+        elif token.type == "paragraph_open":
+            place.read(lines[start:end])
+        elif token.type == "table_open":
+            yield _pipe_table(lines, start, end, place)
+        elif token.type == "html_block":
+            yield from html_tables(lines, start, end, place)
 
 
-def _bold(line: str) -> str:
-    """The text of a line that is entirely bold, else ""."""
-    return line[2:-2] if line.startswith("**") and line.endswith("**") else ""
+def _blocks(text: str) -> Iterator[Token]:
+    """The blocks of a page, without a look into their text: the time is linear in the page."""
+    parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).enable("table")
+    parser.core.ruler.enableOnly(["normalize", "block"])
+    yield from parser.parse(text)
+
+
+def _pipe_table(lines: Sequence[str], start: int, end: int, place: Place) -> MarkdownTable:
+    header, rule = lines[start], lines[start + 1]
+    body = []
+    for index, line in enumerate(lines[start + 2 : end], start + 3):
+        inner = line[len(nesting(line)) :]
+        body.append(Line(index, line, () if _is_rule(inner) else cells(inner)))
+    titles = tuple(re.sub(r"\s+", " ", cell) for cell in cells(header[len(nesting(header)) :]))
+    return MarkdownTable(
+        place.section,
+        place.title,
+        start + 1,
+        header,
+        rule,
+        tuple(body),
+        titles,
+        place.headings,
+        place.caption,
+    )
+
+
+def nesting(line: str) -> str:
+    """The marks of quotes and lists before a table line: "> " of "> | a | b |"."""
+    found = _NESTING.match(line)
+    return found[0] if found else ""
 
 
 def _is_rule(line: str) -> bool:
@@ -153,18 +155,3 @@ def _field(part: str, padded: bool) -> str:
         return lead + "{}" + trail
     width = len(text) + max(len(trail) - 1, 0)
     return f"{lead}{{:<{width}}}{trail[:1]}"
-
-
-def _starts_table(lines: Sequence[str], index: int) -> bool:
-    if index + 1 >= len(lines) or "|" not in lines[index] or "|" not in lines[index + 1]:
-        return False
-    return _is_rule(lines[index + 1]) and not _is_rule(lines[index])
-
-
-def _body(lines: Sequence[str], start: int) -> tuple[Line, ...]:
-    body: list[Line] = []
-    for number, line in enumerate(lines[start:], start + 1):
-        if "|" not in line:
-            break
-        body.append(Line(number, line, () if _is_rule(line) else cells(line)))
-    return tuple(body)

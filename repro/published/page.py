@@ -62,6 +62,8 @@ class Row:
     flags: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     source: str = ""  # config or script in the page's repository
+    iterations: int | None = None
+    device: str = ""  # of the printed speed
     recorded: str = ""  # date and commit in which the number first appeared
     layout: str = ""  # only if it differs from the layout of the table
 
@@ -116,6 +118,7 @@ class Table:
     layout: str
     columns: tuple[Column, ...]
     body: tuple[str, ...]
+    joiner: str = "\n"  # between two lines; "" for the rows of an HTML table
 
     def row_ids(self, known: Mapping[str, object]) -> tuple[str, ...]:
         return tuple(part for part in self.body if part in known)
@@ -136,7 +139,7 @@ class Page:
     def markdown(self, table: Table) -> str:
         """Return the table as published, byte for byte."""
         lines = [self._line(table, part) for part in table.body]
-        return "\n".join([table.header, table.rule, *lines])
+        return table.joiner.join([table.header, table.rule, *lines])
 
     def _line(self, table: Table, part: str) -> str:
         row = self.rows.get(part)

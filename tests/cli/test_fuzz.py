@@ -38,7 +38,7 @@ from repro.io.redact import redact_text
 from repro.io.yaml_reader import load_yaml
 from repro.params import Project, load_experiment
 from repro.params.experiment import resolve
-from repro.published.import_markdown import page_from_markdown
+from repro.published.import_page import import_page
 from repro.published.markdown import read_page
 from repro.published.page import page_json
 from repro.published.page import read_page as read_page_file
@@ -335,16 +335,14 @@ def test_pages(folder: Path, parts: list[str]) -> None:
     def use() -> None:
         text = read_page(path)
         lint(text)
-        (folder / "page.json").write_text(
-            page_json(page_from_markdown(text, source="mine")), encoding="utf-8"
-        )
+        (folder / "page.json").write_text(page_json(import_page(text, source="mine").raw), encoding="utf-8")
         read_page_file(folder / "page.json")
 
     answer(use)
 
 
 @fuzz
-@given(raw=spoilt(page_from_markdown("| name | mIoU |\n|---|---|\n| r50 | 5 |\n", source="mine")))
+@given(raw=spoilt(import_page("| name | mIoU |\n|---|---|\n| r50 | 5 |\n", source="mine").raw))
 def test_imported_pages(folder: Path, raw: Any) -> None:
     (folder / "odd.json").write_text(json.dumps(raw))
     answer(lambda: read_page_file(folder / "odd.json"))

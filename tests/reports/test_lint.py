@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from repro.cli.app import app
 from repro.errors import DataError, ParamsError
 from repro.published import load_page, page_ids, rows
-from repro.published.import_markdown import page_from_markdown
+from repro.published.import_page import import_page
 from repro.published.markdown import read_page as read_markdown
 from repro.published.page import page_from_json, page_json, page_markdown, read_page
 from repro.published.sources import hash_in_name
@@ -183,7 +183,7 @@ def test_command_lists_line_and_rule_and_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page_id", page_ids())
 def test_an_imported_page_prints_byte_for_byte(page_id: str) -> None:
     text = page_markdown(load_page(page_id))
-    page = page_from_json(page_from_markdown(text, source="x"))
+    page = page_from_json(import_page(text, source="x").raw)
     originals = load_page(page_id).tables
     assert [page.markdown(t) for t in page.tables] == [load_page(page_id).markdown(t) for t in originals]
     assert [row.cells for row in page.rows.values()] == [
@@ -199,7 +199,7 @@ UNCLEAR |= {"003-080", "003-081", "003-082", "003-086", "003-088", "003-099", "0
 @pytest.mark.parametrize("page_id", page_ids())
 def test_an_imported_page_has_the_published_metrics(page_id: str) -> None:
     known = load_page(page_id)
-    taken = page_from_json(page_from_markdown(page_markdown(known), source="x")).rows.values()
+    taken = page_from_json(import_page(page_markdown(known), source="x").raw).rows.values()
     for row, imported in zip(known.rows.values(), taken, strict=True):
         if row.id in UNCLEAR:
             assert "mIoU" not in imported.metrics, row.id
@@ -240,7 +240,7 @@ def test_built_in_pages_are_written_as_the_writer_writes() -> None:
 
 def test_a_page_without_a_table_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no table"):
-        page_from_markdown("# only words\n", source="x")
+        import_page("# only words\n", source="x").raw
     (tmp_path / "binary.md").write_bytes(b"\xff\xfe\x00")
     for name in ("missing.md", "binary.md"):
         assert RUN.invoke(app, ["page", "import", str(tmp_path / name), "--source", "x"]).exit_code != 0
@@ -453,7 +453,7 @@ def test_no_line_takes_more_than_a_moment(line: str) -> None:
     """The cube of 9,000 steps took hours."""
     page = f"{line}\n\n| name | mIoU |\n|---|---|\n| r50 | 5 |\n{line}\n"
     lint(page)
-    assert page_from_markdown(page, source="mine")["tables"]
+    assert import_page(page, source="mine").raw["tables"]
 
 
 @pytest.mark.parametrize(

@@ -49,14 +49,15 @@ def import_(
     Example: repro page import README.md --source mine -o page-mine.json
     """
     from repro.cli.output_path import require_target
-    from repro.published.import_markdown import check_source_id, page_from_markdown
+    from repro.published.import_page import check_source_id, import_page
     from repro.published.markdown import read_page
     from repro.published.page import page_json
 
     source = check_source_id(source)
     if out is not None:
         require_target(out, f"an imported page of the source '{source}'", is_page_of(source), stream=True)
-    raw = page_from_markdown(read_page(page), source=source, origin=page.name)
+    found = import_page(read_page(page), source=source, origin=page.name)
+    raw = found.raw
     text = page_json(raw)
     if out is None:
         emit_json_text(text)
@@ -87,7 +88,7 @@ def is_page_of(source: str) -> Callable[[Path], bool]:
 
 def page_with_table(path: Path) -> str:
     """The text of a page; DataError where it has no table to lint."""
-    from repro.published.import_markdown import require_tables
+    from repro.published.import_page import require_tables
     from repro.published.markdown import read_page
 
     text = read_page(path)

@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from repro.published.markdown import MarkdownTable
+from repro.published.page_table import MarkdownTable
 from repro.reports.lint.reading import Problem, Rule, datasets, described, label, metric_columns
 
 _SLIPS = {

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from repro.published.markdown import Line, MarkdownTable
 from repro.published.markdown import links as links_of
+from repro.published.page_table import Line, MarkdownTable
 from repro.reports.lint.reading import Problem, Rule, backbones, described, label
 
 NAMED = 20  # other rows in one problem

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from repro.published.markdown import Line, MarkdownTable
+from repro.published.page_table import Line, MarkdownTable
 from repro.reports.lint.reading import (
     EMPTY,
     Problem,

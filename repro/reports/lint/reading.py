@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from repro.published.markdown import Line, MarkdownTable
+from repro.published.page_table import Line, MarkdownTable
 from repro.reports.grid import plain
 
 METRIC = re.compile(r"(?i)m?iou\b|\bacc(uracy)?\b|\bdice\b|^(pre|after|ap|f1)\b")

@@ -1,0 +1,218 @@
+"""What the columns of a results table hold: the field, the unit, the protocol and the split of a heading.
+
+A map (`published/<id>.yaml`) decides where headings do not suffice. Two columns of one field are an error
+until the map says which of them counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from repro.errors import DataError, ParamsError
+from repro.published.cell import plain
+from repro.published.datasets import dataset_named
+
+# Percent. The suffix says what differs from one scale without flipping.
+METRICS = (
+    "mIoU",
+    "mIoU_ms_flip",
+    "mIoU_ms",
+    "mIoU_flip",
+    "aAcc",
+    "mAcc",
+    "fwIoU",
+    "mDice",
+    "boundary_F",
+    "boundary_IoU",
+)
+# Costs in the unit of their name; factors from the printed unit, the first one where none is printed.
+UNITS: Mapping[str, Mapping[str, float]] = {
+    "params_M": {"m": 1, "k": 1e-3, "b": 1e3, "g": 1e3, "mb": 0},
+    "gmacs": {"g": 1, "m": 1e-3, "b": 1, "t": 1e3, "k": 1e-6},
+    "fps": {"": 1, "fps": 1, "img/s": 1, "images/s": 1, "im/s": 1, "hz": 1},
+    "time_ms": {
+        "": 0,
+        "ms": 1,
+        "s": 1e3,
+        "sec": 1e3,
+        "seconds": 1e3,
+        "us": 1e-3,
+        "µs": 1e-3,
+        "ms/img": 1,
+        "ms/im": 1,
+    },
+    "mem_GB": {"gb": 1, "g": 1, "gib": 1, "mb": 1e-3, "m": 1e-3, "mib": 1 / 1024},
+    "size_MB": {"mb": 1, "m": 1, "mib": 1, "kb": 1e-3, "k": 1e-3, "gb": 1e3, "g": 1e3},
+}
+COSTS = tuple(UNITS)
+TEXTS = (
+    "dataset",
+    "crop",
+    "batch",
+    "iterations",
+    "backbone",
+    "family",
+    "output_stride",
+    "train_set",
+    "eval_set",
+)
+LINKS = ("config_link", "links")
+SWITCHES = ("multi_scale", "flip")  # columns of yes and no, or of scales: the protocol of the row's metric
+FIELDS = (*METRICS, *COSTS, *TEXTS, *LINKS, *SWITCHES, "text", "ignore")
+
+_IOU = r"(?<![a-z])m?[ _-]?iou(?![a-z])|mean (?:iou|intersection|jaccard)|^(?:pre|jaccard)$"
+_PATTERNS: tuple[tuple[str, str], ...] = (
+    (r"previous|baseline|reported|paper|original|delta|gain|improvement|gap|\bdiff", "text"),
+    (r"\bclass(?:es)?\b.*\biou|(?:iou|acc|dice).*(?:road|person|car|sky|background)\b|per.?class", "text"),
+    (r"boundary.?iou|biou", "boundary_IoU"),
+    (r"boundary.?f|bf1?.?score|\bbf\b", "boundary_F"),
+    (r"(?:freq\w*|fw)[ .-]*(?:weighted)?[ .-]*(?:iou|$)|fwiou", "fwIoU"),
+    (_IOU, "mIoU"),
+    (r"^m?dice\b|^mean dice|^dsc$", "mDice"),
+    (r"^(?:overall|pixel\S*|all)[ .-]*acc|^aacc|^oa$|^pixacc", "aAcc"),
+    (r"^mean.*acc|^macc|class.*acc", "mAcc"),
+    (r"param", "params_M"),
+    (r"flops?\b|\bmacs?\b|gmacs?|multiply.?adds?|madds?", "gmacs"),
+    (r"fps|img/s|images/s|throughput", "fps"),
+    (r"time\b|latency|runtime", "time_ms"),
+    (r"^mem|memory", "mem_GB"),
+    (r"^(?:file |model |ckpt |checkpoint )?size", "size_MB"),
+    (r"^(?:crop|input|resolution|image size|img size)", "crop"),
+    (r"batch|\bbs\b", "batch"),
+    (r"\biter(?:s|ations?)?\b|^lr sche?d|schedule|max.?iter", "iterations"),
+    (r"^data ?sets?$", "dataset"),
+    (r"^backbone|network backbone|^encoder", "backbone"),
+    (r"^(?:eval(?:uation)? |output |test )?(?:os|stride)$|output stride", "output_stride"),
+    (r"^train(?:ing)?[ _-]?(?:set|split|data)", "train_set"),
+    (r"^(?:test|eval(?:uation)?|val)[ _-]?(?:set|split|data)", "eval_set"),
+    (r"^(?:multi.?scale|ms|eval scales?)$", "multi_scale"),
+    (r"flip", "flip"),
+    (r"^(?:config|cfg)(?: ?file)?s?$", "config_link"),
+    (r"download|^links?$|^(?:weights|checkpoints?|logs?|urls?)$", "links"),
+)
+_UNIT = re.compile(r"[(\[]\s*([^()\[\]]{1,20})\s*[)\]]")
+_PREFIXED_UNIT = re.compile(r"(?i)^([gmkt])(?:flops?|macs?|params?)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table: the field that its cells fill, and what its heading says of them.
+
+    field: One of FIELDS.
+    unit: The unit in the heading, lower case; "" if it names none.
+    split: val or test where the heading says so.
+    dataset: The data set where the heading names it ("Cityscapes mIoU").
+    device: The device of a speed where the heading names it ("V100 ... FPS").
+    """
+
+    title: str
+    field: str
+    unit: str = ""
+    split: str = ""
+    dataset: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnMap:
+    """`published/<id>.yaml`: how to read a page whose headings do not suffice.
+
+    dataset: `{column: TITLE}`, `{heading: LEVEL}` (2 is "##"), or `{name: NAME}` for the whole page.
+    columns: Field by title of the column; `ignore` for columns that must not be read.
+    """
+
+    dataset: Mapping[str, str | int] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_map(raw: object, where: object) -> ColumnMap:
+    """Check the content of a map file. Raises ParamsError for unknown keys and fields."""
+    allowed = "dataset: {column: TITLE | heading: LEVEL} or a name; columns: {TITLE: FIELD}"
+    if not isinstance(raw, Mapping) or set(raw) - {"dataset", "columns"}:
+        raise ParamsError("not a column map", where=where, allowed=allowed)
+    dataset, columns = raw.get("dataset", {}), raw.get("columns", {})
+    if isinstance(dataset, str):
+        dataset = {"name": dataset}
+    if not isinstance(dataset, Mapping) or set(dataset) - {"name", "column", "heading"} or len(dataset) > 1:
+        raise ParamsError(f"dataset: {dataset!r}", where=where, allowed=allowed)
+    if not isinstance(dataset.get("heading", 1), int):
+        raise ParamsError(f"dataset.heading: {dataset['heading']!r}", where=where, allowed="1 to 6")
+    if not isinstance(columns, Mapping):
+        raise ParamsError(f"columns: {columns!r}", where=where, allowed=allowed)
+    for title, name in columns.items():
+        if name not in FIELDS:
+            raise ParamsError(f"columns: {title}: {name!r}", where=where, allowed=", ".join(FIELDS))
+    return ColumnMap(dataset=dict(dataset), columns={_key(str(k)): str(v) for k, v in columns.items()})
+
+
+def read_columns(titles: Sequence[str], where: object, given: ColumnMap) -> tuple[Column, ...]:
+    """The columns of a table. Raises DataError if two fill one field and the map does not say which."""
+    columns = tuple(
+        _column(plain(title), index, given.columns.get(_key(plain(title))))
+        for index, title in enumerate(titles)
+    )
+    for name in (*METRICS, *COSTS):
+        same = [column for column in columns if column.field == name]
+        if len({column.dataset for column in same}) < len(same):
+            raise DataError(
+                f"{len(same)} columns of {name}: {', '.join(column.title for column in same)}",
+                where=where,
+                allowed="one column of each field",
+                hint="write which one counts into the column map:\n" + _map_to_paste(same),
+            )
+    return columns
+
+
+def _map_to_paste(columns: Sequence[Column]) -> str:
+    first, *others = columns
+    lines = [f'    "{first.title}": {first.field}', *(f'    "{column.title}": ignore' for column in others)]
+    return "\n".join(["  columns:", *lines])
+
+
+def _key(title: str) -> str:
+    return re.sub(r"\s+", "", title).lower()
+
+
+def _column(title: str, index: int, mapped: str | None) -> Column:
+    words = title.lower()
+    name = mapped or _field(words, index)
+    unit = next((found.strip().lower() for found in _UNIT.findall(title) if _is_unit(name, found)), "")
+    if not unit and (found := _PREFIXED_UNIT.match(words)):
+        unit = found[1].lower()
+    split = next((one for one in ("val", "test") if re.search(rf"(?<![a-z]){one}(?![a-z])", words)), "")
+    return Column(
+        title=title,
+        field=name,
+        unit=unit,
+        split=split if name in METRICS else "",
+        dataset=dataset_named(title) if name in METRICS else "",
+        device=_device(title) if name in ("fps", "time_ms") else "",
+    )
+
+
+def _field(words: str, index: int) -> str:
+    name = next((name for pattern, name in _PATTERNS if re.search(pattern, words)), "text")
+    if name == "mIoU":
+        scales = bool(re.search(r"(?<![a-z])ms|multi.?scale", words)), "flip" in words
+        name = {(True, True): "mIoU_ms_flip", (True, False): "mIoU_ms", (False, True): "mIoU_flip"}.get(
+            scales, name
+        )
+    return name if index or name in ("dataset", "backbone") else "text"  # the first column names the row
+
+
+def _is_unit(name: str, text: str) -> bool:
+    text = text.strip().lower()
+    return text == "%" or text in UNITS.get(name, {})
+
+
+_DEVICE = re.compile(
+    r"(?i)\b((?:tesla |geforce |nvidia )?(?:v100|a100|h100|t4|p100|titan ?\w*|[rg]tx ?\d+\w*)|snapdragon ?\d+|jetson \w+|"
+    r"cpu|iphone ?\w*|kirin ?\d+)"
+)
+
+
+def _device(title: str) -> str:
+    found = _DEVICE.search(title)
+    return found[1] if found else ""

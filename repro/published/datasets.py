@@ -1,0 +1,63 @@
+"""Names of data sets in headings and cells of results pages."""
+
+from __future__ import annotations
+
+import re
+
+_NAMES = (
+    (r"cityscapes?", "cityscapes"),
+    (r"ade ?20k|ade20k?", "ade20k"),
+    (r"pascal.?context.?59|context.?59", "context59"),
+    (r"pascal.?context|pcontext", "context"),
+    (r"(?:pascal )?voc(?: ?2012| ?12)?(?: ?\+ ?aug)?|pascal(?! ?(?:context|part))", "voc2012"),
+    (r"camvid", "camvid"),
+    (r"coco.?stuff.?164k?", "coco_stuff164k"),
+    (r"coco.?stuff.?10k?", "coco_stuff10k"),
+    (r"coco.?stuff", "coco_stuff"),
+    (r"loveda", "loveda"),
+    (r"potsdam", "potsdam"),
+    (r"vaihingen", "vaihingen"),
+    (r"isaid", "isaid"),
+    (r"inria", "inria"),
+    (r"mapillary", "mapillary"),
+    (r"bdd ?100k", "bdd100k"),
+    (r"kitti", "kitti"),
+    (r"nyu ?d?(?:epth)?.?v2", "nyu_v2"),
+    (r"sun ?rgb.?d", "sunrgbd"),
+    (r"dark zurich", "dark_zurich"),
+    (r"nighttime driving", "nighttime_driving"),
+    (r"acdc", "acdc"),
+    (r"lip(?= |$)", "lip"),
+    (r"stare", "stare"),
+    (r"chase.?db1?", "chase_db1"),
+    (r"drive(?= |$)", "drive"),
+    (r"hrf", "hrf"),
+    (r"oxford.?pets?|oxford.?iiit", "oxford_pets"),
+    (r"levir.?cd", "levir_cd"),
+)
+_PATTERN = re.compile(
+    "|".join(rf"(?P<n{index}>{pattern})" for index, (pattern, _) in enumerate(_NAMES)), re.I
+)
+
+
+def dataset_named(text: str) -> str:
+    """The data set that a text names; "" if it names none or several.
+
+    Example:
+        >>> dataset_named("mIOUs on cocostuff val2017 set")
+        'coco_stuff'
+        >>> dataset_named("Pascal VOC 2012 + Aug")
+        'voc2012'
+    """
+    spaced = re.sub(r"[_/-]", " ", text)
+    found = {_name(match) for match in _PATTERN.finditer(spaced) if _is_word(spaced, match)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _name(match: re.Match[str]) -> str:
+    return _NAMES[int((match.lastgroup or "n0")[1:])][1]
+
+
+def _is_word(text: str, match: re.Match[str]) -> bool:
+    before, after = text[: match.start()][-1:], text[match.end() :][:1]
+    return not before.isalpha() and not after.isalpha()

@@ -1,0 +1,80 @@
+"""A table of a results page, and where in the page it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table body. `number` is its 1-based line in the page; a rule has no cells.
+
+    `layout` is set where `text` is not a line of pipes: a row of an HTML table.
+    """
+
+    number: int
+    text: str
+    cells: tuple[str, ...]
+    layout: str = ""
+
+    @property
+    def is_rule(self) -> bool:
+        return not self.cells
+
+
+@dataclass(frozen=True)
+class MarkdownTable:
+    """A table of a page: the nearest heading, the two header lines and the body.
+
+    section: The nearest heading. title: the same, or a bold line below it.
+    columns: Titles of the columns, verbatim.
+    headings: The headings that enclose the table, by level from 1.
+    caption: The line of text directly above the table.
+    joiner: What is printed between two lines.
+    """
+
+    section: str
+    title: str
+    number: int
+    header: str
+    rule: str
+    body: tuple[Line, ...]
+    columns: tuple[str, ...]
+    headings: tuple[tuple[int, str], ...] = ()
+    caption: str = ""
+    joiner: str = "\n"
+
+    @cached_property
+    def rows(self) -> tuple[Line, ...]:
+        return tuple(line for line in self.body if not line.is_rule)
+
+
+@dataclass
+class Place:
+    """The headings and the paragraph before the next table of a page."""
+
+    section: str = ""
+    title: str = ""
+    caption: str = ""
+    _headings: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def headings(self) -> tuple[tuple[int, str], ...]:
+        return tuple(sorted(self._headings.items()))
+
+    def enter(self, level: int, text: str) -> None:
+        """A heading: it ends those of its level and below."""
+        self._headings = {known: one for known, one in self._headings.items() if known < level} | {
+            level: text
+        }
+        self.section = self.title = text
+        self.caption = ""
+
+    def read(self, lines: Sequence[str]) -> None:
+        """A paragraph: its bold lines are titles, its last line a caption."""
+        for line in map(str.rstrip, lines):
+            if line.startswith("**") and line.endswith("**") and len(line) > 4:
+                self.title = line[2:-2]
+        self.caption = lines[-1].strip() if lines else ""
