@@ -55,10 +55,10 @@ def plain(cell: str) -> str:
         >>> plain("[**75.1**](a.pth)<sup>†</sup>")
         '75.1'
     """
-    text = _BREAK.sub(" \n ", _FOOTNOTE.sub("", _IMAGE.sub("", cell)))
+    text = _BREAK.sub(" ⏎ ", _FOOTNOTE.sub("", _IMAGE.sub("", cell)))
     text = _REFERENCE.sub(r"\1", LINK.sub(r"\1", text))
-    text = _EMOJI.sub("", unescape(_TAG.sub("", text))).replace("\xa0", " ")
-    return " ".join(text.replace("\n", " ⏎ ").split()).strip(_MARKS)
+    text = _EMOJI.sub("", unescape(_TAG.sub("", text)))
+    return " ".join(text.split()).strip(_MARKS)
 
 
 def read_number(cell: str) -> Number | Unread | None:
@@ -75,6 +75,11 @@ def read_number(cell: str) -> Number | Unread | None:
         return Unread(text.replace(" ⏎ ", " / "), "several lines in one cell")
     approximate = "~" in cell and not text.startswith("~") and cell.strip("*_` ").startswith("~")
     remarks = tuple(found.strip("* ") for found in _REMARK.findall(text))
+    if any(
+        re.search(r"\d", remark) and not remark.startswith(("+", "-", "−", "±", "↑", "↓"))
+        for remark in remarks
+    ):
+        return Unread(text, "another number in parentheses")
     rest = _REMARK.sub("", text).strip(_MARKS)
     if rest.lower() in EMPTY:
         return None
@@ -104,16 +109,14 @@ def _float(text: str) -> float | None:
     thousands = all(re.fullmatch(r"\d{3}", group.partition(".")[0]) for group in groups)
     if thousands and whole.lstrip("+-") != "0" and all("." not in group for group in groups[:-1]):
         return float(text.replace(",", ""))
-    if len(groups) == 1 and "." not in text and len(groups[0]) != 3:
+    if len(groups) == 1 and "." not in text and (len(groups[0]) != 3 or whole.lstrip("+-") == "0"):
         return float(text.replace(",", "."))
     return None
 
 
 def _digits(text: str) -> int:
-    """Decimals of a number; a single group of three after a comma is thousands."""
+    """Decimals of a number; three digits after a comma are thousands."""
     mantissa = re.split("[eE]", text)[0]
-    if "." in mantissa:
-        return len(mantissa.rpartition(".")[2])
-    return (
-        len(mantissa.rpartition(",")[2]) if "," in mantissa and len(mantissa.rpartition(",")[2]) != 3 else 0
-    )
+    tail = mantissa.rpartition("." if "." in mantissa else ",")[2]
+    thousands = "." not in mantissa and len(tail) == 3 and not mantissa.lstrip("+-").startswith("0,")
+    return 0 if tail == mantissa or thousands else len(tail)

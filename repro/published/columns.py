@@ -16,48 +16,24 @@ from repro.published.datasets import dataset_named
 
 # Percent. The suffix says what differs from one scale without flipping.
 METRICS = (
-    "mIoU",
-    "mIoU_ms_flip",
-    "mIoU_ms",
-    "mIoU_flip",
-    "aAcc",
-    "mAcc",
-    "fwIoU",
-    "mDice",
-    "boundary_F",
-    "boundary_IoU",
+    *("mIoU", "mIoU_ms_flip", "mIoU_ms", "mIoU_flip", "aAcc", "mAcc", "fwIoU"),
+    *("mDice", "boundary_F", "boundary_IoU"),
 )
 # Costs in the unit of their name; factors from the printed unit, the first one where none is printed.
 UNITS: Mapping[str, Mapping[str, float]] = {
-    "params_M": {"m": 1, "k": 1e-3, "b": 1e3, "g": 1e3, "mb": 0},
+    "params_M": {"m": 1, "k": 1e-3, "b": 1e3, "g": 1e3},
     "gmacs": {"g": 1, "m": 1e-3, "b": 1, "t": 1e3, "k": 1e-6},
     "fps": {"": 1, "fps": 1, "img/s": 1, "images/s": 1, "im/s": 1, "hz": 1},
-    "time_ms": {
-        "": 0,
-        "ms": 1,
-        "s": 1e3,
-        "sec": 1e3,
-        "seconds": 1e3,
-        "us": 1e-3,
-        "µs": 1e-3,
-        "ms/img": 1,
-        "ms/im": 1,
-    },
+    "time_ms": {"": 0, "ms": 1, "ms/img": 1, "ms/im": 1, "s": 1e3, "sec": 1e3, "seconds": 1e3, "us": 1e-3},
     "mem_GB": {"gb": 1, "g": 1, "gib": 1, "mb": 1e-3, "m": 1e-3, "mib": 1 / 1024},
     "size_MB": {"mb": 1, "m": 1, "mib": 1, "kb": 1e-3, "k": 1e-3, "gb": 1e3, "g": 1e3},
 }
 COSTS = tuple(UNITS)
 TEXTS = (
-    "dataset",
-    "crop",
-    "batch",
-    "iterations",
-    "backbone",
-    "family",
-    "output_stride",
-    "train_set",
-    "eval_set",
+    *("dataset", "crop", "batch", "iterations", "backbone", "family", "output_stride"),
+    *("train_set", "eval_set"),
 )
+PROTOCOLS = {(True, True): "_ms_flip", (True, False): "_ms", (False, True): "_flip"}  # several scales, flip
 LINKS = ("config_link", "links")
 SWITCHES = ("multi_scale", "flip")  # columns of yes and no, or of scales: the protocol of the row's metric
 FIELDS = (*METRICS, *COSTS, *TEXTS, *LINKS, *SWITCHES, "text", "ignore")
@@ -68,7 +44,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"\bclass(?:es)?\b.*\biou|(?:iou|acc|dice).*(?:road|person|car|sky|background)\b|per.?class", "text"),
     (r"boundary.?iou|biou", "boundary_IoU"),
     (r"boundary.?f|bf1?.?score|\bbf\b", "boundary_F"),
-    (r"(?:freq\w*|fw)[ .-]*(?:weighted)?[ .-]*(?:iou|$)|fwiou", "fwIoU"),
+    (r"^freq|frequency.weighted|fwiou", "fwIoU"),
     (_IOU, "mIoU"),
     (r"^m?dice\b|^mean dice|^dsc$", "mDice"),
     (r"^(?:overall|pixel\S*|all)[ .-]*acc|^aacc|^oa$|^pixacc", "aAcc"),
@@ -147,28 +123,45 @@ def read_map(raw: object, where: object) -> ColumnMap:
     return ColumnMap(dataset=dict(dataset), columns={_key(str(k)): str(v) for k, v in columns.items()})
 
 
-def read_columns(titles: Sequence[str], where: object, given: ColumnMap) -> tuple[Column, ...]:
-    """The columns of a table. Raises DataError if two fill one field and the map does not say which."""
-    columns = tuple(
-        _column(plain(title), index, given.columns.get(_key(plain(title))))
-        for index, title in enumerate(titles)
+def read_columns(titles: Sequence[str], given: ColumnMap) -> tuple[Column, ...]:
+    """The columns of a table, in order."""
+    texts = [plain(title).replace(" ⏎ ", " ") for title in titles]
+    return tuple(_column(text, index, given.columns.get(_key(text))) for index, text in enumerate(texts))
+
+
+def require_one_of_each(tables: Sequence[tuple[int, Sequence[Column]]], where: object) -> None:
+    """Raises DataError where two columns of a table fill one field, with the map that says which counts.
+
+    Args:
+        tables: Line and columns of each table of a page.
+        where: The page.
+    """
+    twice = [(line, same) for line, columns in tables for same in _doubled(columns)]
+    if not twice:
+        return
+    lines = ", ".join(map(str, sorted({line for line, _ in twice})))
+    choices = dict.fromkeys(line for _, same in twice for line in _to_paste(same))
+    raise DataError(
+        f"several columns fill one field: {'; '.join(dict.fromkeys(_described(same) for _, same in twice))}",
+        where=f"{where}, tables in lines {lines}",
+        allowed="one column per field and table",
+        hint="write a column map that says which one counts, and give it with --map:\ncolumns:\n"
+        + "\n".join(choices),
     )
-    for name in (*METRICS, *COSTS):
-        same = [column for column in columns if column.field == name]
-        if len({column.dataset for column in same}) < len(same):
-            raise DataError(
-                f"{len(same)} columns of {name}: {', '.join(column.title for column in same)}",
-                where=where,
-                allowed="one column of each field",
-                hint="write which one counts into the column map:\n" + _map_to_paste(same),
-            )
-    return columns
 
 
-def _map_to_paste(columns: Sequence[Column]) -> str:
-    first, *others = columns
-    lines = [f'    "{first.title}": {first.field}', *(f'    "{column.title}": ignore' for column in others)]
-    return "\n".join(["  columns:", *lines])
+def _doubled(columns: Sequence[Column]) -> list[list[Column]]:
+    groups = ([column for column in columns if column.field == name] for name in (*METRICS, *COSTS))
+    return [group for group in groups if len(group) > 1]
+
+
+def _to_paste(same: Sequence[Column]) -> list[str]:
+    first, *others = same
+    return [f'  "{first.title}": {first.field}', *(f'  "{column.title}": ignore' for column in others)]
+
+
+def _described(same: Sequence[Column]) -> str:
+    return f"{same[0].field} by {', '.join(repr(column.title) for column in same)}"
 
 
 def _key(title: str) -> str:
@@ -196,9 +189,7 @@ def _field(words: str, index: int) -> str:
     name = next((name for pattern, name in _PATTERNS if re.search(pattern, words)), "text")
     if name == "mIoU":
         scales = bool(re.search(r"(?<![a-z])ms|multi.?scale", words)), "flip" in words
-        name = {(True, True): "mIoU_ms_flip", (True, False): "mIoU_ms", (False, True): "mIoU_flip"}.get(
-            scales, name
-        )
+        name += PROTOCOLS.get(scales, "")
     return name if index or name in ("dataset", "backbone") else "text"  # the first column names the row
 
 
@@ -208,8 +199,8 @@ def _is_unit(name: str, text: str) -> bool:
 
 
 _DEVICE = re.compile(
-    r"(?i)\b((?:tesla |geforce |nvidia )?(?:v100|a100|h100|t4|p100|titan ?\w*|[rg]tx ?\d+\w*)|snapdragon ?\d+|jetson \w+|"
-    r"cpu|iphone ?\w*|kirin ?\d+)"
+    r"(?i)\b((?:tesla |geforce |nvidia )?(?:v100|a100|h100|t4|p100|titan ?\w*|[rg]tx ?\d+\w*)|"
+    r"snapdragon ?\d+|jetson \w+|cpu|iphone ?\w*|kirin ?\d+)"
 )
 
 

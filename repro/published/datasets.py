@@ -35,9 +35,7 @@ _NAMES = (
     (r"oxford.?pets?|oxford.?iiit", "oxford_pets"),
     (r"levir.?cd", "levir_cd"),
 )
-_PATTERN = re.compile(
-    "|".join(rf"(?P<n{index}>{pattern})" for index, (pattern, _) in enumerate(_NAMES)), re.I
-)
+_PATTERN = re.compile("|".join(rf"(?P<n{at}>{pattern})" for at, (pattern, _) in enumerate(_NAMES)), re.I)
 
 
 def dataset_named(text: str) -> str:

@@ -33,6 +33,7 @@ class _Finder(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
         self.tables: list[_Table] = []
+        self._text = text
         self._starts = [0]
         for line in text.splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
@@ -77,13 +78,14 @@ class _Finder(HTMLParser):
             if self._depth == 0:
                 self._end_cell(self._here())
                 self.tables[-1].end = self._here() + len("</table>")
-        if self._depth == 1 and tag in ("td", "th", "tr"):
+        if self._depth == 1 and tag in ("td", "th", "tr", "thead", "tbody", "tfoot"):
             self._end_cell(self._here())
-            self._row_open &= tag != "tr"
+            self._row_open &= tag in ("td", "th")
 
     def _end_cell(self, offset: int) -> None:
         if self._cell is not None:
-            self._cell.end, self._cell = offset, None
+            content = self._text[self._cell.start : offset]
+            self._cell.end, self._cell = self._cell.start + len(content.rstrip()), None
 
 
 def _span(text: str | None) -> int:

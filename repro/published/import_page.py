@@ -14,7 +14,16 @@ from typing import Any
 
 from repro.errors import DataError, ParamsError
 from repro.published.cell import EMPTY, Number, Unread, plain, read_number
-from repro.published.columns import COSTS, METRICS, UNITS, Column, ColumnMap, read_columns
+from repro.published.columns import (
+    COSTS,
+    METRICS,
+    PROTOCOLS,
+    UNITS,
+    Column,
+    ColumnMap,
+    read_columns,
+    require_one_of_each,
+)
 from repro.published.datasets import dataset_named
 from repro.published.markdown import common_layout, fill, layout, nesting, tables
 from repro.published.page import page_ids
@@ -78,8 +87,10 @@ def import_page(text: str, *, source: str, origin: str = "", column_map: ColumnM
     given = column_map or ColumnMap()
     raw: dict[str, Any] = {"source": {"id": source, "origin": origin}, "tables": [], "rows": {}}
     problems: list[Problem] = []
-    for table in require_tables(text, origin):
-        raw["tables"].append(_add_table(raw, table, given, problems))
+    found = [(table, read_columns(table.columns, given)) for table in require_tables(text, origin)]
+    require_one_of_each([(table.number, columns) for table, columns in found], origin or "the page")
+    for table, columns in found:
+        raw["tables"].append(_add_table(raw, table, columns, given, problems))
     return Imported(raw=raw, problems=tuple(problems))
 
 
@@ -100,19 +111,19 @@ def require_tables(text: str, where: object) -> list[MarkdownTable]:
     """Return the non-empty tables of a page. Raises DataError if there is none."""
     found = [table for table in tables(text) if table.rows]
     if not found:
-        raise DataError(
-            "no table in this page",
-            where=where or None,
-            allowed="markdown tables with a rule line, or HTML tables",
-        )
+        allowed = "markdown tables with a rule line, or HTML tables"
+        raise DataError("no table in this page", where=where or None, allowed=allowed)
     return found
 
 
 def _add_table(
-    raw: dict[str, Any], table: MarkdownTable, given: ColumnMap, problems: list[Problem]
+    raw: dict[str, Any],
+    table: MarkdownTable,
+    columns: Sequence[Column],
+    given: ColumnMap,
+    problems: list[Problem],
 ) -> dict[str, Any]:
     """Add the rows of a table to `raw` and return its layout."""
-    columns = read_columns(table.columns, f"table in line {table.number}", given)
     if not any(column.field in METRICS for column in columns):
         problems += _unread_numbers(table, columns)
     formats = [_format(column, table, index) for index, column in enumerate(columns)]
@@ -141,7 +152,7 @@ def _shape(line: Line) -> str:
 
 
 def _unread_numbers(table: MarkdownTable, columns: Sequence[Column]) -> list[Problem]:
-    """The columns of a table without a metric that look as if they held one: half numbers between 0 and 100."""
+    """Columns of a table without a metric that may hold one: mostly numbers between 0 and 100."""
     found = []
     for index, column in enumerate(columns):
         if column.field != "text" or index == 0:
@@ -170,12 +181,10 @@ def _row(
         _read_cell(found, column, form, cell, line.number)
     problems += found.problems
     metrics = _under_protocol(found)
-    flags = found.flags + ([] if metrics or found.problems else ["not_reported"])
-    row: dict[str, Any] = {
-        "line": line.number,
-        **_description(table, columns, line.cells, given),
-        **found.facts,
-    }
+    expected = any(column.field in METRICS for column in columns)
+    flags = found.flags + (["not_reported"] if expected and not metrics and not found.problems else [])
+    described = _description(table, columns, line.cells, given)
+    row: dict[str, Any] = {"line": line.number, **described, **found.facts}
     row |= {"metrics": metrics} | ({"cost": found.cost} if found.cost else {})
     row |= ({"extra": found.extra} if found.extra else {}) | ({"flags": flags} if flags else {})
     own = {} if fill(shape, line.cells) == line.text else {"layout": _shape(line)}
@@ -185,7 +194,7 @@ def _row(
 def _under_protocol(found: _Found) -> dict[str, float]:
     """Metrics with the suffix of the protocol that other columns of the row give: Multi-scale, Flip."""
     scales, flip = (found.switches.get(name, False) for name in ("multi_scale", "flip"))
-    suffix = {(True, True): "_ms_flip", (True, False): "_ms", (False, True): "_flip"}.get((scales, flip), "")
+    suffix = PROTOCOLS.get((scales, flip), "")
     return {name + suffix if name == "mIoU" else name: value for name, value in found.metrics.items()}
 
 
@@ -221,13 +230,13 @@ def _read_value(found: _Found, column: Column, form: Sequence[Any], cell: str, l
     if isinstance(value, Unread):
         problem = Problem(line=line, column=column.title, text=value.text, reason=value.reason)
         found.problems.append(problem)
+        found.flags += ["note"] if column.field in METRICS and "note" not in found.flags else []
         return
     assert isinstance(number, Number)
     (found.metrics if column.field in METRICS else found.cost)[column.field] = value
     if number.spread is not None:
-        found.extra[f"{column.field}_spread"] = (
-            round(number.spread * value / number.value, 9) if number.value else 0.0
-        )
+        scale = value / number.value if number.value else 1.0
+        found.extra[f"{column.field}_spread"] = round(number.spread * scale, 9)
     if number.approximate and "approximate" not in found.flags:
         found.flags.append("approximate")
     for remark in number.remarks:
@@ -265,11 +274,8 @@ def _short(unit: str) -> str:
 
 def _format(column: Column, table: MarkdownTable, index: int) -> list[Any]:
     """[field], or [field, format, scale] for a column of numbers."""
-    name = (
-        "text"
-        if column.field in ("ignore", "backbone", "family", "multi_scale", "flip", "dataset")
-        else column.field
-    )
+    kept = column.field in (*METRICS, *COSTS, "crop", "batch", "config_link", "links")
+    name = column.field if kept else "text"
     numbers = [
         number
         for line in table.rows
@@ -300,7 +306,7 @@ def _description(
         found["output_stride"] = int(stride[1])
     elif texts.get("output_stride") in ("8", "16", "32"):
         found["output_stride"] = int(texts["output_stride"])
-    if crop := _SIZE.search(texts.get("crop", "")) or _SIZE.search(" ".join(map(plain, cells))):
+    if crop := _SIZE.search(texts.get("crop", plain(cells[0]) if cells else "")):
         found["crop"] = sorted([int(crop[1]), int(crop[2])])  # "1024x512" and "512x1024": wider than high
     return found
 

@@ -22,6 +22,7 @@ from repro.published.page_table import Line, MarkdownTable, Place
 MAX_LAYOUTS, MAX_LINES = 300, 300  # per table, to find its common layout
 _PIPE = re.compile(r"(?<!\\)\|")
 _NESTING = re.compile(r"[ \t]*(?:>[ \t]*|(?:[-*+]|\d{1,9}[.)])[ \t]+(?=[^ \t-]))*")
+_RULE = re.compile(r":?-{2,}:?")
 MAX_NESTING = 20
 # Linear time: the text ends at the next bracket, the target at the next unbalanced parenthesis.
 LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(((?:[^()]|\([^()]*\))*)\)")
@@ -101,8 +102,8 @@ def nesting(line: str) -> str:
 
 
 def _is_rule(line: str) -> bool:
-    """A line of dashes, pipes, colons and spaces, with at least one dash."""
-    return "-" in line and all(character in "|:-" or character.isspace() for character in line)
+    """A rule among the rows: every cell is two dashes or more, with optional colons. "-" alone is a value."""
+    return all(_RULE.fullmatch(cell) for cell in cells(line))
 
 
 def cells(line: str) -> tuple[str, ...]:

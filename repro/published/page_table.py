@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+CAPTION_CHARACTERS = 1000
+
 
 @dataclass(frozen=True)
 class Line:
@@ -31,7 +33,7 @@ class MarkdownTable:
     section: The nearest heading. title: the same, or a bold line below it.
     columns: Titles of the columns, verbatim.
     headings: The headings that enclose the table, by level from 1.
-    caption: The line of text directly above the table.
+    caption: The paragraph directly above the table.
     joiner: What is printed between two lines.
     """
 
@@ -73,8 +75,8 @@ class Place:
         self.caption = ""
 
     def read(self, lines: Sequence[str]) -> None:
-        """A paragraph: its bold lines are titles, its last line a caption."""
+        """A paragraph: its bold lines are titles, and it is the caption of a table that follows."""
         for line in map(str.rstrip, lines):
             if line.startswith("**") and line.endswith("**") and len(line) > 4:
                 self.title = line[2:-2]
-        self.caption = lines[-1].strip() if lines else ""
+        self.caption = " ".join(map(str.strip, lines))[:CAPTION_CHARACTERS]

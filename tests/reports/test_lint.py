@@ -240,7 +240,7 @@ def test_built_in_pages_are_written_as_the_writer_writes() -> None:
 
 def test_a_page_without_a_table_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no table"):
-        import_page("# only words\n", source="x").raw
+        import_page("# only words\n", source="x")
     (tmp_path / "binary.md").write_bytes(b"\xff\xfe\x00")
     for name in ("missing.md", "binary.md"):
         assert RUN.invoke(app, ["page", "import", str(tmp_path / name), "--source", "x"]).exit_code != 0

@@ -1,0 +1,76 @@
+"""Metadata of models in YAML as a markdown table, so that pages of every form are read by one importer.
+
+Two forms: a metafile (`Models:` with `Results:`, as OpenMMLab writes it) and the `model-index:` of a model
+card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from repro.errors import DataError
+from repro.io.yaml_reader import read_yaml
+
+_FORMS = "a metafile with `Models:`, or a model card with `model-index:`"
+_COSTS = ("Memory (GB)", "Training Memory (GB)", "Flops", "Parameters")
+Row = dict[str, str]
+
+
+def yaml_as_markdown(path: Path) -> str:
+    """The results of a YAML file as one markdown table with a row per model and data set.
+
+    Raises:
+        DataError: The file has neither form, or no result.
+    """
+    found = read_yaml(path)
+    models = found.get("Models") if isinstance(found, Mapping) else None
+    index = found.get("model-index") if isinstance(found, Mapping) else None
+    try:
+        rows = [*_metafile(models or []), *_model_index(index or [])]
+    except (AttributeError, TypeError, LookupError) as error:
+        raise DataError(f"not results of models: {error}", where=path, allowed=_FORMS) from error
+    if not rows:
+        raise DataError("no result in this file", where=path, allowed=_FORMS)
+    return _table(rows)
+
+
+def _metafile(models: list[Mapping[str, Any]]) -> Iterator[Row]:
+    for model in models:
+        facts = model.get("Metadata") or {}
+        results = model.get("Results") or []
+        for result in [results] if isinstance(results, Mapping) else results:
+            row = {"Model": str(model["Name"]), "Dataset": str(result.get("Dataset", ""))}
+            row |= {key: str(value) for key, value in (result.get("Metrics") or {}).items()}
+            row |= {key: str(facts[key]) for key in _COSTS if key in facts}
+            row |= {"Config": _link("config", model.get("Config"))}
+            yield row | {"Download": _link("model", model.get("Weights"))}
+
+
+def _model_index(models: list[Mapping[str, Any]]) -> Iterator[Row]:
+    for model in models:
+        for result in model.get("results") or []:
+            dataset = result.get("dataset") or {}
+            row = {
+                "Model": str(model["name"]),
+                "Dataset": str(dataset.get("name") or dataset.get("type", "")),
+            }
+            for metric in result.get("metrics") or []:
+                row[str(metric.get("name") or metric["type"])] = str(metric["value"])
+            yield row
+
+
+def _link(text: str, target: object) -> str:
+    return f"[{text}]({target})" if target else ""
+
+
+def _table(rows: list[Row]) -> str:
+    titles = dict.fromkeys(title for row in rows for title in row)
+    body = [[row.get(title, "") for title in titles] for row in rows]
+    lines = [titles, ["---"] * len(titles), *body]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
