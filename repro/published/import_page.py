@@ -239,13 +239,21 @@ def _read_value(found: _Found, column: Column, form: Sequence[Any], cell: str, l
         found.extra[f"{column.field}_spread"] = round(number.spread * scale, 9)
     if number.approximate and "approximate" not in found.flags:
         found.flags.append("approximate")
-    for remark in number.remarks:
-        if column.field in METRICS and (split := _SPLITS.get(remark.lower())):
-            found.facts["eval_set"] = split
+    if column.field in METRICS:
+        _read_remarks(found, number.remarks)
     if column.split:
         found.facts.setdefault("eval_set", column.split)
     if column.device:
         found.facts["device"] = column.device
+
+
+def _read_remarks(found: _Found, remarks: Sequence[str]) -> None:
+    """The split in "75.3 (val)"; other words are a note that a person has to read."""
+    for remark in remarks:
+        if split := _SPLITS.get(remark.lower()):
+            found.facts["eval_set"] = split
+        elif not re.search(r"\d", remark) and "note" not in found.flags:
+            found.flags.append("note")
 
 
 def _scaled(column: Column, form: Sequence[Any], number: Number) -> float | Unread:

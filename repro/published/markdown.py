@@ -34,16 +34,23 @@ def read_page(path: Path) -> str:
         text = limits.read_text(path, limits.PAGE_BYTES, error=DataError)
     except FileNotFoundError:
         raise DataError("no such page", where=path) from None
+    return check_page(text, path)
+
+
+def check_page(text: str, where: object) -> str:
+    """Return `text`. Raises DataError if a page of it is beyond `repro.io.limits`."""
+    if len(text) > limits.PAGE_BYTES:
+        raise DataError(f"more than {limits.PAGE_BYTES:,} characters", where=where)
     lines = text.splitlines()
     if len(lines) > limits.PAGE_LINES:
-        raise DataError(f"{len(lines):,} lines", where=path, allowed=f"at most {limits.PAGE_LINES:,}")
+        raise DataError(f"{len(lines):,} lines", where=where, allowed=f"at most {limits.PAGE_LINES:,}")
     for number, line in enumerate(lines, start=1):
         if len(line) > limits.LINE_CHARACTERS:
             allowed = f"at most {limits.LINE_CHARACTERS:,}"
-            raise DataError(f"line {number} has {len(line):,} characters", where=path, allowed=allowed)
+            raise DataError(f"line {number} has {len(line):,} characters", where=where, allowed=allowed)
         if line.count("|") > limits.TABLE_COLUMNS:
             allowed = f"at most {limits.TABLE_COLUMNS}"
-            raise DataError(f"line {number} has {line.count('|'):,} columns", where=path, allowed=allowed)
+            raise DataError(f"line {number} has {line.count('|'):,} columns", where=where, allowed=allowed)
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from repro.cli.console import Json, console, counted, emit_json, emit_json_text, write
+from repro.io import limits
 from repro.io.safe_text import one_line
 
 Pages = Annotated[
@@ -38,35 +40,62 @@ def lint(pages: Pages = None, json: Json = False) -> None:
 
 
 def import_(
-    page: Annotated[Path, typer.Argument(metavar="PAGE", help="A markdown page with result tables.")],
-    source: Annotated[str, typer.Option(help="Short id of the page; its rows become ID-01, ID-02, ...")],
+    page: Annotated[
+        str, typer.Argument(metavar="PAGE", help="Markdown or YAML file; - reads markdown from stdin.")
+    ],
+    source: Annotated[
+        str, typer.Option("--id", "--source", help="Id of the page; its rows become ID-01, ID-02, ...")
+    ],
+    column_map: Annotated[
+        Path | None,
+        typer.Option("--map", help="YAML file that says what columns hold; default: ID.yaml beside --out."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write; default: standard output.")
     ] = None,
 ) -> None:
     """Import a results page as typed rows; cells are kept byte for byte.
 
-    Example: repro page import README.md --source mine -o page-mine.json
+    Cells of known columns that cannot be read are listed on stderr with their line and column.
+
+    Example: repro page import README.md --id mine -o page-mine.json
     """
     from repro.cli.output_path import require_target
+    from repro.io.yaml_reader import read_yaml
+    from repro.published.columns import read_map
     from repro.published.import_page import check_source_id, import_page
-    from repro.published.markdown import read_page
     from repro.published.page import page_json
 
     source = check_source_id(source)
     if out is not None:
         require_target(out, f"an imported page of the source '{source}'", is_page_of(source), stream=True)
-    found = import_page(read_page(page), source=source, origin=page.name)
-    raw = found.raw
-    text = page_json(raw)
+    beside = out.with_name(f"{source}.yaml") if out is not None else None
+    given = column_map or (beside if beside is not None and beside.is_file() else None)
+    chosen = None if given is None else read_map(read_yaml(given), given)
+    found = import_page(page_text(page), source=source, origin=Path(page).name, column_map=chosen)
+    text = page_json(found.raw)
     if out is None:
         emit_json_text(text)
-        return
-    out.write_text(text, encoding="utf-8")
-    measured = sum(bool(row["metrics"]) for row in raw["rows"].values())
-    console(stderr=True).print(
-        f"{len(raw['tables'])} tables, {len(raw['rows'])} rows, {measured} with a metric: {out}"
-    )
+    else:
+        out.write_text(text, encoding="utf-8")
+    for problem in found.problems:
+        console(stderr=True).print(one_line(str(problem)), markup=False)
+    rows = found.raw["rows"].values()
+    measured = sum(bool(row["metrics"]) for row in rows)
+    unread = f", {counted(len(found.problems), 'problem')}" if found.problems else ""
+    size = f"{counted(len(found.raw['tables']), 'table')}, {counted(len(rows), 'row')}"
+    console(stderr=True).print(f"{size}, {measured} with a metric{unread}")
+
+
+def page_text(page: str) -> str:
+    """The page as markdown: a file, the results in a YAML file, or standard input."""
+    from repro.published.import_yaml import yaml_as_markdown
+    from repro.published.markdown import check_page, read_page
+
+    if page == "-":
+        return check_page(sys.stdin.read(limits.PAGE_BYTES + 1), "standard input")
+    path = Path(page)
+    return yaml_as_markdown(path) if path.suffix in (".yaml", ".yml") else read_page(path)
 
 
 def is_page_of(source: str) -> Callable[[Path], bool]:
