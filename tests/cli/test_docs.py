@@ -87,11 +87,11 @@ def test_tests_named_in_documents_exist() -> None:
 
 def test_runnable_rows_are_counted_right() -> None:
     not_run = _rows_without_experiment()
-    told = re.search(
-        r"of the (\d+) rows.*?(\d+) stand in an experiment", (ROOT / "README.md").read_text(), re.S
+    stated = re.search(
+        r"with (\d+) rows.*?(\d+) rows have an experiment", (ROOT / "README.md").read_text(), re.S
     )
-    assert told is not None
-    assert [int(number) for number in told.groups()] == [len(rows()), len(rows()) - len(not_run)]
+    assert stated is not None
+    assert [int(number) for number in stated.groups()] == [len(rows()), len(rows()) - len(not_run)]
 
 
 def test_every_data_set_step_names_the_registry() -> None:
