@@ -13,7 +13,7 @@ import pytest
 from repro import errors
 from repro.cli.console import guarded
 from repro.errors import CheckFailed, DataError, ParamsError, ReproError, TrainingDiverged, UnknownNameError
-from repro.records.dvc_files import is_own
+from repro.records.dvc_files import is_project_file
 
 
 def test_message_has_every_part() -> None:
@@ -124,7 +124,7 @@ def test_a_link_to_itself_is_a_message(tmp_path: Path, capsys: pytest.CaptureFix
     assert guarded(lambda: link.resolve(strict=True)) == 2
     assert guarded(lambda: link.read_bytes()) == 2
     assert capsys.readouterr().err.count("a symbolic link leads to itself") == 2
-    assert not is_own(tmp_path, link)
+    assert not is_project_file(tmp_path, link)
 
 
 def test_of_many_names_those_are_listed_that_look_alike() -> None:
