@@ -1,7 +1,8 @@
 """Local cache of third-party weights: `<home>/weights/<name>`, and `<name>.sha256` with its hash.
 
 The home is `REPRO_HOME`, or the platform's cache folder. The ImageNet weights that the pages start from are
-known by name; other files can be added.
+known by name, with pinned hashes: torchvision's registry names newer files for some of them. Its entries have
+its own names, such as ResNet50_Weights.IMAGENET1K_V2; other files can be added.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.checkpoints.contents import require_checkpoint
+from repro.checkpoints.torchvision_weights import is_registry_name, registry_weights
 from repro.errors import CheckpointError, DownloadError, UnknownNameError
 from repro.io import download
 from repro.io.home import home
@@ -91,6 +93,14 @@ class Stored:
     bytes: int
 
 
+def known_weights(name: str) -> Weights | None:
+    """The entry of KNOWN, or of torchvision's registry, for whose names it is imported; None for others."""
+    if name in KNOWN or not is_registry_name(name):
+        return KNOWN.get(name)
+    found = registry_weights(name)
+    return Weights(url=found.url, sha256=found.sha256, used_by="torchvision's registry", input=found.input)
+
+
 def made_for(sha256: str) -> InputParams:
     """The input normalisation that the weights with this (complete) sha256 were trained with."""
     return next((known.input for known in KNOWN.values() if sha256.startswith(known.sha256)), IMAGENET)
@@ -124,14 +134,15 @@ def find(name: str) -> Path:
     if path.is_file():
         return path
     here = [entry.name for entry in stored()]
-    if name not in KNOWN:
+    if name not in KNOWN and not is_registry_name(name):
         raise UnknownNameError(
             "weights", name, [*KNOWN, *here], hint="`repro weights add FILE --name NAME --sha256 SHA256`"
         )
+    address = KNOWN[name].url if name in KNOWN else "the file that torchvision names"
     raise CheckpointError(
         f"the weights '{name}' are not downloaded",
         where=path,
-        hint=f"`repro weights get {name}`; or download {KNOWN[name].url} and `repro weights add` it",
+        hint=f"`repro weights get {name}`; or download {address} and `repro weights add` it",
     )
 
 
@@ -140,12 +151,10 @@ def get(name: str, *, progress: download.Progress | None = None) -> Path:
     path = path_of(name)
     if path.is_file():
         return path
-    if name not in KNOWN:
+    known = known_weights(name)
+    if known is None:
         raise UnknownNameError("weights", name, KNOWN)
-    known, manual = (
-        KNOWN[name],
-        f"download it on another machine, then `repro weights add FILE --name {name}`",
-    )
+    manual = f"download it on another machine, then `repro weights add FILE --name {name}`"
     with download.with_alternative(manual):
         checksum = f"sha256:{known.sha256}"
         found = download.fetch(known.url, path, checksum=checksum, progress=progress, max_bytes=LARGEST)
@@ -199,7 +208,8 @@ def checked(file: Path, sha256: str | None) -> str:
 
 def add(file: Path, *, name: str, sha256: str | None = None) -> Stored:
     """Copy a file into the cache; unless `name` is known, `sha256` is required."""
-    wanted = sha256 or (KNOWN[name].sha256 if name in KNOWN else None)
+    known = known_weights(name) if sha256 is None else None
+    wanted = sha256 or (known.sha256 if known else None)
     found = checked(file, wanted)
     if wanted is None and not name.startswith(RELEASED):  # those are compared with their published row
         raise CheckpointError(

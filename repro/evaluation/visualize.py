@@ -53,6 +53,21 @@ def colours(label_HW: LabelMap, palette: Palette) -> Image:
     return table[label_HW]
 
 
+def blended(image: Image, label_HW: LabelMap, palette: Palette, opacity: float) -> Image:
+    """The image with its classes drawn over it, as torchvision draws masks. Opacity 1 is `colours`."""
+    from torchvision.utils import draw_segmentation_masks  # takes longer to import than torch
+
+    present = [int(k) for k in np.unique(label_HW) if k < len(palette)]
+    if not present:
+        return image
+    masks_KHW = torch.from_numpy(label_HW == np.array(present, label_HW.dtype)[:, None, None])
+    picture_CHW = torch.from_numpy(image).permute(2, 0, 1)
+    drawn_CHW = draw_segmentation_masks(
+        picture_CHW, masks_KHW, alpha=opacity, colors=[tuple(map(int, palette[k])) for k in present]
+    )
+    return np.ascontiguousarray(drawn_CHW.permute(1, 2, 0).numpy())
+
+
 def side_by_side(parts: Sequence[Image]) -> Image:
     """Concatenate images of one height horizontally, with a white gap."""
     gap = np.full((parts[0].shape[0], GAP, 3), 255, np.uint8)
@@ -86,9 +101,11 @@ def read_image(path: Path) -> tuple[Image, str | None]:
 
 
 def predict_images(
-    predict: Predict, paths: Sequence[Path], out: Path, *, palette: Palette
+    predict: Predict, paths: Sequence[Path], out: Path, *, palette: Palette, blend: float | None = None
 ) -> Iterator[tuple[Path, LabelMap, str | None]]:
     """Write `<name>.png` (train ids) and `<name>_overlay.png` (image | classes) per image.
+
+    With `blend` the classes are drawn over the image, with that opacity.
 
     Yields (file, its label map, a note on ignored content of the image or None).
     """
@@ -97,8 +114,9 @@ def predict_images(
     for path, name in zip(paths, names, strict=True):
         image, note = read_image(path)
         label = _predicted(predict, image, path)
+        drawn = colours(label, palette) if blend is None else blended(image, label, palette, blend)
         write_bytes(out / f"{name}.png", png(label))
-        write_bytes(out / f"{name}{OVERLAY}.png", png(side_by_side([image, colours(label, palette)])))
+        write_bytes(out / f"{name}{OVERLAY}.png", png(side_by_side([image, drawn])))
         yield out / f"{name}.png", label, note
 
 

@@ -21,6 +21,10 @@ def predict(
     device: Device = "auto",
     protocol: ProtocolName = None,
     ms_flip: Annotated[bool, typer.Option("--ms-flip", help="Several scales and mirror images.")] = False,
+    blend: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="OPACITY", help="Draw the classes over the picture."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Segment pictures with NAME's weights: <picture>.png holds train ids, <picture>_overlay.png shows them.
@@ -50,7 +54,7 @@ def predict(
     classes = evaluated_classes(module.CLASSES, chosen)
     palette = module.PALETTE[-len(classes) :]
     written = []
-    for path, label, note in predict_images(run, images, out, palette=palette):
+    for path, label, note in predict_images(run, images, out, palette=palette, blend=blend):
         if note:
             console(stderr=True).print(f"note: {note}")
         present = [classes[i] for i in sorted(set(label.ravel().tolist())) if i < len(classes)]

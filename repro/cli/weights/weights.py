@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from repro.cli import completion
 from repro.cli.console import Json, answer, console, emit_json
 from repro.cli.progress import file_bar
+from repro.cli.tables import print_table
 from repro.io.home import home
 
 
-def list_(json: Json = False) -> None:
+def list_(
+    torchvision: Annotated[
+        bool, typer.Option("--torchvision", help="Also the entries of torchvision's registry.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """List known and stored weights with their sha256 and the experiments that use them.
+
+    The entries of torchvision's registry for our backbones have its own names, which `repro weights get` and
+    `pretrained:` of params.yaml take too.
 
     Example: repro weights list
     """
@@ -32,13 +41,28 @@ def list_(json: Json = False) -> None:
         }
         for name in sorted({*weights_cache.KNOWN, *here})
     ]
+    offered = registry_rows() if torchvision else []
     if json:
-        emit_json({"store": str(home() / "weights"), "weights": rows})
+        emit_json({"store": str(home() / "weights"), "weights": rows, "torchvision": offered})
         return
     console().print(f"store: {home() / 'weights'} (REPRO_HOME moves it)")
     for row in rows:
         mark = "here   " if row["stored"] else "to get "
         console().print(f"{mark}  {row['name']:<28}  {str(row['sha256'])[:16]:<16}  {row['used_by']}")
+    if offered:
+        columns = ("name", "backbone", "accuracy", "size_mb", "sha256")
+        print_table(columns, [[str(row[column]) for column in columns] for row in offered])
+
+
+def registry_rows() -> list[dict[str, Any]]:
+    """Entries of torchvision's registry, each with the name under which the same file is known here."""
+    from dataclasses import asdict
+
+    from repro.checkpoints.torchvision_weights import registry
+    from repro.checkpoints.weights_cache import KNOWN
+
+    ours = {known.sha256[:8]: name for name, known in KNOWN.items()}
+    return [asdict(entry) | {"known_as": ours.get(entry.sha256)} for entry in registry()]
 
 
 def get(
