@@ -146,7 +146,7 @@ def find(name: str) -> Path:
     )
 
 
-def get(name: str, *, progress: download.Progress | None = None) -> Path:
+def get(name: str, *, progress: download.DownloadProgress | None = None) -> Path:
     """Path of `name`, downloaded if it is not in the cache."""
     path = path_of(name)
     if path.is_file():
@@ -163,7 +163,7 @@ def get(name: str, *, progress: download.Progress | None = None) -> Path:
 
 
 def get_released(
-    row: str, url: str, *, sha256: str | None = None, progress: download.Progress | None = None
+    row: str, url: str, *, sha256: str | None = None, progress: download.DownloadProgress | None = None
 ) -> tuple[Path, str]:
     """(path, sha256) of the released weights of a published row, downloaded from `url` if not in the cache.
 

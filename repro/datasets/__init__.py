@@ -1,8 +1,8 @@
-"""Data: one module a set, one zip a split, batches that depend on the seed alone."""
+"""Data sets: a module per set, a zip per prepared split, and batches determined by the seed."""
 
 from __future__ import annotations
 
-from repro.datasets.prepare.prepare import Report, prepare_dataset
+from repro.datasets.prepare.prepare import PrepareResult, prepare_dataset
 from repro.datasets.prepare.prepared_split import Split
 from repro.datasets.sets import (
     ade20k,
@@ -25,7 +25,7 @@ from repro.datasets.sets import (
 from repro.datasets.sets.spec import IGNORE, DatasetModule
 from repro.errors import UnknownNameError
 
-__all__ = ["DATASETS", "IGNORE", "Report", "Split", "dataset_module", "prepare_dataset"]
+__all__ = ["DATASETS", "IGNORE", "PrepareResult", "Split", "dataset_module", "prepare_dataset"]
 
 DATASETS: dict[str, DatasetModule] = {
     "synthetic": synthetic,
@@ -48,7 +48,7 @@ DATASETS: dict[str, DatasetModule] = {
 
 
 def dataset_module(name: str) -> DatasetModule:
-    """The module of a data set; an unknown name gets the nearest one."""
+    """Return the module of a data set. Raises UnknownNameError, which suggests the closest name."""
     if name not in DATASETS:
         raise UnknownNameError("dataset", name, DATASETS, hint="`repro data list` shows all")
     return DATASETS[name]

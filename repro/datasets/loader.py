@@ -1,14 +1,12 @@
 """Batches of training samples, and the cache of decoded images.
 
-Workers are threads: decoding, resizing and colour conversion release the interpreter lock, nothing is
-copied between processes, and an error arrives as itself.
+Workers are threads: decoding, resizing and colour conversion release the GIL, nothing is copied between
+processes, and exceptions keep their type. A sample is determined by (seed, epoch, index), independent of the
+number of workers, the rank, the point of resume and the cache.
 
-A sample depends on (seed, epoch, index) alone: never on the number of
-workers, on the rank that draws it, on where a run was resumed, or on the cache.
-
-One file a split, `.repro/cache/<dataset>_<split>_<fingerprint>.u8`: all images (HWC), then all labels (HW).
-The fingerprint in the name makes a stale cache impossible to open. Several processes may ask for it at
-once: one builds it under a lock, the others wait; a build that was killed leaves no file of that name.
+The cache is a file per split, `.repro/cache/<dataset>_<split>_<fingerprint>.u8`, with image (HWC) and label
+(HW) of each sample. The fingerprint in the name prevents the use of a stale cache. It is built under a lock
+and renamed when complete, so several processes can share it.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from repro.datasets.augment.pages import steps
-from repro.datasets.augment.rng import Draw
+from repro.datasets.augment.rng import Rng
 from repro.datasets.formats.image_io import Pixels
 from repro.datasets.prepare.prepared_split import Split
 from repro.errors import DataError, StorageError
@@ -35,13 +33,13 @@ from repro.io.threads import in_order
 from repro.params import Augmentation
 from repro.records import locked
 
-AHEAD = 2  # batches that are being made while one is used
-_ORDER, _SAMPLE = 0, 1  # the first seed number: orders and samples never share a stream
+AHEAD = 2  # batches prepared in advance
+_ORDER, _SAMPLE = 0, 1  # first seed of the generators, to keep orders and samples independent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What one training step gets; image_NCHW is a channels-last view, ready for channels_last networks."""
+    """A training batch; image_NCHW has channels-last memory format."""
 
     image_NCHW: torch.Tensor  # uint8 RGB
     label_NHW: torch.Tensor  # uint8, 255 = ignore
@@ -49,7 +47,7 @@ class Batch:
 
 
 def batches_per_epoch(n_images: int, batch: int) -> int:
-    """Full batches in one pass; the incomplete last one is dropped. DataError when there is not even one."""
+    """Return the number of full batches per epoch. Raises DataError if there is none."""
     if n_images < batch:
         raise DataError(f"batch size {batch} exceeds {n_images} images", allowed=f"at most {n_images}")
     return n_images // batch
@@ -57,8 +55,8 @@ def batches_per_epoch(n_images: int, batch: int) -> int:
 
 @lru_cache(maxsize=4)
 def epoch_order(n_images: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of the images in one epoch."""
-    return Draw(_ORDER, seed, epoch).permutation(n_images)
+    """Return the order of the images in an epoch."""
+    return Rng(_ORDER, seed, epoch).permutation(n_images)
 
 
 def batches(
@@ -74,17 +72,25 @@ def batches(
     world: int = 1,
     epoch_images: int | None = None,
 ) -> Iterator[Batch]:
-    """The batches of global iterations start..stop-1, so that a resumed run sees what it would have seen.
+    """Iterate over the batches of iterations start..stop-1; a resumed run gets the same batches.
 
-    `batch` is the total over all processes and must be a multiple of `world`; rank r gets the samples
-    r, r + world, ... of it. `workers` threads prepare ahead; 0 works in the caller's thread. An epoch has
-    `epoch_images` samples (default: the split's); where that is more, its first images come once more.
+    Args:
+        split: The prepared split.
+        augmentation: Parameters of the augmentation.
+        batch: Total batch size over all processes, a multiple of `world`.
+        seed: Seed of orders and samples.
+        start: First iteration, counted over all epochs from 0.
+        stop: Iteration to stop before.
+        workers: Number of threads; 0 uses the caller's thread.
+        rank: Rank of this process; it gets samples rank, rank + world, ... of each batch.
+        world: Number of processes.
+        epoch_images: Samples per epoch (default: the split's); if larger, the first images are repeated.
     """
     if batch % world:
         raise DataError(f"batch size {batch} over {world} processes", allowed=f"a multiple of {world}")
     counted = epoch_images or len(split)
     per_epoch = batches_per_epoch(counted, batch)
-    make = _maker(split, augmentation, seed)
+    make = _sample_function(split, augmentation, seed)
 
     def wanted(iteration: int) -> list[tuple[int, int]]:
         epoch, position = divmod(iteration, per_epoch)
@@ -95,50 +101,52 @@ def batches(
     share = batch // world
     work = (want for iteration in range(start, stop) for want in wanted(iteration))
     samples = in_order(make, work, workers=workers, ahead=AHEAD * share, name="samples")
-    return _collated(samples, share)
+    return _batched(samples, share)
 
 
-Made = tuple[Pixels, Pixels, str]
+Sample = tuple[Pixels, Pixels, str]  # image_HWC, label_HW, id
 
 
-def _maker(split: Split, augmentation: Augmentation, seed: int) -> Callable[[tuple[int, int]], Made]:
-    """A function of (epoch, index) that makes a finished sample."""
+def _sample_function(
+    split: Split, augmentation: Augmentation, seed: int
+) -> Callable[[tuple[int, int]], Sample]:
+    """A function from (epoch, index) to an augmented sample."""
     crop, rest = steps(augmentation, classes=len(split.classes))
     pixels = open_cache(split) if augmentation.cache else split
     ids = split.ids
 
-    def make(wanted: tuple[int, int]) -> Made:
+    def make(wanted: tuple[int, int]) -> Sample:
         epoch, i = wanted
-        draw = Draw(_SAMPLE, seed, epoch, i)
-        image_HWC, label_HW = crop(pixels.picture(i), pixels.label(i), draw)
+        rng = Rng(_SAMPLE, seed, epoch, i)
+        image_HWC, label_HW = crop(pixels.lazy_image(i), pixels.label(i), rng)
         for step in rest:
-            image_HWC, label_HW = step(image_HWC, label_HW, draw)
+            image_HWC, label_HW = step(image_HWC, label_HW, rng)
         return image_HWC, label_HW, ids[i]
 
     return make
 
 
-def _collated(samples: Generator[Made], batch: int) -> Iterator[Batch]:
+def _batched(samples: Generator[Sample], batch: int) -> Iterator[Batch]:
     with closing(samples):
-        while made := list(islice(samples, batch)):
-            yield _collate(made)
+        while group := list(islice(samples, batch)):
+            yield _collate(group)
 
 
-def _collate(made: list[Made]) -> Batch:
-    images_NHWC = np.stack([image for image, _, _ in made])
-    labels_NHW = np.stack([label for _, label, _ in made])
+def _collate(samples: list[Sample]) -> Batch:
+    images_NHWC = np.stack([image for image, _, _ in samples])
+    labels_NHW = np.stack([label for _, label, _ in samples])
     return Batch(
         image_NCHW=torch.from_numpy(images_NHWC).permute(0, 3, 1, 2),
         label_NHW=torch.from_numpy(labels_NHW),
-        ids=tuple(name for _, _, name in made),
+        ids=tuple(name for _, _, name in samples),
     )
 
 
-HOURS = 24 * 3600.0  # of a large split on a slow disk; who decodes shows signs of life all the time
+BUILD_TIMEOUT = 24 * 3600.0  # seconds, for a large split on a slow disk; the builder sends heartbeats
 
 
 class CachedPixels:
-    """image(i) and label(i) as views into the memory map; read-only."""
+    """Read-only views of images and labels in the memory map."""
 
     def __init__(self, path: Path, split: Split) -> None:
         self._sizes = [(s.height, s.width) for s in split.samples]
@@ -146,27 +154,27 @@ class CachedPixels:
         self._data: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
 
     def image(self, i: int) -> Pixels:
-        """image_HWC uint8 RGB."""
+        """Return image_HWC, uint8 RGB."""
         height, width = self._sizes[i]
         start = self._offsets[2 * i]
         return self._data[start : start + height * width * 3].reshape(height, width, 3)
 
-    picture = image  # nothing is left to decode
+    lazy_image = image  # it is decoded already
 
     def label(self, i: int) -> Pixels:
-        """label_HW uint8."""
+        """Return label_HW, uint8."""
         height, width = self._sizes[i]
         start = self._offsets[2 * i + 1]
         return self._data[start : start + height * width].reshape(height, width)
 
 
 def cache_bytes(split: Split) -> int:
-    """What the cache of a split takes on the disk: 4 bytes a pixel."""
+    """Return the size of a split's cache: 4 bytes per pixel."""
     return sum(4 * s.height * s.width for s in split.samples)
 
 
 def cache_path(split: Split) -> Path:
-    """Under .repro/cache of the project that holds the split; beside the split when there is none."""
+    """Return the path of a split's cache: in the project's .repro/cache, or else next to the split."""
     homes = [parent for parent in split.path.resolve().parents if (parent / "params.yaml").is_file()]
     folder = homes[0] / ".repro" / "cache" if homes else split.path.resolve().parent / ".cache"
     name = f"{split.facts['dataset']}_{split.facts['split']}_{split.fingerprint[:16]}.u8"
@@ -174,17 +182,19 @@ def cache_path(split: Split) -> Path:
 
 
 def open_cache(split: Split) -> CachedPixels:
-    """The cache of a split, built first when it is not there. StorageError when it does not fit."""
+    """Open the cache of a split and build it if necessary. Raises StorageError if the disk is too small."""
     path = cache_path(split)
-    if not _whole(path, split):
+    if not _is_complete(path, split):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_name(f"{path.name}.lock"), "the pixels are being decoded", timeout=HOURS):
-            if not _whole(path, split):
+        with locked(
+            path.with_name(f"{path.name}.lock"), "the pixels are being decoded", timeout=BUILD_TIMEOUT
+        ):
+            if not _is_complete(path, split):
                 _build(path, split)
     return CachedPixels(path, split)
 
 
-def _whole(path: Path, split: Split) -> bool:
+def _is_complete(path: Path, split: Split) -> bool:
     return path.exists() and path.stat().st_size == cache_bytes(split)
 
 

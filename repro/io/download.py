@@ -26,7 +26,7 @@ from repro.errors import DownloadError
 if TYPE_CHECKING:
     from requests import Response
 
-Progress = Callable[[int, int | None], object]  # bytes received, total bytes (None: unknown)
+DownloadProgress = Callable[[int, int | None], object]  # bytes received, total bytes (None: unknown)
 PIECE = 2**16  # bytes; at most this much is lost when a connection breaks
 ATTEMPTS = 4
 WAIT_S = 1.0  # doubled after each failed attempt
@@ -52,7 +52,7 @@ def fetch(
     path: Path,
     *,
     checksum: str | None,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> str:
     """Download `url` to `path`, resuming from `<path>.part` after an interruption.
@@ -173,7 +173,7 @@ def requests_errors() -> Iterator[None]:
         raise requests.exceptions.InvalidURL(str(error)[:200]) from None
 
 
-def _complete(url: str, part: Path, name: str, progress: Progress | None, max_bytes: int) -> None:
+def _complete(url: str, part: Path, name: str, progress: DownloadProgress | None, max_bytes: int) -> None:
     """Request what `part` does not hold yet; retry when the connection breaks."""
     import requests  # takes 0.1 s, so only when needed
 
@@ -191,7 +191,7 @@ def _complete(url: str, part: Path, name: str, progress: Progress | None, max_by
         time.sleep(WAIT_S * 2 ** (attempt - 1))
 
 
-def _request(url: str, part: Path, name: str, progress: Progress | None, max_bytes: int) -> None:
+def _request(url: str, part: Path, name: str, progress: DownloadProgress | None, max_bytes: int) -> None:
     """Request the remaining bytes and append them to `part`; a server without ranges sends the whole file."""
     import requests
 
@@ -237,7 +237,12 @@ def _length(answer: Response) -> int | None:
 
 
 def _receive(
-    answer: Response, part: Path, start: int, total: int | None, progress: Progress | None, max_bytes: int
+    answer: Response,
+    part: Path,
+    start: int,
+    total: int | None,
+    progress: DownloadProgress | None,
+    max_bytes: int,
 ) -> None:
     """Write the body to `part` from byte `start`; ChunkedEncodingError if it ends before `total`."""
     import requests

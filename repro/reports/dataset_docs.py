@@ -1,4 +1,4 @@
-"""docs/datasets/<name>.md: how to get and link a data set, which rows use it, and what they cost."""
+"""docs/datasets/<name>.md: how to get and link a data set, its rows, and their training cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BASE = "../../"
 
 
 def dataset_pages(results: Results) -> dict[str, str]:
-    """Name -> page, for every data set with facts in params.yaml and a module; README -> all in a table."""
+    """Return the page of every data set in params.yaml by name, and README with a table of all."""
     facts = read_yaml(results.project.params).get("datasets") or {}
     known = {name: DATASETS[name] for name in facts if name in DATASETS}
     pages = {name: _page(results, name, module, facts[name]) for name, module in known.items()}
@@ -25,10 +25,10 @@ def dataset_pages(results: Results) -> dict[str, str]:
 
 
 def _index(modules: Mapping[str, DatasetModule]) -> str:
-    """What each data set needs: a line each."""
-    columns = ("data set", "classes", "GB", "to get it", "checksums known", "licence", "owner")
+    """The table of all data sets."""
+    columns = ("data set", "classes", "GB", "download", "checksums", "licence", "page")
     rows = tuple(_line(name, module) for name, module in modules.items())
-    intro = "# Data sets\n\nThe same from the command line: `repro data list`, `repro data list NAME`."
+    intro = "# Data sets\n\n`repro data list` and `repro data list NAME` print the same information."
     return f"{intro}\n\n{markdown([Grid(title='', columns=columns, rows=rows)])}"
 
 
@@ -42,7 +42,7 @@ def _line(name: str, module: DatasetModule) -> tuple[str, ...]:
             f" ({fetched} of {len(files)} archives)" if fetched < len(files) else ""
         )
     else:
-        how = f"by hand, then `repro data link {name} PATH`"
+        how = f"manual, then `repro data link {name} PATH`"
     size, known = f"{sum(file.size_GB for file in files):g}", f"{checked} of {len(files)}" if files else ""
     return (
         f"[{module.TITLE}]({name}.md)",
@@ -60,7 +60,7 @@ def _page(results: Results, name: str, module: DatasetModule, facts: Mapping[str
     splits = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
     parts = [
         f"# {module.TITLE}",
-        f"`{name}`: {len(module.CLASSES)} classes; images of the prepared splits: {splits}.",
+        f"`{name}`: {len(module.CLASSES)} classes; images per prepared split: {splits}.",
         f"Classes: {'; '.join(title.strip() for title in module.CLASSES)}.",
         _get(name, module),
         _link(name, module),
@@ -70,25 +70,25 @@ def _page(results: Results, name: str, module: DatasetModule, facts: Mapping[str
 
 
 def _get(name: str, module: DatasetModule) -> str:
-    lines = ["## Get it", "", f"Owner: {module.PAGE}. Licence: {module.LICENCE}."]
+    lines = ["## Download", "", f"Page: {module.PAGE}. Licence: {module.LICENCE}."]
     if not module.DOWNLOADS:
-        return "\n".join([*lines, "", f"`repro data {name}` makes it: nothing is downloaded."])
+        return "\n".join([*lines, "", f"`repro data {name}` generates it; nothing is downloaded."])
     columns = ("file", "GB", "checksum", "anonymous download")
     found = tuple(
-        (file.name, f"{file.size_GB:g}", file.checksum or "none known", "yes" if file.url else "no")
+        (file.name, f"{file.size_GB:g}", file.checksum or "not published", "yes" if file.url else "no")
         for file in module.DOWNLOADS
     )
     lines += ["", markdown([Grid(title="", columns=columns, rows=found)]).rstrip()]
     if any(file.url for file in module.DOWNLOADS):
-        lines += ["", f"`repro data get {name}` fetches what may be fetched without an account."]
+        lines += ["", f"`repro data get {name}` downloads the files that do not require an account."]
     return "\n".join(lines)
 
 
 def _link(name: str, module: DatasetModule) -> str:
     if not module.DOWNLOADS:
-        return f"## Prepare it\n\n```\ndvc repro prepare@{name}\n```"
+        return f"## Prepare\n\n```\ndvc repro prepare@{name}\n```"
     commands = f"repro data link {name} PATH\ndvc repro prepare@{name}"
-    return f"## Link it\n\nExpected below PATH: {module.LAYOUT}\n\n```\n{commands}\n```"
+    return f"## Link and prepare\n\nExpected below PATH: {module.LAYOUT}\n\n```\n{commands}\n```"
 
 
 def _rows(results: Results, name: str) -> list[str]:
@@ -100,7 +100,7 @@ def _rows(results: Results, name: str) -> list[str]:
     ]
     columns = ("experiment", "iterations", "batch", "images seen", "crop", "evaluation")
     grid = Grid(title="", columns=columns, rows=tuple(_cost(one) for one in resolved))
-    note = "`repro plan NAME` turns this into hours on a device; measured times stand in the rows above."
+    note = "`repro plan NAME` estimates the hours on a device; measured times are in the rows above."
     return ["## Rows", shown, "## Cost", note, markdown([grid]).rstrip()]
 
 
@@ -108,11 +108,11 @@ def _resolve(results: Results, name: str) -> Experiment | None:
     try:
         return load_experiment(results.project, name)
     except ReproError:
-        return None  # a record without its experiment, or one that another check reports
+        return None  # a record without its experiment, or an error that another check reports
 
 
 def _length(it: Experiment) -> tuple[str, str, str]:
-    """Iterations, batch, images seen; with a part of the data set alone there may be none."""
+    """(iterations, batch, images seen); empty if a part of the data set has fewer images than a batch."""
     batch = it.training.batch
     try:
         iterations = length_of(it).iterations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from repro.datasets import Report, dataset_module, prepare_dataset
+from repro.datasets import PrepareResult, dataset_module, prepare_dataset
 from repro.errors import DataError, UnknownNameError
 from repro.params import DatasetFacts, Experiment, Project, parse, read_yaml
 from repro.params.project import BUILT_IN
@@ -17,7 +17,7 @@ def prepare_named(
     *,
     progress: Callable[[str, int, int], None] | None = None,
     workers: int | None = None,
-) -> Report:
+) -> PrepareResult:
     """Prepare data/NAME.
 
     Raises:

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from repro.datasets.prepare.smoke_fixtures import write_standin
+from repro.datasets.prepare.smoke_fixtures import write_fixture
 from repro.params import Experiment, Project, experiment_names, load_experiment, read_each, to_plain
 from repro.params.protocol import Protocol
 from repro.reports import generated_files
@@ -39,7 +39,7 @@ def smoke_project(project: Project, experiment: Experiment) -> tuple[Project, Ex
     root = project.cache_folder("smoke", experiment.name)
     shutil.rmtree(root, ignore_errors=True)
     small, line = Project(root), lineage(project, experiment)
-    splits = {e.dataset: write_standin(e.dataset, small.data / e.dataset) for e in line}
+    splits = {e.dataset: write_fixture(e.dataset, small.data / e.dataset) for e in line}
     _write(small.params, shared_params(line, splits))
     for e in line:
         _write(small.params_of(e.name), own_params(e))

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets import prepare_dataset
-from repro.datasets.augment.rng import Draw
-from repro.datasets.loader import _maker
+from repro.datasets.augment.rng import Rng
+from repro.datasets.loader import _sample_function
 from repro.datasets.prepare.prepared_split import Split
 from repro.params import DatasetFacts
 from tests.bench import peer_mmseg
@@ -58,7 +58,10 @@ def _samples(folder: Path) -> Iterator[Row]:
         raw = draw_set(folder / name.replace(" ", "_"), 4, size, suffix)
         split = _prepared(raw, folder / f"out_{suffix[1:]}_{size[0]}", 4)
         params = distorting("mmsegmentation", crop=crop, base=base)
-        plain, cached = _maker(split, params, 0), _maker(split, replace(params, cache=True), 0)
+        plain, cached = (
+            _sample_function(split, params, 0),
+            _sample_function(split, replace(params, cache=True), 0),
+        )
         peer, peer_name = _peer(raw, base, crop)
         ours, again, theirs = _in_turn([partial(_sample, plain), partial(_sample, cached), peer])
         yield Row(name=f"sample, {name}", peer_name=peer_name, ours=ours, peer=theirs, bound=plain_bound)
@@ -144,8 +147,8 @@ def _plain_cv2(
 def draw_set(root: Path, count: int, size_HW: tuple[int, int], suffix: str) -> Path:
     """CamVid's layout with `count` training pairs that compress about as well as street photographs."""
     for i in range(count):
-        draw = Draw(i)
-        words = draw.words(size_HW[0] * size_HW[1] * 3 // 8 + 1).view(np.uint8)
+        rng = Rng(i)
+        words = rng.raw_words(size_HW[0] * size_HW[1] * 3 // 8 + 1).view(np.uint8)
         noise = words[: size_HW[0] * size_HW[1] * 3].reshape(*size_HW, 3)
         soft = cv2.resize(noise[::32, ::32], size_HW[::-1], interpolation=cv2.INTER_CUBIC)
         image = cv2.add(soft, noise >> 5)

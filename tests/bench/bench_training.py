@@ -29,7 +29,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
 from repro.datasets import prepare_dataset
-from repro.datasets.augment.rng import Draw
+from repro.datasets.augment.rng import Rng
 from repro.datasets.prepare.prepared_split import Split
 from repro.datasets.sets import synthetic
 from repro.models import build
@@ -236,7 +236,7 @@ def write_images(root: Path) -> Path:
     for folder in ("train", "trainannot"):
         (root / folder).mkdir(parents=True)
     for i in range(IMAGES):
-        image, label = synthetic.scene(Draw(1, 7, i))
+        image, label = synthetic.scene(Rng(1, 7, i))
         large = cv2.resize(image, (480, 360), interpolation=cv2.INTER_LINEAR)
         cv2.imwrite(str(root / "train" / f"{i:03d}.png"), large[:, :, ::-1])
         labels = cv2.resize(label, (480, 360), interpolation=cv2.INTER_NEAREST)

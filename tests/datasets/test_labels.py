@@ -17,7 +17,7 @@ from repro.datasets import DATASETS
 from repro.datasets.formats.image_io import check_image, read_rgb
 from repro.datasets.formats.label_files import read_label_file
 from repro.datasets.formats.label_maps import (
-    facts_of,
+    label_facts,
     label_warnings,
     read_colour_label,
     read_value_label,
@@ -106,9 +106,9 @@ def test_gray_ids_are_not_scaled(bits: int, interlaced: bool) -> None:
 
 def test_sixteen_bits_are_named() -> None:
     wide = np.full((3, 4), 26001)
-    with pytest.raises(DataError, match=r"label values \[26001\] are of no class \(a 16-bit gray file\)"):
+    with pytest.raises(DataError, match=r"label values \[26001\] have no class \(a 16-bit gray file\)"):
         read_value_label(png_kit.encode(wide, png_kit.GRAY, 16), "x", *VOC)
-    with pytest.raises(DataError, match=r"\[1\] are of no class \(a 1-bit gray file\)") as caught:
+    with pytest.raises(DataError, match=r"\[1\] have no class \(a 1-bit gray file\)") as caught:
         read_value_label(png_kit.encode(wide * 0 + 1, png_kit.GRAY, 1), "x", value_table({0: 0, 255: 1}), {})
     assert "swapped" not in str(caught.value)
 
@@ -209,7 +209,7 @@ def test_other_formats_under_the_name_of_a_label_are_refused(kind: str) -> None:
 
 
 def test_a_tiff_that_is_compressed_with_loss_is_no_label() -> None:
-    with pytest.raises(DataError, match="TIFF compressed with loss"):
+    with pytest.raises(DataError, match="TIFF with lossy compression"):
         read_label_file(tiff_of(kit.photo(1, (16, 16)), compression="jpeg"), "x")
 
 
@@ -235,8 +235,8 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: png_kit.encode(np.ones((2, 2), int), 3, 8, palette=bytes(900)),
         "a palette of 300 colours, allowed are 1 to 256",
     ),
-    "no palette": (lambda: png_kit.encode(np.ones((2, 2), int), 3, 8), "0 palettes in place of one"),
-    "no such kind": (lambda: png_kit.encode(np.ones((2, 2), int), 3, 16), "no such kind of PNG"),
+    "no palette": (lambda: png_kit.encode(np.ones((2, 2), int), 3, 8), "0 palettes instead of one"),
+    "no such kind": (lambda: png_kit.encode(np.ones((2, 2), int), 3, 16), "invalid PNG format"),
     "no end": (lambda: png_kit.encode(np.ones((2, 2), int), 0, 8)[:-12], "the file ends early"),
     "checksum": (
         lambda: png_kit.encode(np.ones((2, 2), int), 0, 8).replace(b"IDATx", b"IDATy"),
@@ -317,8 +317,11 @@ def test_a_compacted_palette_of_two_bits() -> None:
 @pytest.mark.parametrize(
     ("colours", "message"),
     [
-        ([(0, 0, 0), (1, 2, 3)], r"index 1 has the colour \(1, 2, 3\), which is none of the data set's"),
-        ([(0, 0, 0)], "index 1 is not in the file's own palette of 1 colours"),
+        (
+            [(0, 0, 0), (1, 2, 3)],
+            r"index 1 has the colour \(1, 2, 3\), which is not in the data set's palette",
+        ),
+        ([(0, 0, 0)], "index 1 is not in the file's palette of 1 colours"),
     ],
 )
 def test_a_palette_that_cannot_be_read_is_refused(colours: list[tuple[int, int, int]], message: str) -> None:
@@ -333,7 +336,7 @@ def test_a_colour_of_two_ids_cannot_be_read_back() -> None:
     city = cityscapes._VALUES, cityscapes._COLOURS
     road, _ = read_value_label(with_palette(np.zeros((2, 2), int), colours), "x", *city)
     assert (road == 0).all()
-    with pytest.raises(DataError, match="stands for several ids"):
+    with pytest.raises(DataError, match="belongs to several ids"):
         read_value_label(with_palette(np.array([[0, 1]]), colours), "x", *city)
 
 
@@ -376,9 +379,7 @@ def test_train_ids_in_place_of_label_ids(tmp_path: Path) -> None:
     raw = kit.cityscapes(tmp_path / "raw")
     path = next((raw / "gtFine/val").rglob("*_labelIds.png"))
     kit.save(path, kit.blocks(1, (*range(19), 255)))
-    with pytest.raises(
-        DataError, match="train ids in place of the owner's ids: 19 values from 0 to 18, and 255"
-    ):
+    with pytest.raises(DataError, match="train ids instead of original ids: 19 values from 0 to 18, and 255"):
         inspect("cityscapes", raw)
 
 
@@ -386,7 +387,7 @@ def test_train_ids_in_place_of_label_ids(tmp_path: Path) -> None:
 def test_train_ids_that_are_refused_anyway_are_called_so(name: str) -> None:
     table = DATASETS[name]._VALUES  # type: ignore[attr-defined]
     classes = len(DATASETS[name].CLASSES)
-    with pytest.raises(DataError, match=r"\[255\] are of no class") as caught:
+    with pytest.raises(DataError, match=r"\[255\] have no class") as caught:
         read_value_label(
             png_kit.encode(kit.blocks(1, (*range(classes), 255), (40, 40)), 0, 8), "x", table, {}
         )
@@ -395,27 +396,26 @@ def test_train_ids_that_are_refused_anyway_are_called_so(name: str) -> None:
 
 def test_labels_that_can_be_read_and_cannot_be_right() -> None:
     classes = ("a", "b", "c")
-    right = facts_of("right", kit.blocks(1, range(3), (30, 40)))
+    right = label_facts("right", kit.blocks(1, range(3), (30, 40)))
     one, none = (
-        facts_of("one", np.full((9, 9), 1, np.uint8)),
-        facts_of("none", np.full((9, 9), 255, np.uint8)),
+        label_facts("one", np.full((9, 9), 1, np.uint8)),
+        label_facts("none", np.full((9, 9), 255, np.uint8)),
     )
-    noise = facts_of("noise", np.random.default_rng(0).integers(0, 3, (30, 40), dtype=np.uint8))
+    noise = label_facts("noise", np.random.default_rng(0).integers(0, 3, (30, 40), dtype=np.uint8))
     assert label_warnings("val", [right] * 9, classes, complete=True) == ()
     found = label_warnings("val", [right, one, one, none, noise], classes, complete=True)
     assert [text.partition(", e.g. ")[0] for text in found] == [
-        "split val: 2 of 5 labels hold one class only",
-        "split val: 1 of 5 labels hold no class, every pixel is ignored",
-        "split val: 1 of 5 labels change at more than 30% of neighbouring pixels, "
-        "as photographs and noise do",
+        "split val: 2 of 5 labels have only one class",
+        "split val: 1 of 5 labels have no class, all pixels are ignored",
+        "split val: 1 of 5 labels change at more than 30% of neighbouring pixels, like photographs or noise",
     ]
     assert found[0].endswith("one: b")
 
 
 def test_classes_that_no_label_of_a_whole_split_holds() -> None:
-    shifted = facts_of("shifted", kit.blocks(1, range(1, 4), (30, 40)))
+    shifted = label_facts("shifted", kit.blocks(1, range(1, 4), (30, 40)))
     many = [f"class {i}" for i in range(19)]
-    expected = ("split val: none of 2 labels holds class 0; are these the owner's ids?",)
+    expected = ("split val: none of 2 labels has class 0; are these the original ids?",)
     assert label_warnings("val", [shifted] * 2, many[:4], complete=True) == expected
     assert label_warnings("val", [shifted] * 2, many[:4], complete=False) == ()
     assert "and 8 more" in label_warnings("val", [shifted] * 16, many, complete=False)[0]
@@ -426,7 +426,7 @@ def test_warnings_are_of_a_preparation_and_of_a_look(tmp_path: Path) -> None:
 
     raw = kit.camvid(tmp_path / "raw")
     kit.save(raw / "valannot/val0.png", np.full((12, 16), 3, np.uint8))
-    expected = "split val: 1 of 2 labels hold one class only, e.g. val0: road"
+    expected = "split val: 1 of 2 labels have only one class, e.g. val0: road"
     report = prepare_dataset("camvid", raw, tmp_path / "out", kit.camvid_facts())
     found = {f.split: f.warnings for f in inspect("camvid", raw).splits}
     assert expected in report.warnings
@@ -469,8 +469,8 @@ def test_a_list_of_any_usual_form(tmp_path: Path, form: str) -> None:
     [
         ("JPEGImages/t1.jpg SegmentationClass/t2.png", "'t1' and 't2' are two ids"),
         ("# the second part", "'#' and 'the' are two ids"),
-        ("<html>", "there is no id in it"),
-        ("JPEGImages/", "there is no id in it"),
+        ("<html>", "no id found"),
+        ("JPEGImages/", "no id found"),
     ],
 )
 def test_a_list_that_cannot_be_read_is_named_with_its_line(tmp_path: Path, line: str, why: str) -> None:
@@ -523,7 +523,7 @@ def test_two_spellings_of_one_file_are_refused(tmp_path: Path) -> None:
     raw = kit.voc2012(tmp_path / "raw")
     folder = raw / "VOCdevkit/VOC2012/JPEGImages"
     (folder / "t1.JPG").write_bytes((folder / "t1.jpg").read_bytes())
-    with pytest.raises(DataError, match="two files of one name"):
+    with pytest.raises(DataError, match="two files with the same name"):
         inspect("voc2012", raw)
 
 

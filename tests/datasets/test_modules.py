@@ -293,7 +293,7 @@ def test_a_wrong_folder_is_told_with_the_layout(tmp_path: Path, name: str) -> No
     """Not with the first of the files that are missing; these three have no folders to be known by."""
     raw = kit.camvid(tmp_path / "raw")
     for run in (partial(inspect, name, raw), partial(kit.prepared, name, raw, tmp_path / "out", val=1)):
-        with pytest.raises(DataError, match=r"none of the splits|no images for split val") as caught:
+        with pytest.raises(DataError, match=r"no split of|no images for split val") as caught:
             run()
         assert caught.value.allowed == DATASETS[name].LAYOUT
         assert caught.value.hint
@@ -312,7 +312,7 @@ def test_a_few_wrong_colours_of_isprs_are_ignored_and_told(
     report = prepare_dataset("potsdam", tmp_path / "raw", tmp_path / "out", facts)
     assert len(report.notes) == 14
     assert (
-        "top_potsdam_2_13_label_noBoundary.tif: ignored 1 pixel of colours outside the palette"
+        "top_potsdam_2_13_label_noBoundary.tif: ignored 1 pixel with colours outside the palette"
         in report.notes[0]
     )
     split = Split.open(tmp_path / "out/val.zip")
@@ -375,9 +375,9 @@ def test_an_archive_gives_the_same_bytes_as_a_folder(tmp_path: Path, name: str, 
 @pytest.mark.parametrize("name", sorted(DATASETS))
 def test_every_data_set_has_a_stand_in_that_is_prepared(tmp_path: Path, name: str) -> None:
     """What `repro run --smoke` draws goes the way of the owner's data, and holds several classes."""
-    from repro.datasets.prepare.smoke_fixtures import write_standin
+    from repro.datasets.prepare.smoke_fixtures import write_fixture
 
-    counts = write_standin(name, tmp_path / "raw")
+    counts = write_fixture(name, tmp_path / "raw")
     splits = kit.prepared(name, tmp_path / "raw", tmp_path / "out", **counts)
     assert {split: len(found) for split, found in splits.items()} == counts
     found = splits["val"]

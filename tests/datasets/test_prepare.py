@@ -347,7 +347,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "label value": (_value, r"label values \[77\]", "trainannot/train0.png"),
     "16-bit label": (
         lambda raw: kit.save(raw / "trainannot/train0.png", np.full((12, 16), 300, np.uint16)),
-        r"label values \[300\] are of no class \(a 16-bit gray file\)",
+        r"label values \[300\] have no class \(a 16-bit gray file\)",
         "trainannot/train0.png",
     ),
     "16-bit image": (
@@ -462,7 +462,7 @@ def test_a_list_without_ids_is_named(tmp_path: Path, text: str) -> None:
     raw = kit.voc2012(tmp_path / "raw")
     path = raw / "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt"
     path.write_text(text)
-    with pytest.raises(DataError, match=r"a list without ids|empty file") as caught:
+    with pytest.raises(DataError, match=r"the list has no ids|empty file") as caught:
         inspect("voc2012", raw)
     assert str(caught.value.where) == str(path)
 
@@ -499,7 +499,7 @@ def test_the_same_stem_twice(tmp_path: Path) -> None:
     kit.save(folder / "ADE_val_00000001.png", kit.photo(1, (20, 20)))
     with pytest.raises(DataError, match="duplicate id 'ADE_val_00000001'") as caught:
         kit.prepared("ade20k", raw, tmp_path / "out", val=2)
-    assert "take one of the two away; the other one is " in str(caught.value.hint)
+    assert "remove one of the two; the other one is " in str(caught.value.hint)
     assert "/" not in str(caught.value.allowed), "what is allowed is no path"
 
 
@@ -552,10 +552,10 @@ def test_a_link_that_leads_nowhere_is_no_full_disk(
     monkeypatch.undo()
     drive.rename(tmp_path / "away.png")
     for run in (partial(inspect, "camvid", raw), partial(prepare, raw, tmp_path / "out")):
-        with pytest.raises(DataError, match="cannot be read: the link leads to no file") as caught:
+        with pytest.raises(DataError, match="cannot be read: broken link") as caught:
             run()
         assert caught.value.where == str(image)
-        assert f"bring back {drive}" in str(caught.value.hint)
+        assert f"restore {drive}" in str(caught.value.hint)
     assert len((tmp_path / ".out.part/train.jsonl").read_text().splitlines()) == 2
 
 
@@ -575,7 +575,7 @@ def test_an_unreadable_folder(raw: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_counts_that_differ_from_the_params(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="split train has 2 images, params say 3") as caught:
+    with pytest.raises(DataError, match=r"split train has 2 images, params\.yaml has 3") as caught:
         kit.prepared("camvid", raw, tmp_path / "out", train=3)
     assert caught.value.allowed == "officially 367"
     assert not list(tmp_path.glob("*out*")), "told before anything is converted"
@@ -595,7 +595,7 @@ def test_no_splits_at_all(raw: Path, tmp_path: Path) -> None:
 
 
 def test_missing_and_wrong_folders(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the data set is not there") as caught:
+    with pytest.raises(DataError, match="the data set is missing") as caught:
         Source.open(tmp_path / "camvid")
     assert "repro data link NAME PATH" in str(caught.value)
     (tmp_path / "camvid/photos").mkdir(parents=True)

@@ -16,8 +16,8 @@ from scipy import stats
 from repro.datasets.augment import photometric
 from repro.datasets.augment import transforms as t
 from repro.datasets.augment.pages import PIPELINES, steps
-from repro.datasets.augment.resize import _warped, fitted, take_label_window, take_window
-from repro.datasets.augment.rng import Draw
+from repro.datasets.augment.resize import _warp, fit_size, resize_label_window, resize_window
+from repro.datasets.augment.rng import Rng
 from repro.errors import ParamsError
 from repro.params import Augmentation, parse
 from tests.datasets.kit import distorting, photo
@@ -42,11 +42,11 @@ seeds = st.integers(0, 2**20)
 
 
 def run(augmentation: Augmentation, image: Pixels, label: Pixels, seed: int) -> tuple[Pixels, Pixels]:
-    draw = Draw(seed)
+    rng = Rng(seed)
     crop, rest = steps(augmentation, classes=CLASSES)
-    image, label = crop(image, label, draw)
+    image, label = crop(image, label, rng)
     for step in rest:
-        image, label = step(image, label, draw)
+        image, label = step(image, label, rng)
     return image, label
 
 
@@ -149,11 +149,11 @@ def test_a_window_is_a_slice_of_the_resized_whole(
     top, left = int(rng.integers(0, high - crop[0] + 1)), int(rng.integers(0, wide - crop[1] + 1))
     box = (slice(top, top + crop[0]), slice(left, left + crop[1]))
     whole = cv2.resize(image, (wide, high), interpolation=cv2.INTER_LINEAR)[box].astype(int)
-    assert np.abs(take_window(image, (high, wide), top, left, crop) - whole).max() <= 2
+    assert np.abs(resize_window(image, (high, wide), top, left, crop) - whole).max() <= 2
     if (high, wide) != (50, 70):
-        assert np.abs(_warped(image, (high, wide), top, left, crop) - whole).max() <= 1
+        assert np.abs(_warp(image, (high, wide), top, left, crop) - whole).max() <= 1
     nearest = cv2.resize(label, (wide, high), interpolation=cv2.INTER_NEAREST)[box]
-    assert np.array_equal(take_label_window(label, (high, wide), top, left, crop), nearest)
+    assert np.array_equal(resize_label_window(label, (high, wide), top, left, crop), nearest)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_window_is_a_slice_of_the_resized_whole(
 def test_sizes_with_the_ratio_kept(
     size: tuple[int, int], base: tuple[int, int] | None, factor: float, expected: tuple[int, int]
 ) -> None:
-    assert fitted(size, base, factor) == expected
+    assert fit_size(size, base, factor) == expected
 
 
 # Distributions
@@ -211,22 +211,24 @@ def test_scale_and_crop_are_uniform() -> None:
 
 
 def test_every_crop_position_is_alike_and_both_ends_are_reached() -> None:
-    counts = Counter(t.crop_corner((14, 20), (10, 20), Draw(seed)) for seed in range(2000))
+    counts = Counter(t.crop_corner((14, 20), (10, 20), Rng(seed)) for seed in range(2000))
     assert sorted(counts) == [(top, 0) for top in range(5)]
     assert stats.chisquare(list(counts.values())).pvalue > 1e-3
 
 
 def test_flip_has_its_probability() -> None:
     image, label = coordinates(4, 6), np.zeros((4, 6), np.uint8)
-    across = [t.flip(image, label, Draw(s), across=0.5, down=0.25)[0][0, 0, 0] == 5 for s in range(2000)]
-    down = [t.flip(image, label, Draw(s), across=0.5, down=0.25)[0][0, 0, 1] == 3 for s in range(2000)]
+    across = [
+        t.flip(image, label, Rng(s), horizontal=0.5, vertical=0.25)[0][0, 0, 0] == 5 for s in range(2000)
+    ]
+    down = [t.flip(image, label, Rng(s), horizontal=0.5, vertical=0.25)[0][0, 0, 1] == 3 for s in range(2000)]
     assert stats.binomtest(sum(across), 2000, 0.5).pvalue > 1e-3
     assert stats.binomtest(sum(down), 2000, 0.25).pvalue > 1e-3
 
 
 def test_quarter_turns_are_alike() -> None:
     image, label = coordinates(5, 5), np.arange(25, dtype=np.uint8).reshape(5, 5)
-    turned = [t.quarter_turn(image, label, Draw(s), probability=1.0) for s in range(1000)]
+    turned = [t.rotate90(image, label, Rng(s), probability=1.0) for s in range(1000)]
     counts = Counter(int(label[0, 0]) for _, label in turned)
     assert sorted(counts) == [0, 4, 20, 24]
     assert stats.chisquare(list(counts.values())).pvalue > 1e-3
@@ -246,13 +248,13 @@ def test_a_dominated_crop_is_drawn_again() -> None:
 
 
 def test_a_crop_is_drawn_so_many_times_and_no_more() -> None:
-    """The label is of one class: every crop is dominated, and the last one is taken."""
+    """The label is of one class: every crop is is_dominated, and the last one is taken."""
     image, label = coordinates(40, 200), np.zeros((40, 200), np.uint8)
     for tries in (1, 10, 11):
         augmentation = Augmentation(
             pipeline="scale_crop", crop=(40, 40), category_share=0.75, category_tries=tries, flip=0.0
         )
-        corners = Draw(5)
+        corners = Rng(5)
         wanted = [t.crop_corner((40, 200), (40, 40), corners) for _ in range(tries)][-1]
         cut, _ = run(augmentation, image, label, 5)
         assert tuple(cut[0, 0, 1::-1]) == wanted
@@ -265,7 +267,7 @@ def test_what_dominated_means(labels: list[int], share: float) -> None:
     values, counts = np.unique(np.array(labels, np.uint8), return_counts=True)
     counts = counts[values != 255]
     keeps = len(counts) > 1 and counts.max() / counts.sum() < share
-    assert t.dominated(np.array(labels, np.uint8)[None], share) is not keeps
+    assert t.is_dominated(np.array(labels, np.uint8)[None], share) is not keeps
 
 
 # Colour
@@ -296,7 +298,7 @@ def test_a_dominating_class_is_found_as_by_counting(seed: int, classes: int, sha
     label = rng.choice(values, rng.integers(1, 40, 2), p=often).astype(np.uint8)
     counts = np.bincount(label[label != 255], minlength=1)
     expected = np.count_nonzero(counts) <= 1 or counts.max() / counts.sum() >= share
-    assert t.dominated(label, share) == expected
+    assert t.is_dominated(label, share) == expected
 
 
 @pytest.mark.parametrize(
@@ -313,37 +315,37 @@ def test_a_shift_by_addition_is_the_look_up(table: np.ndarray) -> None:
 def test_jitter_order_is_shuffled_for_vainf_and_fixed_for_keras() -> None:
     image, label = photo(1), np.zeros((12, 16), np.uint8)
     changes = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5}
-    fixed = photometric.jitter(image, label, Draw(3), **changes, shuffled=False)[0]
-    draw = Draw(3)
+    fixed = photometric.jitter(image, label, Rng(3), **changes, shuffled=False)[0]
+    rng = Rng(3)
     expected = image
     for kind in ("brightness", "contrast", "saturation"):
-        expected = getattr(photometric, f"_jitter_{kind}")(expected, draw.uniform(0.5, 1.5))
+        expected = getattr(photometric, f"_jitter_{kind}")(expected, rng.uniform(0.5, 1.5))
     assert np.array_equal(fixed, expected)
-    orders = {tuple(Draw(seed).permutation(3).tolist()) for seed in range(100)}
+    orders = {tuple(Rng(seed).permutation(3).tolist()) for seed in range(100)}
     assert len(orders) == 6
 
 
-def reference_distortion(image: Pixels, draw: Draw) -> Pixels:
+def reference_distortion(image: Pixels, rng: Rng) -> Pixels:
     """The photometric distortion of mmsegmentation in floats, each part with its own HSV round trip."""
 
     def linear(values: Pixels, alpha: float = 1.0, beta: float = 0.0) -> Pixels:
         return np.clip(values.astype(np.float64) * alpha + beta, 0, 255).astype(np.uint8)
 
-    if draw.chance(0.5):
-        image = linear(image, beta=draw.uniform(-32, 32))
-    early = draw.chance(0.5)
-    if early and draw.chance(0.5):
-        image = linear(image, alpha=draw.uniform(0.5, 1.5))
-    if draw.chance(0.5):
+    if rng.bernoulli(0.5):
+        image = linear(image, beta=rng.uniform(-32, 32))
+    early = rng.bernoulli(0.5)
+    if early and rng.bernoulli(0.5):
+        image = linear(image, alpha=rng.uniform(0.5, 1.5))
+    if rng.bernoulli(0.5):
         hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-        hsv[..., 1] = linear(hsv[..., 1], alpha=draw.uniform(0.5, 1.5))
+        hsv[..., 1] = linear(hsv[..., 1], alpha=rng.uniform(0.5, 1.5))
         image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
-    if draw.chance(0.5):
+    if rng.bernoulli(0.5):
         hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-        hsv[..., 0] = (hsv[..., 0].astype(int) + draw.between(-18, 17)) % 180
+        hsv[..., 0] = (hsv[..., 0].astype(int) + rng.randint(-18, 17)) % 180
         image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
-    if not early and draw.chance(0.5):
-        image = linear(image, alpha=draw.uniform(0.5, 1.5))
+    if not early and rng.bernoulli(0.5):
+        image = linear(image, alpha=rng.uniform(0.5, 1.5))
     return image
 
 
@@ -353,9 +355,9 @@ def test_distortion_follows_the_reference(seed: int) -> None:
     """Equal up to the rounding of the second HSV round trip, which the reference has and ours has not."""
     image, label = photo(seed, (30, 40)), np.zeros((30, 40), np.uint8)
     ours, _ = photometric.distort(
-        image, label, Draw(seed), brightness=32, contrast=0.5, saturation=0.5, hue=18
+        image, label, Rng(seed), brightness=32, contrast=0.5, saturation=0.5, hue=18
     )
-    difference = np.abs(ours.astype(int) - reference_distortion(image, Draw(seed)))
+    difference = np.abs(ours.astype(int) - reference_distortion(image, Rng(seed)))
     assert difference.mean() < 1.5
     assert np.quantile(difference, 0.99) <= 8
 
@@ -363,7 +365,7 @@ def test_distortion_follows_the_reference(seed: int) -> None:
 def test_hue_and_saturation_off_leave_the_colours() -> None:
     image, label = photo(1), np.zeros((12, 16), np.uint8)
     for seed in range(20):
-        got, _ = photometric.distort(image, label, Draw(seed), brightness=0, contrast=0, saturation=0, hue=0)
+        got, _ = photometric.distort(image, label, Rng(seed), brightness=0, contrast=0, saturation=0, hue=0)
         assert np.abs(got.astype(int) - image).max() <= 4, "an HSV round trip at most"
 
 
@@ -377,10 +379,10 @@ def test_bilinear_labels_mix_class_numbers_and_name_void() -> None:
     label[20:] = 255
     got = set()
     for seed in range(30):
-        _, sample = t.scale_apart(
+        _, sample = t.scale_axes(
             photo(1, (40, 40)),
             label,
-            Draw(seed),
+            Rng(seed),
             scale=(1.1, 1.5),
             aspect=0.15,
             crop_HW=(80, 80),
@@ -420,14 +422,14 @@ def test_to_urban_and_to_rural_distort_the_colours() -> None:
 @given(seed=seeds)
 @settings(max_examples=60, deadline=None)
 def test_x_and_y_are_scaled_apart_within_the_aspect(seed: int) -> None:
-    height, width = t._size_apart((100, 200), (0.7, 1.5), 0.15, Draw(seed))
+    height, width = t._random_size((100, 200), (0.7, 1.5), 0.15, Rng(seed))
     assert 69 <= height <= 151
     assert 139 <= width <= 301
     assert abs((width / height) / 2 - 1) < 0.15 + 1e-5
 
 
 def test_an_impossible_aspect_leaves_the_image_unscaled() -> None:
-    assert t._size_apart((3, 1000), (0.7, 1.5), 1e-9, Draw(1)) == (3, 1000)
+    assert t._random_size((3, 1000), (0.7, 1.5), 1e-9, Rng(1)) == (3, 1000)
 
 
 def test_the_last_crop_position_is_excluded() -> None:
@@ -435,10 +437,10 @@ def test_the_last_crop_position_is_excluded() -> None:
     image = coordinates(13, 10)
     tops = set()
     for seed in range(200):
-        got, _ = t.scale_apart(
+        got, _ = t.scale_axes(
             image,
             np.zeros((13, 10), np.uint8),
-            Draw(seed),
+            Rng(seed),
             scale=(1.0, 1.0),
             aspect=0.0,
             crop_HW=(10, 10),

@@ -394,7 +394,7 @@ def test_every_data_set_of_the_project_has_a_page() -> None:
     assert set(pages) == {*read_yaml(ROOT / "params.yaml")["datasets"], "README"}
     assert "| [ade20k_r50_os16](../../experiments/ade20k_r50_os16/params.yaml) " in pages["ade20k"]
     assert "| 164,190 " in pages["ade20k"]
-    for title in ("## Get it", "repro data link voc2012 PATH", "## Rows", "## Cost", "trainaug 10,582"):
+    for title in ("## Download", "repro data link voc2012 PATH", "## Rows", "## Cost", "trainaug 10,582"):
         assert title in pages["voc2012"]
 
 

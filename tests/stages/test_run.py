@@ -106,14 +106,14 @@ def test_many_go_on_after_one_that_failed(root: Path, capsys: pytest.CaptureFixt
 
 def test_every_experiment_shrinks_to_a_smoke_run(root: Path, tmp_path: Path) -> None:
     """The params of all of them, without running: resolvable, small, and the same choices."""
-    from repro.datasets.prepare.smoke_fixtures import write_standin
+    from repro.datasets.prepare.smoke_fixtures import write_fixture
     from repro.params.experiment import resolve
 
     counts: dict[str, dict[str, int]] = {}
     for name in experiment_names(Project(root)):
         e = load_experiment(Project(root), name)
         if e.dataset not in counts:
-            counts[e.dataset] = write_standin(e.dataset, tmp_path / e.dataset)
+            counts[e.dataset] = write_fixture(e.dataset, tmp_path / e.dataset)
         small = resolve(name, own_params(e), shared_params([e], counts), root)
         assert length(small.training, images=small.facts.splits[e.training.split]).iterations == 3
         assert (small.training.optimizer, small.training.heads) == (e.training.optimizer, e.training.heads)

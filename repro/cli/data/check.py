@@ -94,7 +94,7 @@ def stats(
     with split_bars() as progress:
         found = [module.stats(split, progress=progress) for split in splits]
     if plot:
-        module.picture(splits[0].classes, found, plot)
+        module.plot(splits[0].classes, found, plot)
     if json_:
         return emit_json(
             {s.split: dict(zip(splits[0].classes, s.share.tolist(), strict=True)) for s in found}

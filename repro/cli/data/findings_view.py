@@ -1,4 +1,4 @@
-"""Findings in raw data: compared with params.yaml, printed, as JSON."""
+"""DatasetCheck in raw data: compared with params.yaml, printed, as JSON."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from repro.cli.console import console, counted, shortened
 
 if TYPE_CHECKING:
-    from repro.datasets.prepare.inspect import Findings
+    from repro.datasets.prepare.inspect import DatasetCheck
     from repro.params import Project
 
 
-def expected(project: Project, findings: Findings) -> dict[str, int]:
+def expected(project: Project, findings: DatasetCheck) -> dict[str, int]:
     """Expected number of images of each split that is present, from params.yaml.
 
     For a data set that is not in params.yaml, the official numbers. Where images are cut into tiles,
@@ -30,7 +30,7 @@ def expected(project: Project, findings: Findings) -> dict[str, int]:
     return {f.split: f.official if own[f.split] == module.SPLITS[f.split] else f.images for f in found}
 
 
-def differing(findings: Findings, wanted: dict[str, int]) -> dict[str, str]:
+def differing(findings: DatasetCheck, wanted: dict[str, int]) -> dict[str, str]:
     return {
         f.split: f"{f.images} in place of {wanted[f.split]}"
         for f in findings.splits
@@ -38,7 +38,7 @@ def differing(findings: Findings, wanted: dict[str, int]) -> dict[str, str]:
     }
 
 
-def print_findings(findings: Findings, wanted: dict[str, int]) -> None:
+def print_findings(findings: DatasetCheck, wanted: dict[str, int]) -> None:
     """Print one line per split, then what is missing or unusual."""
     out = console()
     out.print(f"{findings.name}  {findings.where}", style="bold")
@@ -67,8 +67,8 @@ def _values(histogram: Any) -> str:
     return f"{len(present)} classes seen, {void:.1f} % ignored" if present else "no labels"
 
 
-def plain(findings: Findings) -> dict[str, Any]:
-    """Findings for --json."""
+def plain(findings: DatasetCheck) -> dict[str, Any]:
+    """DatasetCheck for --json."""
     splits = [
         {"split": f.split, "images": f.images, "official": f.official, "decoded": f.decoded}
         for f in findings.splits

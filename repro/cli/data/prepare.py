@@ -9,7 +9,7 @@ from repro.cli.console import Json, answer, console, counted, shortened
 from repro.cli.progress import split_bars
 
 if TYPE_CHECKING:
-    from repro.datasets.prepare.prepare import Report
+    from repro.datasets.prepare.prepare import PrepareResult
     from repro.params import Project
 
 
@@ -46,7 +46,7 @@ def prepare(
     )
 
 
-def _split(project: Project, name: str, split: str, report: Report) -> dict[str, Any]:
+def _split(project: Project, name: str, split: str, report: PrepareResult) -> dict[str, Any]:
     path = project.prepared_split(name, split)
     return {
         "file": str(path),

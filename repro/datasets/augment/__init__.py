@@ -1,1 +1,1 @@
-"""Augmentation: transforms, and each page's pipeline of them."""
+"""Augmentation: transforms, and the pipeline of each page."""

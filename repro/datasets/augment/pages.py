@@ -1,4 +1,4 @@
-"""The augmentation of each page as a list of steps; the numbers come from the params."""
+"""The augmentation pipeline of each page."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Steps = tuple[t.Crop, list[t.Step]]
 
 
 def steps(augmentation: Augmentation, *, classes: int) -> Steps:
-    """What makes a training sample of size `augmentation.crop`: the crop, then the other steps in order."""
+    """Return the crop of a training sample (size `augmentation.crop`), and the steps that follow in order."""
     return PIPELINES[augmentation.pipeline](augmentation, classes)
 
 
 def _scale_crop(a: Augmentation, classes: int) -> Steps:
     colour = [partial(photometric.brighten, strength=a.brightness)] if a.brightness else []
-    return _crop(a), [*_turn(a), _flip(a), *colour, _pad(a, centred=False)]
+    return _crop(a), [*_rotate90(a), _flip(a), *colour, _pad(a, centred=False)]
 
 
 def _sssegmentation(a: Augmentation, classes: int) -> Steps:
@@ -33,7 +33,7 @@ def _mmsegmentation(a: Augmentation, classes: int) -> Steps:
 
 
 def _rsi(a: Augmentation, classes: int) -> Steps:
-    return _crop(a), [*_turn(a), _flip(a), _distort(a), _pad(a, centred=False)]
+    return _crop(a), [*_rotate90(a), _flip(a), _distort(a), _pad(a, centred=False)]
 
 
 def _vainf(a: Augmentation, classes: int) -> Steps:
@@ -45,9 +45,9 @@ def _keras(a: Augmentation, classes: int) -> Steps:
 
 
 def _tensorpack(a: Augmentation, classes: int) -> Steps:
-    """Its padding wrote the ignore number into the first of the BGR channels, and 0 into the others."""
-    apart = partial(
-        t.scale_apart,
+    """Its padding writes the ignore id into the first BGR channel, and 0 into the others."""
+    crop = partial(
+        t.scale_axes,
         scale=a.scale,
         aspect=a.aspect,
         crop_HW=a.crop,
@@ -55,7 +55,7 @@ def _tensorpack(a: Augmentation, classes: int) -> Steps:
         void=a.label_void,
         classes=classes,
     )
-    return apart, [_pad(a, centred=True, colour=(0, 0, a.pad_value), label=a.pad_label), _flip(a)]
+    return crop, [_pad(a, centred=True, colour=(0, 0, a.pad_value), label=a.pad_label), _flip(a)]
 
 
 PIPELINES: dict[str, Callable[[Augmentation, int], Steps]] = {
@@ -81,11 +81,11 @@ def _crop(a: Augmentation) -> t.Crop:
 
 
 def _flip(a: Augmentation) -> t.Step:
-    return partial(t.flip, across=a.flip, down=a.vertical_flip)
+    return partial(t.flip, horizontal=a.flip, vertical=a.vertical_flip)
 
 
-def _turn(a: Augmentation) -> list[t.Step]:
-    return [partial(t.quarter_turn, probability=a.rotate90)] if a.rotate90 else []
+def _rotate90(a: Augmentation) -> list[t.Step]:
+    return [partial(t.rotate90, probability=a.rotate90)] if a.rotate90 else []
 
 
 def _distort(a: Augmentation) -> t.Step:

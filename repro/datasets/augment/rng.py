@@ -1,7 +1,7 @@
-"""Random numbers that are the same on every machine and under every numpy version.
+"""Random numbers that are identical on every machine and with every numpy version.
 
-numpy promises stable streams for its bit generators, not for the distributions built on them (NEP 19), so
-samples, epoch orders and the synthetic scenes draw raw 64-bit words and shape them here.
+numpy guarantees stable streams for its bit generators but not for distributions (NEP 19). Samples, epoch
+orders and the synthetic scenes therefore use raw 64-bit words and the distributions below.
 """
 
 from __future__ import annotations
@@ -10,36 +10,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Draw:
-    """A stream of draws that depends on its seed numbers alone, e.g. Draw(seed, epoch, index)."""
+class Rng:
+    """A random number generator determined by its seeds.
+
+    Example:
+        >>> Rng(1, 2, 3).randrange(100)
+        67
+    """
 
     def __init__(self, *seed: int) -> None:
         self._bits = np.random.PCG64(np.random.SeedSequence(seed))
 
-    def unit(self) -> float:
-        """Uniform in [0, 1), 53 bits."""
+    def random(self) -> float:
+        """Return a float in [0, 1) with 53 random bits."""
         return (int(self._bits.random_raw()) >> 11) * 2.0**-53
 
     def uniform(self, low: float, high: float) -> float:
-        """Uniform in [low, high)."""
-        return low + (high - low) * self.unit()
+        """Return a float in [low, high)."""
+        return low + (high - low) * self.random()
 
-    def below(self, n: int) -> int:
-        """An integer in [0, n); the bias of n / 2**64 is far below anything measurable."""
+    def randrange(self, n: int) -> int:
+        """Return an integer in [0, n), with a negligible bias of n / 2**64."""
         return (int(self._bits.random_raw()) * n) >> 64
 
-    def between(self, low: int, high: int) -> int:
-        """An integer in [low, high], both included."""
-        return low + self.below(high - low + 1)
+    def randint(self, low: int, high: int) -> int:
+        """Return an integer in [low, high], including both ends."""
+        return low + self.randrange(high - low + 1)
 
-    def chance(self, probability: float) -> bool:
-        """True with this probability."""
-        return self.unit() < probability
+    def bernoulli(self, probability: float) -> bool:
+        """Return True with this probability."""
+        return self.random() < probability
 
-    def words(self, n: int) -> NDArray[np.uint64]:
-        """n raw 64-bit words."""
+    def raw_words(self, n: int) -> NDArray[np.uint64]:
+        """Return n raw 64-bit words."""
         return np.asarray(self._bits.random_raw(n), dtype=np.uint64)
 
     def permutation(self, n: int) -> NDArray[np.int64]:
-        """0..n-1 in random order."""
-        return np.argsort(self.words(n), kind="stable")
+        """Return 0..n-1 in random order."""
+        return np.argsort(self.raw_words(n), kind="stable")

@@ -1,6 +1,6 @@
-"""Labels stored as colours, looked up in a table of all 24-bit colours.
+"""Labels stored as colours, converted by a lookup table of all 24-bit colours.
 
-Such a table takes 16 MB and is kept; binary search among a set's colours takes three to five times as long.
+The table takes 16 MB and is cached; a binary search in the palette is three to five times slower.
 """
 
 from __future__ import annotations
@@ -17,18 +17,29 @@ from repro.datasets.sets.palettes import Colour
 from repro.datasets.sets.spec import IGNORE
 from repro.errors import DataError
 
-STRIP = 128  # rows; looking colours up takes 24 bytes a pixel
-UNKNOWN = 254  # in a table: a colour of no class
+STRIP = 128  # rows converted at once; the lookup needs 24 bytes per pixel
+UNKNOWN = 254  # table value of colours without a class
 
 
 def colours_to_ids(
     stored: LabelFile, ids: Mapping[Colour, int], where: str, *, tolerated: float, hint: str
 ) -> tuple[Pixels, int]:
-    """label_HW of the train ids that the colours stand for, and how many pixels had no colour of `ids`.
+    """Convert a label of colours or palette indices to train ids.
 
-    `stored` holds colours, or indices into a palette. Pixels of other colours are ignored (255) while they
-    are at most the share `tolerated` of the image; more are an error that says where the first one is. Works
-    in strips, for a 6000x6000 label is 108 MB of colours.
+    Works in strips, because the colours of a 6000x6000 label take 108 MB.
+
+    Args:
+        stored: The label file.
+        ids: Train id of each colour.
+        where: Name of the file, for errors.
+        tolerated: Share of pixels that may have other colours; they are ignored (255).
+        hint: Advice in the error.
+
+    Returns:
+        label_HW, and the number of pixels with other colours.
+
+    Raises:
+        DataError: Too many pixels have other colours; the message has the position of the first one.
     """
     label_HW = np.empty((stored.height, stored.width), dtype=np.uint8)
     for top in range(0, stored.height, STRIP):
@@ -45,10 +56,10 @@ def colours_to_ids(
 
 
 def _ids(stored: LabelFile, ids: Mapping[Colour, int], top: int) -> Pixels:
-    """The ids of a strip; UNKNOWN where its colour, or the index of one, is none of `ids`."""
+    """Train ids of a strip; UNKNOWN for other colours."""
     strip = stored.rows(top, top + STRIP)
     if stored.palette_N3 is None:
-        return np.asarray(_kept_table(tuple(ids.items()))[packed(strip)])
+        return np.asarray(_cached_table(tuple(ids.items()))[pack_rgb(strip)])
     table = np.full(256, UNKNOWN, dtype=np.uint8)
     for index, colour in enumerate(stored.palette_N3.tolist()):
         table[index] = ids.get(tuple(colour), UNKNOWN)
@@ -63,19 +74,19 @@ def _colour(stored: LabelFile, y: int, x: int) -> object:
 
 
 def colour_table(ids: Mapping[Colour, int], *, unknown: int) -> Pixels:
-    """The id of every packed colour; `unknown` for those without one."""
+    """Return a table from packed colours to ids, with `unknown` for the others."""
     table = np.full(1 << 24, unknown, dtype=np.uint8)
     for (red, green, blue), number in ids.items():
         table[red << 16 | green << 8 | blue] = number
     return table
 
 
-def packed(colours_HWC: NDArray[np.integer]) -> NDArray[np.uint32]:
-    """code_HW: every colour as one number, 0xRRGGBB."""
+def pack_rgb(colours_HWC: NDArray[np.integer]) -> NDArray[np.uint32]:
+    """Pack colours_HWC to numbers_HW, 0xRRGGBB."""
     wide_HWC = colours_HWC.astype(np.uint32)
     return np.asarray(wide_HWC[..., 0] << 16 | wide_HWC[..., 1] << 8 | wide_HWC[..., 2])
 
 
 @lru_cache(maxsize=1)
-def _kept_table(ids: tuple[tuple[Colour, int], ...]) -> Pixels:
+def _cached_table(ids: tuple[tuple[Colour, int], ...]) -> Pixels:
     return colour_table(dict(ids), unknown=UNKNOWN)

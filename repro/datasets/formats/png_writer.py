@@ -1,10 +1,9 @@
-"""PNG files with the same bytes on every machine.
+"""PNG encoder with identical bytes on every machine.
 
-zlib, zlib-ng and the copies inside imaging libraries compress the same pixels to different bytes, so a file
-written by any of them cannot be pinned by its hash across platforms. This encoder contains its own
-compressor: the PNG "Up" filter, then runs of equal bytes as deflate matches in the fixed Huffman code.
-Label maps shrink about 20-fold; whatever would grow (photographs) is stored uncompressed instead.
-Every PNG reader reads the result.
+zlib, zlib-ng and their copies in imaging libraries compress the same pixels to different bytes, so hashes of
+their files differ between platforms. This encoder uses the PNG filter Up, then encodes runs of equal bytes as
+deflate matches in the fixed Huffman code. Label maps shrink about 20-fold; images that would grow
+(photographs) are stored uncompressed. The result is a standard PNG.
 """
 
 from __future__ import annotations
@@ -20,30 +19,30 @@ Bytes = NDArray[np.uint8]
 Part = bytes | memoryview
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KIND = {1: 0, 3: 2, 4: 6}  # channels -> colour type
-_LONGEST = 258  # the longest match of deflate
-_BLOCK = 65535  # the longest block of deflate without compression
+_LONGEST = 258  # longest deflate match
+_BLOCK = 65535  # longest uncompressed deflate block
 
 
 def encode_png(pixels: Bytes) -> bytes:
-    """uint8 pixels_HW (gray) or pixels_HWC with C = 3 (RGB) as a PNG file."""
+    """Encode pixels_HW (gray) or pixels_HWC with C = 3 (RGB), uint8, as a PNG file."""
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
         raise ValueError(f"expected uint8 HW or HW3, got {pixels.dtype} {pixels.shape}")
     channels = 1 if pixels.ndim == 2 else 3
     rows = pixels.reshape(pixels.shape[0], -1)
     differences_HB = _filtered(rows, up=True)
-    packed = _packed(differences_HB.reshape(-1))
-    if packed is not None:
-        return _file(differences_HB, [packed], channels)
+    compressed = _compress(differences_HB.reshape(-1))
+    if compressed is not None:
+        return _file(differences_HB, [compressed], channels)
     return stored_png(_filtered(rows, up=False), channels=channels)
 
 
 def stored_png(filtered_HB: Bytes, *, channels: int, bits: int = 8) -> bytes:
-    """Rows, each behind the number of its filter, as a PNG file without compression: gray, RGB or RGBA."""
+    """Wrap filtered rows, which begin with their filter type, as an uncompressed PNG: gray, RGB or RGBA."""
     return _file(filtered_HB, _stored(filtered_HB.reshape(-1).data), channels, bits)
 
 
 def _file(filtered_HB: Bytes, deflated: list[Part], channels: int, bits: int = 8) -> bytes:
-    """`deflated` is `filtered_HB` after deflate, in parts that are copied once."""
+    """`deflated` is `filtered_HB` after deflate, in parts to avoid copies."""
     width = (filtered_HB.shape[1] - 1) * 8 // (channels * bits)
     header = struct.pack(">IIBBBBB", width, filtered_HB.shape[0], bits, _KIND[channels], 0, 0, 0)
     checksum = struct.pack(">I", isal_zlib.adler32(filtered_HB.data))
@@ -59,7 +58,7 @@ def _chunk(kind: bytes, *parts: Part) -> list[Part]:
 
 
 def _filtered(rows: Bytes, *, up: bool) -> Bytes:
-    """The filter byte before each row, then the row itself or its difference from the row above."""
+    """Filter type and row, or its difference from the row above."""
     out = np.empty((rows.shape[0], rows.shape[1] + 1), dtype=np.uint8)
     out[:, 0] = 2 if up else 0
     out[:, 1:] = rows
@@ -69,7 +68,7 @@ def _filtered(rows: Bytes, *, up: bool) -> Bytes:
 
 
 def _stored(data: memoryview) -> list[Part]:
-    """Deflate without compression: blocks of at most 65,535 bytes."""
+    """Uncompressed deflate blocks of at most 65,535 bytes."""
     parts: list[Part] = []
     for start in range(0, len(data), _BLOCK):
         part = data[start : start + _BLOCK]
@@ -79,25 +78,25 @@ def _stored(data: memoryview) -> list[Part]:
 
 
 class _Runs(NamedTuple):
-    """Runs of equal bytes, R of them; the L that are longer than a byte are what costs more than a literal.
+    """R runs of equal bytes, of which L are longer than a byte.
 
-    Their other bytes become `full_L` matches of 258, then one of `rest_L` bytes where `match_L`, else
-    `again_L` (0 to 2) literals: a match has at least three bytes.
+    After its first literal, a long run is encoded as `full_L` matches of 258 bytes, then a match of `rest_L`
+    bytes if `match_L`, else `again_L` (0 to 2) literals, because a match has at least three bytes.
     """
 
     values_R: Bytes
-    long_L: NDArray[np.int64]  # which runs
+    long_L: NDArray[np.int64]  # indices of long runs
     full_L: NDArray[np.int64]
     rest_L: NDArray[np.int64]
     match_L: NDArray[np.bool_]
     again_L: NDArray[np.int64]
 
 
-def _packed(data: Bytes) -> bytes | None:
-    """Deflate in one block of fixed codes; None where it would not be smaller, told before codes are made."""
+def _compress(data: Bytes) -> bytes | None:
+    """Deflate in a block of fixed codes; None if it would not be smaller, computed without encoding."""
     runs = _runs(data)
     size = (_HEAD + _bits(runs) + _END + 7) // 8
-    return _joined(*_codes(runs)) if size < data.size else None
+    return _join(*_codes(runs)) if size < data.size else None
 
 
 _HEAD, _END = 3, 7  # bits before the codes (last block, fixed codes) and after them (symbol 256: all zero)
@@ -120,7 +119,7 @@ def _bits(runs: _Runs) -> int:
 
 
 def _codes(runs: _Runs) -> tuple[NDArray[np.uint32], Bytes]:
-    """Codes and their lengths in bits: of each run its literals, full matches, and the match of the rest."""
+    """Codes and their lengths in bits: literals, full matches and the last match of each run."""
     codes_R = np.ones(runs.values_R.size, dtype=np.int64)
     codes_R[runs.long_L] += runs.full_L + runs.again_L + runs.match_L
     code = np.repeat(_LITERAL_CODE[runs.values_R], codes_R)
@@ -135,12 +134,12 @@ def _codes(runs: _Runs) -> tuple[NDArray[np.uint32], Bytes]:
     return code, count
 
 
-def _joined(code: NDArray[np.uint32], count: Bytes) -> bytes:
-    """Codes (at most 18 bits each, first bit lowest) one after the other, lowest bit of a byte first."""
+def _join(code: NDArray[np.uint32], count: Bytes) -> bytes:
+    """Concatenate codes of at most 18 bits, lowest bit first."""
     stop = np.cumsum(count, dtype=np.int64) + _HEAD
     offset = stop - count
     shifted = code.astype(np.uint64) << (offset & 31).astype(np.uint64)
-    word = offset >> 5  # in every word of 32 bits some code begins
+    word = offset >> 5  # a code begins in every 32-bit word
     together = np.bitwise_or.reduceat(shifted, np.flatnonzero(np.diff(word, prepend=-1)))
     total = (int(stop[-1]) + _END + 7) // 8
     words = np.zeros(total // 4 + 2, dtype=np.uint64)
@@ -163,7 +162,7 @@ def _literal_table() -> tuple[NDArray[np.uint32], Bytes]:
 
 
 def _match_table() -> tuple[NDArray[np.uint32], Bytes]:
-    """Length symbol, its extra bits, and distance 1 (five zero bits), for lengths 0..258 (0-2 unused)."""
+    """Length symbol, extra bits and distance 1 (five zero bits) for lengths 0..258 (0-2 unused)."""
     codes, counts = [0, 0, 0], [0, 0, 0]
     for length in range(3, _LONGEST + 1):
         symbol, base, extra = _length_symbol(length)
@@ -175,7 +174,7 @@ def _match_table() -> tuple[NDArray[np.uint32], Bytes]:
 
 
 def _length_symbol(length: int) -> tuple[int, int, int]:
-    """(symbol, its first length, its extra bits), RFC 1951, 3.2.5."""
+    """(symbol, first length, number of extra bits), RFC 1951, 3.2.5."""
     if length == _LONGEST:
         return 285, _LONGEST, 0
     if length < 11:

@@ -1,4 +1,4 @@
-"""Run-length masks as COCO and the Detail annotations of PASCAL Context store them."""
+"""Run-length encoded masks of COCO and of the Detail annotations of PASCAL Context."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 
 def decode_rle(counts: str, size_HW: tuple[int, int]) -> NDArray[np.bool_]:
-    """mask_HW from the compressed string: runs of 0 and 1 in turn, column by column.
+    """Decode mask_HW from a compressed string: alternating runs of 0 and 1 in column-major order.
 
-    Raises ValueError when the runs do not fill the size.
+    Raises ValueError if the runs do not match the size.
     """
     runs = np.array(_runs(counts), dtype=np.int64)
     if (runs < 0).any() or int(runs.sum()) != size_HW[0] * size_HW[1]:
@@ -19,7 +19,7 @@ def decode_rle(counts: str, size_HW: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def _runs(counts: str) -> list[int]:
-    """Base-32 digits from '0' on, lowest first, 32 = more to come; from the fourth run on differences."""
+    """Base-32 digits from '0', lowest first, with a continuation bit; differences from the fourth run on."""
     runs: list[int] = []
     value = shift = 0
     for char in counts:

@@ -1,7 +1,7 @@
-"""TIFF files as they are stored.
+"""TIFF pixels as stored.
 
-Pillow turns pixels by their orientation tag, divides colours by associated alpha, scales samples of fewer
-than 8 bits and inverts where zero means white; OpenCV turns, and multiplies colours by unassociated alpha.
+Pillow rotates pixels by their orientation tag, divides colours by associated alpha, scales samples of fewer
+than 8 bits and inverts WhiteIsZero; OpenCV rotates, and multiplies colours by unassociated alpha.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _WHITE_IS_ZERO, _ASSOCIATED, _UNASSOCIATED = 0, (1,), (2,)
 # TIFF 6.0 and libtiff's numbers: JPEG (old and new), JPEG 2000, lossy DNG, WebP, JPEG XL.
 _LOSSY = {6, 7, 33003, 33005, 34712, 34892, 34934, 50001, 50002, 52546}
 _TURN = Image.Transpose
-_BACK = {  # orientation -> what undoes Pillow's turn
+_BACK = {  # orientation -> inverse of Pillow's rotation
     2: _TURN.FLIP_LEFT_RIGHT,
     3: _TURN.ROTATE_180,
     4: _TURN.FLIP_TOP_BOTTOM,
@@ -30,57 +30,57 @@ _BACK = {  # orientation -> what undoes Pillow's turn
 
 
 def is_tiff(data: bytes | memoryview) -> bool:
-    """Whether the content, not the name, says so."""
+    """Return whether the content is a TIFF."""
     return bytes(data[:4]) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def tag(image: Image.Image, number: int, default: Any) -> Any:
-    """A tag of an open TIFF."""
+    """Return a tag of an open TIFF."""
     return image.tag_v2.get(number, default)  # type: ignore[attr-defined]
 
 
 def orientation(image: Image.Image) -> int:
-    """The orientation tag, 1 to 8."""
+    """Return the orientation tag, 1 to 8."""
     return int(tag(image, ORIENTATION, 1))
 
 
 def bits(image: Image.Image) -> int:
-    """Bits of a sample."""
+    """Return the bits per sample."""
     return int(max(tag(image, _BITS, (1,))))
 
 
 def is_lossy(image: Image.Image) -> bool:
-    """Whether the pixels are compressed so that values change."""
+    """Return whether the compression is lossy."""
     return tag(image, _COMPRESSION, 1) in _LOSSY
 
 
 def opencv_changes(image: Image.Image) -> bool:
-    """Whether OpenCV would turn the pixels or multiply them by alpha."""
+    """Return whether OpenCV would rotate the pixels or multiply them by alpha."""
     return orientation(image) != 1 or tag(image, _EXTRA, ()) == _UNASSOCIATED
 
 
 def stored_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of the stored grid of an open TIFF; Pillow gives those of the turned one."""
+    """Return the stored (width, height) of an open TIFF; Pillow has those of the rotated image."""
     width, height = image.size
     return (height, width) if orientation(image) >= 5 else (width, height)
 
 
 def load_stored(image: Image.Image) -> Image.Image:
-    """The pixels on the stored grid, colours as they are whatever alpha says; raises what Pillow raises."""
+    """Load the pixels without rotation and without dividing by alpha. Raises Pillow's exceptions."""
     if tag(image, _EXTRA, ()) == _ASSOCIATED and image.mode == "RGBA":
         image.tile = [part._replace(args=_raw(part.args)) for part in image.tile]  # type: ignore[attr-defined]
-    turned = orientation(image)
+    rotation = orientation(image)
     image.load()
-    return image.transpose(_BACK[turned]) if turned in _BACK else image
+    return image.transpose(_BACK[rotation]) if rotation in _BACK else image
 
 
 def _raw(args: Any) -> Any:
-    """Arguments of Pillow's decoder: RGBa, which is divided by alpha, becomes RGBA, which is not."""
+    """Decoder arguments with RGBa, which Pillow divides by alpha, replaced by RGBA."""
     return ("RGBA", *args[1:]) if args[0] == "RGBa" else args
 
 
 def stored_values(image: Image.Image, loaded: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """values_HW of a one-channel TIFF as stored; `image` has the tags, `loaded` the pixels."""
+    """Return values_HW of a one-channel TIFF as stored; `image` has the tags, `loaded` the pixels."""
     if loaded.mode.startswith("I;16"):
         return np.asarray(loaded, dtype=np.uint16)
     values_HW = np.asarray(loaded, dtype=np.uint8)

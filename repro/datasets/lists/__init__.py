@@ -1,4 +1,4 @@
-"""Official lists (facts of the data sets: ids and class names), one entry a line."""
+"""Official lists of ids and class names, one entry per line."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from importlib.resources import files
 
 @cache
 def official(name: str) -> tuple[str, ...]:
-    """The lines of lists/<name>.txt."""
+    """Return the lines of lists/<name>.txt."""
     return tuple(files(__package__).joinpath(f"{name}.txt").read_text(encoding="utf-8").splitlines())

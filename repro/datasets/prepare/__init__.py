@@ -1,1 +1,1 @@
-"""From raw data to prepared splits."""
+"""Conversion of raw data to prepared splits, and checks of both."""

@@ -1,4 +1,4 @@
-"""Checks of raw data without changing it: `repro data link`, `verify`, `stats`, and leakage across splits."""
+"""Checks of raw data: files, labels, checksums, and duplicates across splits."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.formats.image_io import check_image, count_values
-from repro.datasets.formats.label_maps import LabelFacts, facts_of, label_warnings
+from repro.datasets.formats.label_maps import LabelFacts, label_facts, label_warnings
 from repro.datasets.prepare.convert import checked_label, find_pairs
-from repro.datasets.prepare.prepare import Progress
+from repro.datasets.prepare.prepare import SplitProgress
 from repro.datasets.raw.source import Source
 from repro.datasets.sets.spec import DatasetModule, Pair, SplitAbsent
 from repro.errors import DataError
 from repro.io.download import digest
 from repro.io.threads import cores
 
-QUICK = 16  # pairs of a split that are decoded unless everything is asked for
-LARGE = 2  # images that will be cut are looked at so many at once: 6000x6000 with its label takes 0.35 GB
+QUICK = 16  # pairs per split that are decoded without `deep`
+LARGE = 2  # threads for images that are cut into tiles: 6000x6000 with its label takes 0.35 GB
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitFinding:
-    """One split: `histogram` counts the pixels of each train id (255 = ignore) in the decoded labels."""
+class SplitCheck:
+    """Result for a split. `histogram` counts the pixels per train id (255 = ignore) in the decoded labels."""
 
     split: str
     images: int
@@ -39,7 +39,7 @@ class SplitFinding:
     sizes: Counter[tuple[int, int]]  # width, height
     histogram: NDArray[np.int64]
     notes: tuple[str, ...]
-    warnings: tuple[str, ...]  # what cannot be right with the decoded labels
+    warnings: tuple[str, ...]  # about implausible labels
 
     @property
     def complete(self) -> bool:
@@ -47,46 +47,58 @@ class SplitFinding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
-    """What is there, what is absent (with the reason), and images that two splits share but should not."""
+class DatasetCheck:
+    """Result for a data set: splits found, reasons for absent ones, and duplicate images across splits."""
 
     name: str
     where: Path
-    splits: tuple[SplitFinding, ...]
+    splits: tuple[SplitCheck, ...]
     absent: dict[str, str]
     shared: dict[str, int]  # "train & val" -> images in both
 
 
 def inspect(
-    name: str, raw: Path, *, deep: bool = False, progress: Progress | None = None, workers: int | None = None
-) -> Findings:
-    """Find and pair the files of every split and decode some (`deep`: all) of them.
+    name: str,
+    raw: Path,
+    *,
+    deep: bool = False,
+    progress: SplitProgress | None = None,
+    workers: int | None = None,
+) -> DatasetCheck:
+    """Find and pair the files of every split, and decode some of them.
 
-    `deep` also compares the owner's archives with their published checksums. Raises DataError, naming the
-    file, for the first thing that is wrong. A split of which nothing is here is not wrong as long as
-    another one is.
+    Args:
+        name: Name of the data set.
+        raw: Folder or archive with the raw data.
+        deep: Decode all files, and verify the published checksums of archives.
+        progress: Called with (split, pairs done, total).
+        workers: Number of threads.
+
+    Raises:
+        DataError: The first error found; the message names the file. An absent split is no error if another
+            split is present.
     """
     from repro.datasets import dataset_module
 
     module = dataset_module(name)
-    with Source.open(raw) as whole:
-        source = whole.under(*module.MARKERS)
+    with Source.open(raw) as top:
+        source = top.under(*module.MARKERS)
         if deep:
             _check_archives(module, source)
         found, absent = _present(module, source)
         if not found:
-            hint = "name the folder or archive that holds these files"
-            raise DataError(
-                f"none of the splits of {name} is here", where=raw, allowed=module.LAYOUT, hint=hint
-            )
-        look = partial(_look, module, source, deep=deep, progress=progress, workers=workers or cores())
-        findings = tuple(look(split, pairs) for split, pairs in found.items())
-        shared = shared_images(source, found)
-    return Findings(name=name, where=raw, splits=findings, absent=absent, shared=shared)
+            hint = "name the folder or archive that contains these files"
+            raise DataError(f"no split of {name} found", where=raw, allowed=module.LAYOUT, hint=hint)
+        check = partial(
+            _check_split, module, source, deep=deep, progress=progress, workers=workers or cores()
+        )
+        findings = tuple(check(split, pairs) for split, pairs in found.items())
+        shared = duplicate_images(source, found)
+    return DatasetCheck(name=name, where=raw, splits=findings, absent=absent, shared=shared)
 
 
 def _present(module: DatasetModule, source: Source) -> tuple[dict[str, list[Pair]], dict[str, str]]:
-    """The pairs of every split that is here, and why the others are not."""
+    """Pairs of the splits found, and reasons for the absent ones."""
     found, absent = {}, {}
     for split in module.SPLITS:
         try:
@@ -103,21 +115,19 @@ def _check_archives(module: DatasetModule, source: Source) -> None:
             kind = expected.partition(":")[0]
             found = f"{kind}:{digest(path, kind)}"
             if found != expected:
-                raise DataError(
-                    f"not the owner's file: {found}", where=path, allowed=expected, hint="download it again"
-                )
+                raise DataError(f"wrong {found}", where=path, allowed=expected, hint="download it again")
 
 
-def _look(
+def _check_split(
     module: DatasetModule,
     source: Source,
     split: str,
     pairs: list[Pair],
     *,
     deep: bool,
-    progress: Progress | None,
+    progress: SplitProgress | None,
     workers: int,
-) -> SplitFinding:
+) -> SplitCheck:
     chosen = pairs if deep else pairs[:: max(1, len(pairs) // QUICK)][:QUICK]
     sizes: Counter[tuple[int, int]] = Counter()
     histogram = np.zeros(256, dtype=np.int64)
@@ -131,7 +141,7 @@ def _look(
             if progress:
                 progress(split, i, len(chosen))
     official = getattr(module, "IMAGES", module.SPLITS)[split]
-    return SplitFinding(
+    return SplitCheck(
         split=split,
         images=len(pairs),
         official=official,
@@ -154,12 +164,12 @@ class _Decoded:
 def _decode(module: DatasetModule, source: Source, pair: Pair) -> _Decoded:
     data = source.read(pair.image)
     info = check_image(data, source.place(pair.image))
-    del data  # 108 MB, before the label takes as much
+    del data  # up to 108 MB, before the label needs as much
     histogram, facts = np.zeros(256, dtype=np.int64), None
     if pair.label is not None:
         label_HW = checked_label(module, source, pair, info.height, info.width)
         histogram += count_values(label_HW)
-        facts = facts_of(pair.id, label_HW)
+        facts = label_facts(pair.id, label_HW)
     return _Decoded(
         size=(info.width, info.height),
         histogram=histogram,
@@ -169,14 +179,14 @@ def _decode(module: DatasetModule, source: Source, pair: Pair) -> _Decoded:
 
 
 Key = Callable[[str], Hashable]
-HEAD = 1 << 16  # uncompressed aerial images all have one size: the first rows tell them apart
+HEAD = 1 << 16  # first bytes to compare: uncompressed aerial images all have the same size
 
 
-def shared_images(source: Source, found: Mapping[str, list[Pair]]) -> dict[str, int]:
-    """ "train & val" -> images in both. Raises DataError for a file that cannot be read.
+def duplicate_images(source: Source, found: Mapping[str, list[Pair]]) -> dict[str, int]:
+    """Count images that are in two splits, by "train & val". Raises DataError for unreadable files.
 
-    Only files that have an equal size in the other split are looked into, and only those that begin alike
-    are read to the end: of 20,000 JPEG files that is a few hundred.
+    Compares sizes, then the first bytes of files of equal size, then full hashes: a few hundred of 20,000
+    JPEG files are read completely.
     """
     images = {split: {pair.image for pair in pairs} for split, pairs in found.items()}
     keys: list[Key] = [
@@ -186,20 +196,20 @@ def shared_images(source: Source, found: Mapping[str, list[Pair]]) -> dict[str, 
     ]
     shared: dict[str, int] = {}
     for left, right in combinations(images, 2):
-        if _apart(images[left], images[right], left, right):
-            both = len(images[left] & images[right]) + _alike(keys, images[left], images[right])
+        if _must_be_disjoint(images[left], images[right], left, right):
+            both = len(images[left] & images[right]) + _count_equal(keys, images[left], images[right])
             shared |= {f"{left} & {right}": both} if both else {}
     return shared
 
 
-def _apart(one: set[str], other: set[str], *names: str) -> bool:
-    """Whether two splits may have nothing in common; two to train on may (VOC's trainaug and trainval)."""
+def _must_be_disjoint(one: set[str], other: set[str], *names: str) -> bool:
+    """Whether two splits must be disjoint; two training splits may overlap (VOC's trainaug and trainval)."""
     training = all(name.startswith("train") for name in names)
     return not (training or one <= other or other <= one)
 
 
-def _alike(keys: Iterable[Key], left: set[str], right: set[str]) -> int:
-    """How many contents lie under different names on both sides, by keys that get dearer."""
+def _count_equal(keys: Iterable[Key], left: set[str], right: set[str]) -> int:
+    """Count equal contents under different names; `keys` are ordered by cost."""
     one, other, common = left - right, right - left, set[Hashable]()
     for key in keys:
         common = {key(name) for name in one} & {key(name) for name in other}

@@ -1,9 +1,9 @@
-"""Raw data into one zip a split: checked, parallel, resumable, atomic, the same bytes for the same input.
+"""Preparation of raw data as a zip per split: checked, parallel, resumable, atomic and deterministic.
 
-Work in progress lies in `.<dataset>.part/` beside the output folder (not inside: DVC empties outputs before
-a stage runs). A journal there has one line per finished sample, so an interrupted run goes on after the
-last one. All splits move into place together, by renames, when everything is done; what params.yaml does not
-list any more goes then. A lock beside the folder keeps a second preparation of the same data set out.
+Work in progress is in `.<dataset>.part/` next to the output folder (not inside: DVC empties outputs before a
+stage runs). A log there has a line per finished pair, so an interrupted run resumes after the last one. When
+everything is done, all splits are renamed into place and splits that params.yaml no longer lists are removed.
+A lock file prevents concurrent preparation of the same data set.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from repro.datasets.formats.label_maps import label_warnings
 from repro.datasets.prepare.convert import convert, find_pairs
 from repro.datasets.prepare.prepared_split import Split, index_csv
-from repro.datasets.prepare.resume_log import Journal, Made
+from repro.datasets.prepare.resume_log import Converted, ResumeLog
 from repro.datasets.raw.source import Source
 from repro.datasets.sets.spec import IGNORE, DatasetModule, Pair
 from repro.errors import DataError, ParamsError, StorageError
@@ -32,12 +32,12 @@ from repro.io.threads import cores, in_order
 from repro.params import DatasetFacts
 from repro.records import locked
 
-Progress = Callable[[str, int, int], None]  # split, pairs done, pairs in all
+SplitProgress = Callable[[str, int, int], None]  # split, pairs done, total pairs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a preparation did; `notes` name unusual files, `warnings` what cannot be right with a split."""
+class PrepareResult:
+    """Result of a preparation; `notes` are about unusual files, `warnings` about implausible labels."""
 
     images: dict[str, int]
     fingerprints: dict[str, str]
@@ -51,24 +51,32 @@ def prepare_dataset(
     out: Path,
     facts: DatasetFacts,
     *,
-    progress: Progress | None = None,
+    progress: SplitProgress | None = None,
     workers: int | None = None,
-) -> Report:
-    """Write `out/<split>.zip` for every split of `facts` from the owner's data in `raw`.
+) -> PrepareResult:
+    """Write `out/<split>.zip` for every split of `facts`.
 
-    `raw` is a folder, a zip or a tar; `out` is prepared/<dataset>. Raises DataError (which names the
-    file) for data that is not as it should be, StorageError when the disk is full or read-only and when
-    the same data set is being prepared already.
+    Args:
+        name: Name of the data set.
+        raw: Folder, zip or tar with the raw data.
+        out: Output folder, prepared/<dataset>.
+        facts: Number of classes, and images per split.
+        progress: Called with (split, pairs done, total).
+        workers: Number of threads.
+
+    Raises:
+        DataError: Invalid data; the message names the file.
+        StorageError: The disk is full or read-only, or the data set is being prepared already.
     """
     from repro.datasets import dataset_module
 
     module = dataset_module(name)
     _check_facts(name, module, facts)
-    with Source.open(raw) as whole:
+    with Source.open(raw) as top:
         job = _Job(
             name=name,
             module=module,
-            source=whole.under(*module.MARKERS),
+            source=top.under(*module.MARKERS),
             facts=facts,
             out=out,
             progress=progress,
@@ -79,33 +87,33 @@ def prepare_dataset(
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """One data set on its way into the folder `part`, then `out`."""
+    """A preparation: written to the folder `part`, then moved to `out`."""
 
     name: str
     module: DatasetModule
     source: Source
     facts: DatasetFacts
     out: Path
-    progress: Progress | None
+    progress: SplitProgress | None
     workers: int
 
     @property
     def part(self) -> Path:
-        """Where work in progress lies."""
+        """Folder of work in progress."""
         return self.out.parent / f".{self.out.name}.part"
 
     @property
-    def cut(self) -> bool:
-        """Whether images are cut into tiles: how many is known once they are opened."""
+    def tiled(self) -> bool:
+        """Whether images are cut into tiles, whose number is known only after opening them."""
         return hasattr(self.module, "windows")
 
 
-def _prepare(job: _Job) -> Report:
+def _prepare(job: _Job) -> PrepareResult:
     splits = {split: find_pairs(job.module, job.source, split) for split in job.facts.splits}
-    if not job.cut:
+    if not job.tiled:
         for split, found in splits.items():
             _check_count(job, split, len(found))
-    with _alone(job):
+    with _exclusive(job):
         try:
             _start(job)
             for split, found in splits.items():
@@ -117,30 +125,30 @@ def _prepare(job: _Job) -> Report:
 
 
 @contextmanager
-def _alone(job: _Job) -> Iterator[None]:
-    """No second preparation writes into the same folder; what cannot be written is a StorageError."""
+def _exclusive(job: _Job) -> Iterator[None]:
+    """Hold the lock of the output folder; convert OSError to StorageError."""
     path = job.out.parent / f".{job.out.name}.lock"
     try:
         with locked(path, f"the data set {job.name} is being prepared", reentrant=False):
             try:
                 yield
             finally:
-                path.unlink(missing_ok=True)  # while it is ours: a lock on a removed file counts for nobody
+                path.unlink(missing_ok=True)  # while it is held: a lock on a removed file has no effect
     except OSError as error:
         raise StorageError(
             f"cannot write the prepared data: {error.strerror}",
             where=error.filename or job.out,
-            hint="free some space or fix the permission; nothing half-written was left",
+            hint="free some space or fix the permission; partial files were removed",
         ) from error
 
 
 def _check_facts(name: str, module: DatasetModule, facts: DatasetFacts) -> None:
-    """Params that cannot be true of this data set are a mistake in params.yaml, not in the data."""
+    """Raise ParamsError if params.yaml contradicts the module of the data set."""
     where = f"params.yaml: datasets.{name}"
     if facts.classes != len(module.CLASSES):
         raise ParamsError(f"{facts.classes} classes", where=where, allowed=str(len(module.CLASSES)))
     if not facts.splits:
-        hint = f"write the splits to prepare, with their numbers of images, under datasets.{name}.splits"
+        hint = f"list the splits with their number of images under datasets.{name}.splits"
         raise ParamsError("no splits", where=where, allowed=", ".join(module.SPLITS), hint=hint)
     for split in facts.splits:
         if split not in module.SPLITS:
@@ -148,21 +156,21 @@ def _check_facts(name: str, module: DatasetModule, facts: DatasetFacts) -> None:
 
 
 def _write_split(job: _Job, split: str, found: list[Pair]) -> None:
-    """Write one split into the part folder, going on after what its journal says is there."""
+    """Write a split into the part folder, resuming from its log."""
     if _finished(job, split):
         return
-    with Journal(job.part / f"{split}.zip", job.part / f"{split}.jsonl") as journal:
-        made = _converted(job, split, found[journal.pairs :])
-        for i in range(journal.pairs + 1, len(found) + 1):
-            journal.add(next(made))
+    with ResumeLog(job.part / f"{split}.zip", job.part / f"{split}.jsonl") as log:
+        made = _converted(job, split, found[log.pairs :])
+        for i in range(log.pairs + 1, len(found) + 1):
+            log.add(next(made))
             if job.progress:
                 job.progress(split, i, len(found))
-        summary = _finish(job, journal, split)
+        summary = _finish(job, log, split)
     write_json(job.part / f"{split}.json", summary)
 
 
 def _finished(job: _Job, split: str) -> bool:
-    """Whether a split is whole: here, or in place where an earlier run stopped while it moved them."""
+    """Whether a split is complete: in the part folder, or already moved by an interrupted run."""
     if not (job.part / f"{split}.json").exists():
         return False
     if (job.part / f"{split}.zip").exists():
@@ -178,21 +186,21 @@ def _summary(job: _Job, split: str) -> dict[str, Any]:
     return read_json(job.part / f"{split}.json", error=DataError, hint=f"remove {job.part} and prepare again")
 
 
-def _converted(job: _Job, split: str, pairs: list[Pair]) -> Iterator[list[Made]]:
-    """The samples of every pair, in order; at most one finished pair a worker waits in memory.
+def _converted(job: _Job, split: str, pairs: list[Pair]) -> Iterator[list[Converted]]:
+    """Yield the samples of every pair, in order; at most one finished pair per worker waits in memory.
 
-    Images that are cut are large: one at a time, its tiles in parallel, stays below 1 GB.
+    Images that are cut are large: they are read one after the other, with parallel tiles, to stay below 1 GB.
     """
-    inside, outside = (job.workers, 0) if job.cut else (1, job.workers)
+    inside, outside = (job.workers, 0) if job.tiled else (1, job.workers)
     work = partial(convert, job.module, job.source, split=split, workers=inside)
     return in_order(work, pairs, workers=outside if outside > 1 else 0, ahead=outside)
 
 
-def _finish(job: _Job, journal: Journal, split: str) -> dict[str, Any]:
+def _finish(job: _Job, log: ResumeLog, split: str) -> dict[str, Any]:
     """Check the count, then add index.csv and fingerprint.json."""
-    samples, classes = journal.samples, job.module.CLASSES
+    samples, classes = log.samples, job.module.CLASSES
     _check_count(job, split, len(samples))
-    fingerprint = hashlib.sha256("\n".join([*classes, *journal.digests]).encode()).hexdigest()
+    fingerprint = hashlib.sha256("\n".join([*classes, *log.digests]).encode()).hexdigest()
     summary = {
         "dataset": job.name,
         "split": split,
@@ -203,27 +211,27 @@ def _finish(job: _Job, journal: Journal, split: str) -> dict[str, Any]:
         "palette": [list(colour) for colour in job.module.PALETTE],
         "fingerprint": fingerprint,
     }
-    journal.store("index.csv", index_csv(samples))
-    journal.store("fingerprint.json", (json.dumps(summary, indent=1) + "\n").encode())
+    log.store("index.csv", index_csv(samples))
+    log.store("fingerprint.json", (json.dumps(summary, indent=1) + "\n").encode())
     complete = job.facts.splits[split] == job.module.SPLITS[split]
-    warnings = label_warnings(split, journal.label_facts, classes, complete=complete)
-    return summary | {"notes": journal.notes, "warnings": warnings}
+    warnings = label_warnings(split, log.label_facts, classes, complete=complete)
+    return summary | {"notes": log.notes, "warnings": warnings}
 
 
 def _check_count(job: _Job, split: str, found: int) -> None:
     if found != job.facts.splits[split]:
         raise DataError(
-            f"split {split} has {found} images, params say {job.facts.splits[split]}",
+            f"split {split} has {found} images, params.yaml has {job.facts.splits[split]}",
             where=job.source.where,
             allowed=f"officially {job.module.SPLITS[split]}",
-            hint="complete the data, or write the number that you have under datasets: in params.yaml",
+            hint="complete the data, or change the number under datasets: in params.yaml",
         )
 
 
 def _start(job: _Job) -> None:
-    """Keep the part folder when it was begun for the same input, else begin anew."""
-    made_from = [job.name, job.source.stamp(), job.facts.classes, dict(job.facts.splits), _READER]
-    text = json.dumps(made_from, sort_keys=True)
+    """Keep the part folder if it was started for the same input, else start from scratch."""
+    inputs = [job.name, job.source.stamp(), job.facts.classes, dict(job.facts.splits), _VERSION]
+    text = json.dumps(inputs, sort_keys=True)
     key, stamp = hashlib.sha256(text.encode()).hexdigest(), job.part / "key"
     if not (stamp.exists() and stamp.read_text(encoding="utf-8") == key):
         shutil.rmtree(job.part, ignore_errors=True)
@@ -231,11 +239,11 @@ def _start(job: _Job) -> None:
         stamp.write_text(key, encoding="utf-8")
 
 
-_READER = 2  # of labels and of the journal: what another one began is not gone on with
+_VERSION = 2  # of label reading and of the log; work started by another version is discarded
 
 
-def _promote(job: _Job) -> Report:
-    """Move what is not in place yet, and take away the splits that params.yaml does not list any more."""
+def _promote(job: _Job) -> PrepareResult:
+    """Move the finished splits into place, and remove splits that params.yaml no longer lists."""
     job.out.mkdir(parents=True, exist_ok=True)
     done = {split: _summary(job, split) for split in job.facts.splits}
     for split in done:
@@ -244,7 +252,7 @@ def _promote(job: _Job) -> Report:
     for split in job.module.SPLITS.keys() - done.keys():
         (job.out / f"{split}.zip").unlink(missing_ok=True)
     shutil.rmtree(job.part)
-    return Report(
+    return PrepareResult(
         images={split: summary["images"] for split, summary in done.items()},
         fingerprints={split: summary["fingerprint"] for split, summary in done.items()},
         notes=tuple(note for summary in done.values() for note in summary["notes"]),

@@ -1,11 +1,11 @@
-"""A prepared split: one zip of stored members, read through a memory map.
+"""Prepared splits: uncompressed zip files, read through a memory map.
 
-    images/<id>.<ext>   the owner's bytes (tiles of large images: PNG)
+    images/<id>.<ext>   the original bytes (tiles of large images: PNG)
     labels/<id>.png     uint8 train ids, 255 = ignore; absent in test splits without labels
-    index.csv           id,image,label,height,width: one line a sample, in order
-    fingerprint.json    what the split holds, and the hash of it
+    index.csv           id,image,label,height,width: a line per sample, in order
+    fingerprint.json    description of the split, and its hash
 
-Names, times, order and attributes are fixed, so equal input gives an equal file on any machine.
+Names, times, order and attributes are fixed, so equal input gives identical files on all machines.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from repro.datasets.formats.image_io import Picture, Pixels, read_prepared_label, read_rgb
+from repro.datasets.formats.image_io import LazyImage, Pixels, read_prepared_label, read_rgb
 from repro.errors import DataError
 from repro.io.json_reader import load_json
 
@@ -32,7 +32,7 @@ _LOCAL = struct.Struct("<4s5H3I2H")
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One line of index.csv; `label` is None where the split has no labels."""
+    """A line of index.csv; `label` is None if the split has no labels."""
 
     id: str
     image: str
@@ -42,14 +42,14 @@ class Sample:
 
 
 def member(name: str) -> zipfile.ZipInfo:
-    """Header of a stored member that is the same whenever and wherever it is written."""
+    """Return the header of a zip member with fixed time and attributes."""
     info = zipfile.ZipInfo(name, date_time=_EPOCH)
     info.create_system, info.external_attr = 3, 0o644 << 16
     return info
 
 
 def index_csv(samples: list[Sample]) -> bytes:
-    """index.csv with Unix line ends."""
+    """Return the content of index.csv, with Unix line endings."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(INDEX_FIELDS)
@@ -58,7 +58,7 @@ def index_csv(samples: list[Sample]) -> bytes:
 
 
 class Split:
-    """The samples of one prepared split. Reading is safe from several threads and processes."""
+    """A prepared split. Reading is safe from several threads and processes."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Split:
 
     @classmethod
     def open(cls, path: Path) -> Split:
-        """Read the index; DataError when the file is missing, cut off or not a prepared split."""
+        """Open a prepared split. Raises DataError if the file is missing, truncated or invalid."""
         try:
             with zipfile.ZipFile(path) as archive:
                 members = {i.filename: (i.header_offset, i.file_size, i.CRC) for i in archive.infolist()}
@@ -84,12 +84,12 @@ class Split:
                 facts = load_json(archive.read("fingerprint.json"), path, error=DataError)
                 _check_facts(facts)
         except FileNotFoundError as error:
-            hint = f"`repro prepare {path.parent.name}` makes it"
+            hint = f"`repro prepare {path.parent.name}`"
             raise DataError("the split is not prepared", where=path, hint=hint) from error
         except PermissionError:
             raise
         except (*_DAMAGED, DataError) as error:
-            hint = f"`repro prepare {path.parent.name}` makes it again"
+            hint = f"run `repro prepare {path.parent.name}` again"
             what = error.what if isinstance(error, DataError) else str(error)
             raise DataError(f"not a prepared split: {what}", where=path, hint=hint) from error
         return cls(path, samples, facts, members)
@@ -99,7 +99,7 @@ class Split:
 
     @property
     def dataset(self) -> str:
-        """The data set's name, in whose module its groups are."""
+        """Name of the data set."""
         return str(self.facts.get("dataset", ""))
 
     @property
@@ -112,7 +112,7 @@ class Split:
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """One RGB colour a class."""
+        """An RGB colour per class."""
         return tuple((r, g, b) for r, g, b in self.facts["palette"])
 
     @property
@@ -125,30 +125,30 @@ class Split:
         return bool(self.samples) and self.samples[0].label is not None
 
     def image(self, i: int, rows: int | None = None) -> Pixels:
-        """image_HWC uint8 RGB of sample i; of a PNG only the first `rows` rows where they are enough."""
+        """Return image_HWC, uint8 RGB, of sample i; of a PNG only the first `rows` rows if given."""
         name = self.samples[i].image
         return read_rgb(self.read(name), f"{self.path}:{name}", rows=rows)
 
-    def picture(self, i: int) -> Picture:
-        """Sample i's image, not decoded before a part of it is asked for."""
+    def lazy_image(self, i: int) -> LazyImage:
+        """Return the image of sample i, decoded on slicing."""
         sample = self.samples[i]
-        return Picture((sample.height, sample.width), partial(self.image, i))
+        return LazyImage((sample.height, sample.width), partial(self.image, i))
 
     def label(self, i: int) -> Pixels:
-        """label_HW uint8 train ids of sample i, 255 = ignore."""
+        """Return label_HW, uint8 train ids with 255 = ignore, of sample i."""
         name = self.samples[i].label
         if name is None:
             raise DataError("this split has no labels", where=self.path, allowed="a split with labels")
         return read_prepared_label(self.read(name), f"{self.path}:{name}")
 
     def read(self, name: str) -> memoryview:
-        """The bytes of a member, in place; checked against their CRC-32 when they are read first."""
+        """Return the bytes of a member without copying; the first read verifies their CRC-32."""
         offset, size, crc = self._members[name]
         local = _LOCAL.unpack_from(self._map, offset)
         start = offset + _LOCAL.size + local[-2] + local[-1]
         data = memoryview(self._map)[start : start + size]
         if name not in self._checked and zlib.crc32(data) != crc:
-            hint = f"`repro prepare {self.path.parent.name}` makes it again"
+            hint = f"run `repro prepare {self.path.parent.name}` again"
             raise DataError("damaged member of a prepared split", where=f"{self.path}:{name}", hint=hint)
         self._checked.add(name)
         return data
@@ -159,7 +159,7 @@ class Split:
             return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-# What zipfile and csv raise for a folder, damage, an unknown method, an offset before the file, a password.
+# Raised by zipfile and csv for folders, damage, unknown compression, invalid offsets and encryption.
 _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, csv.Error, OSError, EOFError),
     *(LookupError, ValueError, TypeError, NotImplementedError, RuntimeError),
@@ -167,7 +167,7 @@ _DAMAGED = (
 
 
 def _check_facts(facts: dict[str, Any]) -> None:
-    """ValueError where fingerprint.json lacks what every reader of a split needs."""
+    """Raise ValueError if fingerprint.json is incomplete."""
     classes, palette = facts["classes"], facts["palette"]
     named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
     colours = isinstance(palette, list) and all(isinstance(c, list) and len(c) == 3 for c in palette)

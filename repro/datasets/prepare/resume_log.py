@@ -1,4 +1,4 @@
-"""A prepared split while it grows: an interrupted preparation goes on from what lies here."""
+"""A partially written split and the log of its samples, to resume an interrupted preparation."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from repro.io.json_reader import parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """A finished sample: its line of the index, the bytes to store, the hash of what it holds."""
+class Converted:
+    """A converted sample: its line of the index, the bytes to store, and their hash."""
 
     sample: Sample
     image: bytes
     label: bytes | None
     digest: str
     notes: list[str]
-    label_facts: LabelFacts | None  # of the whole image, where it is cut
+    label_facts: LabelFacts | None  # of the whole image if it is cut
 
 
-class Journal:
-    """A growing zip and, line by line, what is safely in it."""
+class ResumeLog:
+    """A partial zip with a log: a line for each pair that is completely written."""
 
     def __init__(self, path: Path, lines: Path) -> None:
         self.samples: list[Sample] = []
@@ -41,23 +41,23 @@ class Journal:
         self._file = path.open("r+b" if path.exists() else "w+b")
         self._file.truncate(kept[-1].header_offset + _length(kept[-1]) if kept else 0)
         self._zip = zipfile.ZipFile(self._file, "a" if kept else "w", zipfile.ZIP_STORED)
-        for info in kept:  # the central directory is written at the end; tell it what is there
+        for info in kept:  # register existing members for the central directory
             self._zip.filelist.append(info)
             self._zip.NameToInfo[info.filename] = info
         self._lines = lines.open("a", encoding="utf-8")
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> ResumeLog:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._lines.close()
         if error[0] is None:
             self._zip.close()
-        self._zip.fp = None  # an interrupted zip gets no directory now; the next run goes on from the journal
+        self._zip.fp = None  # an interrupted zip gets no directory; the next run resumes from the log
         self._file.close()
 
-    def add(self, made: list[Made]) -> None:
-        """Store the samples of one pair, then say so."""
+    def add(self, made: list[Converted]) -> None:
+        """Store the samples of a pair, then log them."""
         stored = []
         for one in made:
             stored.append(self.store(one.sample.image, one.image))
@@ -76,6 +76,7 @@ class Journal:
         self._lines.flush()
 
     def store(self, name: str, data: bytes) -> zipfile.ZipInfo:
+        """Write a member to the zip."""
         info = member(name)
         self._zip.writestr(info, data)
         return info
@@ -89,41 +90,37 @@ class Journal:
         self.pairs += 1
 
     def _replay(self, path: Path, lines: Path) -> list[zipfile.ZipInfo]:
-        """Members that an interrupted run finished; all is cut off from the first line that is not true."""
+        """Members that an interrupted run finished; the log is truncated at the first invalid line."""
         kept: list[zipfile.ZipInfo] = []
         if not (path.exists() and lines.exists()):
             lines.unlink(missing_ok=True)
             return kept
-        good = 0
+        valid = 0
         with path.open("rb") as stored:
             for text in lines.read_bytes().splitlines(keepends=True):
-                line = _whole(text)
+                line = _parse(text)
                 infos = self._members_of(line, stored) if line else []
                 if line is None or not infos:
                     break
                 self._note(line)
                 kept += infos
-                good += len(text)
-        os.truncate(lines, good)
+                valid += len(text)
+        os.truncate(lines, valid)
         return kept
 
     def _members_of(self, line: dict[str, Any], stored: BinaryIO) -> list[zipfile.ZipInfo]:
-        """As `_next`; none as well where a line is not as this version writes it."""
+        """The members of a line if the zip contains them at its current position, else []."""
         try:
-            return self._next(line, stored)
-        except (TypeError, ValueError, LookupError, AttributeError):
+            infos = [_restored(*entry) for entry in line["members"]]
+            _label_facts(line)
+            ids = [sample["id"] for sample in line["samples"]]
+            are_new = len({*ids} - self._ids) == len(ids)
+            return infos if are_new and all(_follows(stored, info) for info in infos) else []
+        except (TypeError, ValueError, LookupError, AttributeError):  # written by another version
             return []
 
-    def _next(self, line: dict[str, Any], stored: BinaryIO) -> list[zipfile.ZipInfo]:
-        """The members of a line that goes on where the file stands; none where file or ids say otherwise."""
-        infos = [_restored(*entry) for entry in line["members"]]
-        _label_facts(line)
-        ids = [sample["id"] for sample in line["samples"]]
-        fresh = len({*ids} - self._ids) == len(ids)
-        return infos if fresh and all(_follows(stored, info) for info in infos) else []
 
-
-def _whole(text: bytes) -> dict[str, Any] | None:
+def _parse(text: bytes) -> dict[str, Any] | None:
     try:
         line = parse_json(text)
     except ValueError:
@@ -132,7 +129,7 @@ def _whole(text: bytes) -> dict[str, Any] | None:
 
 
 def _label_facts(line: dict[str, Any]) -> list[LabelFacts]:
-    """Those of a line, if it has a label; raises what `_members_of` expects of a line that is not true."""
+    """The label facts of a line, if it has a label; raises an error handled by `_members_of` if invalid."""
     label = line["label"]
     return [LabelFacts(**label | {"classes": tuple(label["classes"])})] if label is not None else []
 
@@ -147,7 +144,7 @@ def _restored(name: str, offset: int, size: int, crc: int) -> zipfile.ZipInfo:
 
 
 def _follows(stored: BinaryIO, info: zipfile.ZipInfo) -> bool:
-    """Whether the next bytes of the file are this member, whole: a crash of the machine can lose some."""
+    """Whether the next bytes of the file are this member; a crash of the machine can lose some."""
     name = info.filename.encode()
     if stored.tell() != info.header_offset:
         return False

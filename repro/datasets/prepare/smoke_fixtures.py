@@ -1,8 +1,7 @@
-"""Stand-ins: a handful of tiny synthetic scenes in the owner's layout of every data set.
+"""Smoke fixtures: a few small synthetic scenes in the raw layout of every data set.
 
-With them every stage of every experiment can run in seconds where the data is not at hand (`repro run
---smoke`). Images come from the built-in scenes; label values are those that the owner's files hold. Nothing
-that was measured on a stand-in is a result.
+With them every stage of every experiment runs in seconds without the data (`repro run --smoke`). Images are
+built-in scenes, label values those of the original files. Numbers measured on fixtures are not results.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.datasets.augment.rng import Draw
+from repro.datasets.augment.rng import Rng
 from repro.datasets.formats.image_io import Pixels
 from repro.datasets.lists import official
 from repro.datasets.sets import (
@@ -30,27 +29,27 @@ from repro.datasets.sets import (
 )
 from repro.errors import UnknownNameError
 
-TRAIN, VAL = 4, 2  # images a split
+TRAIN, VAL = 4, 2  # images per split
 HEIGHT, WIDTH = 64, 96
 Any8 = NDArray[np.uint8]
 
 
-def write_standin(name: str, root: Path) -> dict[str, int]:
-    """Draw the stand-in of data set `name` below `root`; its splits and how many samples each will have."""
+def write_fixture(name: str, root: Path) -> dict[str, int]:
+    """Write the fixture of data set `name` below `root`; return the number of samples per split."""
     if name not in _WRITERS:
-        raise UnknownNameError("data set with a stand-in", name, _WRITERS)
+        raise UnknownNameError("data set with a smoke fixture", name, _WRITERS)
     return _WRITERS[name](root)
 
 
 def _scenes(count: int, first: int = 0) -> Iterator[tuple[int, Pixels, Any8]]:
-    """(number, image_HWC, label_HW with values 0-11)."""
+    """Yield (number, image_HWC, label_HW with values 0-11)."""
     for i in range(first, first + count):
-        image_HWC, label_HW = synthetic.scene(Draw(synthetic.VERSION, 99, i))
+        image_HWC, label_HW = synthetic.scene(Rng(synthetic.VERSION, 99, i))
         yield i, image_HWC[40 : 40 + HEIGHT, 32 : 32 + WIDTH], label_HW[40 : 40 + HEIGHT, 32 : 32 + WIDTH]
 
 
 def _valued(label_HW: Any8, values: Sequence[int], shift: int = 0) -> Any8:
-    """The 12 values of a scene spread over the owner's values."""
+    """Map the 12 values of a scene to the original label values."""
     table = np.array([values[(12 * shift + k) % len(values)] for k in range(12)], dtype=np.uint8)
     return np.asarray(table[label_HW])
 
@@ -82,7 +81,7 @@ def _camvid(root: Path) -> dict[str, int]:
 
 
 def _camvid_original(root: Path) -> dict[str, int]:
-    """The project ships the ids of the split, so every one needs its files; the scenes repeat."""
+    """The ids are fixed, so every one needs its files; the scenes repeat."""
     colours = [*(first for first, *_ in camvid_original._MERGED.values()), (0, 0, 0)]
     for split in ("train", "val", "test"):
         for (_, image, label), name in zip(cycle(_scenes(TRAIN)), official(f"camvid_{split}")):
@@ -174,7 +173,7 @@ def _vaihingen(root: Path) -> dict[str, int]:
 
 
 def _isprs(areas: Mapping[str, Sequence[object]], image_path: Path, label_path: Path) -> dict[str, int]:
-    """Every official area; {} in the paths stands for its name."""
+    """Every official area; {} in the paths is replaced by its name."""
     colours = [*isprs.PALETTE, (0, 0, 0)]
     for names in areas.values():
         for (_, image, label), name in zip(_scenes(len(names)), names, strict=True):

@@ -1,4 +1,4 @@
-"""Class frequencies and sizes of prepared splits, as a table and as a picture."""
+"""Class frequencies and image sizes of prepared splits, as a table and as a plot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.formats.image_io import count_values
-from repro.datasets.prepare.prepare import Progress
+from repro.datasets.prepare.prepare import SplitProgress
 from repro.datasets.prepare.prepared_split import Split
 from repro.datasets.sets.spec import IGNORE
 from repro.io import text_table
@@ -21,23 +21,23 @@ from repro.io.threads import cores
 
 @dataclass(frozen=True, kw_only=True)
 class Stats:
-    """One prepared split: pixels and images of each class, pixels that are ignored, image sizes."""
+    """Statistics of a prepared split: pixels and images per class, ignored pixels, image sizes."""
 
     split: str
     images: int
     pixels_C: NDArray[np.int64]
-    images_C: NDArray[np.int64]  # in how many images a class appears
+    images_C: NDArray[np.int64]  # number of images with the class
     ignored: int
     sizes: Counter[tuple[int, int]]  # width, height
 
     @property
     def share(self) -> NDArray[np.float64]:
-        """Percent of the pixels that are not ignored."""
+        """Percent of the pixels, without ignored ones."""
         return np.asarray(100 * self.pixels_C / max(1, int(self.pixels_C.sum())))
 
 
-def stats(split: Split, *, progress: Progress | None = None) -> Stats:
-    """Count every label of a prepared split; a split without labels has only sizes."""
+def stats(split: Split, *, progress: SplitProgress | None = None) -> Stats:
+    """Count the labels of a prepared split; a split without labels has only sizes."""
     classes, name = len(split.classes), str(split.facts["split"])
     histograms = np.zeros((len(split), 256), dtype=np.int64)
     if split.labelled:
@@ -61,7 +61,7 @@ def _histogram(split: Split, i: int) -> NDArray[np.int64]:
 
 
 def markdown(classes: tuple[str, ...], found: list[Stats]) -> str:
-    """A table with a line per class (percent of pixels, number of images), then a line per split."""
+    """Return a table of classes (percent of pixels, number of images) and one of splits, as markdown."""
     head = ("class", *(f"{s.split}: {what}" for s in found for what in ("% of pixels", "images")))
     lines = [[name, *(cell for s in found for cell in _of_class(s, c))] for c, name in enumerate(classes)]
     splits = ("split", "images", "ignored %", "sizes")
@@ -82,8 +82,8 @@ def _of_split(found: Stats) -> tuple[str, ...]:
     return found.split, str(found.images), f"{void:.2f}", _sizes(found.sizes)
 
 
-def picture(classes: tuple[str, ...], found: list[Stats], path: Path) -> None:
-    """Bars of the class frequencies of every split, on a logarithmic axis."""
+def plot(classes: tuple[str, ...], found: list[Stats], path: Path) -> None:
+    """Plot the class frequencies of every split as bars on a logarithmic axis."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -96,7 +96,7 @@ def picture(classes: tuple[str, ...], found: list[Stats], path: Path) -> None:
     axes.set_yticks(np.arange(len(classes)) + 0.4, classes, fontsize=7)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set_xlabel("% of the pixels that are not ignored")
+    axes.set_xlabel("% of pixels, without ignored ones")
     axes.legend()
     figure.savefig(path, dpi=120, metadata={"Software": None})
     pyplot.close(figure)

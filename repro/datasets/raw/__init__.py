@@ -1,1 +1,1 @@
-"""The owner's files: folders and archives, id lists, images matched with labels."""
+"""Raw data: folders and archives, id lists, pairs of images and labels."""

@@ -1,7 +1,6 @@
-"""Files in a folder, zip or tar: their names, and how to read them.
+"""Index of the files in a folder, zip or tar, with functions to read them.
 
-Every name is checked before it is used: an archive whose members climb out of it (`../x`, `/x`, `C:x`,
-links) is refused as a whole.
+Names are validated: an archive with members outside of it (`../x`, `/x`, `C:x`, links) is rejected.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from repro.errors import DataError
 
 _ZIP = (".zip",)
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-ARCHIVES = _ZIP + _TAR  # how their names end
+ARCHIVES = _ZIP + _TAR  # suffixes
 
 
 @dataclass(frozen=True)
 class File:
-    """One file of a source: its first bytes (-1: all of them), and how many it has."""
+    """A file of a source: functions for its first bytes (-1: all) and its size."""
 
     read: Callable[[int], bytes]
     size: Callable[[], int]
@@ -44,7 +43,7 @@ class Closable(Protocol):
 
 
 class Index:
-    """Name -> reader of everything in a source, the files on the disk behind it, what was learnt of them."""
+    """Files of a source by name, the paths on disk, and cached information about them."""
 
     def __init__(self) -> None:
         self.files: dict[str, File] = {}
@@ -56,13 +55,13 @@ class Index:
         self.handles: list[Closable] = []
 
     def close(self) -> None:
-        """Close the archives; folders need nothing."""
+        """Close the archives."""
         for handle in self.handles:
             handle.close()
 
     @cached_property
-    def spelled(self) -> dict[str, list[str]]:
-        """Names with their extension in lower case -> the names as they are: some cameras write a.JPG."""
+    def by_lower_extension(self) -> dict[str, list[str]]:
+        """Original names by name with lower-case extension: some cameras write a.JPG."""
         found: dict[str, list[str]] = {}
         for name in self.files:
             found.setdefault(lower_extension(name), []).append(name)
@@ -77,13 +76,13 @@ class Index:
 
 
 def lower_extension(name: str) -> str:
-    """The name with what follows its last dot in lower case."""
+    """Return the name with its extension in lower case."""
     stem, dot, extension = name.rpartition(".")
     return stem + dot + extension.lower()
 
 
 def scan(path: Path, index: Index, inside: str = "") -> None:
-    """Add a folder or an archive; its names begin with `inside`."""
+    """Add a folder or an archive to the index; the names of members get the prefix `inside`."""
     lower = path.name.lower()
     if path.is_dir():
         _scan_folder(path, index)
@@ -96,7 +95,7 @@ def scan(path: Path, index: Index, inside: str = "") -> None:
 
 
 def _scan_folder(root: Path, index: Index) -> None:
-    """Files of a folder (links to folders are followed, once each); archives in it are looked into."""
+    """Add the files of a folder and the members of archives in it; links to folders are followed once."""
     seen: set[str] = set()
     for here, folders, names in os.walk(root, followlinks=True, onerror=_raise):
         real = os.path.realpath(here)
@@ -148,8 +147,8 @@ def _first_inside(archive: zipfile.ZipFile, info: zipfile.ZipInfo, count: int) -
 
 
 def _tar(path: Path, index: Index) -> dict[str, File]:
-    """Members of a tar by their offset; a compressed tar is expanded once into an unnamed temporary file."""
-    handle = path.open("rb") if path.name.lower().endswith(".tar") else _expanded(path)
+    """Members of a tar by offset; a compressed tar is decompressed into an unnamed temporary file."""
+    handle = path.open("rb") if path.name.lower().endswith(".tar") else _decompress(path)
     index.handles.append(handle)
     lock = threading.Lock()
 
@@ -160,7 +159,7 @@ def _tar(path: Path, index: Index) -> dict[str, File]:
                 handle.seek(offset)
                 data = handle.read(wanted)
             if len(data) != wanted:
-                raise EOFError("the archive ends in the middle of this member")
+                raise EOFError("the archive is truncated in this member")
             return data
 
         return File(read, lambda: size)
@@ -178,13 +177,13 @@ def _tar(path: Path, index: Index) -> dict[str, File]:
     return files
 
 
-def _expanded(path: Path) -> IO[bytes]:
+def _decompress(path: Path) -> IO[bytes]:
     kind = path.name.lower()
     opener: Any = gzip.open if kind.endswith("gz") else bz2.open if kind.endswith("bz2") else lzma.open
     target = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the readers of its members
     try:
-        with opener(path, "rb") as packed:
-            shutil.copyfileobj(packed, target, 1 << 20)
+        with opener(path, "rb") as compressed:
+            shutil.copyfileobj(compressed, target, 1 << 20)
     except BaseException:
         target.close()
         raise
@@ -193,7 +192,7 @@ def _expanded(path: Path) -> IO[bytes]:
 
 
 def _safe(archive: Path, name: str) -> str:
-    """The member's name without `./`; absolute names and names that climb out are refused."""
+    """The member's name without `./`. Raises DataError for absolute names and names with `..`."""
     parts = PurePosixPath(name).parts
     if "\\" in name or name.startswith("/") or ".." in parts or (parts and parts[0].endswith(":")):
         raise _unsafe(archive, name, "leaves the archive")
@@ -205,27 +204,27 @@ def _unsafe(archive: Path, name: str, why: str) -> DataError:
         f"unsafe archive: member '{name}' {why}",
         where=archive,
         allowed="plain files and folders inside the archive",
-        hint="download it from the owner's page",
+        hint="download it from the official page",
     )
 
 
-def unreadable(error: Exception, where: str) -> DataError:
-    """A file that was there when the source was opened and cannot be read."""
+def read_error(error: Exception, where: str) -> DataError:
+    """Return the error for a file that cannot be read, although it was found."""
     hint = "copy or download it again"
     if isinstance(error, FileNotFoundError):
         broken = os.path.islink(where)
-        why = "the link leads to no file" if broken else "the file is not there any more"
-        hint = f"bring back {os.path.realpath(where)}, or remove the link" if broken else hint
+        why = "broken link" if broken else "the file was removed"
+        hint = f"restore {os.path.realpath(where)}, or remove the link" if broken else hint
     else:
         why = (isinstance(error, OSError) and error.strerror) or str(error)
     return DataError(f"cannot be read: {why}", where=where, hint=hint)
 
 
-def explained(error: BaseException, path: Path) -> DataError | None:
-    """What went wrong while a source was opened, in words that help; None: nothing of ours."""
+def open_error(error: BaseException, path: Path) -> DataError | None:
+    """Return the error for a source that cannot be opened; None for unexpected exceptions."""
     if isinstance(error, FileNotFoundError):
-        hint = "`repro data list` says where it comes from, then `repro data link NAME PATH`"
-        return DataError("the data set is not there", where=path, hint=hint)
+        hint = "`repro data list` shows where to get it, then `repro data link NAME PATH`"
+        return DataError("the data set is missing", where=path, hint=hint)
     if isinstance(error, PermissionError):
         return DataError("no permission to read the data", where=error.filename or path)
     if isinstance(error, (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)):
@@ -233,7 +232,7 @@ def explained(error: BaseException, path: Path) -> DataError | None:
     return None
 
 
-_COMPANION = "._"  # macOS writes ._x.png beside x.png on foreign disks and into archives
+_COMPANION = "._"  # macOS writes ._x.png next to x.png on other file systems and in archives
 _NAMES = frozenset(
     {
         *(".ds_store", "__macosx", ".appledouble", ".spotlight-v100", ".trashes", ".fseventsd"),
@@ -243,5 +242,5 @@ _NAMES = frozenset(
 
 
 def is_system_file(name: str) -> bool:
-    """Whether a name inside a folder or archive, with `/` between its parts, is one of these or in one."""
+    """Return whether a file inside a folder or archive is, or is in, one of these system files."""
     return any(part.startswith(_COMPANION) or part.lower() in _NAMES for part in name.split("/"))

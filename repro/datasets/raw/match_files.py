@@ -1,4 +1,4 @@
-"""Finding images and labels by their names, and reading labels; what is wrong is told by its full name."""
+"""Pairing of images and labels by file name, and reading of labels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from repro.errors import DataError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 NO_COLOURS: Mapping[int, Colour] = {}
-ONE = "one file an id"
-AGAIN = "copy or download the data again; do images and labels come from the same release?"
+ONE = "one file per id"
+RETRY = "copy or download the data again; are images and labels from the same release?"
 
 
-def by_stem(source: Source, folder: str, suffix: str = "", *, cut: str = "") -> dict[str, str]:
-    """Stem (without the ending `cut`) -> name, of the image files below a folder.
+def files_by_stem(source: Source, folder: str, suffix: str = "", *, cut: str = "") -> dict[str, str]:
+    """Return the image files below a folder by their stem, without the ending `cut`.
 
-    Raises DataError where two have the same stem; a.png and a.PNG have.
+    Raises DataError if two files have the same stem, such as a.png and a.PNG.
     """
     found: dict[str, str] = {}
     for name in source.names(folder):
@@ -32,30 +32,26 @@ def by_stem(source: Source, folder: str, suffix: str = "", *, cut: str = "") -> 
             continue
         stem = PurePosixPath(name).stem.removesuffix(cut)
         if stem in found:
-            hint = f"take one of the two away; the other one is {source.place(found[stem])}"
+            hint = f"remove one of the two; the other one is {source.place(found[stem])}"
             raise DataError(f"duplicate id '{stem}'", where=source.place(name), allowed=ONE, hint=hint)
         found[stem] = name
     return found
 
 
-def matched(
+def match_pairs(
     source: Source, images: dict[str, str], labels: dict[str, str], *, prefix: str = ""
 ) -> list[Pair]:
-    """Pairs of equal stems, sorted; a file without its partner is an error."""
-    for alone in sorted(images.keys() ^ labels.keys()):
-        have, lack = (images, "label") if alone in images else (labels, "image")
-        raise DataError(
-            f"file without its partner: no {lack} for '{alone}'",
-            where=source.place(have[alone]),
-            hint=AGAIN,
-        )
+    """Pair images and labels by stem, sorted. Raises DataError for a file without its counterpart."""
+    for stem in sorted(images.keys() ^ labels.keys()):
+        present, missing = (images, "label") if stem in images else (labels, "image")
+        raise DataError(f"no {missing} for '{stem}'", where=source.place(present[stem]), hint=RETRY)
     return [Pair(id=prefix + stem, image=images[stem], label=labels[stem]) for stem in sorted(images)]
 
 
-def listed(source: Source, ids: Iterable[str | Entry], image: str, label: str | None) -> list[Pair]:
-    """Pairs of the given ids; `image` and `label` are names with {} for the id, all of which must exist.
+def pairs_of_ids(source: Source, ids: Iterable[str | Entry], image: str, label: str | None) -> list[Pair]:
+    """Return the pairs of the given ids. Raises DataError if a file is missing.
 
-    Their extensions may be in any case.
+    `image` and `label` are names with {} for the id; the case of their extension does not matter.
     """
     pairs = []
     for entry in ids:
@@ -66,25 +62,22 @@ def listed(source: Source, ids: Iterable[str | Entry], image: str, label: str | 
 
 
 def _existing(source: Source, file: str, name: str, place: str | None) -> str:
-    found = source.spelled(file)
+    found = source.resolve_name(file)
     if found is None:
-        hint = f"{AGAIN} The id is of {place}" if place else AGAIN
+        hint = f"{RETRY} The id is from {place}" if place else RETRY
         raise DataError(f"missing file for '{name}'", where=source.place(file), hint=hint)
     return found
 
 
-def unlabelled(images: dict[str, str], *, prefix: str = "") -> list[Pair]:
-    """Pairs without labels, sorted."""
+def unlabelled_pairs(images: dict[str, str], *, prefix: str = "") -> list[Pair]:
+    """Return pairs without labels, sorted."""
     return [Pair(id=prefix + stem, image=images[stem], label=None) for stem in sorted(images)]
 
 
 def read_values(
     source: Source, pair: Pair, table: NDArray[np.int16], colours: Mapping[int, Colour] = NO_COLOURS
 ) -> Pixels:
-    """label_HW of a label of ids, looked up in `table` (see `value_table`); `colours`: of each stored value.
-
-    `label_maps` has the rule for palettes and colours.
-    """
+    """Read label_HW of a label of ids; arguments and rules as in `label_maps.read_value_label`."""
     assert pair.label is not None
     where = source.place(pair.label)
     label_HW, note = read_value_label(source.read(pair.label), where, table, colours)
@@ -96,11 +89,11 @@ def read_values(
 def read_colours(
     source: Source, pair: Pair, table: Mapping[Colour, int], *, tolerated: float = 0.0
 ) -> Pixels:
-    """label_HW of a colour label; other colours, up to the share `tolerated`, are ignored and noted."""
+    """Read label_HW of a colour label; other colours, up to the share `tolerated`, are ignored and noted."""
     assert pair.label is not None
     where = source.place(pair.label)
     label_HW, unknown = read_colour_label(source.read(pair.label), where, table, tolerated=tolerated)
     if unknown:
         pixels = "1 pixel" if unknown == 1 else f"{unknown} pixels"
-        source.note(pair.id, f"{where}: ignored {pixels} of colours outside the palette")
+        source.note(pair.id, f"{where}: ignored {pixels} with colours outside the palette")
     return label_HW

@@ -1,1 +1,1 @@
-"""One module per data set: its facts as constants, and how its pairs are found and read."""
+"""A module per data set: its facts as constants, and functions that find and read its pairs."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from repro.datasets.formats.label_maps import value_table
-from repro.datasets.raw.match_files import by_stem, matched, read_values
+from repro.datasets.raw.match_files import files_by_stem, match_pairs, read_values
 from repro.datasets.raw.source import Source
 from repro.datasets.sets.spec import IGNORE, Colour, Download, Pair, Pixels
 
@@ -49,27 +49,28 @@ DOWNLOADS: tuple[Download, ...] = (
 MARKERS: tuple[str, ...] = ("train", "trainannot")
 GROUP = "video"
 # Frames. On the test split (two videos, one frame per second) the mIoU of single frames has a lag-1
-# correlation of 0.41 to 0.47; blocks of 5, 10 and 20 frames give an interval of 4.3 points, frames of 3.3.
+# correlation of 0.41 to 0.47; blocks of 5, 10 and 20 frames give an interval of 4.3 points, single frames
+# 3.3.
 BLOCK = 10
 _VALUES = value_table({**{i: i for i in range(11)}, 11: IGNORE})
 _COLOURS: Mapping[int, Colour] = {**dict(enumerate(PALETTE)), 11: (0, 0, 0)}
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """Pairs of `split` in the order of their names; trainval is train, then val."""
+    """Return the pairs of a split, sorted by name; trainval is train, then val."""
     parts = ("train", "val") if split == "trainval" else (split,)
     return [
         pair
         for part in parts
-        for pair in matched(source, by_stem(source, part), by_stem(source, f"{part}annot"))
+        for pair in match_pairs(source, files_by_stem(source, part), files_by_stem(source, f"{part}annot"))
     ]
 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
-    """label_HW of train ids: 0-10 stay, 11 (void) becomes 255."""
+    """Read label_HW: 0-10 are kept, 11 (void) becomes 255."""
     return read_values(source, pair, _VALUES, _COLOURS)
 
 
 def group(image_id: str) -> str:
-    """The video of a frame: `0001TP` of `0001TP_008550`, `Seq05VD` of `Seq05VD_f00000`."""
+    """Return the video of a frame: `0001TP` for `0001TP_008550`, `Seq05VD` for `Seq05VD_f00000`."""
     return image_id.partition("_")[0]

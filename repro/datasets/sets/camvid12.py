@@ -1,7 +1,7 @@
-"""CamVid with void as a twelfth class (rows 003-017 to -021 and -023 to -025): trained on and counted.
+"""CamVid with void as a twelfth class, trained and evaluated (rows 003-017 to -021 and -023 to -025).
 
 Page 003's loader had 12 classes until 2018-03-05 (dongzhuoyao/tensorpack, commit 21db489f): label 11 was
-learned, padding was labelled 11 too, and the printed mean is over 12 classes. The usual mean over 11 is the
+trained, padding had label 11, and the printed mean is over 12 classes. The usual mean over 11 classes is the
 protocol `page003_*_without_void`.
 """
 
@@ -29,5 +29,5 @@ _VALUES = value_table({**{i: i for i in range(11)}, IGNORE: 11})
 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
-    """label_HW of train ids 0-11; void is class 11."""
+    """Read label_HW of train ids 0-11; void is class 11."""
     return to_train_ids(camvid.read_label(source, pair), _VALUES, source.place(pair.image))

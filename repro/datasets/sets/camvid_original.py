@@ -1,6 +1,6 @@
 """CamVid as first released: 960x720, 32 colours, merged into the 11 classes of the SegNet tutorial.
 
-The official release has no split; the ids of SegNet's 367/101/233 split are shipped in lists/.
+The official release has no split; lists/ contains the ids of SegNet's 367/101/233 split.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from repro.datasets.lists import official
 from repro.datasets.raw.files import lower_extension
-from repro.datasets.raw.match_files import AGAIN, by_stem, read_colours
+from repro.datasets.raw.match_files import RETRY, files_by_stem, read_colours
 from repro.datasets.raw.source import Source
 from repro.datasets.sets import camvid
 from repro.datasets.sets.camvid import BLOCK as BLOCK
@@ -31,7 +31,7 @@ DOWNLOADS: tuple[Download, ...] = (
     Download(name="LabeledApproved_full.zip", page=PAGE, size_GB=0.02),
 )
 MARKERS: tuple[str, ...] = ()
-# class -> the colours of the release that it gathers
+# class -> colours of the release that are merged into it
 _MERGED: Mapping[str, tuple[Colour, ...]] = {
     "sky": ((128, 128, 128),),
     # building, archway, bridge, tunnel, wall
@@ -55,14 +55,14 @@ _COLOURS: dict[Colour, int] = {
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """The ids of SegNet's split; trainval is train, then val. No pairs where none of the files is here."""
-    labels = by_stem(source, "", "_L.png", cut="_L")
+    """Return the pairs of SegNet's split; trainval is train, then val. No pairs if all files are missing."""
+    labels = files_by_stem(source, "", "_L.png", cut="_L")
     names = [name for name in source.names() if lower_extension(name).endswith(".png")]
     images = {PurePosixPath(name).stem: name for name in names if not PurePosixPath(name).stem.endswith("_L")}
     parts = ("train", "val") if split == "trainval" else (split,)
     ids = [name for part in parts for name in official(f"camvid_{part}")]
-    here = images.keys() | labels.keys()
-    return [_pair(source, images, labels, name) for name in ids] if here & set(ids) else []
+    present = images.keys() | labels.keys()
+    return [_pair(source, images, labels, name) for name in ids] if present & set(ids) else []
 
 
 def _pair(source: Source, images: dict[str, str], labels: dict[str, str], name: str) -> Pair:
@@ -71,10 +71,10 @@ def _pair(source: Source, images: dict[str, str], labels: dict[str, str], name: 
         (labels, f"LabeledApproved_full/{name}_L.png"),
     ):
         if name not in files:
-            raise DataError(f"missing file for '{name}'", where=source.place(expected), hint=AGAIN)
+            raise DataError(f"missing file for '{name}'", where=source.place(expected), hint=RETRY)
     return Pair(id=name, image=images[name], label=labels[name])
 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
-    """label_HW of train ids 0-10; the void colour is ignored."""
+    """Read label_HW of train ids 0-10; the void colour is ignored."""
     return read_colours(source, pair, _COLOURS)

@@ -1,7 +1,7 @@
 """Cityscapes, 19 classes (pages: 000, 001, 002, 003). Cordts et al., CVPR 2016.
 
-The label files hold 34 label ids; the 19 that are evaluated become train ids, all others are ignored. The
-labels of the test split are kept by the owners (the files that are shipped are empty), so it has none here.
+The label files have 34 label ids; the 19 evaluated ones become train ids, the others are ignored. The labels
+of the test split are not published (its files are empty), so it has none here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from repro.datasets.formats.label_maps import value_table
-from repro.datasets.raw.match_files import by_stem, matched, read_values, unlabelled
+from repro.datasets.raw.match_files import files_by_stem, match_pairs, read_values, unlabelled_pairs
 from repro.datasets.raw.source import Source
 from repro.datasets.sets.spec import IGNORE, Colour, Download, Pair, Pixels
 
@@ -59,8 +59,8 @@ DOWNLOADS: tuple[Download, ...] = (
 MARKERS: tuple[str, ...] = ("leftImg8bit",)
 GROUP = "city"
 BLOCK = 10  # frames in the order of the drive, as for CamVid; their correlation is not measured
-# Colours of the ids that are not evaluated; 0 to 4 are black. Pole and pole group (18) share theirs, so that
-# it cannot be read back. Source: cityscapesscripts/helpers/labels.py.
+# Colours of the ids that are not evaluated; 0 to 4 are black. Pole and pole group (18) share a colour, which
+# is therefore ambiguous. Source: cityscapesscripts/helpers/labels.py.
 _OTHERS: Mapping[int, Colour] = {
     **dict.fromkeys(range(5), (0, 0, 0)),
     5: (111, 74, 0),
@@ -75,30 +75,30 @@ _OTHERS: Mapping[int, Colour] = {
     30: (0, 0, 110),
 }
 _COLOURS: Mapping[int, Colour] = {**_OTHERS, **{value: colour for _, value, colour in _TABLE}}
-# 255 is how -1 (licence plate) is stored in 8 bits.
+# -1 (licence plate) is stored as 255.
 _VALUES = value_table(
     {**dict.fromkeys((*range(34), 255), IGNORE), **{value: i for i, (_, value, _) in enumerate(_TABLE)}}
 )
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """Pairs by city, sequence and frame."""
-    images = by_stem(source, f"leftImg8bit/{split}", "_leftImg8bit.png", cut="_leftImg8bit")
+    """Pair images and labels by city, sequence and frame."""
+    images = files_by_stem(source, f"leftImg8bit/{split}", "_leftImg8bit.png", cut="_leftImg8bit")
     if split == "test":
-        return unlabelled(images)
-    labels = by_stem(source, f"gtFine/{split}", "_gtFine_labelIds.png", cut="_gtFine_labelIds")
-    return matched(source, images, labels)
+        return unlabelled_pairs(images)
+    labels = files_by_stem(source, f"gtFine/{split}", "_gtFine_labelIds.png", cut="_gtFine_labelIds")
+    return match_pairs(source, images, labels)
 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
-    """label_HW: label ids become the 19 train ids, the rest is ignored."""
+    """Read label_HW: label ids become the 19 train ids, the others are ignored."""
     return read_values(source, pair, _VALUES, _COLOURS)
 
 
 def group(image_id: str) -> str:
-    """The city of a frame `<city>_<sequence>_<frame>`, through which one car drove.
+    """Return the city of a frame `<city>_<sequence>_<frame>`.
 
-    Not the sequence: in most cities a sequence has one labelled frame and follows the one before on the same
-    drive, while two sequences hold the 267 frames of Frankfurt in val.
+    Not the sequence: in most cities a sequence has a single labelled frame and continues the previous one on
+    the same drive, but the 267 frames of Frankfurt in val are in two sequences.
     """
     return image_id.partition("_")[0]

@@ -1,7 +1,7 @@
 """iSAID, 15 object classes and background in aerial images, 896 windows (rows 004-13, 004-14).
 
-Zamir et al., CVPR workshops 2019; the images are DOTA's. Windows overlap by 384; where an image is smaller
-than a window the rest is black and ignored. The official layout keeps several zips in each folder.
+Zamir et al., CVPR workshops 2019; the images are from DOTA. Windows overlap by 384; beyond smaller images
+they are black and ignored. The official layout has several zips in each folder.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from repro.datasets.prepare.convert import grid, source_image
-from repro.datasets.raw.match_files import by_stem, matched, read_colours
+from repro.datasets.raw.match_files import files_by_stem, match_pairs, read_colours
 from repro.datasets.raw.source import Source
 from repro.datasets.sets.spec import Colour, Download, Pair, Pixels, Window
 
@@ -53,17 +53,17 @@ _COLOURS = {colour: i for i, colour in enumerate(PALETTE)}
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """Images and colour masks of equal names."""
-    images = by_stem(source, f"{split}/images", ".png")
-    labels = by_stem(source, f"{split}/Semantic_masks", f"{_SUFFIX}.png", cut=_SUFFIX)
-    return matched(source, images, labels)
+    """Pair images and colour masks by name."""
+    images = files_by_stem(source, f"{split}/images", ".png")
+    labels = files_by_stem(source, f"{split}/Semantic_masks", f"{_SUFFIX}.png", cut=_SUFFIX)
+    return match_pairs(source, images, labels)
 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
-    """label_HW of train ids 0-15."""
+    """Read label_HW of train ids 0-15."""
     return read_colours(source, pair, _COLOURS)
 
 
 def windows(height: int, width: int, split: str) -> list[Window]:
-    """896 windows, 512 apart, the last ones moved back to the border."""
+    """Return windows of 896x896, 512 apart, the last ones shifted back to the border."""
     return grid(height, width, size=SIZE, step=SIZE - OVERLAP)

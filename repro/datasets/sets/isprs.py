@@ -1,7 +1,7 @@
-"""What ISPRS Potsdam and Vaihingen share: colours, six classes, 512 windows.
+"""Common parts of ISPRS Potsdam and Vaihingen: colours, six classes, 512 windows.
 
-Some official label files hold a few pixels of slightly wrong colours (Potsdam 4_12 and 6_7 are known for
-it); the converter of page 004 ignored them, and so does this one, up to one percent of an image, and tells.
+Some official label files have a few pixels with slightly wrong colours (Potsdam 4_12 and 6_7). As in the
+converter of page 004 they are ignored, up to one percent of an image, with a note.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _TOLERATED = 0.01
 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
-    """label_HW of train ids 0-5; black is ignored."""
+    """Read label_HW of train ids 0-5; black is ignored."""
     return read_colours(source, pair, _COLOURS, tolerated=_TOLERATED)
 
 
 def windows(height: int, width: int, split: str) -> list[Window]:
-    """Windows of 512 side by side, the last ones moved back to the border.
+    """Return adjacent windows of 512x512, the last ones shifted back to the border.
 
     The converter of page 004 counts its steps for a stride of 256 but moves by 512: a 6000x6000 image
     gives 12 x 12 different windows, not 23 x 23.

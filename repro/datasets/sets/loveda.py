@@ -1,9 +1,9 @@
 """LoveDA, land cover from 0.3 m aerial images, 7 classes (page 004). Wang et al., NeurIPS 2021.
 
-Value 0 (no data) is ignored and 1-7 become 0-6. The images are tiles of larger ones, but their names, plain
-numbers, do not say of which: they have no `group`. Ids carry their scene: `rural_0`, `urban_1366`. The two
-domain-adaptation rows are data sets of their own: `loveda_r2u` trains on rural and is measured on urban
-images, `loveda_u2r` the other way round.
+Value 0 (no data) is ignored and 1-7 become 0-6. The images are tiles of larger ones, but their names are
+plain numbers without the larger image, so there is no `group`. Ids contain the scene: `rural_0`,
+`urban_1366`. The domain-adaptation rows are separate data sets: `loveda_r2u` trains on rural and evaluates on
+urban images, `loveda_u2r` vice versa.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from repro.datasets.formats.label_maps import value_table
-from repro.datasets.raw.match_files import by_stem, matched, read_values, unlabelled
+from repro.datasets.raw.match_files import files_by_stem, match_pairs, read_values, unlabelled_pairs
 from repro.datasets.raw.source import Source
 from repro.datasets.sets.spec import IGNORE, Colour, Download, Pair, Pixels
 
@@ -68,21 +68,21 @@ _VALUES = value_table({0: IGNORE, **{i: i - 1 for i in range(1, 8)}})
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """Rural first, then urban."""
+    """Return the pairs of a split, rural first, then urban."""
     part, _, only = split.partition("_")
     scenes = [only] if only else ["rural", "urban"]
     return [pair for scene in scenes for pair in scene_pairs(source, part, scene)]
 
 
 def scene_pairs(source: Source, part: str, scene: str) -> list[Pair]:
-    """The pairs of one scene of train, val or test."""
+    """Return the pairs of a scene of train, val or test."""
     folder = f"{part.capitalize()}/{scene.capitalize()}"
-    images = by_stem(source, f"{folder}/images_png")
+    images = files_by_stem(source, f"{folder}/images_png")
     if part == "test":
-        return unlabelled(images, prefix=f"{scene}_")
-    return matched(source, images, by_stem(source, f"{folder}/masks_png"), prefix=f"{scene}_")
+        return unlabelled_pairs(images, prefix=f"{scene}_")
+    return match_pairs(source, images, files_by_stem(source, f"{folder}/masks_png"), prefix=f"{scene}_")
 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
-    """label_HW: 0 is ignored, 1-7 become 0-6."""
+    """Read label_HW: 0 is ignored, 1-7 become 0-6."""
     return read_values(source, pair, _VALUES, _COLOURS)

@@ -1,4 +1,4 @@
-"""LoveDA from rural to urban (rows 004-04 to 004-06): trained on rural images, measured on urban ones."""
+"""LoveDA from rural to urban (rows 004-04 to 004-06): trained on rural images, evaluated on urban ones."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ SPLITS: Mapping[str, int] = {"train": 1366, "val": 677}
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """Training pairs from rural scenes, validation pairs from urban ones."""
+    """Return training pairs from rural scenes, validation pairs from urban ones."""
     return loveda.scene_pairs(source, split, "rural" if split == "train" else "urban")

@@ -1,4 +1,4 @@
-"""LoveDA from urban to rural (rows 004-04 to 004-06): trained on urban images, measured on rural ones."""
+"""LoveDA from urban to rural (rows 004-04 to 004-06): trained on urban images, evaluated on rural ones."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ SPLITS: Mapping[str, int] = {"train": 1156, "val": 992}
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """Training pairs from urban scenes, validation pairs from rural ones."""
+    """Return training pairs from urban scenes, validation pairs from rural ones."""
     return loveda.scene_pairs(source, split, "urban" if split == "train" else "rural")

@@ -1,4 +1,4 @@
-"""Colours for pictures of labels, where the owner gives no list or gives this rule."""
+"""The colour map of PASCAL VOC, also for data sets without an official palette."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ Colour = tuple[int, int, int]
 
 
 def voc_colours(count: int) -> tuple[Colour, ...]:
-    """The rule of the PASCAL VOC devkit: the bits of the class number, spread over red, green, blue."""
+    """Return the colours of the VOC devkit: the bits of the class id, distributed over the channels."""
     return tuple(_spread(number) for number in range(count))
 
 

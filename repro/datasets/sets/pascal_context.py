@@ -1,8 +1,8 @@
 """PASCAL Context, 59 classes and background (rows 002-13, 002-14). Mottaghi et al., CVPR 2014.
 
-Images are VOC 2010's. Labels are read from SegmentationClassContext/*.png (ids 0-59) where that folder is
-there, else from the Detail annotations (trainval_merged.json), else from the original .mat files with 459
-numbers. In the last two, numbers outside the 59 classes are background.
+Images are from VOC 2010. Labels are read from SegmentationClassContext/*.png (ids 0-59) if that folder
+exists, else from the Detail annotations (trainval_merged.json), else from the original .mat files with 459
+classes. In the last two, classes other than the 59 are background.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 
 from repro.datasets.formats.label_maps import value_table
 from repro.datasets.formats.rle import decode_rle
-from repro.datasets.raw.match_files import by_stem, listed, read_values
+from repro.datasets.raw.match_files import files_by_stem, pairs_of_ids, read_values
 from repro.datasets.raw.source import Source
 from repro.datasets.raw.split_lists import Entry, read_ids
 from repro.datasets.sets.palettes import voc_colours
 from repro.datasets.sets.spec import Colour, Download, Pair, Pixels, SplitAbsent
 from repro.errors import DataError
 
-# The 59 classes in alphabetical order, each with its number among the 459 of the .mat files and of Detail.
+# The 59 classes in alphabetical order, with their number among the 459 of the .mat files and Detail.
 _TABLE: Mapping[str, int] = {
     "aeroplane": 2,
     "bag": 9,
@@ -112,29 +112,29 @@ DOWNLOADS: tuple[Download, ...] = (
 MARKERS: tuple[str, ...] = ("JPEGImages",)
 _KEEP = value_table({i: i for i in range(60)})
 _COLOURS = dict(enumerate(PALETTE))
-_NUMBERS = np.zeros(
-    1 << 16, dtype=np.uint8
-)  # one of 459 numbers -> train id, 0 where it is not one of the 59
+_NUMBERS = np.zeros(1 << 16, dtype=np.uint8)  # number among the 459 -> train id, 0 for other classes
 _NUMBERS[list(_TABLE.values())] = np.arange(1, 60)
 _DETAIL = "trainval_merged.json"
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """Official ids of the split, with labels from the first of the three places that is there."""
-    if by_stem(source, "SegmentationClassContext", ".png"):
-        return listed(source, _ids(source, split), "JPEGImages/{}.jpg", "SegmentationClassContext/{}.png")
-    if (detail := source.whole().find(_DETAIL)) is not None:
+    """Return the pairs of the official split, with labels from the first available source."""
+    if files_by_stem(source, "SegmentationClassContext", ".png"):
+        return pairs_of_ids(
+            source, _ids(source, split), "JPEGImages/{}.jpg", "SegmentationClassContext/{}.png"
+        )
+    if (detail := source.root().find(_DETAIL)) is not None:
         names = [image["file_name"].removesuffix(".jpg") for image in _detail(detail)[split]]
-        found = listed(source, sorted(names), "JPEGImages/{}.jpg", None)
+        found = pairs_of_ids(source, sorted(names), "JPEGImages/{}.jpg", None)
         return [Pair(id=pair.id, image=pair.image, label=_DETAIL) for pair in found]
     mats = _mats(source)
     ids = _ids(source, split)
-    labels = {entry: mats.spelled(f"{entry.id}.mat") if mats else None for entry in ids}
+    labels = {entry: mats.resolve_name(f"{entry.id}.mat") if mats else None for entry in ids}
     missing = [entry for entry, label in labels.items() if not label]
     if missing:
         what = f"no label for '{missing[0].id}' ({missing[0].place})"
         raise DataError(what, where=source.where, allowed=LAYOUT)
-    found = listed(source, ids, "JPEGImages/{}.jpg", None)
+    found = pairs_of_ids(source, ids, "JPEGImages/{}.jpg", None)
     return [
         Pair(id=pair.id, image=pair.image, label=label)
         for pair, label in zip(found, labels.values(), strict=True)
@@ -142,7 +142,7 @@ def pairs(source: Source, split: str) -> list[Pair]:
 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
-    """label_HW of train ids 0-59, 0 = background."""
+    """Read label_HW of train ids 0-59, 0 = background."""
     assert pair.label is not None
     if pair.label.lower().endswith(".png"):
         return read_values(source, pair, _KEEP, _COLOURS)
@@ -164,9 +164,9 @@ def _ids(source: Source, split: str) -> list[Entry]:
 
 
 def _mats(source: Source) -> Source | None:
-    """The folder of the .mat files, wherever the archive lies."""
-    whole = source.whole()
-    folder = whole.find("trainval/2008_000002.mat") or whole.find("trainval")
+    """The folder of the .mat files."""
+    root = source.root()
+    folder = root.find("trainval/2008_000002.mat") or root.find("trainval")
     return None if folder is None else folder.under_prefix("trainval/")
 
 
@@ -182,8 +182,8 @@ def _read_mat(data: bytes, where: str) -> Pixels:
 
 
 def _read_detail(source: Source, pair: Pair) -> Pixels:
-    """The masks of an image, painted one over the other in their order."""
-    detail = source.whole().find(_DETAIL)
+    """Paint the masks of an image over each other in order."""
+    detail = source.root().find(_DETAIL)
     assert detail is not None
     image, masks = _detail(detail)["by name"][pair.id]
     label_HW = np.zeros((image["height"], image["width"]), dtype=np.uint8)
@@ -200,8 +200,8 @@ def _read_detail(source: Source, pair: Pair) -> Pixels:
 
 
 def _detail(detail: Source) -> dict[str, Any]:
-    """The annotations, read once: images a phase, and (image, masks) by name."""
-    return detail.remembered(_DETAIL, _index_detail)
+    """The annotations: images by split, and (image, masks) by name."""
+    return detail.parse_once(_DETAIL, _index_detail)
 
 
 def _index_detail(data: bytes) -> dict[str, Any]:

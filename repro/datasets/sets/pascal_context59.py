@@ -21,5 +21,5 @@ _VALUES = value_table({0: IGNORE, **{i: i - 1 for i in range(1, 60)}})
 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
-    """label_HW of train ids 0-58; background is ignored."""
+    """Read label_HW of train ids 0-58; background is ignored."""
     return to_train_ids(pascal_context.read_label(source, pair), _VALUES, source.place(pair.image))

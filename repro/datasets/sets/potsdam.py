@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repro.datasets.raw.match_files import by_stem, listed
+from repro.datasets.raw.match_files import files_by_stem, pairs_of_ids
 from repro.datasets.raw.source import Source
 from repro.datasets.sets.isprs import CLASSES as CLASSES
 from repro.datasets.sets.isprs import GROUP as GROUP
@@ -26,7 +26,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
         *("6_13", "6_14", "6_15", "7_13"),
     ),
 }
-SPLITS: Mapping[str, int] = {"train": 3456, "val": 2016}  # windows: 144 an image
+SPLITS: Mapping[str, int] = {"train": 3456, "val": 2016}  # windows, 144 per image
 IMAGES: Mapping[str, int] = {"train": 24, "val": 14}
 PAGE = "www.isprs.org/education/benchmarks/UrbanSemLab"
 LAYOUT = "2_Ortho_RGB/top_potsdam_*_RGB.tif and 5_Labels_all_noBoundary/top_potsdam_*_label_noBoundary.tif"
@@ -38,9 +38,9 @@ MARKERS: tuple[str, ...] = ()
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """Images and labels lie wherever the two archives were unpacked (or not unpacked) to; none: no pairs."""
-    images = by_stem(source, "", "_RGB.tif", cut="_RGB")
-    labels = by_stem(source, "", "_label_noBoundary.tif", cut="_label_noBoundary")
+    """Return the pairs of a split from any folder or archive. No pairs if all files are missing."""
+    images = files_by_stem(source, "", "_RGB.tif", cut="_RGB")
+    labels = files_by_stem(source, "", "_label_noBoundary.tif", cut="_label_noBoundary")
     if not {f"top_potsdam_{area}" for area in AREAS[split]} & (images.keys() | labels.keys()):
         return []
     found = []
@@ -49,6 +49,7 @@ def pairs(source: Source, split: str) -> list[Pair]:
         image = images.get(stem, f"2_Ortho_RGB/{stem}_RGB.tif")
         label = labels.get(stem, f"5_Labels_all_noBoundary/{stem}_label_noBoundary.tif")
         found += [
-            Pair(id=area, image=pair.image, label=pair.label) for pair in listed(source, [area], image, label)
+            Pair(id=area, image=pair.image, label=pair.label)
+            for pair in pairs_of_ids(source, [area], image, label)
         ]
     return found

@@ -1,4 +1,4 @@
-"""What a data set module says: facts as constants, two functions that find and read its pairs."""
+"""The protocol of data set modules, and the types they use."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from repro.datasets.raw.source import Source
 from repro.datasets.sets.palettes import Colour as Colour
 from repro.errors import DataError
 
-IGNORE = 255  # void, unlabelled, eroded borders: never trained, never counted
+IGNORE = 255  # void, unlabelled, eroded borders: neither trained nor evaluated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One image and its label: names inside the source, and the id it gets in the prepared split."""
+    """An image and its label: names inside the source, and the id in the prepared split."""
 
     id: str
     image: str
-    label: str | None  # None: a test split whose labels the owner keeps
+    label: str | None  # None: a test split without published labels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """A tile of a large image: rows top..bottom, columns left..right, the ends excluded."""
+    """A tile of a large image: rows top..bottom-1, columns left..right-1."""
 
     top: int
     left: int
@@ -34,36 +34,36 @@ class Window:
 
     @property
     def name(self) -> str:
-        """x before y, as the converters of page 004 name tiles."""
+        """x before y, as in the tile names of page 004's converters."""
         return f"{self.left}_{self.top}_{self.right}_{self.bottom}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """One file of the owner: its name, its published checksum if there is one, where to get it."""
+    """A file to download: name, page, size, and published checksum if there is one."""
 
     name: str
-    page: str  # where a person downloads it
+    page: str  # for a manual download
     size_GB: float
-    url: str | None = None  # only where the licence allows an anonymous download
-    checksum: str | None = None  # "md5:..." or "sha256:...", as the owner publishes it
+    url: str | None = None  # only if the licence allows an anonymous download
+    checksum: str | None = None  # "md5:..." or "sha256:...", as published
 
 
 class SplitAbsent(DataError):
-    """A split of which nothing is here: not a mistake as long as nobody asks for it."""
+    """All files of a split are missing; an error only if the split is required."""
 
     def __init__(self, what: str, *, where: object, allowed: object | None = None) -> None:
-        hint = "complete the data, or take the split out of datasets: in params.yaml"
+        hint = "complete the data, or remove the split from datasets: in params.yaml"
         super().__init__(what, where=where, allowed=allowed, hint=hint)
 
 
 class DatasetModule(Protocol):
-    """The contract of every module in `DATASETS`; plain constants and functions, no base class.
+    """The interface of the modules in `DATASETS`: constants and functions.
 
-    A module whose large images are cut has besides `windows(height, width, split)`, the tiles of an image in
-    order (none: keep it whole), and `IMAGES`, the official numbers before cutting; its SPLITS count windows.
-    A module whose file names say which images belong together has `group(id)`, `GROUP` and, for sequences in
-    time, `BLOCK`: see `groups`.
+    Optional: `windows(height, width, split)` returns the tiles of an image in order (none: do not cut it),
+    with `IMAGES`, the official number of images, while SPLITS counts tiles. `group(id)` returns the group of
+    related images, such as frames of a video, with `GROUP`, the name of the groups, and `BLOCK`, the block
+    length of time sequences, for bootstrap intervals.
     """
 
     TITLE: str
@@ -72,14 +72,14 @@ class DatasetModule(Protocol):
     SPLITS: Mapping[str, int]  # official sizes
     LICENCE: str
     PAGE: str
-    LAYOUT: str  # what `repro data link` expects, one line a part
+    LAYOUT: str  # the files that `repro data link` expects
     DOWNLOADS: tuple[Download, ...]
-    MARKERS: tuple[str, ...]  # files or folders that tell where the layout begins
+    MARKERS: tuple[str, ...]  # files or folders at the top of the layout
 
     def pairs(self, source: Source, split: str) -> list[Pair]:
-        """The official pairs of a split, in a fixed order; DataError when one half is missing."""
+        """Return the official pairs of a split in a fixed order. Raises DataError for missing files."""
         ...
 
     def read_label(self, source: Source, pair: Pair) -> Pixels:
-        """label_HW uint8: train ids from 0, 255 = ignore."""
+        """Read label_HW, uint8: train ids from 0, 255 = ignore."""
         ...

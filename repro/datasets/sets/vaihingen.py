@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repro.datasets.raw.match_files import by_stem, listed
+from repro.datasets.raw.match_files import files_by_stem, pairs_of_ids
 from repro.datasets.raw.source import Source
 from repro.datasets.sets.isprs import CLASSES as CLASSES
 from repro.datasets.sets.isprs import GROUP as GROUP
@@ -34,12 +34,12 @@ MARKERS: tuple[str, ...] = ()
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """Images from the folder `top` (the labels for participants have the same file names elsewhere).
+    """Return the pairs of a split. No pairs if all files are missing.
 
-    Where neither images nor labels are here there are no pairs.
+    Images are from the folder `top`, because the labels for participants have the same file names.
     """
     top = source.find("top/top_mosaic_09cm_area1.tif") or source.find("top/top_mosaic_09cm_area2.tif")
-    labels = by_stem(source, "", "_noBoundary.tif", cut="_noBoundary")
+    labels = files_by_stem(source, "", "_noBoundary.tif", cut="_noBoundary")
     folder = "" if top is None else top.prefix
     if top is None and not {f"top_mosaic_09cm_area{area}" for area in AREAS[split]} & labels.keys():
         return []
@@ -47,6 +47,6 @@ def pairs(source: Source, split: str) -> list[Pair]:
     for area in AREAS[split]:
         stem = f"top_mosaic_09cm_area{area}"
         label = labels.get(stem, f"{stem}_noBoundary.tif")
-        pair = listed(source, [f"area{area}"], f"{folder}top/{stem}.tif", label)[0]
+        pair = pairs_of_ids(source, [f"area{area}"], f"{folder}top/{stem}.tif", label)[0]
         found.append(pair)
     return found

@@ -1,8 +1,8 @@
 """PASCAL VOC 2012 with the extra labels of SBD (pages: 001, 002, 003): 20 classes and background.
 
 Everingham et al., IJCV 2010. `trainaug` is the union of VOC train and SBD without VOC val: Hariharan et al.,
-"Semantic contours from inverse detectors", ICCV 2011. Its labels are read from SegmentationClassAug/ where
-that folder is there, else from VOC's own SegmentationClass/, else from SBD's .mat files.
+"Semantic contours from inverse detectors", ICCV 2011. Its labels are read from SegmentationClassAug/, else
+from VOC's SegmentationClass/, else from SBD's .mat files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from repro.datasets.formats.label_maps import to_train_ids, value_table
 from repro.datasets.lists import official
-from repro.datasets.raw.match_files import listed, read_values
+from repro.datasets.raw.match_files import pairs_of_ids, read_values
 from repro.datasets.raw.source import Source
 from repro.datasets.raw.split_lists import Entry, read_ids
 from repro.datasets.sets.palettes import voc_colours
@@ -70,21 +70,21 @@ DOWNLOADS: tuple[Download, ...] = (
 )
 MARKERS: tuple[str, ...] = ("JPEGImages",)
 _VALUES = value_table({**{i: i for i in range(21)}, 255: IGNORE})
-_COLOURS = {**dict(enumerate(PALETTE)), IGNORE: (224, 224, 192)}  # the devkit's map; 255 is the white border
+_COLOURS = {**dict(enumerate(PALETTE)), IGNORE: (224, 224, 192)}  # the devkit's map; 255: white border
 _SBD = "dataset/cls"
 
 
 def pairs(source: Source, split: str) -> list[Pair]:
-    """The official list in ImageSets/Segmentation; trainaug and val fall back to the lists shipped here."""
+    """Return the pairs of the list in ImageSets/Segmentation, or of a built-in list (trainaug, val)."""
     ids = _ids(source, split)
     if split == "trainaug":
         sbd = _sbd(source)
         return [_augmented(source, sbd, entry) for entry in ids]
-    return listed(source, ids, "JPEGImages/{}.jpg", "SegmentationClass/{}.png")
+    return pairs_of_ids(source, ids, "JPEGImages/{}.jpg", "SegmentationClass/{}.png")
 
 
 def read_label(source: Source, pair: Pair) -> Pixels:
-    """label_HW: palette indices 0-20 stay, the white border 255 is ignored; .mat files of SBD likewise."""
+    """Read label_HW: 0-20 are kept, the white border 255 is ignored; also from .mat files of SBD."""
     assert pair.label is not None
     if pair.label.lower().endswith(".mat"):
         sbd = _sbd(source)
@@ -105,10 +105,10 @@ def _ids(source: Source, split: str) -> list[Entry]:
 
 def _augmented(source: Source, sbd: Source | None, entry: Entry) -> Pair:
     for folder in ("SegmentationClassAug", "SegmentationClass"):
-        if source.spelled(f"{folder}/{entry.id}.png"):
-            return listed(source, [entry], "JPEGImages/{}.jpg", folder + "/{}.png")[0]
-    if sbd is not None and (mat := sbd.spelled(f"{_SBD}/{entry.id}.mat")):
-        image = listed(source, [entry], "JPEGImages/{}.jpg", None)[0].image
+        if source.resolve_name(f"{folder}/{entry.id}.png"):
+            return pairs_of_ids(source, [entry], "JPEGImages/{}.jpg", folder + "/{}.png")[0]
+    if sbd is not None and (mat := sbd.resolve_name(f"{_SBD}/{entry.id}.mat")):
+        image = pairs_of_ids(source, [entry], "JPEGImages/{}.jpg", None)[0].image
         return Pair(id=entry.id, image=image, label=mat)
     raise DataError(
         f"no label for '{entry.id}' of trainaug ({entry.place})",
@@ -118,8 +118,8 @@ def _augmented(source: Source, sbd: Source | None, entry: Entry) -> Pair:
 
 
 def _sbd(source: Source) -> Source | None:
-    """SBD lies beside VOCdevkit, in a folder or in its benchmark.tgz."""
-    return source.whole().find(_SBD)
+    """SBD next to VOCdevkit, as a folder or its benchmark.tgz."""
+    return source.root().find(_SBD)
 
 
 def _read_mat(data: bytes, where: str) -> Pixels:
