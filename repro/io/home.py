@@ -1,4 +1,4 @@
-"""The folder of this machine in which downloaded weights are kept."""
+"""The local cache folder of downloaded weights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ APP = "deeplab-repro"
 
 
 def home() -> Path:
-    """`REPRO_HOME`, or the user's cache folder; one that an earlier release made on macOS stays in use."""
+    """Return `REPRO_HOME` or the user's cache folder, or on macOS an existing folder of earlier releases."""
     from platformdirs import user_cache_path
 
     if chosen := os.environ.get("REPRO_HOME"):
         return Path(chosen).expanduser()
-    before = Path.home() / "Library" / "Caches" / APP  # whatever XDG_CACHE_HOME says
-    if sys.platform == "darwin" and before.is_dir():
-        return before
+    old = Path.home() / "Library" / "Caches" / APP  # ignores XDG_CACHE_HOME
+    if sys.platform == "darwin" and old.is_dir():
+        return old
     return user_cache_path(APP, appauthor=False, opinion=False)

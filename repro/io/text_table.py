@@ -1,7 +1,7 @@
 """Tables as text: markdown for files, aligned columns for pipes, and lists of facts.
 
-tabulate lays them out. Cells are texts that are already as people should read them: no number is parsed, so
-"79.10" stays "79.10". Every cell stays in its line, whatever it holds.
+Formatted by tabulate. Cells are preformatted text: numbers are not parsed, so "79.10" stays "79.10". Line
+breaks in cells are replaced.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ LEFT, RIGHT = "left", "right"
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]], *, align: Sequence[str] = ()) -> str:
-    """A GitHub table with padded cells, without a newline at the end; `align` is LEFT or RIGHT per column."""
+    """Format a GitHub table without a final newline; `align` is LEFT or RIGHT per column."""
     from tabulate import SEPARATING_LINE, DataRow, TableFormat
 
     line = DataRow("| ", " | ", " |")
     form = TableFormat(None, _rule, None, None, line, line, 0, None)
-    # The head is a row like the others: as `headers` it would be two characters wider than its text.
+    # The head is passed as a row: as `headers` it would be two characters wider than its text.
     head = [_markdown_cell(column).ljust(3) for column in columns]
     body = ([_markdown_cell(cell) for cell in row] for row in rows)
     rule = [SEPARATING_LINE] * len(head)
@@ -28,13 +28,13 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]], *, align: Se
 
 
 def plain(columns: Sequence[str], rows: Iterable[Sequence[str]], *, align: Sequence[str] = ()) -> str:
-    """Columns two spaces apart under their heads, for a pipe or a file."""
+    """Format columns separated by two spaces, for pipes and files."""
     cells = [list(map(one_line, row)) for row in (columns, *rows)]
     return _laid_out(cells, tablefmt="plain", colalign=_aligned(columns, align))
 
 
 def facts(named: Mapping[str, object], *, indent: str = "") -> str:
-    """A line per fact: its name, padded, and its text."""
+    """Format a line per fact: padded name and text."""
     lines = _laid_out([[one_line(name), one_line(str(value))] for name, value in named.items()])
     return "".join(f"{indent}{line}\n" for line in lines.splitlines())
 

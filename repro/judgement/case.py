@@ -11,10 +11,11 @@ from repro.errors import RecordError, ReproError
 from repro.evaluation.outputs import StoredConfusions, Totals, parse_confusions, read_table
 from repro.evaluation.recompute import determined, from_images, from_totals, resampled
 from repro.io.json_reader import load_json
-from repro.judgement.evidence import ALSO, CSV, METRICS, NPZ, Evidence
+from repro.judgement.evidence import CSV, METRICS, NPZ, Evidence
 from repro.params import Experiment, Protocol
 from repro.params.parse import parse
 from repro.records import Record
+from repro.records.build import ALSO
 from repro.records.record import Measured
 
 

@@ -18,7 +18,6 @@ from repro.io import limits
 from repro.params import Project
 from repro.records.dvc_files import Lock, cached_file, read_lock
 
-ALSO = "also"  # subfolder of an experiment, with a folder per additional protocol
 CSV, NPZ, METRICS, COST = "confusion.csv", "confusion.npz", "metrics.json", "cost.json"
 CURVE, LOCK, WEIGHTS = "curve.csv", "dvc.lock", "model.safetensors"
 MAX_HEADER = 100 << 20  # bytes; the limit of safetensors

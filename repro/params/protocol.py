@@ -108,11 +108,6 @@ class Protocol:
         side = math.ceil(self.crop[0] * (1 - self.overlap))
         return side, side
 
-    @property
-    def has_quirk(self) -> bool:
-        """Whether the page's formula differs from the metric, so that both values are reported."""
-        return self.union_bug or self.zero_tile == "nan"
-
     def variants(self) -> dict[str, Variant]:
         """Return scales and flip by suffix of the metrics ("" and "_ms_flip")."""
         own = {"": Variant(scales=self.scales, flip=self.flip)}

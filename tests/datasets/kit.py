@@ -1,4 +1,4 @@
-"""Tiny data sets in their owners' layouts, drawn by the tests, and where the real samples lie."""
+"""Tiny generated data sets in their official layouts, and the folder of the real samples."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ potsdam.AREAS = {"train": (), "val": ("2_13", "2_14")}
 inria_aerial.VAL = frozenset({"vienna1", "vienna2"})
 exec(sys.argv.pop(1))
 status = Path("/proc/self/status")
-told = status.read_text().partition("VmHWM:")[2].split()[0] if status.exists() else None
-kilobytes = int(told or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+peak_kB = status.read_text().partition("VmHWM:")[2].split()[0] if status.exists() else None
+kilobytes = int(peak_kB or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 print("PEAK", kilobytes * 1024 / 1e6)
 """
 COMMAND = """

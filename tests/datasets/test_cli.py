@@ -123,7 +123,7 @@ def test_list_shows_every_archive_with_what_is_known_of_it(project: Path) -> Non
 def test_a_wrong_archive_is_told_by_a_deep_look(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Archives that a person fetched by hand are compared with the owner's checksum."""
+    """Manually downloaded archives are compared with the published checksum."""
     path = tmp_path / "owner.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted((tmp_path / "mine").rglob("*.png")):

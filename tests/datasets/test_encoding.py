@@ -17,7 +17,7 @@ from repro.datasets.augment.rng import Rng
 from repro.datasets.formats.image_io import count_values, present_values, read_rgb
 from repro.datasets.formats.png_reader import InvalidPng, check, read_rows
 from repro.datasets.formats.png_writer import encode_png
-from repro.datasets.formats.rle import decode_rle
+from repro.datasets.sets.pascal_context import decode_rle
 from tests.datasets.kit import blocks, encode_rle, encoded, photo
 
 
@@ -105,10 +105,8 @@ def test_upper_rows_are_those_of_the_whole_image(
 @pytest.mark.parametrize("kind", ["P", "LA", "RGBA", "1", "I;16", "L"])
 def test_images_of_other_kinds_of_png_are_left_to_opencv(kind: str) -> None:
     out = io.BytesIO()
-    picture = (
-        Image.fromarray(photo(1)) if kind != "I;16" else Image.fromarray(np.full((4, 5), 900, np.uint16))
-    )
-    picture.convert(kind).save(out, "PNG")
+    image = Image.fromarray(photo(1)) if kind != "I;16" else Image.fromarray(np.full((4, 5), 900, np.uint16))
+    image.convert(kind).save(out, "PNG")
     expected = cv2.imdecode(np.frombuffer(out.getvalue(), np.uint8), cv2.IMREAD_COLOR_RGB)
     assert np.array_equal(read_rgb(out.getvalue(), "x", rows=2), expected)
     assert is_whole(out.getvalue())
@@ -160,7 +158,7 @@ def test_values_are_counted_exactly() -> None:
     highest=st.integers(1, 255),
 )
 def test_every_value_that_occurs_is_found(seed: int, height: int, width: int, highest: int) -> None:
-    """Wherever it stands and however rare it is: equal neighbours are looked at once."""
+    """At any position and however rare: equal neighbours are read once."""
     rng = np.random.default_rng(seed)
     label = rng.integers(0, highest + 1, (height, width), dtype=np.uint8).repeat(5, axis=1)
     label[rng.integers(height), rng.integers(width)] = 255
@@ -179,7 +177,7 @@ def test_run_length_masks_come_back(seed: int, height: int, width: int, share: f
 
 
 def test_a_known_coco_mask() -> None:
-    """By hand: runs 3, 4, 5, 4, 4 of a 4x5 mask; the last two as 0 and -1 against the last but one."""
+    """Known answer: runs 3, 4, 5, 4, 4 of a 4x5 mask; the last two as 0 and -1 against the last but one."""
     mask = decode_rle("3450O", (4, 5))
     assert (
         mask.reshape(-1, order="F").tolist()

@@ -101,7 +101,7 @@ def test_gray_ids_are_not_scaled(bits: int, interlaced: bool) -> None:
     ids = samples(png_kit.GRAY, bits, (9, 17), most=21)
     label, note = read_value_label(png_kit.encode(ids, png_kit.GRAY, bits, interlaced=interlaced), "x", *VOC)
     assert np.array_equal(label, ids)
-    assert (note is None) == (bits >= 8), "a depth that other readers scale is told"
+    assert (note is None) == (bits >= 8), "a depth that other readers scale gets a note"
 
 
 def test_sixteen_bits_are_named() -> None:
@@ -191,7 +191,7 @@ def test_predict_reads_a_picture_as_prepare_does(tmp_path: Path) -> None:
     image, note = read_image(path)
     assert np.array_equal(image, read_rgb(path.read_bytes(), "x"))
     assert note == f"{path}: EXIF orientation 3 ignored"
-    for content in (b"", b"no picture", png_kit.encode(np.zeros((1, 1), int), 0, 8, size=(10**5, 10**5))):
+    for content in (b"", b"no image", png_kit.encode(np.zeros((1, 1), int), 0, 8, size=(10**5, 10**5))):
         path.write_bytes(content)
         with pytest.raises(DataError):
             read_image(path)
@@ -295,7 +295,7 @@ def test_a_gray_ramp_says_nothing_and_is_read_by_index() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_palette_in_another_order_is_read_by_its_colours(seed: int) -> None:
-    """What programs do that compact or sort a palette: the picture stays, the indices change."""
+    """Programs that compact or sort a palette keep the colours and change the indices."""
     values = np.array([*range(21), 255])
     order = np.random.default_rng(seed).permutation(len(values))
     colours = [voc2012._COLOURS[int(value)] for value in values[order]]

@@ -80,7 +80,7 @@ def test_decoding_the_upper_rows_only_changes_no_sample(
     monkeypatch.setattr(Split, "image", lambda self, i, stop=None: rows.append(stop) or real(self, i, stop))
     assert same(found, draw(split, augmentation))
     assert min(stop for stop in rows if stop is not None) < 40, "of 48 rows"
-    monkeypatch.setattr(Split, "picture", real)
+    monkeypatch.setattr(Split, "lazy_image", real)
     assert same(found, draw(split, augmentation)), "decoded whole"
 
 
@@ -123,7 +123,7 @@ def test_epochs_and_seeds_differ(split: Split) -> None:
     samples = [
         dict(zip(b.ids, b.image_NCHW.float().mean((1, 2, 3)).tolist(), strict=True)) for b in (first, again)
     ]
-    assert all(samples[0][name] != samples[1][name] for name in samples[0]), "drawn anew in every epoch"
+    assert all(samples[0][name] != samples[1][name] for name in samples[0]), "redrawn in every epoch"
 
 
 @pytest.mark.parametrize("world", [2, 3])
@@ -173,7 +173,7 @@ def test_stopping_early_leaves_no_thread(split: Split) -> None:
 
 @pytest.fixture
 def copied(split: Split, tmp_path: Path) -> Split:
-    """A split of a project of its own, so that its cache is new."""
+    """A split of a new project, so that its cache is new."""
     (tmp_path / "params.yaml").write_text("datasets: {}\n")
     path = tmp_path / "prepared/camvid/train.zip"
     path.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Preparation: the same bytes for the same input, resumed, atomic; every bad input told by its file."""
+"""Preparation: deterministic, resumable, atomic; errors name the file."""
 
 from __future__ import annotations
 
@@ -145,8 +145,8 @@ def test_killed_by_the_kernel_and_repeated(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom repro.datasets import prepare_dataset\n"
         "from tests.datasets.kit import camvid_facts\n"
-        "tell = lambda split, done, total: done == 4 and os.kill(os.getpid(), signal.SIGKILL)\n"
-        "prepare_dataset('camvid', Path(sys.argv[1]), Path(sys.argv[2]), camvid_facts(6), progress=tell)\n"
+        "report = lambda split, done, total: done == 4 and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "prepare_dataset('camvid', Path(sys.argv[1]), Path(sys.argv[2]), camvid_facts(6), progress=report)\n"
     )
     command = [sys.executable, "-c", program, str(raw), str(tmp_path / "out")]
     done = subprocess.run(command, cwd=kit.ROOT, capture_output=True, check=False)
@@ -210,7 +210,7 @@ def _damage(part: Path, kind: str) -> None:
 def test_stopped_while_the_splits_move_into_place(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int, emptied: bool
 ) -> None:
-    """What lies there already is not made again, unless it was taken away since (DVC empties its outputs)."""
+    """Finished splits are not written again unless they were removed (DVC empties its outputs)."""
     whole, out, converted = prepare(raw, tmp_path / "whole"), tmp_path / "out", []
     real, convert, remove, left = os.replace, engine.convert, shutil.rmtree, [moved]
 
@@ -458,7 +458,7 @@ def test_duplicate_ids(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "\n \r\n"])
 def test_a_list_without_ids_is_named(tmp_path: Path, text: str) -> None:
-    """Its split was told as absent, or not at all."""
+    """Its split was reported as absent, or not at all."""
     raw = kit.voc2012(tmp_path / "raw")
     path = raw / "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt"
     path.write_text(text)
@@ -542,7 +542,7 @@ def test_splits_to_train_on_may_overlap(tmp_path: Path) -> None:
 def test_a_link_that_leads_nowhere_is_no_full_disk(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A drive that is not there for a while: told as such, and what was done before stays."""
+    """A drive that is temporarily missing: the error says so, and finished work is kept."""
     image, drive = raw / "train/train1.png", tmp_path / "drive.png"
     image.rename(drive)
     image.symlink_to(drive)
@@ -578,7 +578,7 @@ def test_counts_that_differ_from_the_params(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"split train has 2 images, params\.yaml has 3") as caught:
         kit.prepared("camvid", raw, tmp_path / "out", train=3)
     assert caught.value.allowed == "officially 367"
-    assert not list(tmp_path.glob("*out*")), "told before anything is converted"
+    assert not list(tmp_path.glob("*out*")), "reported before anything is converted"
 
 
 def test_params_that_cannot_be(raw: Path, tmp_path: Path) -> None:

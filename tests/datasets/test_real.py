@@ -1,6 +1,6 @@
 """The owners' real files: what their labels contain, counted here and looked at by eye once.
 
-The numbers were checked against pictures of labels laid over their images: road, cars and the rider of
+The numbers were checked against overlays of labels on their images: road, cars and the rider of
 Frankfurt, the house and lawn of ADE_val_00000001, the aeroplane of 2007_000033, the fish ponds of LoveDA.
 """
 

@@ -89,7 +89,7 @@ def test_image_and_label_stay_aligned(name: str, seed: int) -> None:
     low, high = cv2.erode(label, reach), cv2.dilate(label, reach)
     inner = (low == high) & (label != 255)
     inner[[*range(4), *range(-4, 0)]] = inner[:, [*range(4), *range(-4, 0)]] = (
-        False  # a border may lie outside
+        False  # a border may be outside
     )
     assert inner.any()
     assert np.abs(got[inner].astype(int) - label[inner, None].astype(int) * 30).max() <= 1
@@ -106,7 +106,7 @@ def test_no_class_appears_that_was_not_there(name: str, seed: int) -> None:
 @given(name=names, seed=seeds)
 @settings(max_examples=80, deadline=None)
 def test_ignore_lies_in_the_padding_only(name: str, seed: int) -> None:
-    """The pixels that are not ignored form a full rectangle, and outside it lies the padding colour."""
+    """The pixels that are not ignored form a full rectangle, with the padding colour outside."""
     augmentation = without_colour(AUGMENTATIONS[name])
     image = np.full((60, 80, 3), 77, dtype=np.uint8)
     got, label = run(augmentation, image, regions(seed), seed)
@@ -236,7 +236,7 @@ def test_quarter_turns_are_alike() -> None:
 
 
 def test_a_dominated_crop_is_drawn_again() -> None:
-    """Class 1 lies in the left tenth: with the 0.75 rule nearly all crops show both classes, without few."""
+    """Class 1 is in the left tenth: with the 0.75 rule nearly all crops show both classes, without few."""
     image, label = coordinates(40, 200), np.zeros((40, 200), np.uint8)
     label[:, :20] = 1
     kinds = {}
@@ -373,7 +373,7 @@ def test_hue_and_saturation_off_leave_the_colours() -> None:
 
 
 def test_bilinear_labels_mix_class_numbers_and_name_void() -> None:
-    """Between class 2 and class 6 lies class 4; void counts as 11 while it is mixed, and is ignored after."""
+    """Class 4 appears between classes 2 and 6; void counts as 11 while it is mixed, and is ignored after."""
     label = np.full((40, 40), 2, np.uint8)
     label[:, 20:] = 6
     label[20:] = 255
@@ -392,7 +392,7 @@ def test_bilinear_labels_mix_class_numbers_and_name_void() -> None:
         )
         got |= set(np.unique(sample).tolist())
     assert {2, 6, 255} < got <= {*range(2, 11), 255}
-    assert got & {3, 4, 5}, "numbers that lie between two classes"
+    assert got & {3, 4, 5}, "values between two classes"
 
 
 @pytest.mark.parametrize("number", [255, 11, 28])

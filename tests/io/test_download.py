@@ -141,7 +141,7 @@ def test_size_and_pace_are_bounded(
 
 
 class Slow(Server):
-    """A byte at a time, for as long as somebody reads."""
+    """Sends single bytes until the client disconnects."""
 
     sent: ClassVar[int] = 0
 

@@ -67,7 +67,7 @@ def test_every_text_names_its_encoding() -> None:
 )
 def test_a_locale_without_utf8(command: tuple[str, ...]) -> None:
     """The answer is the same, with another character where the terminal has none."""
-    ascii, utf8 = told(*command), told(*command, PYTHONUTF8="1", PYTHONIOENCODING="utf-8")
+    ascii, utf8 = run(*command), run(*command, PYTHONUTF8="1", PYTHONIOENCODING="utf-8")
     assert b"Traceback" not in ascii.stderr
     assert ascii.returncode == utf8.returncode
     assert len(ascii.stdout.splitlines()) == len(utf8.stdout.splitlines())
@@ -76,11 +76,11 @@ def test_a_locale_without_utf8(command: tuple[str, ...]) -> None:
 def test_json_keeps_what_the_terminal_lacks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("| method | mIoU |\n| --- | --- |\n| R-50 – naïve | 70.1 |\n", encoding="utf-8")
-    printed = told("page", "import", str(page), "--source", "x").stdout
+    printed = run("page", "import", str(page), "--source", "x").stdout
     assert "R-50 – naïve" in json.loads(printed.decode("ascii"))["rows"]["x-01"]["cells"]
 
 
-def told(*command: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
+def run(*command: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
     """`repro COMMAND` where files and the terminal are ASCII unless a program says otherwise."""
     locale = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
     program = [sys.executable, "-c", "from repro.cli import main; main()", *command]

@@ -80,7 +80,7 @@ def obeyed(text: str) -> set[str]:
 
 @pytest.fixture
 def evil_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose params, record and page hold such text wherever a text may stand."""
+    """A project with such text in every text field of params, record and page."""
     project = a_project(tmp_path)
     device = {"cpu": EVIL, "threads": 2, "torch": "2"}
     one = add(project, a_record("camvid_x", cost={**COST, "device": device}, notes=(EVIL,)))

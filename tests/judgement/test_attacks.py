@@ -51,7 +51,7 @@ def of_json(name: str, edit: Callable[[dict[str, Any]], Any]) -> Attack:
 
 
 def both(edit: Callable[[dict[str, Any]], Any]) -> Attack:
-    """The same lie in the record and in metrics.json."""
+    """The same false number in the record and in metrics.json."""
 
     def attack(project: Project) -> None:
         of_record(lambda raw: edit(raw["metrics"]))(project)

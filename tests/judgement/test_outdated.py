@@ -20,7 +20,7 @@ from tests.reports.kit import a_project, a_record, add
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """camvid_x stands for a published row, camvid_own has an expectation of its own."""
+    """camvid_x has a published row, camvid_own has `expect:`."""
     return a_project(tmp_path, a_record(), a_record("camvid_own", row=None))
 
 

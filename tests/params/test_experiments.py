@@ -192,7 +192,7 @@ def test_page_003_mixes_pads_and_learns_as_its_scripts_do(name: str) -> None:
 
 @every("row", [17, 18, 19, 20, 21, 23, 24, 25])
 def test_the_first_camvid_rows_train_and_count_void_as_a_twelfth_class(row: int) -> None:
-    """tensorpack/dataflow/dataset/camvid.py:52 said 12 until 21db489f; the mean over 11 stands beside it."""
+    """tensorpack/dataflow/dataset/camvid.py:52 said 12 until 21db489f; the mean over 11 is reported too."""
     it = experiment(next(name for name in published() if f"003-{row:03d}" in experiment(name).rows))
     assert (it.dataset, it.facts.classes, it.augmentation.pad_label) == ("camvid12", 12, 11)
     assert (it.protocol.mean_over, it.protocol.ignore_index) == ((), 255)

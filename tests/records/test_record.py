@@ -181,7 +181,7 @@ def test_a_line_written_while_opening_stays(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
-    """The limit on file size stands for the full disk: write() then fails in the middle of a line."""
+    """A limit on the file size simulates a full disk: write() fails in the middle of a line."""
     code = f"""
 import resource, signal, sys
 from pathlib import Path

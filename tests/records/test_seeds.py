@@ -99,7 +99,7 @@ def test_a_seed_of_other_params_makes_no_pass(edit: tuple[str, str] | None) -> N
 
 
 def test_the_number_of_seeds_is_what_the_page_computes(tmp_path: Path) -> None:
-    """Page 000 has a formula of its own for mIoU: its numbers are compared, not the correct ones."""
+    """Page 000 has a different formula for mIoU: its numbers are compared, not the correct ones."""
     project = a_project(tmp_path)
     for seed in range(3):
         matrix = np.zeros((19, 20), np.int64)
