@@ -40,7 +40,7 @@ def photo(seed: int, size_HW: tuple[int, int] = (12, 16)) -> Pixels:
 
 
 def blocks(seed: int, values: Sequence[int], size_HW: tuple[int, int] = (12, 16)) -> Pixels:
-    """label_HW of rectangles holding every one of `values`."""
+    """label_HW of rectangles with all of `values`."""
     rng = np.random.default_rng(seed)
     small = rng.permutation(np.resize(np.array(values, dtype=np.uint8), max(12, len(values))))
     rows = np.array_split(np.resize(small, (3, -(-len(small) // 3))), 3)
@@ -54,7 +54,7 @@ def blocks(seed: int, values: Sequence[int], size_HW: tuple[int, int] = (12, 16)
 
 
 def save(path: Path, pixels: NDArray[np.generic], palette: bool = False, **options: object) -> Path:
-    """An image file (its kind from the suffix), with its folders."""
+    """Write an image file, with the format of its suffix, and its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encoded(pixels, path.suffix, palette=palette, **options))
     return path
@@ -162,7 +162,7 @@ def loveda(root: Path) -> Path:
 
 
 def context(root: Path, kind: str) -> Path:
-    """VOC2010 with one image a split and labels of one of three kinds: png, json, mat."""
+    """VOC2010 with an image per split and labels of one of three formats: png, json, mat."""
     base = root / "VOCdevkit" / "VOC2010"
     numbers_HW = context_numbers()
     entries: dict[str, list[dict[str, object]]] = {"images": [], "annos_segmentation": []}
@@ -193,7 +193,7 @@ def context(root: Path, kind: str) -> Path:
 
 
 def context_numbers() -> NDArray[np.uint16]:
-    """459-class numbers: aeroplane 2, grass 187, wood 458, and 300, which is none of the 59."""
+    """459-class numbers: aeroplane 2, grass 187, wood 458, and 300, which is not among the 59."""
     numbers_HW = np.full((12, 16), 2, dtype=np.uint16)
     numbers_HW[:4], numbers_HW[4:8, :8], numbers_HW[8:, 10:] = 187, 458, 300
     return numbers_HW
@@ -204,7 +204,7 @@ def coloured(label_HW: Pixels, colours: Sequence[tuple[int, int, int]]) -> Pixel
 
 
 def packed(root: Path, target: Path) -> Path:
-    """A folder as a zip or a tar, compressed or not as the name of `target` says."""
+    """Pack a folder as a zip or tar, compressed according to the suffix of `target`."""
     import tarfile
 
     if target.suffix == ".zip":
@@ -215,7 +215,7 @@ def packed(root: Path, target: Path) -> Path:
 
 
 def zipped(root: Path, target: Path, change: Callable[[str], str] = lambda name: name) -> Path:
-    """A folder as the zip its owner would ship."""
+    """Pack a folder as a zip."""
     import zipfile
 
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:

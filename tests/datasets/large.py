@@ -65,7 +65,7 @@ def draw(root: Path) -> Path:
 
 
 def peak(project: Path, program: str, *arguments: str) -> float:
-    """Megabytes of peak resident memory of `program`, which runs in the project and must succeed."""
+    """Run `program` in the project and return its peak resident memory in MB."""
     start = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{RUN}"
     command = [sys.executable, "-c", start, program, *arguments]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
@@ -85,7 +85,7 @@ def _bands(side: int) -> NDArray[np.int64]:
 
 
 def _write(names: list[str], pixels: Pixels) -> None:
-    """One file; the others are links to it."""
+    """Write a single file, and links to it."""
     first, *others = (Path(name) for name in names)
     first.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(first), pixels, [cv2.IMWRITE_TIFF_COMPRESSION, 1])

@@ -1,4 +1,4 @@
-"""A PNG encoder of the tests' own, in plain Python: every bit depth, colour type, filter and interlacing."""
+"""A PNG encoder in plain Python: every bit depth, colour type, filter and interlacing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def encode(
     rows: int | None = None,
     size: tuple[int, int] | None = None,
 ) -> bytes:
-    """A PNG of `samples`; with `rows` its pixels end early, the stream ends well; `size`: W, H declared."""
+    """Encode `samples` as PNG; with `rows` only these rows are stored; `size` is the declared (W, H)."""
     height, width = samples.shape[:2]
     header = struct.pack(">IIBBBBB", *(size or (width, height)), bits, kind, 0, 0, int(interlaced))
     plain = filtered(samples.reshape(height, width, -1)[:rows], bits, interlaced)
@@ -41,7 +41,7 @@ def encode(
 
 
 def filtered(samples_HWC: NDArray[np.integer], bits: int, interlaced: bool) -> bytes:
-    """All rows of all passes; the five filters take turns."""
+    """All rows of all passes, with alternating filters."""
     out, pixel = b"", max(1, samples_HWC.shape[2] * bits // 8)
     for top, left, down, right in ADAM7 if interlaced else ((0, 0, 1, 1),):
         part = samples_HWC[top::down, left::right]

@@ -1,4 +1,4 @@
-"""repro data ... and repro prepare as a person types them, the synthetic scenes, and downloads."""
+"""`repro data` and `repro prepare`, the synthetic scenes, and downloads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.datasets import kit
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project that knows a tiny CamVid, with the data beside it."""
+    """An empty project with a tiny CamVid, and the data next to it."""
     root = tmp_path / "project"
     (root / "experiments").mkdir(parents=True)
     (root / "params.yaml").write_text(
@@ -47,7 +47,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def repro(*words: str, code: int = 0) -> str:
-    """Run a command in this process; everything it printed."""
+    """Run a command in this process and return its output."""
     from repro.cli.app import app
 
     runner = CliRunner()
@@ -62,7 +62,7 @@ def repro(*words: str, code: int = 0) -> str:
 
 @pytest.mark.parametrize("path", ["", ".", "..", "experiments", "/"])
 def test_the_project_is_no_data_set(project: Path, tmp_path: Path, path: str) -> None:
-    """`repro data link camvid "$CAMVID"` without the variable made data/camvid the project itself."""
+    """Regression: `repro data link camvid "$CAMVID"` with an unset variable linked the project itself."""
     repro("data", "link", "camvid", str(tmp_path / "mine"))
     assert "no data set to link" in repro("data", "link", "camvid", path, code=2)
     assert (project / "data" / "camvid").resolve() == tmp_path / "mine"
@@ -212,7 +212,7 @@ def test_verify(project: Path, tmp_path: Path) -> None:
 def test_an_image_in_two_splits_is_told_without_a_deep_look(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The copy is under another name, and not among the images that a quick look decodes."""
+    """The copy has another name and is not among the images that a quick check decodes."""
     monkeypatch.setattr(inspect, "QUICK", 2)
     kit.camvid(tmp_path / "mine", per_split=10)
     (tmp_path / "mine/test/test7.png").write_bytes((tmp_path / "mine/train/train1.png").read_bytes())
@@ -250,7 +250,7 @@ def test_verify_fails_where_a_split_is_not_whole_and_link_says_what_to_do(
 
 
 def test_only_the_splits_of_params_are_compared_with_it(project: Path, tmp_path: Path) -> None:
-    """LoveDA's train is train_rural and train_urban too; nobody has to list them."""
+    """LoveDA's train includes train_rural and train_urban, which need not be listed."""
     for i, path in enumerate(sorted(kit.loveda(tmp_path / "loveda").rglob("images_png/*.png"))):
         kit.save(path, kit.photo(i))
     repro("data", "link", "loveda", str(tmp_path / "loveda"))
@@ -275,7 +275,7 @@ def test_of_cut_images_the_official_number_is_checked_unless_the_tiles_are_ones_
 
 
 def unpadded(table: str) -> str:
-    """A table without the spaces that line its columns up."""
+    """A table without padding."""
     return re.sub(" {2,}", " ", table)
 
 
@@ -360,7 +360,7 @@ CONTENT = bytes(range(256)) * 4096
 
 @pytest.fixture
 def server() -> Iterator[ThreadingHTTPServer]:
-    """A local owner: serves CONTENT, understands ranges, and remembers what it was asked for."""
+    """A local server: serves CONTENT, supports ranges, and records its requests."""
 
     class Owner(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

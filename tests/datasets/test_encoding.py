@@ -1,4 +1,4 @@
-"""The PNG encoder, run-length masks, and the draws that everything random is made of."""
+"""The PNG encoder, run-length masks and random numbers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_runs_of_every_length_survive(length: int) -> None:
 
 
 def test_the_bytes_are_pinned_and_small() -> None:
-    """The whole point: these hashes hold on every platform and under every zlib."""
+    """These hashes must be equal on every platform and with every zlib."""
     label = np.kron(np.arange(12, dtype=np.uint8).reshape(3, 4), np.ones((60, 80), np.uint8))
     assert hashlib.sha256(encode_png(label)).hexdigest()[:16] == "0ac9de209fef030a"
     assert (
@@ -91,7 +91,7 @@ def test_other_pixels_are_refused(wrong: np.ndarray) -> None:
 def test_upper_rows_are_those_of_the_whole_image(
     by: str, colour: bool, height: int, width: int, rows: int, seed: int
 ) -> None:
-    """PIL chooses a filter a row, this project one for all: both ways of undoing them are taken."""
+    """PIL chooses a filter per row, this project one for all rows: both decoders are tested."""
     pixels = photo(seed, (height, width))
     pixels = pixels if colour else pixels[..., 0]
     data = encode_png(pixels) if by == "this project" else encoded(pixels, ".png")

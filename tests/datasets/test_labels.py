@@ -1,4 +1,4 @@
-"""Labels are what their file stores: kinds of files, palettes, what cannot be right, lists of splits."""
+"""Reading of labels: file formats, palettes, implausible labels, split lists."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def samples(kind: int, bits: int, size_HW: tuple[int, int], most: int = 1 << 16)
 def test_every_kind_of_png_is_read_as_stored(
     kind: int, bits: int, interlaced: bool, size_HW: tuple[int, int]
 ) -> None:
-    """Against the encoder of the tests; colours of 16 bits have no ids and are refused."""
+    """Compared with the encoder of the tests; 16-bit colours are rejected."""
     pixels = samples(kind, bits, size_HW)
     palette = bytes_of(list(voc_colours(1 << bits))) if kind == png_kit.PALETTE else None
     data = png_kit.encode(pixels, kind, bits, interlaced=interlaced, palette=palette)
@@ -81,7 +81,7 @@ def test_every_kind_of_png_is_read_as_stored(
 @every("interlaced", [False, True])
 @every("kind, bits", [(kind, b) for kind, all_ in png_kit.BITS.items() for b in all_])
 def test_the_encoder_of_the_tests_writes_what_others_read(kind: int, bits: int, interlaced: bool) -> None:
-    """Pillow scales gray of 2 and 4 bits by 85 and 17, which is undone here; it cuts colours of 16 bits."""
+    """Pillow scales gray of 2 and 4 bits by 85 and 17, which is undone; it truncates 16-bit colours."""
     pixels = samples(kind, bits, (9, 17))
     palette = bytes_of(list(voc_colours(1 << bits))) if kind == png_kit.PALETTE else None
     data = png_kit.encode(pixels, kind, bits, interlaced=interlaced, palette=palette)
@@ -163,7 +163,7 @@ def test_values_of_a_tiff_are_those_that_are_stored(mode: str, zero_is_white: bo
 @every("turned", range(1, 9))
 @every("kind", ["TIFF", "PNG", "WEBP", "JPEG"])
 def test_orientation_is_ignored_in_every_format(kind: str, turned: int) -> None:
-    """Also by `repro predict`, so that one file is one input wherever it is read."""
+    """Also by `repro predict`, so that a file gives the same input everywhere."""
     upright = kit.photo(3, (10, 14))
     exif = Image.Exif()
     exif[0x0112] = turned
@@ -565,7 +565,7 @@ def test_score_of_a_broken_map_is_one_clear_error(tmp_path: Path, kind: str) -> 
 
 
 def test_opencv_agrees_on_gray_and_colours_of_8_bits() -> None:
-    """A second independent decoder, of what it does not change."""
+    """A second independent decoder, for files that it does not change."""
     for kind in (png_kit.GRAY, png_kit.RGB):
         for interlaced in (False, True):
             pixels = samples(kind, 8, (9, 17))

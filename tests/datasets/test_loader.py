@@ -232,7 +232,7 @@ def test_a_cache_that_does_not_fit_tells_its_size(copied: Split, monkeypatch: py
 
 
 def test_several_processes_build_one_cache(copied: Split) -> None:
-    """Two at once, neither of which knows of the other."""
+    """Two processes at the same time."""
     program = (
         "import sys; from pathlib import Path; from repro.datasets import loader\n"
         "from repro.datasets.prepare.prepared_split import Split\n"

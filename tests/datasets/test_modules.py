@@ -1,4 +1,4 @@
-"""Every data set in its owner's layout: counts, names and label values; official lists and numbers."""
+"""Every data set in its official layout: counts, names and label values; official lists and numbers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_shipped_lists_are_disjoint_and_match_the_modules() -> None:
 
 
 def test_official_windows_of_potsdam() -> None:
-    """144 windows of each 6000x6000 image: 24 x 144 = 3456 and 14 x 144 = 2016 (recipes of page 004)."""
+    """144 windows per 6000x6000 image: 24 x 144 = 3456 and 14 x 144 = 2016 (recipes of page 004)."""
     per_image = len(isprs_windows(6000, 6000, "train"))
     assert per_image == 144
     for split, areas in POTSDAM.items():
@@ -243,7 +243,7 @@ def test_pascal_context_without_labels(tmp_path: Path) -> None:
 
 
 def _aerial(root: Path, size: int) -> None:
-    """Inria's 18 val images, one more for training and a test image, each `size` a side."""
+    """Inria's 18 val images, a training image and a test image, `size` x `size` pixels each."""
     for name in (*VAL, "austin2"):
         kit.save(root / "train/images" / f"{name}.tif", kit.photo(1, (size, size)))
         kit.save(root / "train/gt" / f"{name}.tif", (kit.blocks(1, (0, 1), (size, size)) * 255))
@@ -270,7 +270,7 @@ def _isprs(root: Path, image: str, label: str, areas: tuple[object, ...]) -> Non
 
 @pytest.mark.parametrize("name", ["potsdam", "vaihingen"])
 def test_isprs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """30x40 in windows of 16: 2 x 3, the last ones moved back to the border."""
+    """30x40 in windows of 16: 2 x 3, the last ones shifted back to the border."""
     monkeypatch.setattr("repro.datasets.sets.isprs.TILE", 16)
     if name == "potsdam":
         image, label = "2_Ortho_RGB/top_potsdam_{}_RGB.tif", "5_Labels/top_potsdam_{}_label_noBoundary.tif"
@@ -290,7 +290,7 @@ def test_isprs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> No
 
 @pytest.mark.parametrize("name", ["potsdam", "vaihingen", "camvid_original"])
 def test_a_wrong_folder_is_told_with_the_layout(tmp_path: Path, name: str) -> None:
-    """Not with the first of the files that are missing; these three have no folders to be known by."""
+    """Not the first missing file; these three data sets have no marker folders."""
     raw = kit.camvid(tmp_path / "raw")
     for run in (partial(inspect, name, raw), partial(kit.prepared, name, raw, tmp_path / "out", val=1)):
         with pytest.raises(DataError, match=r"no split of|no images for split val") as caught:
@@ -374,7 +374,7 @@ def test_an_archive_gives_the_same_bytes_as_a_folder(tmp_path: Path, name: str, 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
 def test_every_data_set_has_a_stand_in_that_is_prepared(tmp_path: Path, name: str) -> None:
-    """What `repro run --smoke` draws goes the way of the owner's data, and holds several classes."""
+    """Smoke fixtures are prepared like real data, and have several classes."""
     from repro.datasets.prepare.smoke_fixtures import write_fixture
 
     counts = write_fixture(name, tmp_path / "raw")

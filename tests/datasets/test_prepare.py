@@ -31,12 +31,12 @@ from tests.datasets import kit
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """A tiny CamVid: two pairs a split."""
+    """A tiny CamVid: two pairs per split."""
     return kit.camvid(tmp_path / "raw")
 
 
 def prepare(raw: Path, out: Path, workers: int = 1, per_split: int = 2) -> dict[str, bytes]:
-    """Prepare a tiny CamVid; the bytes of every zip."""
+    """Prepare a tiny CamVid and return the bytes of every zip."""
     prepare_dataset("camvid", raw, out, kit.camvid_facts(per_split), workers=workers)
     return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
 
@@ -97,7 +97,7 @@ def _prepared(raw: Path, out: Path) -> Path:
 def test_an_interrupted_preparation_goes_on(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped in the middle of the second split: what was done is not done again; the bytes are the same."""
+    """Stopped in the second split: finished work is not repeated, and the bytes are the same."""
     whole = prepare(raw, tmp_path / "whole")
     calls: list[str] = []
     real = engine.convert
@@ -118,7 +118,7 @@ def test_an_interrupted_preparation_goes_on(
 
 
 def _interrupted(raw: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop a preparation when the pairs of its first split are written and the split is not finished."""
+    """Stop a preparation after the pairs of its first split, before the split is finished."""
     with monkeypatch.context() as patch:
         patch.setattr(engine, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -139,7 +139,7 @@ def test_a_torn_journal_and_a_torn_zip_are_cut_back(
 
 
 def test_killed_by_the_kernel_and_repeated(tmp_path: Path) -> None:
-    """A real SIGKILL in the middle, then the same command again."""
+    """A SIGKILL during the preparation, then the same command again."""
     raw = kit.camvid(tmp_path / "raw", per_split=6)
     whole = prepare(raw, tmp_path / "whole", per_split=6)
     program = (
@@ -159,7 +159,7 @@ def test_killed_by_the_kernel_and_repeated(tmp_path: Path) -> None:
 
 
 def _held(raw: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start a second preparation in the middle of the first."""
+    """Start a second preparation during the first."""
     real = engine.convert
 
     def convert(*given, **named):  # type: ignore[no-untyped-def]
@@ -184,7 +184,7 @@ def test_a_second_preparation_at_the_same_time_is_refused(
 def test_a_journal_that_is_not_true_is_cut_back(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    """What two writers at once, or a crash of the machine, can leave."""
+    """The state after two concurrent writers or a crash of the machine."""
     whole = prepare(raw, tmp_path / "whole")
     _interrupted(raw, tmp_path / "out", monkeypatch)
     _damage(tmp_path / ".out.part", damage)
@@ -314,7 +314,7 @@ def _value(raw: Path) -> None:
 
 
 def _wide_rgb(path: Path) -> None:
-    """PIL writes no such file."""
+    """PIL does not write such files."""
     wide_HWC = kit.photo(0).astype(np.uint16) * 257
     path.write_bytes(cv2.imencode(".png", wide_HWC)[1].tobytes())
 
@@ -435,7 +435,7 @@ def test_gray_and_turned_photographs_are_read_and_told(tmp_path: Path) -> None:
 
 
 def test_a_turned_photograph_of_another_shape_is_an_error(tmp_path: Path) -> None:
-    """Labels drawn on the upright view of a turned image cannot be paired with its stored pixels."""
+    """Labels of the rotated view of an image do not match its stored pixels."""
     raw = kit.ade20k(tmp_path / "raw")
     base = raw / "ADEChallengeData2016"
     turned = Image.Exif()
@@ -523,7 +523,7 @@ def test_the_same_image_in_two_splits_is_found(raw: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tgz"])
 def test_images_of_one_size_are_compared_as_far_as_they_differ(tmp_path: Path, kind: str) -> None:
-    """Equal beginnings and equal sizes are no copies; a copy is one in a folder and in every archive."""
+    """Equal first bytes and sizes are not duplicates; duplicates are found in folders and archives."""
     raw = kit.camvid(tmp_path / "raw", size_HW=(180, 160))
     for name, row in (("train/train0", 0), ("test/test0", 179), ("val/val0", 0)):
         pixels = np.zeros((180, 160, 3), np.uint8)
@@ -535,7 +535,7 @@ def test_images_of_one_size_are_compared_as_far_as_they_differ(tmp_path: Path, k
 
 
 def test_splits_to_train_on_may_overlap(tmp_path: Path) -> None:
-    """VOC's trainaug and trainval share VOC's train, and neither holds the other."""
+    """VOC's trainaug and trainval share VOC's train, and neither contains the other."""
     assert inspect("voc2012", kit.voc2012(tmp_path / "raw")).shared == {}
 
 
@@ -560,7 +560,7 @@ def test_a_link_that_leads_nowhere_is_no_full_disk(
 
 
 def test_an_unreadable_folder(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As root nothing is unreadable, so the operating system's answer is played back."""
+    """As root everything is readable, so the error of the operating system is simulated."""
     real = os.scandir
 
     def scandir(path):  # type: ignore[no-untyped-def]

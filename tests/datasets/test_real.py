@@ -1,4 +1,4 @@
-"""The owners' real files: what their labels contain, counted here and looked at by eye once.
+"""Real data: contents of labels, counted here and checked visually once.
 
 The numbers were checked against overlays of labels on their images: road, cars and the rider of
 Frankfurt, the house and lawn of ADE_val_00000001, the aeroplane of 2007_000033, the fish ponds of LoveDA.
@@ -126,7 +126,7 @@ def test_real_samples_are_prepared_and_read(tmp_path: Path, name: str, split: st
 
 
 def test_real_isprs_tiles_have_six_classes() -> None:
-    """The tiles are the converter's own output (labels 0-5): our train ids must name the same range."""
+    """The tiles are output of the converter (labels 0-5): the train ids must have the same range."""
     from repro.datasets.formats.label_files import read_label_file
 
     for name in ("potsdam", "vaihingen"):
@@ -139,7 +139,7 @@ def test_real_isprs_tiles_have_six_classes() -> None:
 
 
 def test_real_camvid_is_the_official_one() -> None:
-    """All 701 pairs: counts, sizes, no image in two splits, ids as in the lists that are shipped."""
+    """All 701 pairs: counts, sizes, no image in two splits, ids as in the built-in lists."""
     found = inspect("camvid", kit.real("camvid"))
     assert {f.split: f.images for f in found.splits} == dict(DATASETS["camvid"].SPLITS)
     assert all(set(f.sizes) == {(480, 360)} and f.complete for f in found.splits)

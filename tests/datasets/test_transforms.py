@@ -1,4 +1,4 @@
-"""Augmentation: aligned, nothing invented, distributed as the params say, equal to independent code."""
+"""Augmentation: image and label aligned, distributions as in the params, equal to independent code."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def without_colour(augmentation: Augmentation) -> Augmentation:
 
 
 def regions(seed: int, size: tuple[int, int] = (60, 80)) -> Pixels:
-    """label_HW of 2 x 3 large cells with classes 0..7; nothing so thin that a resize could lose it."""
+    """label_HW of 2 x 3 large cells with classes 0..7, without structures that a resize could lose."""
     cells = np.random.default_rng(seed).permutation(CLASSES)[:6].reshape(2, 3).astype(np.uint8)
     return cells[np.arange(size[0]) * 2 // size[0]][:, np.arange(size[1]) * 3 // size[1]]
 
@@ -81,7 +81,7 @@ def test_the_sample_has_the_crop_size(name: str, seed: int) -> None:
 @given(name=names, seed=seeds)
 @settings(max_examples=80, deadline=None)
 def test_image_and_label_stay_aligned(name: str, seed: int) -> None:
-    """The label is drawn into the image; away from borders the sample's image still shows its label."""
+    """The image shows the label; away from borders the sample's image must match its label."""
     label = regions(seed)
     image = np.repeat((label * 30)[..., None], 3, axis=2)
     got, label = run(without_colour(AUGMENTATIONS[name]), image, label, seed)
@@ -184,13 +184,13 @@ def test_sizes_with_the_ratio_kept(
 
 
 def coordinates(height: int, width: int) -> Pixels:
-    """An image that shows where it is: red = column, green = row."""
+    """An image of coordinates: red = column, green = row."""
     y, x = np.mgrid[:height, :width].astype(np.uint8)
     return np.stack([x, y, np.zeros_like(x)], axis=-1)
 
 
 def test_scale_and_crop_are_uniform() -> None:
-    """Scales and positions read back from the pixels; Kolmogorov-Smirnov against the uniform law.
+    """Scales and positions recovered from the pixels; Kolmogorov-Smirnov test against uniform.
 
     Positions are whole pixels, so they are compared as a share of the positions that there are.
     """
@@ -248,7 +248,7 @@ def test_a_dominated_crop_is_drawn_again() -> None:
 
 
 def test_a_crop_is_drawn_so_many_times_and_no_more() -> None:
-    """The label is of one class: every crop is is_dominated, and the last one is taken."""
+    """A label with a single class: every crop is dominated, and the last one is used."""
     image, label = coordinates(40, 200), np.zeros((40, 200), np.uint8)
     for tries in (1, 10, 11):
         augmentation = Augmentation(
@@ -263,7 +263,7 @@ def test_a_crop_is_drawn_so_many_times_and_no_more() -> None:
 @given(labels=st.lists(st.sampled_from([0, 1, 255]), min_size=8, max_size=40), share=st.floats(0.1, 0.99))
 @settings(max_examples=60, deadline=None)
 def test_what_dominated_means(labels: list[int], share: float) -> None:
-    """mmsegmentation keeps a crop when more than one class is there and max / sum < share."""
+    """mmsegmentation keeps a crop with more than one class and max / sum < share."""
     values, counts = np.unique(np.array(labels, np.uint8), return_counts=True)
     counts = counts[values != 255]
     keeps = len(counts) > 1 and counts.max() / counts.sum() < share
@@ -352,7 +352,7 @@ def reference_distortion(image: Pixels, rng: Rng) -> Pixels:
 @given(seed=seeds)
 @settings(max_examples=60, deadline=None)
 def test_distortion_follows_the_reference(seed: int) -> None:
-    """Equal up to the rounding of the second HSV round trip, which the reference has and ours has not."""
+    """Equal up to the rounding of the second HSV conversion, which only the reference has."""
     image, label = photo(seed, (30, 40)), np.zeros((30, 40), np.uint8)
     ours, _ = photometric.distort(
         image, label, Rng(seed), brightness=32, contrast=0.5, saturation=0.5, hue=18

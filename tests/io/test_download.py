@@ -1,4 +1,4 @@
-"""Downloads that go wrong without a published checksum: a bad file is refused and removed, nothing hangs."""
+"""Failing downloads without a published checksum: a bad file is rejected and removed, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 class Server(BaseHTTPRequestHandler):
-    """Answers every request as the test says."""
+    """Answers every request as configured by the test."""
 
     answer: ClassVar[Callable[[str], Answer]]
     asked: ClassVar[list[str]] = []
@@ -70,7 +70,7 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
-    """`server(status, headers, body)`: the address that answers so."""
+    """`server(status, headers, body)` returns a URL with this answer."""
     monkeypatch.setattr("repro.io.download.WAIT_S", 0.0)
     running = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     thread = threading.Thread(target=partial(running.serve_forever, poll_interval=0.01), daemon=True)
@@ -155,7 +155,7 @@ class Slow(Server):
 
 
 def test_a_body_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits until a whole piece is there."""
+    """A slow server is detected before a whole piece has arrived."""
     monkeypatch.setattr("repro.io.download.SPEED_CHECK_AFTER_S", 0.1)
     with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
@@ -169,7 +169,7 @@ def test_a_body_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 class Mute(BaseHTTPRequestHandler):
-    """Promises a body and sends half of it."""
+    """Announces a body and sends half of it."""
 
     def do_GET(self) -> None:
         self.send_response(200)

@@ -1,4 +1,4 @@
-"""Texts are UTF-8 whatever the locale, and a terminal that cannot show a character stops no command."""
+"""Files are UTF-8 in every locale, and characters that a terminal cannot show stop no command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def without_encoding(tree: ast.AST) -> Iterator[int]:
-    """Lines that read or write text in the encoding of the locale."""
+    """Lines that read or write text in the locale's encoding."""
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         named = {key.arg for key in call.keywords}
         if "encoding" not in named and (opens_text(call) or any(is_text(key) for key in call.keywords)):
@@ -66,7 +66,7 @@ def test_every_text_names_its_encoding() -> None:
     ids=" ".join,
 )
 def test_a_locale_without_utf8(command: tuple[str, ...]) -> None:
-    """The answer is the same, with another character where the terminal has none."""
+    """The output is the same, with replacements for missing characters."""
     ascii, utf8 = run(*command), run(*command, PYTHONUTF8="1", PYTHONIOENCODING="utf-8")
     assert b"Traceback" not in ascii.stderr
     assert ascii.returncode == utf8.returncode
@@ -81,7 +81,7 @@ def test_json_keeps_what_the_terminal_lacks(tmp_path: Path) -> None:
 
 
 def run(*command: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
-    """`repro COMMAND` where files and the terminal are ASCII unless a program says otherwise."""
+    """Run `repro COMMAND` in an ASCII locale."""
     locale = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
     program = [sys.executable, "-c", "from repro.cli import main; main()", *command]
     return subprocess.run(program, cwd=ROOT, env={**os.environ, **locale, **settings}, capture_output=True)

@@ -1,4 +1,4 @@
-"""Where downloaded weights are kept."""
+"""The cache folder of downloaded weights."""
 
 from __future__ import annotations
 

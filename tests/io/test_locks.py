@@ -1,4 +1,4 @@
-"""Locks: who holds one is named after seconds, and who only comes early waits."""
+"""Locks: waiting for a working holder, and errors that name the holder."""
 
 from __future__ import annotations
 

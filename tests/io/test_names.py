@@ -1,4 +1,4 @@
-"""No name that a file or a server gives becomes another path or an option: all are forged in all commands."""
+"""Forged names from files and servers never become other paths or options, in any command."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ READERS = (
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A finished run in git, beside a folder that is none of its business."""
+    """A finished run in git, next to an unrelated folder."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "precious").write_text("kept")
     made = checkout(tmp_path / "here")
@@ -99,7 +99,7 @@ def content(*folders: Path) -> dict[str, bytes]:
 
 
 def forge(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change a record and hash it again, as whoever forges one would."""
+    """Forge a record: change it and update its hash."""
     raw = json.loads(path.read_text())
     change(raw)
     raw.pop("content_hash")
@@ -142,7 +142,7 @@ FORGERIES: dict[str, Callable[[str], Callable[[dict[str, Any]], None]]] = {
 def test_a_forged_record_touches_nothing_else(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
 ) -> None:
-    """It removed the folder that `experiment` named, weights included, also outside the clone."""
+    """Regression: it removed the folder in `experiment`, including weights and outside the clone."""
     monkeypatch.chdir(project.root)
     monkeypatch.setenv("REPRO_TRACKING", "off")
     good, kept = project.record(NAME).read_text(), (tmp_path / "outside", project.experiments)
@@ -171,7 +171,7 @@ def test_a_record_with_such_a_name_is_none(project: Project, field: str, name: s
 
 @pytest.mark.parametrize("commit", ["-f", "--detach", "HEAD", "main", "../x", "abc123", "0" * 39 + "g"])
 def test_a_commit_that_is_none_never_reaches_git(project: Project, commit: str) -> None:
-    """`-f` was taken as an option of `git worktree add`."""
+    """Regression: `-f` was an option of `git worktree add`."""
 
     def change(raw: dict[str, Any]) -> None:
         raw["provenance"] = {"git": {"commit": commit, "dirty": False}}
@@ -297,7 +297,7 @@ def test_the_id_of_a_run_on_a_server_names_no_folder(
 
 
 def test_what_lies_behind_a_link_is_never_deleted(project: Project, tmp_path: Path) -> None:
-    """A link can be committed although git ignores the folder; `repro gc --yes` deleted what it led to."""
+    """Regression: a link can be committed in an ignored folder, and `repro gc --yes` deleted its target."""
     shutil.rmtree(project.root / ".repro", ignore_errors=True)
     (project.root / ".repro").mkdir()
     for name in ("tmp", "work", "import", "replay", "smoke"):
@@ -323,7 +323,7 @@ def test_a_run_is_not_brought_in_behind_a_link(project: Project, tmp_path: Path)
 
 @pytest.mark.parametrize("line", [[NAME], [NAME, "other"]])
 def test_a_circle_of_starts_is_said(project: Project, line: list[str]) -> None:
-    """Smoke runs went round it for ever, plans until Python's limit; DVC stops at it whatever is asked."""
+    """Regression: smoke runs never ended and plans hit the recursion limit; DVC fails for every target."""
     for name, start in zip(line, [*line[1:], line[0]], strict=True):
         if name != NAME:
             shutil.copytree(project.experiment_folder(NAME), project.experiment_folder(name))

@@ -1,4 +1,4 @@
-"""Files for other programs hold text that those can read, and nothing that they would run."""
+"""Files for other programs contain readable text, and nothing that they would execute."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ EVIL = "\x1b]0;title\x07\x1b[2Kred\x9b1A\u202edlo\r\u2028x\nsecond: reproduced\x
 
 
 def obeyed(text: str) -> set[str]:
-    """Characters of a text that a terminal would obey, or that put what follows elsewhere."""
+    """Control characters of a text, and characters that change its direction."""
     return {one for one in text if not one.isprintable() and one not in "\n\t\xa0"}
 
 
@@ -138,7 +138,7 @@ def test_mlflow_gets_no_such_text(evil_project: Path) -> None:
 
 
 def test_every_command_prints_by_the_functions_that_see_to_it() -> None:
-    """`console`, `write`, `answer` and `emit_json`; what typer itself prints is the user's own words."""
+    """`console`, `write`, `answer` and `emit_json`; typer itself prints only the user's input."""
     for path in sorted((ROOT / "repro/cli").rglob("*.py")):
         direct = re.findall(
             r"std(?:out|err)\.write|typer\.echo|(?<![.\w])print\(|Console\(", path.read_text()

@@ -1,4 +1,4 @@
-"""The one writer of text tables: bytes of markdown, columns for pipes, facts; and nothing beside it."""
+"""Text tables: markdown, columns for pipes, lists of facts; and no other writer of tables."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_facts_are_lined_up() -> None:
 
 
 def test_no_module_writes_a_table_of_its_own() -> None:
-    """Rows of markdown are made in repro/io/text_table.py alone; docstrings may hold one."""
+    """Only repro/io/text_table.py writes markdown rows; docstrings may contain one."""
     wrong = []
     for path in PACKAGE.rglob("*.py"):
         name = path.relative_to(PACKAGE).as_posix()

@@ -1,4 +1,4 @@
-"""Work on threads: results in order, a bounded lead, errors where they belong, and an end."""
+"""Ordered map over threads: order, bounded look-ahead, errors and closing."""
 
 from __future__ import annotations
 

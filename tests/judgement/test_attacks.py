@@ -1,4 +1,4 @@
-"""No planted number passes, in record, metrics.json, cost.json, matrices, params.yaml or several of them."""
+"""Forged numbers never pass, in record, metrics.json, cost.json, matrices, params.yaml or several of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Attack = Callable[[Project], None]
 
 
 def of_record(edit: Callable[[dict[str, Any]], Any]) -> Attack:
-    """An edit of the record, which is hashed again as this project does it."""
+    """An edit of the record with an updated hash."""
 
     def attack(project: Project) -> None:
         path = project.record(NAME)
@@ -128,7 +128,7 @@ def test_a_good_result_that_was_tampered_with_is_no_pass_either(attack: str) -> 
 
 @pytest.mark.parametrize(("value", "band"), [(10.0, 0.8), (50.0, 45.0)], ids=["lowered", "wider"])
 def test_an_expectation_that_was_changed_with_its_result(tmp_path: Path, value: float, band: float) -> None:
-    """Recorded again with it, the tree agrees with itself: only a revision shows what was expected before."""
+    """After recording again the files are consistent: only a comparison with a revision detects it."""
     project = a_project(tmp_path, a_record(NAME, row=None))
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "before"]):
         git(tmp_path, *arguments)
@@ -149,7 +149,7 @@ SHA256 = {NAME: "12" * 32, OTHER: "34" * 32}
 
 
 def write_lock(project: Project, name: str, *, weights: str, split: str = SAME_SPLIT) -> None:
-    """dvc.lock of an experiment's files as they are, and of a split and weights that are not here."""
+    """Write dvc.lock for an experiment's files, and for a split and weights that are missing."""
     folder = project.experiments / name
     found = {one: (folder / one).read_bytes() for one in ("confusion.csv", "cost.json", "curve.csv")}
     found["metrics.json"] = (folder / "metrics.json").read_bytes()
@@ -163,7 +163,7 @@ def write_lock(project: Project, name: str, *, weights: str, split: str = SAME_S
 
 @contextmanager
 def two_results() -> Iterator[Project]:
-    """A commit of two results on one prepared file, without data, weights and matrices by image."""
+    """A commit of two results on the same prepared file, without data, weights and per-image matrices."""
     with tempfile.TemporaryDirectory() as folder:
         project = a_project(Path(folder))
         for name, row in ((NAME, "003-028"), (OTHER, None)):
@@ -175,7 +175,7 @@ def two_results() -> Iterator[Project]:
 
 
 def verdicts(project: Project, rev: str = "") -> dict[str, bool]:
-    """Experiment -> whether it passes, in the gate or against a revision."""
+    """Whether each experiment passes, in the gate or against a revision."""
     found = load_results(project, thorough=True)
     names = sorted(found.records)
     findings = compare_revision.compare(found, rev, names) if rev else gate.check(found, names=names)
@@ -237,7 +237,7 @@ def test_nothing_measured_is_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def with_matrices(project: Project, name: str) -> None:
-    """dvc.lock that also names the matrices of every image, which are not here."""
+    """Write dvc.lock with the per-image matrices, which are missing."""
     write_lock(project, name, weights=OWN_WEIGHTS[name])
     lock = project.experiments / name / "dvc.lock"
     lock.write_text(lock.read_text() + f"    - path: confusion.npz\n      md5: {'9' * 32}\n")
@@ -257,7 +257,7 @@ def no_lock(project: Project) -> None:
     "attack", [wide_interval, no_lock, lambda project: write_lock(project, NAME, weights="b" * 32)]
 )
 def test_what_follows_from_the_same_matrices_is_the_same_as_at_the_revision(attack: Attack) -> None:
-    """Without confusion.npz nothing recomputes an interval; without a lock nothing was compared."""
+    """Without confusion.npz intervals are not recomputed; without a lock files are not compared."""
     with two_results() as project:
         with_matrices(project, NAME)
         git(project.root, "commit", "-qam", "matrices")

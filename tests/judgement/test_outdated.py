@@ -1,4 +1,4 @@
-"""A result is of the params it was measured with: params.yaml as it is decides whether it still counts."""
+"""Results become outdated when params.yaml changes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def found(project: Project, name: str = "camvid_x") -> gate.Finding:
 
 
 def recorded(project: Project, change: Callable[[Record], Record]) -> None:
-    """Write camvid_x's record with a change, as an older version may have written it."""
+    """Write camvid_x's record with a change, as an older version might have."""
     record = load_results(project).records["camvid_x"]
     write_record(project.rows / "camvid_x.json", change(record))
 

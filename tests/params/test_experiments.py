@@ -1,4 +1,4 @@
-"""Every experiment folder: resolves, builds, agrees with its published row, and no row is without one."""
+"""Every experiment resolves, builds and agrees with its published row, and every row has one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def published() -> list[str]:
 
 
 def sized() -> list[str]:
-    """Rows that print sizes and no accuracy."""
+    """Rows that print sizes but no accuracy."""
     return [name for name in names() if experiment(name).measure != "all"]
 
 
@@ -245,7 +245,7 @@ def test_slim_draws_its_classifier_from_glorot_outside_the_scope_of_its_initiali
 
 @every("row", [94, 95, 96, 97, 98, 99, 100, 103])
 def test_slim_classifies_right_after_the_fusion(row: int) -> None:
-    """Four branches, pooled one, fusion, classifier; of the rows without ASPP the classifier alone."""
+    """Four branches, the pooled one, fusion, classifier; without ASPP only the classifier."""
     name = next(name for name in published() if f"003-{row:03d}" in experiment(name).rows)
     weights = weights_of(experiment(name).model, 21)
     kernels = [shape for name, shape in weights.items() if name.startswith("head") and len(shape) == 4]
@@ -256,7 +256,7 @@ def test_slim_classifies_right_after_the_fusion(row: int) -> None:
 
 @every("name", of_category_crops)
 def test_crops_are_drawn_as_often_as_the_page_draws_them(name: str) -> None:
-    """sssegmentation draws ten; mmsegmentation one and, while it is no good, ten more."""
+    """sssegmentation draws ten crops; mmsegmentation one and up to ten more."""
     it = experiment(name)
     assert it.augmentation.category_tries == (11 if it.rows[0].startswith("004") else 10)
     distortion = it.augmentation.brightness, it.augmentation.contrast, it.augmentation.hue

@@ -1,4 +1,4 @@
-"""Files that a merge left with both sides in them are named, with the way back; text is LF in every clone."""
+"""Unresolved merge conflicts are reported with a hint; text files have LF line endings in every clone."""
 
 from __future__ import annotations
 

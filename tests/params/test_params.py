@@ -47,7 +47,7 @@ HERE = Path("experiments/tiny_resnet18_os16/params.yaml")
 
 
 def changed(path: str, value: object) -> dict[str, Any]:
-    """OWN with one key set."""
+    """OWN with a changed key."""
     own = copy.deepcopy(OWN)
     *parents, last = path.split(".")
     block = own
@@ -109,7 +109,7 @@ def test_a_mistake_names_the_key_and_the_way_out(path: str, value: object, words
 
 
 def shared(path: str, value: object, *, instead: str | None = None) -> dict[str, Any]:
-    """ROOT with one key set, in place of `instead`, another key of the same block."""
+    """ROOT with a changed key, which replaces `instead`, a key of the same block."""
     root = copy.deepcopy(ROOT)
     *parents, last = path.split(".")
     block = root
@@ -159,7 +159,7 @@ def test_values_that_cannot_be_are_told_in_plain_words(
 
 @pytest.mark.parametrize(("stride", "fits"), [([32, 32], True), ([33, 32], False), ([32, 40], False)])
 def test_tiles_leave_no_gap(stride: list[int], fits: bool) -> None:
-    """Pixels that no tile covers would count as some class."""
+    """Pixels without a tile would get an arbitrary class."""
     root = shared("protocols.whole", {"mode": "slide", "crop": [32, 32], "stride": stride})
     if fits:
         resolve("tiny_resnet18_os16", OWN, root, HERE)
@@ -308,7 +308,7 @@ def test_broken_yaml_names_the_file(project: Project, text: str) -> None:
     ],
 )
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, what: str) -> None:
-    """DVC refuses it as well, with words about itself."""
+    """DVC rejects it too, with an internal message."""
     path = tmp_path / "params.yaml"
     path.write_text(text)
     with pytest.raises(ParamsError, match=what) as caught:

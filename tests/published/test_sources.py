@@ -1,4 +1,4 @@
-"""Where each row's settings are written, and the tool that compares them with the page's commit."""
+"""Sources of the settings of each row, and the tool that compares them with the page's commit."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_damaged_list_of_sources_is_an_error(tmp_path: Path) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> tuple[Path, str, str]:
-    """A repository in which the class list and a script changed, and a third file moved."""
+    """A repository with a changed class list, a changed script and a moved file."""
     root = tmp_path / "upstream"
     network = "".join(f"layer({number})\n" for number in range(20))
 

@@ -1,4 +1,4 @@
-"""From the files of the stages to a record: what is compared with what, and what may not be compared."""
+"""Records from the outputs of stages: reference values, and results that are not comparable."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ METRICS = {
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A checkout in which row 003-028 was evaluated."""
+    """A project in which row 003-028 was evaluated."""
     folder = tmp_path / "experiments" / NAME
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
@@ -53,7 +53,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_keys_that_came_later_leave_the_run_key_alone_while_they_are_neutral(root: Path) -> None:
-    """The recorded trainings were made before these keys were there; a weight file carries its run key."""
+    """The recorded trainings are older than these keys; a weight file contains its run key."""
     was = load_experiment(Project(root), "camvid_mobilenetv2_os16")
     key = training_key(was, "f" * 64)
     assert key == "df9dfc620ed9b730"
@@ -123,7 +123,7 @@ def test_further_protocols_have_their_place_in_the_record(project: Project) -> N
 
 
 def test_speed_and_memory_of_the_training_come_from_its_journal(project: Project) -> None:
-    """The record is made last, so they are there whatever order benchmark and train ran in."""
+    """The record is written last, so both are included in any order of benchmark and train."""
     assert "train_images_per_s" not in made(project).cost
     with Journal(project.work / "k" / "journal.jsonl") as journal:
         for step, speed in enumerate((90.0, 45.0, 135.0)):

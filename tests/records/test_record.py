@@ -1,4 +1,4 @@
-"""Journals, records, verdicts, provenance: the truth of a run and of a result."""
+"""Journals, records, verdicts and provenance."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_processes_that_append_at_once_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_a_line_written_while_opening_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process may append between the look for a torn line and the cut."""
+    """Another process may append between the check for an incomplete line and the truncation."""
     path = tmp_path / "j"
     with Journal(path) as first:
         first.metrics({"loss": 0.5}, step=0)
@@ -339,7 +339,7 @@ def test_three_seeds_stand_for_the_measurement() -> None:
 
 @pytest.mark.parametrize("count", [3, 4, 10, 11, 20, 200])
 def test_the_seed_interval_is_the_prediction_interval_of_scipy(count: int) -> None:
-    """For any number of seeds: the quantile of 9 degrees of freedom is 8 % too wide for 20 seeds."""
+    """For any number of seeds: with 9 degrees of freedom the interval is 8 % too wide for 20 seeds."""
     values = [77.0 + k % 7 / 4 for k in range(count)]
     band = seed_band(values)
     assert band is not None
@@ -455,7 +455,7 @@ def test_device_identity_names_processor_and_threads() -> None:
 def test_an_nvidia_gpu_is_told_with_driver_and_libraries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its properties and nvidia-smi stand in for a card; the rest is torch's own."""
+    """Its properties and nvidia-smi are simulated; the rest is torch."""
     card = SimpleNamespace(name="H100", total_memory=80 * 2**30, major=9, minor=0)
     asked: list[int] = []
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: asked.append(number) or card)
@@ -474,7 +474,7 @@ def test_an_nvidia_gpu_is_told_with_driver_and_libraries(
 
 
 def test_an_apple_gpu_is_not_its_processor() -> None:
-    """Speeds of both would stand in one column otherwise."""
+    """Otherwise the speeds of both would be in one column."""
     gpu, cpu = device_identity("mps"), device_identity("cpu")
     assert gpu["type"] == "mps"
     assert cpu["cpu"] in gpu["gpu"] != cpu["cpu"]
@@ -489,7 +489,7 @@ def test_only_a_device_with_a_queue_is_waited_for(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_killed_write_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
-    """Half of a file in an output of DVC would count as a change, beside README as a new file."""
+    """A partial file in an output of DVC would be a change, next to README a new file."""
     (tmp_path / "experiments" / "a" / "overlays").mkdir(parents=True)
     (tmp_path / "params.yaml").write_text("{}\n")
     path = tmp_path / "experiments" / "a" / "overlays" / "one.png"

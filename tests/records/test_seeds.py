@@ -1,4 +1,4 @@
-"""Seeds are judged by their mean only where they were measured alike and agree: no seed makes a pass."""
+"""Seeds are judged by their mean only if they are comparable and agree."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def family(*values: float, **changes: Any) -> list[Record]:
 
 
 def verdicts(records: list[Record]) -> set[str]:
-    """What the gate says of every one of them."""
+    """The findings of the gate on each of them."""
     found = results(*records)
     return {gate.finding(found, record.experiment).verdict for record in records}
 
@@ -88,7 +88,7 @@ def test_a_seed_that_cannot_be_believed_makes_no_pass() -> None:
 
 @pytest.mark.parametrize("edit", [None, ("lr: 0.03", "lr: 0.3")])
 def test_a_seed_of_other_params_makes_no_pass(edit: tuple[str, str] | None) -> None:
-    """Nothing says any more that it is a seed of this experiment."""
+    """It is no longer a seed of this experiment."""
     found = results(*family(58.5, 59.5, 59.0))
     path = found.project.params_of("camvid_s2")
     path.unlink() if edit is None else path.write_text(path.read_text().replace(*edit))

@@ -1,4 +1,4 @@
-"""Experiments without data: their cost, their record, the gate, and what refuses to train them."""
+"""Experiments with `measure: cost`: cost, record, gate, and rejection by other stages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAME, ROW, MILLIONS = "voc2012_dense121k32_os16_321_cost", "003-002", 6.985397
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project with the one experiment, and without any data."""
+    """A project with a single experiment and without data."""
     folder = tmp_path / "experiments" / NAME
     shutil.copytree(ROOT / "experiments" / NAME, folder, ignore=shutil.ignore_patterns("*.lock", "*.json"))
     for name in ("params.yaml", "experiments/pipeline.yaml", "experiments/cost.yaml"):
@@ -140,7 +140,7 @@ def test_cost_alone_needs_a_protocol_that_says_how_large_the_input_is(project: P
     ],
 )
 def test_a_size_holds_within_the_last_printed_digit(row: str, millions: float, verdict: str) -> None:
-    """18M and 69.24MB, 30M and 117.22MB, 42M and 163MB; a cell without its unit counts in whole ones."""
+    """18M and 69.24MB, 30M and 117.22MB, 42M and 163MB; without a unit the digit is 1."""
     assert size_verdict(sizes({"params_M": millions}, rows()[row])) == verdict
 
 

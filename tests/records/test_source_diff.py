@@ -1,4 +1,4 @@
-"""What is kept of uncommitted code: by a list, without secrets; and what git could not say."""
+"""The diff of uncommitted code: listed files only, without secrets; and failures of git."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ INSIDE = {
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A finished run of code that was edited after its commit, with secrets wherever people have them."""
+    """A finished run of uncommitted code, with secrets in the usual places."""
     made = checkout(tmp_path / "here")
     write(made.root, {".gitignore": ".repro/\ndata\nprepared\n*.safetensors\n", "repro/code.py": "x = 1\n"})
     write(made.root, dict.fromkeys(TRACKED, "first\n"))
@@ -79,7 +79,7 @@ def changed(record: Any, provenance: dict[str, Any]) -> Any:
 
 
 def test_no_planted_secret_is_in_anything_that_travels(project: Project, tmp_path: Path) -> None:
-    """A DVC remote's password, tokens, keys and stores of keys were in source.diff, and went along."""
+    """Regression: source.diff contained a DVC remote's password, tokens, keys and key stores."""
     bundle = export_run(project, NAME, tmp_path / "run.zip")
     record = read_record(project.record(NAME))
     with zipfile.ZipFile(bundle.path) as archive:
@@ -97,7 +97,7 @@ def test_no_planted_secret_is_in_anything_that_travels(project: Project, tmp_pat
 
 
 def test_a_link_to_a_secret_does_not_travel(project: Project, tmp_path: Path) -> None:
-    """Git keeps links: under the name of an output it would be packed, sent and shown."""
+    """Git stores links: one named like an output would be exported, uploaded and shown."""
     folder, key, record = project.experiment_folder(NAME), tmp_path / "id_rsa", project.record(NAME)
     key.write_text(SECRET)
     (project.root / ".dvc/config").write_text("[core]\n")
@@ -137,7 +137,7 @@ def test_what_is_left_out_and_what_is_masked_is_named(project: Project) -> None:
 
 
 def test_a_file_that_had_a_secret_already_is_left_out_whole(project: Project) -> None:
-    """Without the line, as it is in the commit, the patch would not apply."""
+    """Without the committed line the patch would not apply."""
     lines = [f'TOKEN = "{SECRET}"', *"abcdefgh", "x = 1"]
     write(project.root, {"repro/old.py": "\n".join(lines), "repro/far.py": "\n".join([*lines, *"abcdefgh"])})
     _git(project.root, "add", "-f", "repro/old.py", "repro/far.py")
@@ -194,7 +194,7 @@ def test_code_without_a_secret_stays(line: str) -> None:
 
 
 def fake_git(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """A git that does what `script` says."""
+    """A fake git that runs `script`."""
     folder.mkdir()
     (folder / "git").write_text(f"#!{sys.executable}\n{script}\n")
     (folder / "git").chmod(0o755)
@@ -219,7 +219,7 @@ def test_without_a_commit(tmp_path: Path) -> None:
 
 @pytest.fixture
 def foreign(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """The clone of somebody else."""
+    """A clone that belongs to another user."""
     if os.getuid() != 0:
         pytest.skip("only root can give a file away")
     for path in (project.root, project.root / ".git"):
@@ -232,7 +232,7 @@ def foreign(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def test_the_clone_of_somebody_else(foreign: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commit was None without a word, and `check --against` advised `git fetch`."""
+    """Regression: the commit was None without a reason, and `check --against` suggested `git fetch`."""
     found = git_state(foreign.root)
     assert found["commit"] is None
     assert found["unknown"] == "git refuses a repository that belongs to another user"
@@ -279,7 +279,7 @@ def test_a_worktree_a_detached_head_and_a_submodule_know_their_commit(
 def test_a_git_that_fails_later_is_no_clean_tree(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An index that cannot be read counted as a tree without changes."""
+    """Regression: an unreadable index counted as a tree without changes."""
     (project.root / ".git" / "index").write_bytes(b"DIRC damaged")
     found = git_state(project.root)
     assert (found["dirty"], found["diff_sha256"]) == (None, None)
