@@ -1,4 +1,4 @@
-"""DatasetCheck in raw data: compared with params.yaml, printed, as JSON."""
+"""Results of `repro data link` and `verify`: compared with params.yaml, printed, as JSON."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _values(histogram: Any) -> str:
 
 
 def plain(findings: DatasetCheck) -> dict[str, Any]:
-    """DatasetCheck for --json."""
+    """The results for --json."""
     splits = [
         {"split": f.split, "images": f.images, "official": f.official, "decoded": f.decoded}
         for f in findings.splits
