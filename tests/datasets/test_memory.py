@@ -16,6 +16,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw(tmp_path_factory.mktemp("large") / "project")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["potsdam", "inria_aerial"])
 def test_large_images_are_checked_and_prepared_in_a_gigabyte(project: Path, name: str) -> None:
@@ -27,6 +28,7 @@ def test_large_images_are_checked_and_prepared_in_a_gigabyte(project: Path, name
     assert max(found.values()) < LIMIT
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_whole_images_are_counted_and_read_for_evaluation_in_a_gigabyte(project: Path) -> None:
     peak(project, COMMAND, "prepare", "inria_aerial")

@@ -138,6 +138,7 @@ FORGERIES: dict[str, Callable[[str], Callable[[dict[str, Any]], None]]] = {
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of MLflow's libraries
 @pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.slow
 @pytest.mark.parametrize("field", FORGERIES)
 def test_a_forged_record_touches_nothing_else(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str

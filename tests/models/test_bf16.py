@@ -46,6 +46,7 @@ def network() -> nn.Sequential:
 
 
 @pytest.mark.usefixtures("without_units")
+@pytest.mark.slow
 def test_no_product_is_computed_in_bf16() -> None:
     model, x_NCHW = network(), torch.randn(2, 3, 12, 14)
     with Products() as seen:

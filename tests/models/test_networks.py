@@ -46,7 +46,7 @@ def outputs_of(name: str) -> int:
     return CLASSES + model_params(NETWORKS[name]).head.extra_classes
 
 
-@pytest.mark.parametrize("name", SMALL + LARGE)
+@pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
 def test_gradients_reach_every_parameter(name: str) -> None:
     """One loss over all heads at an odd input size; finite, and not zero in any parameter."""
     net = network(name)

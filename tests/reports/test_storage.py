@@ -76,6 +76,7 @@ def test_settings_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
         remote_url(tmp_path)
 
 
+@pytest.mark.slow
 def test_dvc_itself_writes_what_is_read(tmp_path: Path) -> None:
     """Sections, quotes and the file are those of `dvc remote add --local`."""
     dvc = [sys.executable, "-m", "dvc"]

@@ -22,6 +22,7 @@ from repro.training.schedule import length
 NAME = "camvid_mobilenetv2_os16"
 
 
+@pytest.mark.slow
 def test_smoke_runs_every_stage_and_marks_it(tmp_path: Path, root: Path) -> None:
     (tmp_path / "experiments").mkdir()
     experiment = load_experiment(Project(root), NAME)
@@ -42,6 +43,7 @@ def test_smoke_runs_every_stage_and_marks_it(tmp_path: Path, root: Path) -> None
     assert not list((tmp_path / "experiments").iterdir())
 
 
+@pytest.mark.slow
 def test_smoke_trains_first_what_an_experiment_starts_from(tmp_path: Path, root: Path) -> None:
     """And runs the protocols listed under `also`; nothing big stays behind when it is one of many."""
     base = load_experiment(Project(root), NAME)

@@ -57,6 +57,7 @@ def records(project: Project) -> list[Record]:
     return [read_record(project.record(name)) for name in FAMILY]
 
 
+@pytest.mark.slow
 def test_every_seed_is_an_experiment_with_weights_of_its_own(trained: Project) -> None:
     found = records(trained)
     assert [record.params["seed"] for record in found] == [0, 1, 2]
@@ -65,6 +66,7 @@ def test_every_seed_is_an_experiment_with_weights_of_its_own(trained: Project) -
     assert all((trained.experiments / name / "dvc.yaml").is_file() for name in FAMILY[1:])
 
 
+@pytest.mark.slow
 def test_the_record_holds_mean_deviation_and_t_interval(trained: Project) -> None:
     found = records(trained)
     values = {record.experiment: record.metrics["mIoU"] for record in found}
@@ -77,6 +79,7 @@ def test_the_record_holds_mean_deviation_and_t_interval(trained: Project) -> Non
     assert "judged by the mean of 3 seeds" in found[0].notes
 
 
+@pytest.mark.slow
 def test_show_and_table_tell_the_spread(trained: Project) -> None:
     seeds = records(trained)[0].seeds
     assert seeds is not None
@@ -92,6 +95,7 @@ def test_show_and_table_tell_the_spread(trained: Project) -> None:
     assert {row[column] for row in table.rows} == {f"{seeds.mean:.2f} ± {seeds.sd:.2f} (3)"}
 
 
+@pytest.mark.slow
 def test_mlflow_shows_them_as_children_of_one_run(trained: Project) -> None:
     client = open_client(trained)
     runs = client.search_runs([one.experiment_id for one in client.search_experiments()])

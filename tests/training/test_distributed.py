@@ -40,6 +40,7 @@ def difference(a: Path, b: Path) -> float:
     return max(float((first[name] - second[name]).abs().max()) for name in first)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(jobs: tuple[Path, dict[str, str]]) -> None:
     """Equal total batch, 10 steps; the ranks' images differ in how many pixels are labelled."""
     folder, codes = jobs
@@ -52,6 +53,7 @@ def test_two_processes_train_as_one_does(jobs: tuple[Path, dict[str, str]]) -> N
         assert a == pytest.approx(b, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_processes_decide_by_the_same_validation(jobs: tuple[Path, dict[str, str]]) -> None:
     """Ranks have separate batch statistics; separate learning rates would make them diverge."""
     folder, codes = jobs
@@ -61,6 +63,7 @@ def test_processes_decide_by_the_same_validation(jobs: tuple[Path, dict[str, str
     assert difference(folder / "watched" / "weights-0.pt", folder / "watched" / "weights-1.pt") == 0
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_job_with_a_message(jobs: tuple[Path, dict[str, str]]) -> None:
     folder, codes = jobs
     assert codes["killed"] == "[1, -9]"
@@ -69,6 +72,7 @@ def test_a_killed_process_ends_the_job_with_a_message(jobs: tuple[Path, dict[str
     assert "resume from the last checkpoint" in message
 
 
+@pytest.mark.slow
 def test_a_job_goes_on_with_another_number_of_processes(jobs: tuple[Path, dict[str, str]]) -> None:
     """Documented tolerance: 1e-6 without dropout; the order of images is the same for any number."""
     folder, _ = jobs
@@ -77,12 +81,14 @@ def test_a_job_goes_on_with_another_number_of_processes(jobs: tuple[Path, dict[s
     assert difference(folder / "killed" / "weights-0.pt", folder / "one" / "weights-0.pt") < 1e-6
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_of_them_saved(jobs: tuple[Path, dict[str, str]]) -> None:
     folder, codes = jobs
     assert codes["stopped"] == "[130, 130]"
     assert max(path.name[:14] for path in (folder / "stopped").glob("*.ckpt")) == "step-000000004"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not slurm_kit.installed(), reason="NOT TESTED: no slurm-wlm and munge, or not root")
 def test_srun_starts_processes_that_find_each_other(
     jobs: tuple[Path, dict[str, str]], tmp_path: Path

@@ -22,6 +22,7 @@ from repro.training.monitor import Interrupted, Status
 from tests.training.kit import Cut, batches, numbers, run_tiny, same, some_params
 
 
+@pytest.mark.slow
 def test_25_kills_at_random_moments_change_nothing(tmp_path: Path, root: Path) -> None:
     """kill -9, most often in the middle of writing a checkpoint: weights and journal as never killed."""
     command = [sys.executable, "-m", "tests.training.crash", str(tmp_path), "11", "25"]

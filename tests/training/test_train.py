@@ -78,6 +78,7 @@ def test_a_gpu_gets_its_share_of_the_cores(
     assert loader_threads(Ranks(device=torch.device(kind), world=world)) == threads
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_bytes(small: Small) -> None:
     assert len({trained(small, workers=workers) for workers in (0, 0, 1, 4)}) == 1
     project, experiment = small
@@ -102,6 +103,7 @@ def test_golden_losses_of_a_seeded_run(small: Small, root: Path) -> None:
     assert losses == pytest.approx(golden.get(kind, golden["AVX512"]), rel=2e-3 if kind in golden else 0.16)
 
 
+@pytest.mark.slow
 def test_kill_9_and_repeat_gives_the_same_file(small: Small) -> None:
     project, experiment = small
     whole = trained(small)
