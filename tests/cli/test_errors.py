@@ -85,6 +85,8 @@ def shell(command: str, folder: Path, code: str = ITSELF) -> subprocess.Complete
     ("command", "code"),
     [
         ("repro list | head -1", 0),
+        ("repro plan synthetic_mobilenetv2_os16 | true", 0),
+        ("repro page links | head -1", 0),
         ("repro list >&-", 0),
         ("repro list >&- 2>&-", 0),
         ("repro check | head -1", 0),
