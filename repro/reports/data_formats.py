@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from repro.io.safe_text import csv_cell, one_line
-from repro.reports.frame import COLUMNS, plain_lines, result_lines, whole
+from repro.reports.columns import plain_lines, whole
+from repro.reports.frame import COLUMNS, result_lines
 from repro.reports.grid import Grid
 from repro.reports.results import Results
 

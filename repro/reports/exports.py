@@ -10,9 +10,9 @@ import yaml
 from repro.io.safe_text import printable_texts
 from repro.records import Record
 from repro.records.metrics_io import read_curve
+from repro.reports.columns import COUNT, NUMBER, TEXT, typed
 from repro.reports.data_formats import csv_text, json_text, parquet
 from repro.reports.formatting import device_text, size_text
-from repro.reports.frame import COUNT, NUMBER, TEXT, typed
 from repro.reports.links import measured_links
 from repro.reports.results import Results
 

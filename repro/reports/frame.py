@@ -7,13 +7,13 @@ none stands for and experiments of one's own have a line each. docs/json.md desc
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from repro.published import Row, rows
 from repro.published.page import QUIRK
 from repro.records import Record
+from repro.reports.columns import COUNT, NUMBER, TEXT, typed
 from repro.reports.formatting import device_text, size_text
 from repro.reports.gate import Finding, finding
 from repro.reports.links import measured_links
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from repro.reports.results import Results
 
-TEXT, NUMBER, COUNT = "str", "float64", "Int64"
 COST = {
     **{key: key for key in ("gmacs_conv", "gmacs_thop", "latency_ms_p50", "latency_ms_p95", "images_per_s")},
     "params_m": "params_M",
@@ -60,30 +59,6 @@ def results_frame(results: Results) -> DataFrame:
     What is not known is missing: NaN in a column of numbers, None in one of texts.
     """
     return typed(result_lines(results), COLUMNS)
-
-
-def typed(lines: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> DataFrame:
-    """A frame with these columns and types; a line need not have every column."""
-    from pandas import DataFrame, Series
-
-    listed = [whole(line, columns) for line in lines]
-    values = {name: Series([line[name] for line in listed], dtype=kind) for name, kind in columns.items()}
-    return DataFrame(values, columns=list(columns))
-
-
-def whole(line: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    """A line with a value of the right type, or None, for each column."""
-    return {name: _READ[kind](line.get(name)) for name, kind in columns.items()}
-
-
-def plain_lines(frame: DataFrame) -> list[dict[str, Any]]:
-    """The rows of a frame for JSON: Python's own numbers, and None for what is missing."""
-    from pandas import NA
-
-    columns = {name: frame[name].astype(object).where(frame[name].notna(), None) for name in frame}
-    listed = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [{name: None if value is NA else value for name, value in zip(columns, line, strict=True)}
-            for line in listed]  # fmt: skip
 
 
 def result_lines(results: Results) -> Iterator[dict[str, Any]]:
@@ -190,25 +165,3 @@ def _measured(record: Record) -> dict[str, Any]:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-# Values of params.yaml come as somebody wrote them: a value of another type than its column's is missing.
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _number(value: object) -> float | None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def _count(value: object) -> int | None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return None
-    return value if abs(value) < 2**53 else None
-
-
-_READ = {TEXT: _text, NUMBER: _number, COUNT: _count}

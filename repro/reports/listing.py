@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from repro.errors import ParamsError, UnknownNameError
 from repro.params.names import matching
 from repro.published import rows
+from repro.reports.columns import COUNT, NUMBER, typed, whole
 from repro.reports.formatting import difference, percent
-from repro.reports.frame import COLUMNS, COUNT, NUMBER, beside, claimed, of_experiment, typed, whole
+from repro.reports.frame import COLUMNS, beside, claimed, of_experiment
 from repro.reports.query import queried
 from repro.reports.results import Results
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Protocol
 
 from repro.errors import UnknownNameError
-from repro.reports.frame import NUMBER, TEXT, typed, whole
+from repro.reports.columns import NUMBER, TEXT, typed, whole
 from repro.reports.grid import Grid
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from repro.cli.app import app
 from repro.errors import ParamsError
 from repro.params.project import Project
 from repro.published import rows
-from repro.reports.frame import COLUMNS, plain_lines
+from repro.reports.columns import plain_lines
+from repro.reports.frame import COLUMNS
 from repro.reports.query import checked, queried
 from repro.reports.results import Declared, load_results
 from tests.reports.kit import ROOT, a_record, results

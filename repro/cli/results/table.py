@@ -212,11 +212,13 @@ def _only_store(given: dict[str, str | None]) -> None:
 def _runs(uri: str | None, dataset: str | None, columns: str, fmt: Format) -> None:
     """Every run as it is."""
     from repro.params.project import find_project
-    from repro.reports import data_formats, runs
+    from repro.reports import runs
     from repro.tracking.run_reader import read_runs
 
     found = read_runs(find_project(), uri)
     if fmt is Format.parquet:
+        from repro.reports import data_formats
+
         _emit(data_formats.parquet(runs.runs_frame(found, dataset=dataset, columns=columns)))
     elif fmt is Format.json:
         _emit(runs.runs_json(found, dataset=dataset, columns=columns))
