@@ -16,7 +16,7 @@ ReproError                 exit code 2: a mistake the user can correct; printed 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ReproError(Exception):
@@ -117,6 +117,12 @@ def _listed(name: str, known: list[str]) -> str:
     family = [one for one in known if first and one.lower().startswith(first)]
     shown = [one for one in known if one.lower() in alike] or family or known
     return f"{', '.join(shown[:5])}, ... ({len(known)} in all)"
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """Return up to `most` names and the number of the others: 'a, b, c and 4 more'."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from repro.checkpoints.files import State
 from repro.checkpoints.formats import FORMATS, Format
 from repro.checkpoints.key_maps import Table
-from repro.errors import CheckpointError
+from repro.errors import CheckpointError, some_of
 from repro.params.model import ModelParams
 
 
@@ -74,11 +74,8 @@ def check_same_network(
     missing = [key for key in ours if key not in state]
     left = [key for key in state if key not in ours]
     if missing or left:
-        raise CheckpointError(
-            f"weights of another network: missing {_some(missing)}; left over {_some(left)}",
-            where=where,
-            hint=hint,
-        )
+        found = f"missing {some_of(missing) or 'nothing'}; left over {some_of(left) or 'nothing'}"
+        raise CheckpointError(f"weights of another network: {found}", where=where, hint=hint)
     for key, value in ours.items():
         _check_fits(key, value, key, state[key], where)
 
@@ -159,16 +156,11 @@ def _check_names(kept: Mapping[str, Tensor], names: Mapping[str, str], entry: Fo
     left = [key for key in kept if key not in used and not (entry.unused and re.match(entry.unused, key))]
     if not missing and not left:
         return
-    parts = [f"missing {_some(missing)}" if missing else "", f"left over {_some(left)}" if left else ""]
+    parts = [f"missing {some_of(missing)}" if missing else "", f"left over {some_of(left)}" if left else ""]
     hint = "`model:` describes another network; `repro weights inspect` shows the file's"
     if left and entry.aux and all(key.startswith(entry.aux) for key in left):
         hint = "only an auxiliary head is left over; --drop-aux ignores it"
     raise CheckpointError("; ".join(part for part in parts if part), where=where, hint=hint)
-
-
-def _some(keys: list[str]) -> str:
-    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-    return f"{', '.join(keys[:3])}{more}" or "nothing"
 
 
 def _check_fits(key: str, value: Tensor, name: str, tensor: Tensor, where: object) -> None:

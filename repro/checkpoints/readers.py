@@ -13,7 +13,7 @@ from repro.checkpoints.contents import require_tensors
 from repro.checkpoints.files import State, is_safetensors, load_model, read_metadata
 from repro.checkpoints.formats import FORMATS, guess_format
 from repro.checkpoints.unpickle import read_pickle
-from repro.errors import CheckpointError, UnknownNameError
+from repro.errors import CheckpointError, UnknownNameError, some_of
 from repro.records import sha256_file
 
 OURS = "ours"
@@ -53,7 +53,7 @@ def open_checkpoint(path: Path, *, key: str | None = None) -> Checkpoint:
         what = "a folder, not a checkpoint" if path.is_dir() else "checkpoint is missing"
         raise CheckpointError(what, where=path, hint="`repro weights list` lists the local weights")
     loaded, skipped = (load_model(path)[0], ()) if is_safetensors(path) else read_pickle(path)
-    names = ", ".join(skipped[:MANY]) + (f" and {len(skipped) - MANY} more" if len(skipped) > MANY else "")
+    names = some_of(skipped, MANY)
     remarks = (f"skipped non-tensor objects: {names}",) if skipped else ()
     found = _select(_networks(loaded), key, path, names)
     require_tensors(found, path)

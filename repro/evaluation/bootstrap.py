@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repro.evaluation.confusion import Confusions
-from repro.evaluation.metrics import Absent, Floats
+from repro.evaluation.metrics import Absent, Floats, ratio
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,8 +198,7 @@ def iou_draws(pair: tuple[Floats, Floats], over: Resampling, *, resamples: int) 
     classes = pair[0].shape[1]
     for weights in over.weights(resamples):
         sums = weights @ inter_union
-        inter, union = sums[:, :classes], sums[:, classes:]
-        yield 100 * np.divide(inter, union, out=np.full_like(inter, np.nan), where=union > 0)
+        yield 100 * ratio(sums[:, :classes], sums[:, classes:])
 
 
 def class_mean(iou: Floats, absent: Absent) -> Floats:

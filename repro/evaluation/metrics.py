@@ -90,7 +90,7 @@ def chosen_classes(classes: Sequence[str], names: Sequence[str]) -> npt.NDArray[
     return np.array([i for i, name in enumerate(classes) if not names or name in names], dtype=np.intp)
 
 
-def ratio(over: npt.NDArray[np.integer], under: npt.NDArray[np.integer]) -> Floats:
+def ratio(over: Counts | Floats, under: Counts | Floats) -> Floats:
     """over / under, NaN for 0/0."""
     result: Floats = np.full(over.shape, np.nan)
     np.divide(over, under, out=result, where=under > 0)

@@ -189,12 +189,7 @@ def holm(found: Sequence[Difference]) -> list[Difference]:
 
 def most_changed(ids: Sequence[str], a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> list[Changed]:
     """Images sorted by the absolute difference of their mIoU, largest first."""
-    own = [class_mean(100 * ratio_of(pair), "skip") for pair in (a, b)]
+    own = [class_mean(100 * ratio(*pair), "skip") for pair in (a, b)]
     both = ~np.isnan(own[0]) & ~np.isnan(own[1])
     order = sorted(np.flatnonzero(both).tolist(), key=lambda i: (-abs(own[1][i] - own[0][i]), i))
     return [Changed(id=ids[i], a=float(own[0][i]), b=float(own[1][i])) for i in order]
-
-
-def ratio_of(pair: tuple[Floats, Floats]) -> Floats:
-    inter, union = pair
-    return np.divide(inter, union, out=np.full_like(inter, np.nan), where=union > 0)

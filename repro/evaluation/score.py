@@ -16,7 +16,7 @@ from repro.datasets.formats.label_files import stored_size
 from repro.datasets.formats.label_maps import read_value_label, value_table
 from repro.datasets.raw.files import is_system_file, lower_extension
 from repro.datasets.sets.spec import IGNORE, Colour
-from repro.errors import DataError
+from repro.errors import DataError, some_of
 from repro.evaluation.confusion import LabelMap
 from repro.evaluation.evaluate import Progress, count_image, evaluated_classes, true_label
 from repro.evaluation.summary import EvaluationResult, ImageCounts, Images, summarise
@@ -64,7 +64,7 @@ def score(
             progress(i + 1, number)
     if wrong:
         raise DataError(
-            f"{len(wrong)} of {number} label maps cannot be scored: {some(wrong)}",
+            f"{len(wrong)} of {number} label maps cannot be scored: {some_of(wrong, SHOWN)}",
             where=predictions,
             allowed="PNG of the image's size with train ids or the classes' colours",
         )
@@ -85,16 +85,10 @@ def match(folder: Path, ids: Sequence[str]) -> list[Path]:
     missing = [image_id for image_id, name in zip(ids, names, strict=True) if name not in found]
     extra = sorted(found.keys() - {*names, *(name + OVERLAY for name in names)})
     if missing or extra:
-        parts = [f"{len(missing)} missing: {some(missing)}"] if missing else []
-        parts += [f"{len(extra)} not in the split: {some(extra)}"] if extra else []
+        parts = [f"{len(missing)} missing: {some_of(missing, SHOWN)}"] if missing else []
+        parts += [f"{len(extra)} not in the split: {some_of(extra, SHOWN)}"] if extra else []
         raise DataError("; ".join(parts), where=folder, allowed=f"one <id>.png per image ({len(ids)} images)")
     return [found[name] for name in names]
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names of a list, and the number of the others."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +128,7 @@ def require_classes(prediction: LabelMap, classes: Sequence[str]) -> LabelMap:
     values = present_values(prediction).tolist()
     wrong = [value for value in values if len(classes) <= value != IGNORE]
     if wrong:
-        raise DataError(f"values of no class: {some([str(value) for value in wrong])}")
+        raise DataError(f"values of no class: {some_of([str(value) for value in wrong], SHOWN)}")
     return prediction
 
 

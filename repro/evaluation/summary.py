@@ -13,7 +13,7 @@ from typing import Protocol as Interface
 import numpy as np
 import numpy.typing as npt
 
-from repro.errors import DataError
+from repro.errors import DataError, some_of
 from repro.evaluation.bootstrap import Groups, Resampling, groups_of, interval, resampling
 from repro.evaluation.confusion import Cells, Confusions, Counts, LabelMap, collect
 from repro.evaluation.metrics import (
@@ -133,8 +133,7 @@ def why_undefined(metric: str, matrix: Counts, names: Sequence[str]) -> str:
     """The reason: which classes are absent, and from what; `names` are the classes in the means."""
     if not matrix.any():
         return "no pixel has a label"
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    which = f"class{'' if len(names) == 1 else 'es'} {', '.join(map(repr, names[:3]))}{more}"
+    which = f"class{'' if len(names) == 1 else 'es'} {some_of([*map(repr, names)])}"
     where = {"mAcc": "the truth", "mPrecision": "the prediction"}
     return f"no pixel of {which} in {where.get(metric.split('_')[0], 'truth or prediction')}"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from repro.errors import ParamsError, ReproError
+from repro.errors import ParamsError, ReproError, some_of
 from repro.params import Experiment, Project, load_experiment
 from repro.stages.inputs_ready import is_available
 
@@ -143,14 +143,10 @@ def cannot_start(found: Mapping[str, list[str]], number: int) -> ParamsError:
     for name, why in found.items():
         for text in why:
             reasons.setdefault(text, []).append(name)
-    lines = [f"{text} ({_listed(names)})" for text, names in reasons.items()]
+    lines = [f"{text} ({some_of(names)})" for text, names in reasons.items()]
     what = "; ".join(lines[:5]) + (f"; and {len(lines) - 5} more reasons" if len(lines) > 5 else "")
     which = "the experiment" if number == 1 else f"{len(found)} of {number} experiments"
     hint = "provide what is missing" + (
         ", or use --keep-going to run the others" if len(found) < number else ""
     )
     return ParamsError(f"{which} cannot run: {what}", hint=f"{hint}; `repro plan NAME` lists all reasons")
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

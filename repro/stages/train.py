@@ -24,9 +24,8 @@ from repro.training import checkpoint
 from repro.training.distributed import Ranks
 from repro.training.loop import Outcome
 from repro.training.monitor import curve_csv, signalled
-from repro.training.train import train
+from repro.training.train import train, validation_loss
 from repro.training.train_step import Validate
-from repro.training.validation import validation_loss
 
 
 def train_experiment(

@@ -79,7 +79,7 @@ def _require_database(uri: str) -> None:
     except SQLAlchemyError as error:
         raise ValueError(first_line(error)) from None
     if found.database is None and found.get_backend_name() == "sqlite":
-        raise ValueError("the file is missing from it")
+        raise ValueError("it has no file name")
 
 
 def _require_server(uri: str) -> None:
@@ -88,7 +88,7 @@ def _require_server(uri: str) -> None:
         raise ValueError("expected http://, https:// or a database's scheme")
     parts = urlsplit(uri)
     if not parts.hostname:
-        raise ValueError("the host is missing from it")
+        raise ValueError("it has no host name")
     if parts.port == 0:  # `port` raises ValueError for a port that is not a number, or above 65535
         raise ValueError("port 0")
     try:

@@ -25,8 +25,7 @@ from repro.stages.smoke import own_params, smoke_project
 from repro.stages.train import train_experiment
 from repro.tracking import read_state
 from repro.training.distributed import Ranks
-from repro.training.train import loader_threads, network
-from repro.training.validation import validation_loss
+from repro.training.train import loader_threads, network, validation_loss
 
 NAME = "camvid_mobilenetv2_os16"
 CPU = Ranks(device=torch.device("cpu"))
