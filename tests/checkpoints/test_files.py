@@ -296,7 +296,7 @@ def test_a_file_is_added_verified_and_found_again(own_store: Path, tmp_path: Pat
 
 
 def test_names_that_are_missing_or_leave_the_store(own_store: Path) -> None:
-    with pytest.raises(CheckpointError, match="not here yet") as caught:
+    with pytest.raises(CheckpointError, match="are not downloaded") as caught:
         weights_cache.find("torchvision_resnet50")
     assert "repro weights get torchvision_resnet50" in str(caught.value)
     with pytest.raises(UnknownNameError) as unknown:

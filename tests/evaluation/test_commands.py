@@ -575,7 +575,7 @@ def test_predict_never_replaces_a_picture(project: Path, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "words"), [((1, 1), "1x1 pixels are too few"), (None, "not a readable image")], ids=str
+    ("size", "words"), [((1, 1), "1x1 pixels is too small"), (None, "not a readable image")], ids=str
 )
 def test_predict_says_which_picture_is_too_small(
     project: Path, run: Run, size: tuple[int, int] | None, words: str

@@ -161,8 +161,8 @@ def test_packed_confusions_come_back() -> None:
 def test_damaged_matrices(tmp_path: Path) -> None:
     path = tmp_path / "confusion.npz"
     path.write_bytes(npz(pack({"": split(2, seed=0)}))[:-30])
-    with pytest.raises(RecordError, match="damaged"):
+    with pytest.raises(RecordError, match="corrupt"):
         read_confusions(path)
     path.write_bytes(npz(pack({"": split(2, seed=0)})))  # whole, but without ids
-    with pytest.raises(RecordError, match="damaged"):
+    with pytest.raises(RecordError, match="corrupt"):
         read_confusions(path)

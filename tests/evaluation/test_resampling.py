@@ -244,7 +244,7 @@ def test_groups_that_are_not_one_for_each_image_are_damage(tmp_path: Path) -> No
     arrays |= {"ids": np.array(["a", "b", "c"]), "classes": np.array(["x"]), "chosen": np.arange(1)}
     path = tmp_path / "confusion.npz"
     path.write_bytes(npz(arrays))
-    with pytest.raises(RecordError, match="2 groups of 3 images"):
+    with pytest.raises(RecordError, match="2 groups for 3 images"):
         read_confusions(path)
 
 

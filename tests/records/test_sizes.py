@@ -103,7 +103,7 @@ def test_tables_show_printed_and_built_sizes(project: Project) -> None:
 def test_nothing_trains_evaluates_or_plans_it(project: Project) -> None:
     experiment = load_experiment(project, NAME)
     for ask in (open_split, training_split):
-        with pytest.raises(ParamsError, match="cost of a network alone"):
+        with pytest.raises(ParamsError, match="only the cost of a network"):
             ask(project, experiment)
     with pytest.raises(ParamsError, match="no training to plan"):
         plan(experiment)
