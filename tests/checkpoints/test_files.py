@@ -302,7 +302,7 @@ def test_names_that_are_missing_or_leave_the_store(own_store: Path) -> None:
     with pytest.raises(UnknownNameError) as unknown:
         weights_cache.find("torchvision_resnet5")
     assert "did you mean 'torchvision_resnet50'?" in str(unknown.value)
-    with pytest.raises(CheckpointError, match="not a name"):
+    with pytest.raises(CheckpointError, match="invalid name"):
         weights_cache.path_of("../outside")
 
 

@@ -359,7 +359,7 @@ def other_training(project: Path) -> None:
     [
         (other_protocol, "protocol and classes give"),
         (other_data, "dataset_fingerprint of the record and of metrics.json differ"),
-        (other_number, "mIoU is 45.0000, its matrices give"),
+        (other_number, "mIoU is 45.0000, but its matrices give"),
         (fewer_images_in_a_further_protocol, "2 images were counted, the split has 3"),
         (other_training, "model_sha256 of the record and of metrics.json differ"),
     ],
