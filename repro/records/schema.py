@@ -18,6 +18,7 @@ LATEST = 253_402_300_799  # Unix time: the end of the year 9999, the limit of da
 Time = Annotated[float, Ge(0), Le(LATEST)]
 Step = Annotated[int, Ge(0), Le(2**53)]
 Percent = float | None
+Amount = Annotated[float, Ge(0)]
 _Mapping = dict[str, Any]
 Size = Annotated[list[float], MinLen(2), MaxLen(2)]
 
@@ -29,20 +30,20 @@ class _Open(BaseModel):
 class Cost(_Open):
     """cost.json and the cost of a record; units are in the names."""
 
-    params_M: float | None = None
-    gmacs_conv: float | None = None
-    gmacs_thop: float | None = None
-    batch: float | None = None
-    runs: float | None = None
-    images_per_s: float | None = None
-    peak_memory_MiB: float | None = None
-    latency_ms_p50: float | None = None
-    latency_ms_p95: float | None = None
-    latency_ms_mean: float | None = None
-    launch_ms_mean: float | None = None
-    train_images_per_s: float | None = None
-    train_iterations_per_s: float | None = None
-    train_memory_MiB: float | None = None
+    params_M: Amount | None = None
+    gmacs_conv: Amount | None = None
+    gmacs_thop: Amount | None = None
+    batch: Amount | None = None
+    runs: Amount | None = None
+    images_per_s: Amount | None = None
+    peak_memory_MiB: Amount | None = None
+    latency_ms_p50: Amount | None = None
+    latency_ms_p95: Amount | None = None
+    latency_ms_mean: Amount | None = None
+    launch_ms_mean: Amount | None = None
+    train_images_per_s: Amount | None = None
+    train_iterations_per_s: Amount | None = None
+    train_memory_MiB: Amount | None = None
     input_size: Size | None = Field(default=None, description="[height, width]")
     precision: str | None = None
     device: _Mapping | str | None = Field(default=None, description="a mapping, or a text")
@@ -94,10 +95,17 @@ class ShownProtocol(_Open):
 class Metrics(_Open):
     """metrics.json: these keys, and every metric as a number, or null if it is undefined."""
 
+    __pydantic_extra__: dict[str, Percent]
+
     split: str
     n_images: Annotated[int, Ge(0), Le(2**53)]
     protocol: str
     IoU: dict[str, Percent]
+    Dice: dict[str, Percent] = Field(default_factory=dict)
+    precision: dict[str, Percent] = Field(default_factory=dict)
+    recall: dict[str, Percent] = Field(default_factory=dict)
+    dataset_fingerprint: str = ""
+    model_sha256: str = ""
     interval: str = ""  # kind of the intervals
     undefined: dict[str, str] = Field(default_factory=dict)  # metric -> why it is null
 
@@ -157,6 +165,7 @@ def _message(shape: type[BaseModel], found: Any, first: Mapping[str, Any]) -> tu
 
 _WORDS = {
     "float_type": "a number",
+    "greater_than_equal": "0 or more",
     "int_type": "a whole number",
     "string_type": "a text",
     "bool_type": "true or false",

@@ -168,6 +168,8 @@ def test_incomplete_metrics_are_refused(project: Project, missing: str) -> None:
         ("{", "not JSON"),
         ("[]", "not a JSON object"),
         (json.dumps(METRICS | {"mIoU": float("nan")}), "NaN is not a finite number"),
+        (json.dumps(METRICS | {"fwIoU": [[1]]}), r"fwIoU is \[\[1\]\]"),
+        (json.dumps(METRICS | {"aAcc": "36.9"}), "aAcc is '36.9'"),
     ],
 )
 def test_damaged_metrics_are_refused(project: Project, content: str | None, message: str) -> None:
@@ -186,6 +188,8 @@ def test_damaged_metrics_are_refused(project: Project, content: str | None, mess
         ({"params_M": 5.2, "device": 3}, "device is 3", "a mapping, or a text"),
         ({"input_size": [1, "x"]}, r"input_size is \[1, 'x'\]", "[height, width]"),
         ({"precision": 16}, "precision is 16", "a text"),
+        ({"params_M": -1}, "params_M is -1", "0 or more"),
+        ({"latency_ms_p50": -5.0}, "latency_ms_p50 is -5", "0 or more"),
     ],
 )
 def test_a_cost_that_no_table_could_show_is_refused(
