@@ -47,6 +47,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_released_checkpoint_is_inspected_converted_and_written_back_bit_equal(
     at_root: Project, released: Path, tmp_path: Path
 ) -> None:

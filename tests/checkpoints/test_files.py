@@ -359,6 +359,7 @@ def test_an_openmmlab_backbone_out_of_the_store(own_store: Path, tmp_path: Path,
 
 
 @pytest.mark.parametrize("choices", [SLIM_V2 | {"dilations": [1, 1, 2, 4]}, SLIM_V3])
+@pytest.mark.slow
 def test_a_near_relative_leaves_first_values_where_it_has_none(
     own_store: Path, tmp_path: Path, choices: dict[str, Any]
 ) -> None:

@@ -378,6 +378,7 @@ INPUTS = {
 
 
 @pytest.mark.parametrize("network", ["resnet18", "mobilenetv2", "slim"])
+@pytest.mark.slow
 def test_the_same_picture_gives_the_same_features(network: str) -> None:
     """Except at the border, where zero padding represents another mean."""
     slim = SLIM | {"family": "deeplabv3", "head": {"fuse": "sum", "decoder_convs": 0}}

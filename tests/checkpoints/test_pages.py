@@ -48,6 +48,7 @@ def logits(params: ModelParams, state: Mapping[str, Tensor], image: Tensor, *, c
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))
+@pytest.mark.slow
 def test_a_source_checkpoint_gives_the_source_logits(name: str) -> None:
     """All heads within 1e-9 of the largest logit, every entry used, and the way back is bit-equal."""
     params, facts = model_params(PAGES[name]), pages()[name]

@@ -231,6 +231,7 @@ def test_a_cache_that_does_not_fit_tells_its_size(copied: Split, monkeypatch: py
         loader.open_cache(copied)
 
 
+@pytest.mark.slow
 def test_several_processes_build_one_cache(copied: Split) -> None:
     """Two processes at the same time."""
     program = (

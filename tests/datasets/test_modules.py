@@ -373,6 +373,7 @@ def test_an_archive_gives_the_same_bytes_as_a_folder(tmp_path: Path, name: str, 
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
+@pytest.mark.slow
 def test_every_data_set_has_a_stand_in_that_is_prepared(tmp_path: Path, name: str) -> None:
     """Smoke fixtures are prepared like real data, and have several classes."""
     from repro.datasets.prepare.smoke_fixtures import write_fixture

@@ -283,6 +283,7 @@ def test_benchmark(project: Path, run: Run) -> None:
     assert cost["peak_memory_MiB"] > 50
 
 
+@pytest.mark.slow
 def test_further_protocols_end_in_the_record(project: Path, run: Run) -> None:
     """`also: [tiles]`: a folder, a place in the record, `repro show`, the table, and `repro compare`."""
     for name in ("camvid_a", "camvid_b"):
@@ -364,6 +365,7 @@ def other_training(project: Path) -> None:
         (other_training, "model_sha256 of the record and of metrics.json differ"),
     ],
 )
+@pytest.mark.slow
 def test_a_record_is_made_of_what_belongs_together(
     project: Path, run: Run, change: Callable[[Path], None], wrong: str
 ) -> None:

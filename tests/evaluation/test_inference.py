@@ -186,6 +186,7 @@ def test_argmax_does_not_depend_on_the_strip(monkeypatch: pytest.MonkeyPatch) ->
     assert torch.equal(argmax(field), whole)
 
 
+@pytest.mark.slow
 def test_memory_stays_small() -> None:
     """Twelve views of 64 classes: far less than one full-size map, which has 64 x 256 x 256 x 4 = 16 MiB."""
     net, rules = TinyNet(64), protocol(mode="whole", scales=SIX, flip=True)

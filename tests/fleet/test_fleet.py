@@ -204,12 +204,14 @@ def stopped_by(project: Project, number: int, stage: str) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.slow
 def test_a_signal_stops_the_whole_fleet_cleanly(project: Project, number: int) -> None:
     assert stopped_by(project, number, "own") == "stopped\n"
     assert (project.root / "saved").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_a_signal_ends_shared_stages_too(project: Project, number: int) -> None:
     assert stopped_by(project, number, "shared") == "waiting\n"
     assert (project.root / "saved").exists()
