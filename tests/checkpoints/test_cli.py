@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,7 @@ def test_weights_are_listed_added_and_refused(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "home" / "weights" / "mine").exists()
     digest = hashlib.sha256(b"weights").hexdigest()
     assert repro("weights", "add", file, "--name", "mine", "--sha256", digest).exit_code == 0
-    assert "here     mine" in repro("weights", "list").stdout
+    assert re.search("^mine +yes +", repro("weights", "list").stdout, re.M)
     refused = repro("weights", "add", file, "--name", "openmmlab_resnet50_v1c")
     assert "wrong sha256" in error_of(refused)
     assert "unknown weights 'nothing'" in error_of(repro("weights", "get", "nothing"))

@@ -12,6 +12,7 @@ from repro.cli.arguments import Dataset, Deep
 from repro.cli.console import Json, answer, console, emit_json
 from repro.cli.data.findings_view import expected, plain, print_findings
 from repro.cli.progress import file_bar, split_bars
+from repro.cli.tables import print_table
 
 if TYPE_CHECKING:
     from repro.params import Project
@@ -42,19 +43,13 @@ def list_(
     elif names:
         console().print("\n\n".join(map(_details, rows)))
     else:
-        console().print(_overview(rows))
+        _print_overview(rows)
 
 
-def _overview(rows: list[dict[str, Any]]) -> Any:
-    from rich.table import Column, Table
-
-    heads = ("raw", "prepared", "GB", "licence", "owner's page")
-    columns = [Column("data set", no_wrap=True), *(Column(head, overflow="fold") for head in heads)]
-    table = Table(*columns, box=None)
-    for row in rows:
-        size = f"{row['size_GB']:g}"
-        table.add_row(row["name"], row["raw"], row["prepared"], size, row["licence"], row["page"])
-    return table
+def _print_overview(rows: list[dict[str, Any]]) -> None:
+    heads = ("name", "raw", "prepared", "GB", "licence", "owner's page")
+    keys = ("name", "raw", "prepared", "size_GB", "licence", "page")
+    print_table(heads, [[f"{row[key]}" for key in keys] for row in rows], numbers=["GB"])
 
 
 def _details(row: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from repro.cli import completion
 from repro.cli.console import Json, console, emit_json, write
+from repro.cli.tables import print_table
 
 if TYPE_CHECKING:
     from repro.reports.links import Checked, Link
@@ -39,7 +40,7 @@ def links(
         return _check(found, sha256, json)
     if json:
         return emit_json([vars(link) for link in found])
-    write("".join(f"{link.row}  {link.role:<12}  {link.url}\n" for link in found))
+    print_table(("row", "role", "url"), [(link.row, link.role, link.url) for link in found], wide=True)
 
 
 def _check(found: list[Link], sha256: bool, json: bool) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from repro.cli.console import console, emit_json
+from repro.cli.tables import print_table
 
 if TYPE_CHECKING:
     from repro.fleet import Estimate, Job
@@ -16,19 +17,21 @@ def show_plan(fitting: Sequence[Estimate], left_out: Sequence[Estimate], as_json
     """Print the order with estimates, and what does not fit the budget."""
     if as_json:
         return emit_json({"run": list(map(vars, fitting)), "left_out": list(map(vars, left_out))})
-    out = console()
-    for one in fitting:
-        begun = f"  {one.done:.0%} done" if one.done else ""
-        out.print(
-            f"{one.name:<52} {one.samples:>9,} images {one.gflop / 1e6:>8.3g} PFLOP"
-            f" {one.speed:>6,.0f} GFLOP/s {clock(one.seconds):>9}{begun}"
-        )
+    out, heads = console(), ("experiment", "images", "PFLOP", "GFLOP/s", "time", "done")
+    if fitting:
+        print_table(heads, map(_row, fitting), numbers=heads[1:])
     out.print(f"{len(fitting)} experiments, {clock(sum(one.seconds for one in fitting))} one after another")
     if left_out:
         first = left_out[0]
         out.print(f"{len(left_out)} do not fit, the cheapest is {first.name} ({clock(first.seconds)})")
         if not fitting:
             out.print(f"`repro run {first.name}` starts it; when interrupted, its progress counts here")
+
+
+def _row(one: Estimate) -> tuple[str, ...]:
+    done = f"{one.done:.0%}" if one.done else ""
+    work = f"{one.samples:,}", f"{one.gflop / 1e6:.3g}", f"{one.speed:,.0f}"
+    return one.name, *work, clock(one.seconds), done
 
 
 def print_nothing_to_run(chosen: int, left_out: int) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from repro.cli.console import Json, console, emit_json
+from repro.cli.tables import print_table
 
 
 def gc(
@@ -32,8 +33,11 @@ def gc(
     if as_json:
         lines = [{"path": str(path), "why": why, "bytes": size} for path, why, size in found]
         return emit_json({"deleted": apply, "found": lines})
-    for path, why, size in found:
-        console().print(f"{size / 2**20:>9.1f} MiB  {path.relative_to(project.root)}  {why}")
+    if found:
+        rows = [
+            (f"{size / 2**20:.1f}", str(path.relative_to(project.root)), why) for path, why, size in found
+        ]
+        print_table(("MiB", "path", "why"), rows, numbers=["MiB"], wide=True)
     total = sum(size for _, _, size in found) / 2**20
     word = "deleted" if apply else "could be deleted with --yes"
     console().print(f"{len(found)} folders and files, {total:.1f} MiB, {word}")

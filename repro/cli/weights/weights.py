@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from repro.cli import completion
-from repro.cli.console import Json, answer, console, emit_json
+from repro.cli.console import Json, answer, emit_json
 from repro.cli.progress import file_bar
+from repro.cli.reporter import note
 from repro.cli.tables import print_table
 from repro.io.home import home
 
@@ -30,13 +31,13 @@ def list_(
     from repro.checkpoints import weights_cache
 
     here = {entry.name: entry for entry in weights_cache.stored()}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
             "stored": name in here,
             "sha256": here[name].sha256 if name in here else weights_cache.KNOWN[name].sha256,
             "url": weights_cache.KNOWN[name].url if name in weights_cache.KNOWN else None,
-            "used_by": weights_cache.KNOWN[name].used_by if name in weights_cache.KNOWN else "added by hand",
+            "used_by": weights_cache.KNOWN[name].used_by if name in weights_cache.KNOWN else "added manually",
             "path": str(here[name].path) if name in here else None,
         }
         for name in sorted({*weights_cache.KNOWN, *here})
@@ -45,10 +46,11 @@ def list_(
     if json:
         emit_json({"store": str(home() / "weights"), "weights": rows, "torchvision": offered})
         return
-    console().print(f"store: {home() / 'weights'} (REPRO_HOME moves it)")
-    for row in rows:
-        mark = "here   " if row["stored"] else "to get "
-        console().print(f"{mark}  {row['name']:<28}  {str(row['sha256'])[:16]:<16}  {row['used_by']}")
+    note(f"store: {home() / 'weights'} (REPRO_HOME moves it)")
+    shown = [
+        (row["name"], "yes" if row["stored"] else "no", row["sha256"][:16], row["used_by"]) for row in rows
+    ]
+    print_table(("name", "stored", "sha256", "used by"), shown)
     if offered:
         columns = ("name", "backbone", "accuracy", "size_mb", "sha256")
         print_table(columns, [[str(row[column]) for column in columns] for row in offered])
