@@ -18,6 +18,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+LINE_CHARACTERS = 1000
+
+
+def shortened(text: str) -> str:
+    """Cut lines of more than 1,000 characters: a message may quote what a file holds."""
+    if len(text) <= LINE_CHARACTERS:
+        return text
+    return "\n".join(
+        line
+        if len(line) <= LINE_CHARACTERS
+        else f"{line[: LINE_CHARACTERS // 2]}... ({len(line):,} characters)"
+        for line in text.splitlines()
+    )
+
 
 class ReproError(Exception):
     """An error that the user can correct.
@@ -40,9 +54,9 @@ class ReproError(Exception):
         hint: str | None = None,
     ) -> None:
         super().__init__(what)
-        self.what = what
-        self.where = None if where is None else str(where)
-        self.allowed = None if allowed is None else str(allowed)
+        self.what = shortened(what)
+        self.where = None if where is None else shortened(str(where))
+        self.allowed = None if allowed is None else shortened(str(allowed))
         self.hint = hint
 
     def __str__(self) -> str:

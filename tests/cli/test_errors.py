@@ -26,6 +26,13 @@ def test_message_has_every_part() -> None:
     ]
 
 
+def test_a_message_never_quotes_a_whole_file() -> None:
+    error = DataError("columns " + "[" * 100_000, where="x" * 5000, allowed="a\n" + "b" * 2000)
+    assert max(map(len, str(error).splitlines())) < 600
+    assert "(100,008 characters)" in str(error)
+    assert len(error.what) < 600  # the reason of a verdict
+
+
 def test_unknown_name_suggests_the_nearest() -> None:
     error = UnknownNameError("experiment", "camvid_r50", ["camvid_r18", "ade20k_r50_os16"])
     assert "did you mean 'camvid_r18'?" in str(error)
