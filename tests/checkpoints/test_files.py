@@ -256,7 +256,7 @@ MD5 = hashlib.md5(DATA, usedforsecurity=False).hexdigest()
 def test_another_content_is_deleted_and_named(url: str, tmp_path: Path, checksum: str, found: str) -> None:
     """Seven digits of a sha256 prove nothing, and of an md5 all are known."""
     kind, _, wanted = checksum.partition(":")
-    with pytest.raises(DownloadError, match=f"another {kind}: {found}") as caught:
+    with pytest.raises(DownloadError, match=f"wrong {kind}: {found}") as caught:
         fetch(url, tmp_path / "weights.pth", checksum=checksum)
     assert (caught.value.allowed, caught.value.where) == (wanted, url)
     assert list(tmp_path.iterdir()) == []
