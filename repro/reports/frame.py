@@ -77,9 +77,9 @@ def result_lines(results: Results) -> Iterator[dict[str, Any]]:
 
 
 def claimed(results: Results, name: str) -> list[str]:
-    """The published rows that an experiment stands for, by its params.yaml and by its record."""
+    """The published rows of an experiment: those in its params.yaml, or else in its record."""
     declared, record = results.experiments.get(name), results.records.get(name)
-    found = (*(declared.rows if declared else ()), *(record.rows if record else ()))
+    found = declared.rows if declared else record.rows if record else ()
     return [row_id for row_id in dict.fromkeys(found) if row_id in rows()]
 
 
