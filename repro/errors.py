@@ -130,7 +130,7 @@ def _listed(name: str, known: list[str]) -> str:
     alike = difflib.get_close_matches(lower, [one.lower() for one in known], n=5, cutoff=0.6)
     family = [one for one in known if first and one.lower().startswith(first)]
     shown = [one for one in known if one.lower() in alike] or family or known
-    return f"{', '.join(shown[:5])}, ... ({len(known)} in all)"
+    return f"{', '.join(shown[:5])}, ... ({len(known)} in total)"
 
 
 def some_of(names: Sequence[str], most: int = 3) -> str:

@@ -195,7 +195,7 @@ def read_record(path: Path) -> Record:
         return from_json(read_json(path, hint=_HINT), path)
     except FileNotFoundError:
         known = (p.stem for p in path.parent.glob("*.json"))
-        raise UnknownNameError("record", path.stem, known, hint=f"`repro run {path.stem}` makes it") from None
+        raise UnknownNameError("record", path.stem, known, hint=f"`repro run {path.stem}`") from None
 
 
 def read_row(path: Path) -> Record:

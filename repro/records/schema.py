@@ -166,7 +166,7 @@ def _message(shape: type[BaseModel], found: Any, first: Mapping[str, Any]) -> tu
 _WORDS = {
     "float_type": "a number",
     "greater_than_equal": "0 or more",
-    "int_type": "a whole number",
+    "int_type": "an integer",
     "string_type": "a text",
     "bool_type": "true or false",
     "dict_type": "a mapping",

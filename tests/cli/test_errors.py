@@ -139,7 +139,7 @@ def test_a_link_to_itself_is_a_message(tmp_path: Path, capsys: pytest.CaptureFix
 def test_of_many_names_those_are_listed_that_look_alike() -> None:
     known = [f"ade20k_{number}" for number in range(30)] + ["camvid_r18", "camvid_r50", "CamVid_x"]
     assert UnknownNameError("experiment", "Camvid_R19", known).allowed == (
-        "CamVid_x, camvid_r18, camvid_r50, ... (33 in all)"
+        "CamVid_x, camvid_r18, camvid_r50, ... (33 in total)"
     )
 
 

@@ -31,7 +31,7 @@ def no_run(project: Project, experiment: Experiment) -> ReproError:
 
     states = map(read_state, project.work.glob("*/journal.jsonl"))
     names = sorted({state.run.name for state in states if state is not None})
-    listed = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+    listed = ", ".join(names[:20]) + (f", ... ({len(names)} in total)" if len(names) > 20 else "")
     return ReproError(
         f"{experiment.name} has no run on this machine",
         where=project.work,

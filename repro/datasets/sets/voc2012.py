@@ -51,7 +51,7 @@ LICENCE = "Flickr terms, research use"
 PAGE = "host.robots.ox.ac.uk/pascal/VOC/voc2012"
 LAYOUT = (
     "VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}; for trainaug also "
-    "SegmentationClassAug/ beside them or SBD's benchmark_RELEASE/dataset/cls/*.mat"
+    "SegmentationClassAug/ next to them or SBD's benchmark_RELEASE/dataset/cls/*.mat"
 )
 DOWNLOADS: tuple[Download, ...] = (
     Download(
