@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import DataError
+from repro.io import text_table
 from repro.io.yaml_reader import read_yaml
 
 _FORMS = "a metafile with `Models:`, or a model card with `model-index:`"
@@ -66,11 +67,6 @@ def _link(text: str, target: object) -> str:
 
 
 def _table(rows: list[Row]) -> str:
-    titles = dict.fromkeys(title for row in rows for title in row)
+    titles = list(dict.fromkeys(title for row in rows for title in row))
     body = [[row.get(title, "") for title in titles] for row in rows]
-    lines = [titles, ["---"] * len(titles), *body]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    return text_table.markdown(titles, body) + "\n"

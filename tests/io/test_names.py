@@ -270,7 +270,7 @@ def test_a_journal_with_such_a_name_counts_for_nothing(tmp_path: Path, field: st
 @pytest.mark.parametrize("noted", [{"../x": {"champion": "a"}}, {"camvid": {"champion": "-f"}}])
 def test_champions_are_plain_names(project: Project, noted: Mapping[str, object]) -> None:
     champions_file(project).write_text(yaml.safe_dump(dict(noted)))
-    with pytest.raises(ParamsError, match="cannot be read"):
+    with pytest.raises(ParamsError, match="invalid entry"):
         champions(project)
 
 
