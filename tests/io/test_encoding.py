@@ -65,6 +65,7 @@ def test_every_text_names_its_encoding() -> None:
     ],
     ids=" ".join,
 )
+@pytest.mark.slow
 def test_a_locale_without_utf8(command: tuple[str, ...]) -> None:
     """The output is the same, with replacements for missing characters."""
     ascii, utf8 = run(*command), run(*command, PYTHONUTF8="1", PYTHONIOENCODING="utf-8")
