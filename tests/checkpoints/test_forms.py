@@ -124,6 +124,7 @@ def as_parameter(value: Tensor) -> Tensor:
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.usefixtures("program")
+@pytest.mark.slow
 def test_a_form_gives_the_same_tensors(
     tmp_path: Path, theirs: State, form: str, zipped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ def shell(command: str, folder: Path, code: str = ITSELF) -> subprocess.Complete
         ("repro list > /dev/full", 2),
     ],
 )
+@pytest.mark.slow
 def test_who_reads_the_output_does_not_change_the_answer(root: Path, command: str, code: int) -> None:
     done = shell(command, root)
     assert done.returncode == code, done.stderr

@@ -48,6 +48,7 @@ def test_no_network_is_without_golden_logits() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.slow
 def test_logits_are_what_they_were(name: str) -> None:
     found, wanted = summary(name), golden()[name]
     assert len(found) == len(wanted)

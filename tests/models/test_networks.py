@@ -66,6 +66,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
+@pytest.mark.slow
 def test_evaluation_does_not_depend_on_the_batch_and_takes_odd_sizes(name: str) -> None:
     net = network(name).double().eval()
     net.load_state_dict(filled(net.state_dict()))
@@ -89,6 +90,7 @@ def test_other_heads_appear_only_while_training(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["vainf_mobilenetv2_os16", "mmsegmentation_r18_os8", "dense_newdid6_senet"])
+@pytest.mark.slow
 def test_channels_last_bf16_and_export_agree_with_plain_fp32(name: str) -> None:
     """Channels last to fp32 rounding, autocast bf16 to bf16 rounding, torch.export exactly."""
     net = network(name).eval()
@@ -140,6 +142,7 @@ def test_a_network_starts_the_same_from_the_same_seed_and_from_another_one_not()
         ("dense_plain", "backbone.blocks.0.0.narrow.conv.weight", (2 / (24 + 48)) ** 0.5),
     ],
 )
+@pytest.mark.slow
 def test_first_weights_have_the_deviation_of_their_source(name: str, key: str, std: float) -> None:
     weight = network(name).state_dict()[key]
     assert weight.mean().abs() < std * 4 / weight.numel() ** 0.5
@@ -155,6 +158,7 @@ def test_first_weights_have_the_deviation_of_their_source(name: str, key: str, s
         (("pool", "classifier"), {"head.aspp.pool.conv", "head.classifier"}),
     ],
 )
+@pytest.mark.slow
 def test_glorot_draws_the_named_parts_alone_from_a_uniform_distribution(
     parts: tuple[str, ...], drawn: set[str]
 ) -> None:

@@ -61,6 +61,7 @@ def printed() -> Iterator[tuple[str, str, float]]:
 
 
 @every("experiment", experiments)
+@pytest.mark.slow
 def test_every_experiment_builds_its_network(experiment: Experiment) -> None:
     assert 2.9 < millions_of(experiment.model, classes_of(experiment)) < 96
 

@@ -145,6 +145,7 @@ def on_a_terminal(*arguments: str, width: int) -> list[str]:
 
 @pytest.mark.parametrize("width", [60, 200])
 @pytest.mark.parametrize("command", ["list", "table --dataset camvid", "check"])
+@pytest.mark.slow
 def test_tables_fit_the_terminal(command: str, width: int) -> None:
     lines = on_a_terminal(*command.split(), width=width)
     assert max(map(len, lines)) <= width

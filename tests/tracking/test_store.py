@@ -142,6 +142,7 @@ def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
         assert "MLFLOW_TRACKING_URI" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_rebuild_heals_a_damaged_store(tmp_path: Path) -> None:
     project = damaged(tmp_path)
     assert sync(project, rebuild=True).failed == {}
@@ -337,6 +338,7 @@ def test_the_store_lies_in_the_project_whatever_its_folder_is_called(
     assert os.listdir(tmp_path / "clones") == [name]
 
 
+@pytest.mark.slow
 def test_a_rebuilt_store_lies_in_the_project_too(
     tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
