@@ -136,7 +136,7 @@ def _damage(lock: Path) -> str:
 
 
 def _unlock(project: Project, path: Path) -> str:
-    """The committed file, or none: then DVC is told that what was made is what the stages make."""
+    """The command that restores a lock file from git, or recreates it from the present outputs."""
     from repro.errors import ReproError
     from repro.io.git import git
 

@@ -73,6 +73,7 @@ def test_the_project_is_no_data_set(project: Path, tmp_path: Path, path: str) ->
 def test_a_picture_that_cannot_be_written_is_said_first(project: Path, tmp_path: Path) -> None:
     assert "no such folder" in repro("data", "stats", "camvid", "--plot", "nowhere/x.png", code=2)
     assert "FILE.png" in repro("data", "stats", "camvid", "--plot", "x.foo", code=2)
+    assert "`--picture` is now `--plot`" in repro("data", "stats", "camvid", "--picture", "x.foo", code=2)
     (tmp_path / "x.png").mkdir()
     assert "FILE.png" in repro("data", "stats", "camvid", "--plot", str(tmp_path / "x.png"), code=2)
 

@@ -29,7 +29,7 @@ def benchmark(
     project = find_project()
     experiment = load_experiment(project, name)
 
-    # after the params: importing torch takes seconds, and a mistake is told at once
+    # after the params: importing torch takes seconds, and a mistake is reported at once
     from repro.stages.benchmark import benchmark_experiment
 
     folder = out or project.experiment_folder(experiment.name)

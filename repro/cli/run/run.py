@@ -162,6 +162,8 @@ def of_pages(
 
     results = load_results(project)
     name_broken(results.broken)
+    if dataset:
+        results.require_dataset(dataset)
     prefix = require_page(page) if page else ""
     found = [
         name
