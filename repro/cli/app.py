@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from repro.cli import docs, doctor
-from repro.cli.aliases import Alias, add_aliases, unwrapped
+from repro.cli.aliases import WithFormerNames
 from repro.cli.data import check as data_check
 from repro.cli.data import data, prepare
 from repro.cli.pages import links, lint
@@ -33,6 +34,7 @@ Command = Callable[..., None]
 
 app = typer.Typer(
     name="repro",
+    cls=WithFormerNames,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -59,10 +61,16 @@ def repro(
     """Reproduce published DeepLab results: prepare, train, evaluate, record, compare."""
 
 
+def _help(command: Command) -> str:
+    """The docstring of a command with one line per paragraph, so that a terminal of any width can wrap it."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 def _group(text: str, commands: dict[str, Command]) -> typer.Typer:
     made = typer.Typer(help=text, no_args_is_help=True)
     for name, command in commands.items():
-        made.command(name, help=unwrapped(command))(command)
+        made.command(name, help=_help(command))(command)
     return made
 
 
@@ -138,22 +146,6 @@ for panel, commands in PANELS.items():
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name, rich_help_panel=panel)
         else:
-            app.command(name, rich_help_panel=panel, help=unwrapped(command))(command)
+            app.command(name, rich_help_panel=panel, help=_help(command))(command)
 
 app.command("docs", hidden=True)(docs.docs)  # for those who change a command
-add_aliases(
-    app,
-    {
-        "fleet": Alias(run.run, "run --jobs N", {"jobs": 0}),
-        "campaign": Alias(run.run, "run --page ID"),
-        "export": Alias(bundle.export, "bundle export"),
-        "import-run": Alias(bundle.import_run, "bundle import"),
-        "lint": Alias(lint.lint, "page lint"),
-        "import": Alias(lint.import_, "page import"),
-        "links": Alias(links.links, "page links"),
-        "metadata": Alias(metadata.metadata, "page export"),
-        "promote": Alias(promote.promote, "weights promote"),
-        "checkpoint inspect": Alias(checkpoint.inspect, "weights inspect"),
-        "checkpoint convert": Alias(checkpoint.convert, "weights convert"),
-    },
-)

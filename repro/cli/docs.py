@@ -48,8 +48,7 @@ def reference() -> str:
     from repro.cli.app import app
 
     command: Any = typer.main.get_command(app)
-    for name in [name for name, one in command.commands.items() if one.hidden]:
-        del command.commands[name]  # the generator lists hidden commands, too
+    del command.commands["docs"]  # the generator lists hidden commands, too
     context = typer.Context(command, info_name="repro")
     text = get_docs_for_click(obj=command, ctx=context, name="repro", title="Commands")
     text = re.sub(r"^Example: ([^`]*?)\n\n", _example, text, flags=re.M)
