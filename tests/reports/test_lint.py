@@ -42,7 +42,7 @@ DEFECTS = {
     ),
     "a ResNet row links MobileNet": (["000-04"], "wrong-backbone"),
     "R-101 below R-50": (["000-03", "002-12", "004-12"], "order"),
-    "two rows, one label": (["000-04", "000-05", "003-094", "003-095"], "duplicate-label"),
+    "two rows, one label": (["003-094", "003-095"], "duplicate-label"),
     "not reported": (
         ["001-02", "001-04", "001-07", "001-09", "001-10", "001-11", "001-12", "004-04"],
         "empty-metric",
@@ -69,7 +69,8 @@ DEFECTS = {
     "a value in the wrong column": (["003-088"], "missing-cell"),
     "CamVid and VOC rows in the Cityscapes table": ([f"003-{i:03}" for i in range(85, 93)], "wrong-table"),
     "Aerial rows named camvid": ([f"003-{i:03}" for i in range(72, 78)], "wrong-table"),
-    "one label, 68.8 and 68.9": (["003-097", "003-103"], "duplicate-label"),
+    "one label in two tables": (["003-097", "003-103"], "duplicate-label"),
+    "68.8 and 68.9": (["003-103"], "two-values"),
     "R-50 rows link R-18 files": (["004-05", "004-06"], "wrong-backbone"),
     "domain rows copy the supervised links": (["004-01", "004-04", "004-05", "004-06"], "shared-link"),
     "flip lower than single scale": (["004-02", "004-03", "004-06"], "order"),

@@ -6,8 +6,19 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from repro.published.page_table import MarkdownTable
-from repro.reports.lint.reading import Problem, Rule, datasets, described, label, metric_columns
+from repro.published.markdown import links
+from repro.published.page_table import Line, MarkdownTable
+from repro.reports.lint.reading import (
+    EMPTY,
+    Problem,
+    Rule,
+    cell,
+    datasets,
+    described,
+    label,
+    metric_columns,
+    value,
+)
 
 _SLIPS = {
     r"\.\.": "a doubled dot",
@@ -20,14 +31,16 @@ _MISSPELT = re.compile(
     r"|accurracy|resutls?|segmention|convolutoin|trainning|occured|lenght|widht|heigth|validaton)\w*"
 )
 
+_MEASURED = re.compile(r"(?i)param|flops|mac|fps|speed|time|latency|memory|^mem|^size")
+
 
 def duplicate_label(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
-    """Rows of one table that call themselves the same, or a long label in two tables."""
-    for table in found:
-        counts = Counter(label(row) for row in table.rows)
+    """Rows of one table with the same label and settings, or a long label in two tables."""
+    for table in found if any(map(metric_columns, found)) else ():
+        counts = Counter(_identity(table, row) for row in table.rows)
         for row in table.rows:
-            if counts[label(row)] > 1:
-                text = f"'{label(row)}' stands {counts[label(row)]} times in the table"
+            if label(row) not in EMPTY and (count := counts[_identity(table, row)]) > 1:
+                text = f"'{label(row)}' is in {count} rows of the table with the same settings"
                 yield Problem(rule="duplicate-label", line=row.number, text=text)
     home: dict[str, set[int]] = defaultdict(set)
     lines: dict[str, list[int]] = defaultdict(list)
@@ -38,6 +51,16 @@ def duplicate_label(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
     for name in (name for name in home if len(home[name]) > 1 and name.count(".") > 1):  # names of runs
         for line in lines[name]:
             yield Problem(rule="duplicate-label", line=line, text=f"'{name}' stands in several tables")
+
+
+def _identity(table: MarkdownTable, row: Line) -> tuple[str, ...]:
+    """What a row says of its model: its label, and every cell that is neither a result nor a link."""
+    results = {
+        *metric_columns(table),
+        *(i for i, title in enumerate(table.columns) if _MEASURED.search(title) or is_difference(title)),
+    }
+    kept = (i for i in range(len(row.cells)) if i not in results and (i == 0 or not links(row.cells[i])))
+    return (label(row), *(cell(row, i) for i in kept))
 
 
 def wrong_table(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
@@ -74,25 +97,29 @@ def shape(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
     for table in found:
         width = len(table.columns)
         for line in table.body:
-            if line.is_rule:
+            if line.is_rule and table.joiner:
                 yield Problem(rule="mid-rule", line=line.number, text="this rule is shown as a row of dashes")
-            elif len(line.cells) > width:
+            elif not line.is_rule and len(line.cells) > width:
                 extra = ", ".join(cell[:40] or "(empty)" for cell in line.cells[width:])
                 yield Problem(
                     rule="beyond-header", line=line.number, text=f"cells beyond the header: {extra}"
                 )
-            elif len(line.cells) < width:
+            elif not line.is_rule and len(line.cells) < width:
                 text = f"{len(line.cells)} cells under {width} columns: a value stands in a wrong column"
                 yield Problem(rule="missing-cell", line=line.number, text=text)
 
 
 def no_metric(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
-    """A table among result tables that has no metric: its rows are no results."""
+    """A table of numbers among result tables that has no metric: its rows are no results."""
     if not any(metric_columns(table) for table in found):
         return
-    for table in (table for table in found if not metric_columns(table)):
+    for table in (table for table in found if not metric_columns(table) and _number_columns(table) > 1):
         for row in table.rows:
             yield Problem(rule="no-metric", line=row.number, text=f"'{label(row)}': no column holds a metric")
+
+
+def _number_columns(table: MarkdownTable) -> int:
+    return sum(any(value(cell(row, i)) is not None for row in table.rows) for i in range(len(table.columns)))
 
 
 RULES: dict[str, Rule] = {

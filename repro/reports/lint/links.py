@@ -17,7 +17,7 @@ def shared_link(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
     """The same artefact behind rows that name different models or stand in different tables."""
     users: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for table, row, _, url in _links(found):
-        if url:
+        if url and _is_artefact(url):
             users[url].append((row.number, f"{table.title} / {label(row)}"))
     for url, rows in users.items():
         if len({name for _, name in rows}) > 1:
@@ -26,6 +26,12 @@ def shared_link(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
                 more = f"; and {len(rows) - 1 - NAMED} more" if len(rows) - 1 > NAMED else ""
                 others = "; ".join(named) + more
                 yield Problem(rule="shared-link", line=line, text=f"{name}: {url} also serves {others}")
+
+
+def _is_artefact(url: str) -> bool:
+    """Whether a link leads to weights or a log; folders and configs serve several rows on purpose."""
+    path = url.partition("?")[0].partition("#")[0]
+    return not path.endswith(("/", ".py", ".yml", ".yaml", ".md", ".ipynb"))
 
 
 def wrong_backbone(found: Sequence[MarkdownTable]) -> Iterator[Problem]:

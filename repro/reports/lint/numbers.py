@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 
+from repro.published.cell import Number, read_number
 from repro.published.page_table import Line, MarkdownTable
 from repro.reports.lint.reading import (
+    DASHES,
     EMPTY,
     Problem,
     Rule,
@@ -37,12 +39,18 @@ def not_a_number(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
         columns = [*metric_columns(table), *_titled(table, _SIZES)]
         for row, column in ((row, column) for row in table.rows for column in columns):
             text, title = cell(row, column), table.columns[column]
-            if text not in EMPTY and value(text) is None:
+            if text not in EMPTY and value(text) is None and not _is_number(row.cells[column]):
                 what = "not a single number" if has_number(text) else "not a number"
                 yield Problem(rule="not-a-number", line=row.number, text=f"{title}: '{text}' is {what}")
             if column < len(row.cells) and "**" in row.cells[column]:
                 text = f"{title}: '{row.cells[column][:40]}' is emphasised"
                 yield Problem(rule="emphasis", line=row.number, text=text)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a cell is one number, also with its spread, a footnote or the split: "75.1 ± 0.3 (val)"."""
+    number = read_number(text)
+    return isinstance(number, Number) and all(remark.lower() in ("val", "test") for remark in number.remarks)
 
 
 def empty(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
@@ -58,7 +66,7 @@ def empty(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
             texts = [(row, cell(row, column)) for row in table.rows]
             if column and any(value(text) is not None for _, text in texts):
                 for row, text in texts:
-                    if text in EMPTY:
+                    if text in EMPTY - DASHES:
                         words = f"{title}: '{text}' where other rows have a number"
                         yield Problem(rule="empty-cell", line=row.number, text=words)
 
@@ -114,12 +122,36 @@ def missing_unit(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
                 yield Problem(rule="missing-unit", line=table.number, text=words)
             elif _DIMENSIONED.search(title) and bare and "(" not in title:
                 yield Problem(rule="missing-unit", line=table.number, text=f"{title}: numbers without a unit")
-        for row, column in _cells(table, _FLOPS):
-            if value(cell(row, column)) is not None:
-                words = (
-                    f"FLOPs '{cell(row, column)}': neither input size nor multiply-add or operation is said"
-                )
-                yield Problem(rule="missing-unit", line=row.number, text=words)
+        flops = ((row, cell(row, column)) for row, column in _cells(table, _FLOPS))
+        for row, text in islice(((row, text) for row, text in flops if value(text) is not None), 1):
+            words = f"FLOPs '{text}': neither input size nor multiply-add or operation is said"
+            yield Problem(rule="missing-unit", line=row.number, text=words)
+
+
+def empty_column(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """A column of a results table that no row fills."""
+    for table in (table for table in found if metric_columns(table) and len(table.rows) > 1):
+        for column, title in enumerate(table.columns):
+            if (
+                column
+                and title
+                and all(not cell(row, column) for row in table.rows if column < len(row.cells))
+            ):
+                text = f"column '{title}' is empty in all {len(table.rows)} rows"
+                yield Problem(rule="empty-column", line=table.number, text=text)
+
+
+def two_values(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
+    """The name of a run with one value in a table and another value in a later table."""
+    seen: dict[str, tuple[float, int, int]] = {}
+    for table, row in ((table, row) for table in found for row in table.rows if label(row).count(".") > 1):
+        number = next((value(cell(row, column)) for column in metric_columns(table)), None)
+        if number is None:
+            continue
+        first, line, where = seen.setdefault(label(row), (number, row.number, table.number))
+        if number != first and table.number != where:
+            text = f"'{label(row)}' has {number:g} here and {first:g} in line {line}"
+            yield Problem(rule="two-values", line=row.number, text=text)
 
 
 def depth_order(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
@@ -221,6 +253,8 @@ RULES: dict[str, Rule] = {
     "impossible": impossible,
     "mixed-units": mixed_units,
     "missing-unit": missing_unit,
+    "empty-column": empty_column,
+    "two-values": two_values,
     "order": depth_order,
     "other-size": other_size,
     "copied-size": copied_size,

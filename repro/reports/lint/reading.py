@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from repro.published.page_table import Line, MarkdownTable
 from repro.reports.grid import plain
 
-METRIC = re.compile(r"(?i)m?iou\b|\bacc(uracy)?\b|\bdice\b|^(pre|after|ap|f1)\b")
-EMPTY = frozenset({"", "-", "–", "—", "N/A", "n/a", "NA", "null", "None", "TBD"})
+METRIC = re.compile(r"(?i)m?iou\b|\bacc(uracy)?\b|\bdice\b|\bap\b|^(pre|after|f1)\b")
+DASHES = frozenset({"-", "--", "---", "–", "—"})
+EMPTY = DASHES | {"", "N/A", "n/a", "NA", "null", "None", "TBD"}
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 _QUANTITY = re.compile(r"([-+]?\d{1,20}(?:\.\d{1,20})?)\s*(%|[A-Za-z/]*)")
 _FOOTNOTE = re.compile(r"(?<=\d) \([a-z]{1,2}\)$")  # '636 (a)'
