@@ -15,6 +15,7 @@ from repro.reports.lint.reading import (
     cell,
     datasets,
     described,
+    is_difference,
     label,
     metric_columns,
     value,

@@ -144,7 +144,8 @@ def empty_column(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
 def two_values(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
     """The name of a run with one value in a table and another value in a later table."""
     seen: dict[str, tuple[float, int, int]] = {}
-    for table, row in ((table, row) for table in found for row in table.rows if label(row).count(".") > 1):
+    named = ((one, row) for one in found for row in one.rows if label(row).count(".") > 1)
+    for table, row in named:
         number = next((value(cell(row, column)) for column in metric_columns(table)), None)
         if number is None:
             continue
