@@ -293,7 +293,7 @@ def test_a_missing_library_is_named_before_anything_is_sent(clones: tuple[Projec
     one, _ = clones
     open_client(one).create_experiment("camvid", "gs://bucket/runs")
     add_record(one, "camvid_a", key="a")
-    with pytest.raises(StorageError, match="`google-cloud-storage` is needed") as caught:
+    with pytest.raises(StorageError, match="needs `google-cloud-storage`") as caught:
         sync(one)
     assert "pip install google-cloud-storage" in str(caught.value)
     assert active(one) == []

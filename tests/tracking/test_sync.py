@@ -105,9 +105,9 @@ def test_a_damaged_record_is_told_and_the_others_are_sent(
 
 
 def test_brackets_of_an_error_are_no_markup(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    from repro.cli.run.sync import tell
+    from repro.cli.run.sync import print_report
 
-    tell(project, Report(failed={"camvid_a": "no [/path] such [red]thing"}))
+    print_report(project, Report(failed={"camvid_a": "no [/path] such [red]thing"}))
     assert "no [/path] such [red]thing" in capsys.readouterr().out
 
 
