@@ -97,16 +97,20 @@ class ColumnMap:
 
     dataset: `{column: TITLE}`, `{heading: LEVEL}` (2 is "##"), or `{name: NAME}` for the whole page.
     columns: Field by title of the column; `ignore` for columns that must not be read.
+    lint_off: Rules of `repro page lint` that are switched off for this page (`lint: {ignore: [RULE, ...]}`).
     """
 
     dataset: Mapping[str, str | int] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    lint_off: tuple[str, ...] = ()
 
 
 def read_map(raw: object, where: object) -> ColumnMap:
     """Check the content of a map file. Raises ParamsError for unknown keys and fields."""
-    allowed = "dataset: {column: TITLE | heading: LEVEL} or a name; columns: {TITLE: FIELD}"
-    if not isinstance(raw, Mapping) or set(raw) - {"dataset", "columns"}:
+    allowed = (
+        "dataset: {column: TITLE | heading: LEVEL} or a name; columns: {TITLE: FIELD}; lint: {ignore: [RULE]}"
+    )
+    if not isinstance(raw, Mapping) or set(raw) - {"dataset", "columns", "lint"}:
         raise ParamsError("not a column map", where=where, allowed=allowed)
     dataset, columns = raw.get("dataset", {}), raw.get("columns", {})
     if isinstance(dataset, str):
@@ -120,7 +124,12 @@ def read_map(raw: object, where: object) -> ColumnMap:
     for title, name in columns.items():
         if name not in FIELDS:
             raise ParamsError(f"columns: {title}: {name!r}", where=where, allowed=", ".join(FIELDS))
-    return ColumnMap(dataset=dict(dataset), columns={_key(str(k)): str(v) for k, v in columns.items()})
+    lint = raw.get("lint", {})
+    off = lint.get("ignore", []) if isinstance(lint, Mapping) and set(lint) <= {"ignore"} else None
+    if not isinstance(off, list) or not all(isinstance(rule, str) for rule in off):
+        raise ParamsError(f"lint: {lint!r}", where=where, allowed=allowed)
+    titles = {_key(str(title)): str(name) for title, name in columns.items()}
+    return ColumnMap(dataset=dict(dataset), columns=titles, lint_off=tuple(off))
 
 
 def read_columns(titles: Sequence[str], given: ColumnMap) -> tuple[Column, ...]:

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from repro.cli.app import app
-from repro.errors import DataError, ParamsError
+from repro.errors import DataError, ParamsError, ReproError
 from repro.published import load_page, page_ids, rows
 from repro.published.import_page import import_page
 from repro.published.markdown import read_page as read_markdown
 from repro.published.page import page_from_json, page_json, page_markdown, read_page
 from repro.published.sources import hash_in_name
 from repro.reports.links import Checked, Link, check_digest, check_links, links_of
-from repro.reports.lint import RULES, lint
+from repro.reports.lint import NAMES, RULES, lint
 from tests.reports.kit import ROOT
 
 RUN = CliRunner()
@@ -90,6 +90,23 @@ FOUND = {
     page_id: {(one.line, one.rule) for one in lint(page_markdown(load_page(page_id)))}
     for page_id in page_ids()
 }
+
+
+def test_every_rule_has_a_name_that_can_be_switched_off() -> None:
+    assert {rule for found in FOUND.values() for _, rule in found} <= set(NAMES)
+    assert [one.rule for one in lint(SOUND.replace("81.00", "**81.00**"), off=["emphasis"])] == []
+
+
+def test_the_map_of_a_page_switches_rules_off(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(SOUND.replace("81.00", "**81.00**"))
+    assert RUN.invoke(app, ["page", "lint", str(page)]).exit_code == 1
+    page.with_suffix(".yaml").write_text("lint: {ignore: [emphasis]}\n")
+    assert RUN.invoke(app, ["page", "lint", str(page)]).exit_code == 0
+    page.with_suffix(".yaml").write_text("lint: {ignore: [emphases]}\n")
+    answer = RUN.invoke(app, ["page", "lint", str(page)])
+    assert isinstance(answer.exception, ReproError)
+    assert "did you mean 'emphasis'?" in str(answer.exception)
 
 
 def test_flags_are_all_covered() -> None:

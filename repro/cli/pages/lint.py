@@ -21,13 +21,16 @@ Pages = Annotated[
 def lint(pages: Pages = None, json: Json = False) -> None:
     """Find mistakes in results pages: links, units, labels, numbers; exit 1 if there are any.
 
+    The file PAGE.yaml beside PAGE.md switches rules off by name: `lint: {ignore: [emphasis]}`.
+
     Example: repro page lint README.md
     """
     from repro.errors import CheckFailed
     from repro.reports.lint import lint as lint_text
 
     texts = {str(path): page_with_table(path) for path in pages} if pages else published_texts()
-    found = [(name, problem) for name, text in texts.items() for problem in lint_text(text)]
+    off = {str(path): rules_off(path.with_suffix(".yaml")) for path in pages or ()}
+    found = [(name, one) for name, text in texts.items() for one in lint_text(text, off.get(name, ()))]
     if json:
         emit_json([{"page": name, **vars(problem)} for name, problem in found])
     else:
@@ -85,6 +88,20 @@ def import_(
     unread = f", {counted(len(found.problems), 'problem')}" if found.problems else ""
     size = f"{counted(len(found.raw['tables']), 'table')}, {counted(len(rows), 'row')}"
     console(stderr=True).print(f"{size}, {measured} with a metric{unread}")
+
+
+def rules_off(path: Path) -> tuple[str, ...]:
+    """The rules that the map of a page switches off; none without a map. Raises for unknown names."""
+    from repro.errors import UnknownNameError
+    from repro.io.yaml_reader import read_yaml
+    from repro.published.columns import read_map
+    from repro.reports.lint import NAMES
+
+    off = read_map(read_yaml(path), path).lint_off if path.is_file() else ()
+    for rule in off:
+        if rule not in NAMES:
+            raise UnknownNameError("rule", rule, NAMES, where=path)
+    return off
 
 
 def page_text(page: str) -> str:
