@@ -238,4 +238,6 @@ def check_data(project: Project, record: Record) -> None:
     if not path.is_file():
         raise ReproError("the data is not prepared", where=path, hint=f"`repro prepare {record.dataset}`")
     if Split.open(path).fingerprint != record.dataset_fingerprint:
-        raise RecordError("measured on other data", where=path, hint=f"compare the {record.dataset} of both")
+        raise RecordError(
+            "measured on different data", where=path, hint=f"compare the {record.dataset} of both"
+        )

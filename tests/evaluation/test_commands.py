@@ -737,7 +737,7 @@ def test_verify_does_not_take_a_web_page_for_weights(
 def test_verify_needs_a_row_with_weights(project: Path, run: Run) -> None:
     code, _, err = run("verify", "camvid_b")
     assert code == 2
-    assert "no published weights" in err
+    assert "no published row to compare with" in err
 
 
 def test_pictures_are_spread() -> None:
