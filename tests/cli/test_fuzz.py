@@ -59,6 +59,7 @@ from tests.params.test_params import HERE, OWN
 from tests.params.test_params import ROOT as BLOCKS
 from tests.reports.kit import COST, a_project, a_record, results
 
+pytestmark = pytest.mark.slow
 fuzz = settings(
     max_examples=150,
     derandomize=True,

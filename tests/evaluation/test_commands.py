@@ -29,6 +29,7 @@ from repro.params import find_project, load_experiment
 from repro.stages.model_setup import process_group
 from tests.datasets import kit
 
+pytestmark = pytest.mark.slow
 SIZE = (40, 56)
 SIX = [0.5, 0.75, 1.0]
 
@@ -225,7 +226,6 @@ def test_processes_that_see_one_gpu_each_take_it(
         assert found == place
 
 
-@pytest.mark.slow
 def test_processes_of_srun_share_the_images(project: Path, run: Run) -> None:
     """Without torchrun: each would evaluate everything, and all would write into one folder."""
     with socket.socket() as free:
@@ -257,7 +257,6 @@ def test_processes_of_srun_share_the_images(project: Path, run: Run) -> None:
     assert outputs[1] == b""
 
 
-@pytest.mark.slow
 def test_two_processes_are_bit_equal_to_one(project: Path, run: Run) -> None:
     run("evaluate", "camvid_a", "--out", project / "one")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
@@ -283,7 +282,6 @@ def test_benchmark(project: Path, run: Run) -> None:
     assert cost["peak_memory_MiB"] > 50
 
 
-@pytest.mark.slow
 def test_further_protocols_end_in_the_record(project: Path, run: Run) -> None:
     """`also: [tiles]`: a folder, a place in the record, `repro show`, the table, and `repro compare`."""
     for name in ("camvid_a", "camvid_b"):
@@ -365,7 +363,6 @@ def other_training(project: Path) -> None:
         (other_training, "model_sha256 of the record and of metrics.json differ"),
     ],
 )
-@pytest.mark.slow
 def test_a_record_is_made_of_what_belongs_together(
     project: Path, run: Run, change: Callable[[Path], None], wrong: str
 ) -> None:

@@ -376,6 +376,7 @@ def test_experiments_that_share_data_run_at_once_under_the_real_dvc(project: Pro
 # --- plan ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_cheapest_come_first_and_the_budget_holds() -> None:
     names = ["camvid_dense30k36_os16_321_x320", "camvid_dense30k36_os16_321_x32_b45"]
     fitting, left = plan(REAL, names, speed=lambda one: 100.0, again=True)

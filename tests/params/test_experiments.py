@@ -85,6 +85,7 @@ def test_every_row_has_exactly_one_experiment_or_a_reason() -> None:
 
 
 @every("name", names)
+@pytest.mark.slow
 def test_it_resolves_and_its_network_builds(name: str) -> None:
     it = experiment(name)
     assert {it.training.split, it.evaluation.split} <= set(it.facts.splits)

@@ -155,6 +155,7 @@ def test_tables_fit_the_terminal(command: str, width: int) -> None:
 
 
 @pytest.mark.parametrize("command", ["list", "table --dataset camvid", "list --json", "table -f csv"])
+@pytest.mark.slow
 def test_a_reader_may_leave(command: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "repro", *command.split()],

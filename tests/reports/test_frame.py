@@ -132,6 +132,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("query", HOSTILE, ids=lambda query: query[:40])
+@pytest.mark.slow
 def test_a_hostile_query_is_one_error_and_does_nothing(
     query: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

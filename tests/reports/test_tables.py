@@ -663,6 +663,7 @@ def test_options_of_a_store_need_a_store(option: tuple[str, str], monkeypatch: p
 
 
 @pytest.mark.mlflow
+@pytest.mark.slow
 def test_a_store_reads_as_mlflow_reads_it(tmp_path: Path) -> None:
     """Equal to search_runs and pandas, on runs with missing values, NaN, and a deleted one."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
