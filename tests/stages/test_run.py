@@ -106,6 +106,7 @@ def test_many_go_on_after_one_that_failed(root: Path, capsys: pytest.CaptureFixt
         each([replace(first, name="b")], do, note)
 
 
+@pytest.mark.slow
 def test_every_experiment_shrinks_to_a_smoke_run(root: Path, tmp_path: Path) -> None:
     """The params of all of them, without running: resolvable, small, and the same choices."""
     from repro.datasets.prepare.smoke_fixtures import write_fixture

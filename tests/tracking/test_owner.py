@@ -27,7 +27,7 @@ from repro.tracking.store import open_client
 from repro.tracking.sync import sync
 from tests.tracking.kit import KEY, WITH_MLFLOW, a_project, add_record, server, train
 
-pytestmark = WITH_MLFLOW
+pytestmark = [*WITH_MLFLOW, pytest.mark.slow]
 
 
 @pytest.fixture

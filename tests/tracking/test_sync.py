@@ -43,7 +43,7 @@ from tests.tracking.kit import (
     written,
 )
 
-pytestmark = WITH_MLFLOW
+pytestmark = [*WITH_MLFLOW, pytest.mark.slow]
 
 
 @pytest.fixture
