@@ -18,7 +18,7 @@ def promote(
     force: Annotated[bool, typer.Option("--force", help="Also where the verdict is not a pass.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Give the model of NAME an alias in MLflow's registry: one champion a data set.
+    """Give the model of NAME an alias in MLflow's registry: one champion per data set.
 
     reports/champions.yaml notes it, so that `repro sync` brings it into any store; commit that file.
 
