@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from repro.errors import ParamsError
+from repro.reports.columns import COUNT, NUMBER
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -30,8 +31,11 @@ def queried(frame: DataFrame, expression: str) -> DataFrame:
 
     numeric = {name: is_numeric_dtype(frame[name].dtype) for name in frame}
     condition = checked(expression, numeric)
+    # Counts as floats: what is missing in them then meets `!=`, as it does in the other columns.
+    counts = {name: NUMBER for name in frame if frame[name].dtype == COUNT}
     try:
-        return frame.query(condition, engine="python", local_dict={}, global_dict={})
+        found = frame.astype(counts).query(condition, engine="python", local_dict={}, global_dict={})
+        return frame.loc[found.index]
     except Exception as error:  # a text compared with a number: pandas raises a dozen kinds
         raise _refused(expression, str(error).splitlines()[0] if str(error) else "", numeric) from None
 

@@ -83,6 +83,16 @@ def test_a_query_chooses_rows(query: str, names: list[str]) -> None:
     assert sorted(queried(found.to_frame(), query)["experiment"].dropna()) == names
 
 
+def test_what_is_unknown_meets_no_comparison_but_unequal() -> None:
+    frame = results(a_record()).to_frame()
+    for column in ("measured", "n_images", "run_key"):
+        known = queried(frame, f"{column} == {column}")
+        assert known["experiment"].tolist() == ["camvid_x"]
+        assert len(queried(frame, f"{column} != {column}")) == len(frame) - 1
+    assert known.dtypes.equals(frame.dtypes)
+    assert len(queried(frame, "n_images != 233")) == len(frame) - 1
+
+
 HOSTILE = [
     "@secret > 1",
     "measured > @secret",
