@@ -89,7 +89,7 @@ def test_one_variant_alone_gives_the_same_map_and_looks_no_more_than_it_must() -
         (one,) = predictor(net, protocol=rules.single_variant(ms_flip=ms_flip), model_params=params)([image])
         assert np.array_equal(one[""], both[suffix])
         assert len(calls) == looks
-    with pytest.raises(ValueError, match="no second variant"):
+    with pytest.raises(ValueError, match="no ms_flip variant"):
         protocol(mode="whole").single_variant(ms_flip=True)
 
 
