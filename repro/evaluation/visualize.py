@@ -61,9 +61,9 @@ def blended(image: Image, label_HW: LabelMap, palette: Palette, opacity: float) 
     if not present:
         return image
     masks_KHW = torch.from_numpy(label_HW == np.array(present, label_HW.dtype)[:, None, None])
-    picture_CHW = torch.from_numpy(image).permute(2, 0, 1)
+    image_CHW = torch.from_numpy(image).permute(2, 0, 1)
     drawn_CHW = draw_segmentation_masks(
-        picture_CHW, masks_KHW, alpha=opacity, colors=[tuple(map(int, palette[k])) for k in present]
+        image_CHW, masks_KHW, alpha=opacity, colors=[tuple(map(int, palette[k])) for k in present]
     )
     return np.ascontiguousarray(drawn_CHW.permute(1, 2, 0).numpy())
 
