@@ -213,6 +213,7 @@ def test_all_rows_with_checkpoints_have_an_experiment() -> None:
 
 
 @pytest.mark.parametrize(("experiment", "row"), [pytest.param(e, row, id=row) for e, row in released()])
+@pytest.mark.slow
 def test_an_experiment_has_the_layout_of_its_source(experiment: Experiment, row: str) -> None:
     """As many entries as the source's checkpoint has, and nothing to reorder: the same concat orders."""
     params, source = experiment.model, SOURCES[row[:3]]

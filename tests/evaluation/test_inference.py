@@ -68,6 +68,7 @@ def measured(
 @pytest.mark.parametrize("size", [(83, 121), (96, 64), (37, 150)])
 @pytest.mark.parametrize("resize", ["half_pixel", "align_corners", "tf_legacy"])
 @pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.slow
 def test_prediction_is_that_of_the_plain_reference(name: str, resize: str, size: tuple[int, int]) -> None:
     net, params, rules = TinyNet(), model_params(resize=resize), protocol(**PROTOCOLS[name])
     image = MemorySplit([size]).image(0)

@@ -114,6 +114,7 @@ def test_fractions_ragged_rows_and_devices() -> None:
 
 @pytest.mark.parametrize("fmt", FORMATS)
 @pytest.mark.parametrize("page_id", page_ids())
+@pytest.mark.slow
 def test_every_page_prints_in_every_format(page_id: str, fmt: str) -> None:
     answer = RUN.invoke(app, ["table", "--page", page_id, "--values", "both", "--format", fmt])
     assert answer.exit_code == 0
@@ -424,6 +425,7 @@ def test_a_part_of_a_data_set_has_pages_too(tmp_path: Path) -> None:
     assert "fewer images than a batch" in page
 
 
+@pytest.mark.slow
 def test_tables_need_neither_torch_nor_mlflow_nor_pandas() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from repro.cli.app import app;"

@@ -14,7 +14,6 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from mlflow.exceptions import MlflowException
 
 from repro.cli.doctor import _mlflow
 from repro.errors import ReproError, StorageError
@@ -31,6 +30,7 @@ from tests.tracking.kit import a_project, add_record
 
 pytestmark = [  # MLflow's own
     pytest.mark.mlflow,
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
@@ -142,7 +142,6 @@ def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
         assert "MLFLOW_TRACKING_URI" not in str(caught.value)
 
 
-@pytest.mark.slow
 def test_a_rebuild_heals_a_damaged_store(tmp_path: Path) -> None:
     project = damaged(tmp_path)
     assert sync(project, rebuild=True).failed == {}
@@ -237,7 +236,6 @@ def test_doctor_sees_that_nothing_answers(
     assert "unset MLFLOW_TRACKING_URI" in advice
 
 
-@pytest.mark.slow
 def test_doctor_does_not_wait_for_a_database_that_never_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,7 +319,6 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.slow
 def test_the_store_lies_in_the_project_whatever_its_folder_is_called(
     name: str, tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,7 +335,6 @@ def test_the_store_lies_in_the_project_whatever_its_folder_is_called(
     assert os.listdir(tmp_path / "clones") == [name]
 
 
-@pytest.mark.slow
 def test_a_rebuilt_store_lies_in_the_project_too(
     tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,7 +374,6 @@ def test_doctor_sees_tables_of_another_version(
         sync(project)
 
 
-@pytest.mark.slow
 def test_eight_first_syncs_of_two_clones_share_one_absent_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,6 +411,8 @@ def test_tables_that_another_clone_creates_at_once_are_waited_for(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the second of two clones got on the first `repro sync` into one PostgreSQL."""
+    from mlflow.exceptions import MlflowException
+
     answers = [MlflowException(words)] * 2
 
     def client(**_: str) -> Any:
@@ -431,6 +428,8 @@ def test_tables_that_another_clone_creates_at_once_are_waited_for(
 
 
 def test_a_database_that_refuses_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.exceptions import MlflowException
+
     refused = MlflowException("password authentication failed")
     monkeypatch.setattr("mlflow.MlflowClient", MagicMock(side_effect=refused))
     with pytest.raises(MlflowException, match="password"):
