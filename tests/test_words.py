@@ -26,7 +26,7 @@ def replaced() -> list[re.Pattern[str]]:
     cells = [line.split("|")[1] for line in lines if line.startswith("|")]
     words = [word.strip() for cell in cells for word in cell.split(",")]
     assert len(words) > 15
-    return [re.compile(rf"\b{re.escape(word)}\b", re.IGNORECASE) for word in words]
+    return [re.compile(rf"(?<!-)\b{re.escape(word)}\b", re.IGNORECASE) for word in words]
 
 
 def strings(path: Path) -> Iterator[tuple[int, str]]:

@@ -21,6 +21,7 @@ from repro.evaluation.confusion import LabelMap
 from repro.evaluation.evaluate import Progress, count_image, evaluated_classes, true_label
 from repro.evaluation.summary import EvaluationResult, ImageCounts, Images, summarise
 from repro.evaluation.visualize import OVERLAY, Palette, file_name
+from repro.io.limits import require_regular
 from repro.params.protocol import Protocol
 
 SHOWN = 5  # most names in an error
@@ -112,6 +113,7 @@ def read_map(file: Path, legend: Legend, size_HW: tuple[int, int]) -> LabelMap:
 
     A map of another size is refused before it is decoded.
     """
+    require_regular(file, error=DataError)
     try:
         data = file.read_bytes()
     except OSError as error:

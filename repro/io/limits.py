@@ -47,6 +47,16 @@ def read_limited(path: Path, limit: int, *, error: type[ReproError], hint: str |
         raise error(f"cannot be read: {failed.strerror}", where=path, hint=hint) from None
 
 
+def require_regular(path: Path, *, error: type[ReproError], hint: str | None = None) -> None:
+    """Raise `error` if `path` is a FIFO or a device, which could block. Folders and missing files pass."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # the caller's open names it
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise error("cannot be read: not a regular file", where=path, hint=hint)
+
+
 def require_size(size: int, limit: int, where: object, *, error: type[ReproError], hint: str | None) -> None:
     """Raise `error` if `size` exceeds `limit`, both in bytes."""
     if size > limit:

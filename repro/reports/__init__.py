@@ -1,1 +1,1 @@
-"""Everything people read: tables, the gate, lint, exports. Made from records, never typed by hand."""
+"""Tables, gate, lint, exports and the HTML report, all generated from records."""

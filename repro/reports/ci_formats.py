@@ -156,7 +156,7 @@ def grid(findings: Iterable[Finding], title: str = "") -> Grid:
 
 
 def github(findings: Iterable[Finding]) -> str:
-    """GitHub workflow commands, one a line: shown at the params.yaml in a pull request."""
+    """GitHub workflow commands, one per line, shown at the params.yaml in a pull request."""
     shown = [one for one in findings if one.verdict in (*FAILING, "incomparable")]
     return printable("".join(_command(one) for one in shown))
 

@@ -77,7 +77,7 @@ def chosen(results: Results, names: Sequence[str], dataset: str | None, everythi
 
 
 def finding(results: Results, name: str) -> Finding:
-    """The verdict on one experiment, made anew from its record."""
+    """The verdict on one experiment, computed from its record."""
     record = results.records.get(name)
     if name in results.damaged:
         return about(results, name, "incomparable", str(results.damaged[name]).splitlines()[0])

@@ -69,7 +69,7 @@ def check(files: Mapping[Path, str], root: Path) -> None:
 
 
 def filled(text: str, path: Path, results: Results) -> str:
-    """`text` with every region's content made anew."""
+    """`text` with the content of every region regenerated."""
     if len(_REGION.findall(text)) != len(_OPENING.findall(text)):
         raise ParamsError(
             "a generated region is not closed or its marker is misspelt",

@@ -59,7 +59,7 @@ def markdown(grids: Sequence[Grid]) -> str:
 
 
 def comma_separated(grids: Sequence[Grid]) -> str:
-    """One CSV; with several tables a first column `table` tells them apart. Columns are the union."""
+    """One CSV; with several tables the first column `table` distinguishes them. Columns are the union."""
     columns = _union(grids)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

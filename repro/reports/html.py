@@ -28,7 +28,7 @@ from repro.reports.gate import Finding, finding, headline
 from repro.reports.results import Results
 
 POINTS = 200  # of a learning curve; more cannot be seen
-PICTURES = 6
+GALLERY_IMAGES = 6
 PICTURE_WIDTH = 720  # pixels; three views side by side
 CLASSES = 60  # a larger confusion matrix is a table nobody reads
 TITLE = b"<title>DeepLab results: published and measured</title>"
@@ -113,8 +113,8 @@ def _experiment(results: Results, name: str) -> dict[str, Any]:
     if record is None:
         return _without_record(results, name)
     found = finding(results, name)
-    pictures = gallery(results.project.root, folder / "overlays")
-    broken = [f"overlays/{picture} cannot be read" for picture, address in pictures.items() if not address]
+    images = gallery(results.project.root, folder / "overlays")
+    broken = [f"overlays/{name} cannot be read" for name, address in images.items() if not address]
     learned = _or_remark(lambda: curve(folder / "curve.csv"), broken)
     matrix = _or_remark(lambda: confusion(folder / "confusion.csv", list(record.per_class)), broken)
     return {
@@ -133,7 +133,7 @@ def _experiment(results: Results, name: str) -> dict[str, Any]:
         "provenance": flat({**record.provenance, "record": record.content_hash, "run_key": record.run_key}),
         "curve": learned,
         "confusion": matrix,
-        "gallery": [address for address in pictures.values() if address],
+        "gallery": [address for address in images.values() if address],
     }
 
 
@@ -194,20 +194,20 @@ def confusion(path: Path, classes: list[str]) -> dict[str, Any] | None:
 
 
 def gallery(root: Path, folder: Path) -> dict[str, str]:
-    """File name -> picture of predictions as a data address, made small; empty for a broken file."""
+    """Return downscaled prediction images as data URLs by file name; empty for a broken file."""
     found = [path for path in sorted(folder.glob("*.png")) if is_project_file(root, path)]
-    return {path.name: _picture(path) for path in found[:PICTURES]}
+    return {path.name: _thumbnail(path) for path in found[:GALLERY_IMAGES]}
 
 
-def _picture(path: Path) -> str:
+def _thumbnail(path: Path) -> str:
     from PIL import Image
 
     try:
         content = limits.read_limited(path, limits.OVERLAY_BYTES, error=RecordError)
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as picture:
-            if picture.width * picture.height > limits.OVERLAY_PIXELS:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+            if image.width * image.height > limits.OVERLAY_PIXELS:
                 return ""
-            small = picture.convert("RGB")
+            small = image.convert("RGB")
     except Exception:  # of a damaged file Pillow raises a dozen kinds, struct.error and IndexError among them
         return ""
     if small.width > PICTURE_WIDTH:

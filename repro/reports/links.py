@@ -133,7 +133,7 @@ def _state(url: str, ask: Ask, pause: float) -> tuple[State, str]:
 
 
 def check_digest(one: Checked, fetch: Fetch | None = None) -> Checked:
-    """`one` after reading its whole file, when its name tells a sha256: another content is a dead link."""
+    """Return `one` after reading the whole file if its name holds a sha256; other content is a dead link."""
     wanted = hash_in_name(one.link.url)
     if wanted is None or one.state != "ok":
         return one

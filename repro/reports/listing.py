@@ -86,7 +86,7 @@ def condition(text: str) -> Callable[[DataFrame], Series]:
     if field not in FIELDS:
         raise UnknownNameError("field", field, FIELDS)
     if re.search(rf",\s*({'|'.join(FIELDS)})\s*[!=<>]", wanted):
-        hint = "give each a --filter of its own; all must hold"
+        hint = "use a separate --filter for each; all must hold"
         raise ParamsError(f"several conditions in '{text}'", where="--filter", hint=hint)
     if sign in ORDER:
         bound = _number(wanted if COLUMNS.get(field) in (NUMBER, COUNT) else None, text)

@@ -52,7 +52,7 @@ OWN_TITLE = "Experiments of this project without a published row"
 
 
 def dataset_tables(results: Results, dataset: str, *, base: str = "") -> list[Grid]:
-    """One table a page that has rows of `dataset`, then one of our own experiments on it."""
+    """One table per page with rows of `dataset`, then one of the other experiments on it."""
     results.require_dataset(dataset)
     by_page: dict[str, list[Row]] = {}
     for row in results.rows_of(dataset):

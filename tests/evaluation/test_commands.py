@@ -465,7 +465,7 @@ def test_compare(project: Path, run: Run) -> None:
     for name in ("camvid_a", "camvid_b"):
         run("evaluate", name)
     code, out, _ = run(
-        "compare", "camvid_a", "camvid_b", "--json", "--pictures", project / "pictures", "--number", 2
+        "compare", "camvid_a", "camvid_b", "--json", "--images", project / "pictures", "--number", 2
     )
     assert code == 0
     found = json.loads(out)
@@ -522,7 +522,7 @@ def test_predict_refuses_what_it_cannot_read(project: Path, run: Run) -> None:
     [
         ("evaluate", "camvid_a", "--out"),
         ("predict", "camvid_a", "a.png", "--out"),
-        ("compare", "camvid_a", "camvid_b", "--pictures"),
+        ("compare", "camvid_a", "camvid_b", "--images"),
         ("verify", "camvid_a", "--weights", "released.pth", "--out", "experiments"),
     ],
     ids=lambda words: words[0],

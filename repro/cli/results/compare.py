@@ -12,6 +12,7 @@ from repro.cli import completion
 from repro.cli.arguments import Device, ProtocolName
 from repro.cli.console import Json, console, emit_json
 from repro.cli.output_path import output_folder
+from repro.cli.reporter import renamed
 
 if TYPE_CHECKING:
     from repro.evaluation.paired_test import Comparison, Difference
@@ -29,19 +30,20 @@ def compare(
     ms_flip: Annotated[bool, typer.Option("--ms-flip", help="The multi-scale and flip results.")] = False,
     protocol: ProtocolName = None,
     force: Annotated[bool, typer.Option("--force", help="Also under different protocols or data.")] = False,
-    pictures: Annotated[
+    images: Annotated[
         Path | None,
         typer.Option(
             help="Folder for image | truth | A | B of the most changed images.", callback=output_folder
         ),
     ] = None,
-    number: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 6,
+    pictures: Annotated[Path | None, typer.Option(hidden=True, callback=output_folder)] = None,
+    number: Annotated[int, typer.Option(min=1, help="Number of images.")] = 6,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Compare B with A on the same images: paired bootstrap, 95 % intervals, p-values, changed images.
 
-    Per-class p-values are corrected for their number (Holm). Pictures need the weights of both experiments.
+    Per-class p-values are corrected for their number (Holm). --images needs the weights of both experiments.
     With --protocol the results of both under one of the protocols that they list under `also:`.
 
     Example: repro compare camvid_dense30k36_os16_321_x32_b32 camvid_dense30k36_os16_321_x32_b45
@@ -54,7 +56,9 @@ def compare(
     stored = [read_confusions(matrices(project, side, protocol)) for side in (a, b)]
     found = run(stored[0], stored[1], variant="_ms_flip" if ms_flip else "", force=force)
     if pictures is not None:
-        draw(project, (a, b), found, pictures, number, device, protocol)
+        renamed("--pictures", "--images")
+    if (folder := images or pictures) is not None:
+        draw(project, (a, b), found, folder, number, device, protocol)
     if json:
         emit_json(without_nan(as_json(found, a, b)))
     else:
@@ -169,7 +173,7 @@ def draw(
     experiments = [load_experiment(project, side) for side in sides]
     splits = [open_split(project, experiment) for experiment in experiments]
     if splits[0].fingerprint != splits[1].fingerprint:
-        raise IncomparableError("pictures need one split for both experiments")
+        raise IncomparableError("--images needs one split for both experiments")
     place = chosen_device(device)
     predicts = [
         predictor(

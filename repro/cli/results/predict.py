@@ -1,4 +1,4 @@
-"""`repro predict`: label maps of pictures outside any data set."""
+"""`repro predict`: label maps of images outside any data set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from repro.cli.output_path import output_folder
 
 def predict(
     name: Name,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the label maps.", callback=output_folder)
     ],
@@ -23,13 +23,13 @@ def predict(
     ms_flip: Annotated[bool, typer.Option("--ms-flip", help="Several scales and mirror images.")] = False,
     blend: Annotated[
         float | None,
-        typer.Option(min=0, max=1, metavar="OPACITY", help="Draw the classes over the picture."),
+        typer.Option(min=0, max=1, metavar="OPACITY", help="Draw the classes over the image."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Segment pictures with NAME's weights: <picture>.png holds train ids, <picture>_overlay.png shows them.
+    """Segment images with NAME's weights: <image>.png holds train ids, <image>_overlay.png shows them.
 
-    Pictures are read as those of a data set are: an EXIF orientation is ignored, turn such a picture before.
+    Images are read like those of a data set: an EXIF orientation is ignored, so rotate such an image first.
 
     Example: repro predict camvid_mobilenetv2_os16 street.jpg -o maps/
     """

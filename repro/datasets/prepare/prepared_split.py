@@ -24,6 +24,7 @@ from typing import Any
 from repro.datasets.formats.image_io import LazyImage, Pixels, read_prepared_label, read_rgb
 from repro.errors import DataError
 from repro.io.json_reader import load_json
+from repro.io.limits import require_regular
 
 INDEX_FIELDS = ("id", "image", "label", "height", "width")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -76,6 +77,7 @@ class Split:
     @classmethod
     def open(cls, path: Path) -> Split:
         """Open a prepared split. Raises DataError if the file is missing, truncated or invalid."""
+        require_regular(path, error=DataError, hint=f"`repro prepare {path.parent.name}`")
         try:
             with zipfile.ZipFile(path) as archive:
                 members = {i.filename: (i.header_offset, i.file_size, i.CRC) for i in archive.infolist()}

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from repro.errors import DataError
+from repro.io.limits import require_regular
 
 _ZIP = (".zip",)
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -87,6 +88,7 @@ def scan(path: Path, index: Index, inside: str = "") -> None:
     if path.is_dir():
         _scan_folder(path, index)
     elif lower.endswith(ARCHIVES):
+        require_regular(path, error=DataError)
         index.paths.append(path)
         members = _zip(path, index) if lower.endswith(_ZIP) else _tar(path, index)
         index.files |= {inside + name: file for name, file in members.items()}
@@ -117,6 +119,7 @@ def _scan_folder(root: Path, index: Index) -> None:
 
 
 def _first(path: Path, count: int) -> bytes:
+    require_regular(path, error=DataError)
     with path.open("rb") as file:
         return file.read(count)
 

@@ -98,7 +98,7 @@ def is_difference(title: str) -> bool:
 
 
 def compares(table: MarkdownTable) -> bool:
-    """Published numbers beside measured ones: an empty cell says that there is none, in words of its own."""
+    """Whether a table has published and measured columns: there an empty cell says that no number exists."""
     found = {match[1].lower() for title in table.columns if (match := _COMPARED.search(title))}
     return len(found) == 2
 
