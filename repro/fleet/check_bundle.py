@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from repro.errors import RecordError, ReproError, UnknownNameError
+from repro.io.limits import require_regular
 from repro.io.names import is_plain_name
 from repro.judgement import Case, Evidence, bundle_evidence, contradictions
 from repro.judgement.outdated import outdated
@@ -79,6 +80,7 @@ def verify_bundle(project: Project, path: Path) -> Bundle:
 @contextmanager
 def _reading(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open the file; every error while reading it becomes a RecordError."""
+    require_regular(path, error=RecordError)
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive

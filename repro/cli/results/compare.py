@@ -36,7 +36,9 @@ def compare(
             help="Folder for image | truth | A | B of the most changed images.", callback=output_folder
         ),
     ] = None,
-    pictures: Annotated[Path | None, typer.Option(hidden=True, callback=output_folder)] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(hidden=True, callback=output_folder, help="Former name of --images.")
+    ] = None,
     number: Annotated[int, typer.Option(min=1, help="Number of images.")] = 6,
     device: Device = "auto",
     json: Json = False,

@@ -48,6 +48,8 @@ def is_bundle(path: Path) -> bool:
 
     from repro.fleet.check_bundle import MANIFEST
 
+    if not path.is_file():
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return MANIFEST in archive.namelist()
