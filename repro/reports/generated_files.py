@@ -4,7 +4,8 @@
     ... generated, do not edit ...
     <!-- /repro:table -->
 
-Keys of a marker: `dataset`, `page`, `values` (published, measured, both). Without any: all results so far.
+Keys of a marker: `dataset`, `page`, `values` (published, measured, both). Without any: all results so far;
+`columns=short` keeps the eight columns that fit a page.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ def _table(results: Results, options: Mapping[str, str], base: str) -> str:
         return page_tables.page_text(results, page, Values(options.get("values", "both")), base=base)
     if "dataset" in options:
         return markdown(tables.dataset_tables(results, options["dataset"], base=base))
-    return markdown(tables.measured_table(results, base=base))
+    columns = tables.SHORT if options.get("columns") == "short" else tables.COLUMNS
+    return markdown(tables.measured_table(results, base=base, columns=columns))
 
 
 def _rows(results: Results, options: Mapping[str, str], base: str) -> str:

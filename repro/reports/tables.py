@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 
 from repro.published import Row, load_page
 from repro.published.page import QUIRK
@@ -39,6 +39,11 @@ COLUMNS = (
     "other protocols",
     "links",
 )
+# What README shows; the tables in reports/ have all columns.
+SHORT = (
+    *("row", "experiment", "published mIoU", "measured mIoU", "95 % interval", "difference", "verdict"),
+    *("protocol",),
+)
 MACS_NOTE = "GMACs: multiply-accumulates of the convolutions of one forward pass at the size given"
 WEIGHTS_NOTE = "no link to the weights: no DVC remote is set; `dvc repro experiments/NAME` trains them again"
 TITLES = {
@@ -64,13 +69,13 @@ def dataset_tables(results: Results, dataset: str, *, base: str = "") -> list[Gr
     return tables + ([_table(results, OWN_TITLE, (), own, base)] if own else [])
 
 
-def measured_table(results: Results, *, base: str = "") -> list[Grid]:
-    """Every result measured so far in one table: what a reader of the README wants first."""
+def measured_table(results: Results, *, base: str = "", columns: Sequence[str] = COLUMNS) -> list[Grid]:
+    """Every result measured so far in one table, with those of `columns` that any row fills."""
     measured = [row for row in _all_rows() if results.record_of(row.id)]
     own = [name for name in results.own() if name in results.records]
     if not measured and not own:
         return [Grid(title="", columns=("results",), rows=(("nothing measured yet",),))]
-    return [_table(results, "", measured, own, base)]
+    return [_table(results, "", measured, own, base, columns)]
 
 
 def row_tables(results: Results, *, base: str = "") -> list[Grid]:
@@ -111,16 +116,27 @@ class Marks:
         return [note for name, one in named.items() for note in one.notes(name)]
 
 
-def _table(results: Results, title: str, rows: Iterable[Row], own: Iterable[str], base: str) -> Grid:
+def _table(
+    results: Results,
+    title: str,
+    rows: Iterable[Row],
+    own: Iterable[str],
+    base: str,
+    columns: Sequence[str] = COLUMNS,
+) -> Grid:
     marks = Marks()
     lines = [_line(results, row, results.by_row.get(row.id, ""), marks, base) for row in rows]
     lines += [_line(results, None, name, marks, base) for name in own]
-    grid = Grid(title=title, columns=COLUMNS, rows=tuple(_cells(line) for line in lines)).used()
+    cells = tuple(tuple(line.get(column, "") for column in columns) for line in lines)
+    grid = Grid(title=title, columns=tuple(columns), rows=cells).used()
     notes = [MACS_NOTE] if "GMACs" in grid.columns else []
-    notes += marks.notes()
+    shown = " ".join(cell for row in grid.rows for cell in row)
+    notes += [note for note in marks.notes() if note.partition(" ")[0] in shown]
     notes += own_notes(results, dict.fromkeys(line["experiment"] for line in lines))
     notes += undefined_notes(results, dict.fromkeys(line["experiment"] for line in lines))
-    if any("[log]" in line["links"] and "[model]" not in line["links"] for line in lines):
+    if "links" in columns and any(
+        "[log]" in line["links"] and "[model]" not in line["links"] for line in lines
+    ):
         notes.append(WEIGHTS_NOTE)
     return Grid(title=title, columns=grid.columns, rows=grid.rows, notes=tuple(notes))
 
@@ -141,10 +157,6 @@ def undefined_notes(results: Results, names: Iterable[str]) -> list[str]:
             reasons = [(metric, why) for metric, why in one.undefined.items() if metric.startswith("mIoU")]
             notes += [f"{name}: {metric} is undefined: {why}" for metric, why in reasons]
     return notes
-
-
-def _cells(line: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(line.get(column, "") for column in COLUMNS)
 
 
 def _line(

@@ -41,6 +41,7 @@ from repro.reports.links import measured_links, model_location
 from repro.reports.listing import listing
 from repro.reports.results import Declared, load_results
 from repro.reports.runs import runs_table
+from repro.reports.tables import SHORT, measured_table
 from repro.stages.summary import summary
 from repro.tracking.record_view import note_of, tags_of
 from repro.tracking.run_reader import StoredRun, read_runs
@@ -387,6 +388,17 @@ def test_regions_are_written_once_and_then_current(tmp_path: Path) -> None:
     add(project, a_record(metrics={"mIoU": 50.1}))
     with pytest.raises(CheckFailed, match=r"(?s)-.*50\.00.*\+.*50\.10"):
         generated_files.check(generated_files.generated_files(load_results(project)), tmp_path)
+
+
+def test_short_tables_have_at_most_eight_columns_and_only_their_notes(tmp_path: Path) -> None:
+    results = load_results(a_project(tmp_path, a_record()))
+    (short,) = measured_table(results, columns=SHORT)
+    (whole,) = measured_table(results)
+    assert len(short.columns) <= 8 < len(whole.columns)
+    assert set(short.columns) <= set(whole.columns)
+    assert any("device:" in note for note in whole.notes)
+    assert not any("device:" in note or "GMACs" in note for note in short.notes)
+    assert any("protocol:" in note for note in short.notes)
 
 
 def test_every_data_set_of_the_project_has_a_page() -> None:
