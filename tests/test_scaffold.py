@@ -327,3 +327,10 @@ def test_stale_files_as_one_document(project: Project, monkeypatch: pytest.Monke
     sync(project)
     found = CliRunner().invoke(app, ["sync", "--check", "--json"])
     assert (found.exit_code, json.loads(found.stdout)) == (0, {"stale": [], "broken": {}})
+
+
+def test_linked_data_survive_a_repetition(project: Project) -> None:
+    """Without `persist` DVC deletes a data set, or the link to it, before its stage runs again."""
+    sync(project)
+    stages = yaml.safe_load((project.root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert stages["data"]["do"]["outs"] == [{"data/${item}": {"cache": False, "persist": True}}]
