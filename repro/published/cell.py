@@ -19,6 +19,7 @@ _REFERENCE = re.compile(r"\[([^\[\]]+)\]\[[^\[\]]*\]")
 _FOOTNOTE = re.compile(r"\[\^[^\[\]]*\]|<su[pb]>[^<]*</su[pb]>")
 _BREAK = re.compile(r"(?i)<br\s*/?>")
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+_ESCAPED = re.compile(r"\\([*_~#])")
 _EMOJI = re.compile(r":[a-z_]+\d*:")
 _MARKS = "*_`$~†‡§¶#^ \t"
 _REMARK = re.compile(r"\(([^()]*)\)")
@@ -57,7 +58,7 @@ def plain(cell: str) -> str:
     """
     text = _BREAK.sub(" ⏎ ", _FOOTNOTE.sub("", _IMAGE.sub("", cell)))
     text = _REFERENCE.sub(r"\1", LINK.sub(r"\1", text))
-    text = _EMOJI.sub("", unescape(_TAG.sub("", text)))
+    text = _ESCAPED.sub(r"\1", _EMOJI.sub("", unescape(_TAG.sub("", text))))
     return " ".join(text.split()).strip(_MARKS)
 
 
@@ -86,6 +87,22 @@ def read_number(cell: str) -> Number | Unread | None:
     if rest.startswith(("≈", "∼")):
         approximate, rest = True, rest[1:].strip()
     return _number(rest, approximate, remarks)
+
+
+def read_pair(cell: str) -> tuple[Number | Unread | None, Number | Unread | None]:
+    """The two numbers of "47.9 / 48.1" under a heading that names two protocols; "- / 48.1" has one.
+
+    Example:
+        >>> [number.value for number in read_pair("47.9 / 48.1") if isinstance(number, Number)]
+        [47.9, 48.1]
+    """
+    text = plain(cell)
+    if text.lower() in EMPTY:
+        return None, None
+    first, slash, second = text.partition("/")
+    if not slash:
+        return Unread(text, "one value under a heading of two"), None
+    return read_number(first), read_number(second)
 
 
 def _number(text: str, approximate: bool, remarks: tuple[str, ...]) -> Number | Unread:

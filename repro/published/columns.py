@@ -23,7 +23,7 @@ METRICS = (
 UNITS: Mapping[str, Mapping[str, float]] = {
     "params_M": {"m": 1, "k": 1e-3, "b": 1e3, "g": 1e3},
     "gmacs": {"g": 1, "m": 1e-3, "b": 1, "t": 1e3, "k": 1e-6},
-    "fps": {"": 1, "fps": 1, "img/s": 1, "images/s": 1, "im/s": 1, "hz": 1},
+    "fps": {"": 1, "fps": 1, "img/s": 1, "image/s": 1, "images/s": 1, "im/s": 1, "hz": 1},
     "time_ms": {"": 0, "ms": 1, "ms/img": 1, "ms/im": 1, "s": 1e3, "sec": 1e3, "seconds": 1e3, "us": 1e-3},
     "mem_GB": {"gb": 1, "g": 1, "gib": 1, "mb": 1e-3, "m": 1e-3, "mib": 1 / 1024},
     "size_MB": {"mb": 1, "m": 1, "mib": 1, "kb": 1e-3, "k": 1e-3, "gb": 1e3, "g": 1e3},
@@ -40,15 +40,16 @@ FIELDS = (*METRICS, *COSTS, *TEXTS, *LINKS, *SWITCHES, "text", "ignore")
 
 _IOU = r"(?<![a-z])m?[ _-]?iou(?![a-z])|mean (?:iou|intersection|jaccard)|^(?:pre|jaccard)$"
 _PATTERNS: tuple[tuple[str, str], ...] = (
+    (r"^train(?:ing)?\b.*\b(?:time|speed|latency|throughput)\b", "text"),
     (r"previous|baseline|reported|paper|original|delta|gain|improvement|gap|\bdiff", "text"),
     (r"\bclass(?:es)?\b.*\biou|(?:iou|acc|dice).*(?:road|person|car|sky|background)\b|per.?class", "text"),
     (r"boundary.?iou|biou", "boundary_IoU"),
     (r"boundary.?f|bf1?.?score|\bbf\b", "boundary_F"),
     (r"^freq|frequency.weighted|fwiou", "fwIoU"),
     (_IOU, "mIoU"),
-    (r"^m?dice\b|^mean dice|^dsc$", "mDice"),
-    (r"^(?:overall|pixel\S*|all)[ .-]*acc|^aacc|^oa$|^pixacc", "aAcc"),
-    (r"^mean.*acc|^macc|class.*acc", "mAcc"),
+    (r"\bm?dice\b(?!.*loss)|^dsc$", "mDice"),
+    (r"\b(?:overall|pixel\S*|all)[ .-]*acc|\baacc\b|^oa$|pix\.?acc", "aAcc"),
+    (r"\bmean.*acc|\bmacc\b|class.*acc", "mAcc"),
     (r"param", "params_M"),
     (r"flops?\b|\bmacs?\b|gmacs?|multiply.?adds?|madds?", "gmacs"),
     (r"fps|img/s|images/s|throughput", "fps"),
@@ -58,16 +59,18 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"^(?:crop|input|resolution|image size|img size)", "crop"),
     (r"batch|\bbs\b", "batch"),
     (r"\biter(?:s|ations?)?\b|^lr sche?d|schedule|max.?iter", "iterations"),
-    (r"^data ?sets?$", "dataset"),
-    (r"^backbone|network backbone|^encoder", "backbone"),
+    (r"^data ?sets?$|^数据集$", "dataset"),
+    (r"^backbone|network backbone|^encoder|^骨干网络$", "backbone"),
     (r"^(?:eval(?:uation)? |output |test )?(?:os|stride)$|output stride", "output_stride"),
     (r"^train(?:ing)?[ _-]?(?:set|split|data)", "train_set"),
     (r"^(?:test|eval(?:uation)?|val)[ _-]?(?:set|split|data)", "eval_set"),
-    (r"^(?:multi.?scale|ms|eval scales?)$", "multi_scale"),
-    (r"flip", "flip"),
+    (r"^(?:multi.?scale(?: test(?:ing)?)?|ms|eval scales?)$", "multi_scale"),
+    (r"^(?:[a-z-]+ ){0,2}(?:[a-z]+-)?flip(?:s|ped|ping)?(?: test(?:ing)?)?\??$", "flip"),
     (r"^(?:config|cfg)(?: ?file)?s?$", "config_link"),
     (r"download|^links?$|^(?:weights|checkpoints?|logs?|urls?)$", "links"),
 )
+_SCALES = r"(?:ss|ms|single.?scale|multi.?scale)(?: ?\+ ?flip)?"
+_PAIR = re.compile(rf"(?i)(?<![a-z])({_SCALES}) ?/ ?({_SCALES})(?![a-z])")
 _UNIT = re.compile(r"[(\[]\s*([^()\[\]]{1,20})\s*[)\]]")
 _PREFIXED_UNIT = re.compile(r"(?i)^([gmkt])(?:flops?|macs?|params?)")
 
@@ -79,8 +82,9 @@ class Column:
     field: One of FIELDS.
     unit: The unit in the heading, lower case; "" if it names none.
     split: val or test where the heading says so.
-    dataset: The data set where the heading names it ("Cityscapes mIoU").
+    dataset: The data set where the heading names it ("Cityscapes mIoU", "Model (Cityscapes)").
     device: The device of a speed where the heading names it ("V100 ... FPS").
+    second: The field of the second number where the cells hold two: "mIoU (ss/ms)".
     """
 
     title: str
@@ -89,6 +93,7 @@ class Column:
     split: str = ""
     dataset: str = ""
     device: str = ""
+    second: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +165,9 @@ def require_one_of_each(tables: Sequence[tuple[int, Sequence[Column]]], where: o
 
 
 def _doubled(columns: Sequence[Column]) -> list[list[Column]]:
-    groups = ([column for column in columns if column.field == name] for name in (*METRICS, *COSTS))
+    groups = (
+        [column for column in columns if name in (column.field, column.second)] for name in (*METRICS, *COSTS)
+    )
     return [group for group in groups if len(group) > 1]
 
 
@@ -170,7 +177,8 @@ def _to_paste(same: Sequence[Column]) -> list[str]:
 
 
 def _described(same: Sequence[Column]) -> str:
-    return f"{same[0].field} by {', '.join(repr(column.title) for column in same)}"
+    shared = [name for name in (same[0].field, same[0].second) if name in (same[1].field, same[1].second)]
+    return f"{shared[0]} by {', '.join(repr(column.title) for column in same)}"
 
 
 def _key(title: str) -> str:
@@ -179,7 +187,9 @@ def _key(title: str) -> str:
 
 def _column(title: str, index: int, mapped: str | None) -> Column:
     words = title.lower()
-    name = mapped or _field(words, index)
+    name, second = _fields(words, index)
+    if mapped and mapped != name:
+        name, second = mapped, ""
     unit = next((found.strip().lower() for found in _UNIT.findall(title) if _is_unit(name, found)), "")
     if not unit and (found := _PREFIXED_UNIT.match(words)):
         unit = found[1].lower()
@@ -189,17 +199,33 @@ def _column(title: str, index: int, mapped: str | None) -> Column:
         field=name,
         unit=unit,
         split=split if name in METRICS else "",
-        dataset=dataset_named(title) if name in METRICS else "",
+        dataset=dataset_named(title) if name in METRICS or not index else "",
         device=_device(title) if name in ("fps", "time_ms") else "",
+        second=second,
     )
 
 
-def _field(words: str, index: int) -> str:
+def _fields(words: str, index: int) -> tuple[str, str]:
+    """The field of a column, and that of the second number in its cells, if there are two."""
     name = next((name for pattern, name in _PATTERNS if re.search(pattern, words)), "text")
-    if name == "mIoU":
-        scales = bool(re.search(r"(?<![a-z])ms|multi.?scale", words)), "flip" in words
-        name += PROTOCOLS.get(scales, "")
-    return name if index or name in ("dataset", "backbone") else "text"  # the first column names the row
+    if not index and name not in ("dataset", "backbone"):
+        return "text", ""  # the first column names the row
+    if name != "mIoU":
+        return name, ""
+    if (both := paired(words)) and both[0] != both[1]:
+        return both
+    return _under_protocol(words), ""
+
+
+def paired(title: str) -> tuple[str, str] | None:
+    """The two fields of a heading such as "mIoU (ss/ms)", whose cells hold two numbers."""
+    found = _PAIR.search(title)
+    return (_under_protocol(found[1].lower()), _under_protocol(found[2].lower())) if found else None
+
+
+def _under_protocol(words: str) -> str:
+    scales = re.search(r"(?<![a-z])ms|multi.?scale|\d ?scales\b", words)
+    return "mIoU" + PROTOCOLS.get((bool(scales), "flip" in words), "")
 
 
 def _is_unit(name: str, text: str) -> bool:

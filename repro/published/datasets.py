@@ -14,6 +14,7 @@ _NAMES = (
     (r"coco.?stuff.?164k?", "coco_stuff164k"),
     (r"coco.?stuff.?10k?", "coco_stuff10k"),
     (r"coco.?stuff", "coco_stuff"),
+    (r"coco", "coco"),
     (r"loveda", "loveda"),
     (r"potsdam", "potsdam"),
     (r"vaihingen", "vaihingen"),
@@ -49,6 +50,7 @@ def dataset_named(text: str) -> str:
     """
     spaced = re.sub(r"[_/-]", " ", text)
     found = {_name(match) for match in _PATTERN.finditer(spaced) if _is_word(spaced, match)}
+    found = found - {"coco"} or found  # "Cityscapes, COCO-pretrained" is a result on Cityscapes
     return found.pop() if len(found) == 1 else ""
 
 
@@ -57,5 +59,7 @@ def _name(match: re.Match[str]) -> str:
 
 
 def _is_word(text: str, match: re.Match[str]) -> bool:
-    before, after = text[: match.start()][-1:], text[match.end() :][:1]
-    return not before.isalpha() and not after.isalpha()
+    letters = re.compile(
+        r"[A-Za-z]"
+    )  # "Cityscapes数据集" names it: scripts without spaces are no part of a name
+    return not letters.match(text[: match.start()][-1:]) and not letters.match(text[match.end() :][:1])

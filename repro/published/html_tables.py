@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
+from repro.io.limits import TABLE_COLUMNS
 from repro.published.page_table import Line, MarkdownTable, Place
 
 MAX_SPAN = 100
+HIDDEN = "{:.0}"  # in a layout: a value that the row has, but that is printed in another row or not at all
 
 
 @dataclass
@@ -18,6 +20,18 @@ class _Cell:
     heading: bool
     columns: int = 1
     rows: int = 1
+
+
+_NOTHING = _Cell(0, 0, heading=False)
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A column of a row. `heading` is the cell that covers it; `cell` the same, but once per row."""
+
+    cell: _Cell
+    heading: _Cell
+    printed: bool = False
 
 
 @dataclass
@@ -107,12 +121,15 @@ def _as_table(text: str, table: _Table, first: int, place: Place) -> MarkdownTab
     end = table.end or len(text)
     ends = [row[-1].end for row in table.rows]
     body = []
-    for row, begin, stop in zip(table.rows[heads:], ends[heads - 1 :], ends[heads:], strict=False):
-        contents = tuple(text[cell.start : cell.end] for cell in row)
+    grid = list(_grid(table.rows))
+    for row, slots, begin, stop in zip(
+        table.rows[heads:], grid[heads:], ends[heads - 1 :], ends[heads:], strict=False
+    ):
+        contents = tuple(text[slot.cell.start : slot.cell.end] for slot in slots)
         number = first + text.count("\n", 0, row[0].start) + 1
-        body.append(Line(number, text[begin:stop], contents, _layout(text, row, begin, stop)))
+        body.append(Line(number, text[begin:stop], contents, _layout(text, slots, begin, stop)))
     body.append(Line(first + text.count("\n", 0, end) + 1, text[ends[-1] : end], ()))
-    titles = _titles(text, table.rows[:heads])
+    titles = _titles(text, grid[:heads])
     number = first + text.count("\n", 0, table.start) + 1
     head = text[table.start : ends[heads - 1]]
     return MarkdownTable(
@@ -120,27 +137,53 @@ def _as_table(text: str, table: _Table, first: int, place: Place) -> MarkdownTab
     )
 
 
-def _layout(text: str, row: Sequence[_Cell], begin: int, stop: int) -> str:
+def _grid(rows: Sequence[Sequence[_Cell]]) -> Iterator[list[_Slot]]:
+    """Each row with one slot per column: a cell counts in every row that it spans, once per row."""
+    above: dict[int, tuple[_Slot, int]] = {}  # by column: what still reaches down, and how many rows
+    for row in rows:
+        spanned, above = (
+            above,
+            {column: (slot, left - 1) for column, (slot, left) in above.items() if left > 1},
+        )
+        slots: list[_Slot] = []
+        cells = iter(row)
+        cell = next(cells, None)
+        last = max(spanned, default=-1)
+        while cell is not None or len(slots) <= last:
+            if len(slots) in spanned:
+                slots.append(spanned[len(slots)][0])
+            elif cell is None:
+                slots.append(_Slot(_NOTHING, _NOTHING))
+            else:
+                _add(cell, slots, above)
+                cell = next(cells, None)
+        yield slots
+
+
+def _add(cell: _Cell, slots: list[_Slot], above: dict[int, tuple[_Slot, int]]) -> None:
+    """Append a cell and the columns beside it that it spans; note what reaches into the rows below."""
+    for beside in range(max(1, min(cell.columns, TABLE_COLUMNS - len(slots)))):
+        if cell.rows > 1 and len(slots) < TABLE_COLUMNS:
+            above[len(slots)] = (_Slot(_NOTHING if beside else cell, cell), cell.rows - 1)
+        slots.append(_Slot(_NOTHING if beside else cell, cell, printed=not beside))
+
+
+def _layout(text: str, slots: Sequence[_Slot], begin: int, stop: int) -> str:
     """The text from `begin` to `stop` with `{}` in place of each cell's content."""
     pieces, at = [], begin
-    for cell in row:
-        pieces += [text[at : cell.start].replace("{", "{{").replace("}", "}}"), "{}"]
-        at = cell.end
+    for slot in slots:
+        if not slot.printed:
+            pieces.append(HIDDEN)
+            continue
+        pieces += [text[at : slot.cell.start].replace("{", "{{").replace("}", "}}"), "{}"]
+        at = slot.cell.end
     return "".join([*pieces, text[at:stop].replace("{", "{{").replace("}", "}}")])
 
 
-def _titles(text: str, rows: Sequence[Sequence[_Cell]]) -> tuple[str, ...]:
+def _titles(text: str, grid: Sequence[Sequence[_Slot]]) -> tuple[str, ...]:
     """One title per column, of several rows of headings with spans."""
-    columns: dict[int, list[str]] = {}
-    filled: set[tuple[int, int]] = set()
-    for top, row in enumerate(rows):
-        column = 0
-        for cell in row:
-            while (top, column) in filled:
-                column += 1
-            title = " ".join(text[cell.start : cell.end].split())
-            for across in range(column, column + cell.columns):
-                filled |= {(top + down, across) for down in range(cell.rows)}
-                columns.setdefault(across, []).append(title)
-            column += cell.columns
-    return tuple(" ".join(dict.fromkeys(columns[index])) for index in sorted(columns))
+    columns: list[list[str]] = [[] for _ in range(max(map(len, grid)))]
+    for slots in grid:
+        for titles, slot in zip(columns, slots, strict=False):
+            titles.append(" ".join(text[slot.heading.start : slot.heading.end].split()))
+    return tuple(" ".join(filter(None, dict.fromkeys(titles))) for titles in columns)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repro.errors import DataError, ParamsError
-from repro.published.cell import EMPTY, Number, Unread, plain, read_number
+from repro.published.cell import EMPTY, Number, Unread, plain, read_number, read_pair
 from repro.published.columns import (
     COSTS,
     METRICS,
@@ -87,11 +87,23 @@ def import_page(text: str, *, source: str, origin: str = "", column_map: ColumnM
     given = column_map or ColumnMap()
     raw: dict[str, Any] = {"source": {"id": source, "origin": origin}, "tables": [], "rows": {}}
     problems: list[Problem] = []
-    found = [(table, read_columns(table.columns, given)) for table in require_tables(text, origin)]
+    found = [(table, _columns(table, given)) for table in require_tables(text, origin)]
     require_one_of_each([(table.number, columns) for table, columns in found], origin or "the page")
     for table, columns in found:
         raw["tables"].append(_add_table(raw, table, columns, given, problems))
     return Imported(raw=raw, problems=tuple(problems))
+
+
+def _columns(table: MarkdownTable, given: ColumnMap) -> tuple[Column, ...]:
+    """The columns of a table; a cost without a digit in any row is none ("size": tiny, small, base)."""
+    columns = read_columns(table.columns, given)
+    words = [i for i, column in enumerate(columns) if column.field in COSTS and _is_words(table, i)]
+    return tuple(replace(one, field="text") if i in words else one for i, one in enumerate(columns))
+
+
+def _is_words(table: MarkdownTable, index: int) -> bool:
+    texts = [plain(line.cells[index]) for line in table.rows if index < len(line.cells)]
+    return any(text.isalpha() for text in texts) and not any(re.search(r"\d", text) for text in texts)
 
 
 def check_source_id(source: str) -> str:
@@ -152,14 +164,14 @@ def _shape(line: Line) -> str:
 
 
 def _unread_numbers(table: MarkdownTable, columns: Sequence[Column]) -> list[Problem]:
-    """Columns of a table without a metric that may hold one: mostly numbers between 0 and 100."""
+    """Columns of a table without a metric that may hold one: half of it numbers between 0 and 100."""
     found = []
     for index, column in enumerate(columns):
         if column.field != "text" or index == 0:
             continue
         cells = [read_number(line.cells[index]) for line in table.rows if index < len(line.cells)]
         numbers = [cell.value for cell in cells if isinstance(cell, Number) and cell.unit in ("", "%")]
-        if 2 * len(numbers) > len(cells) and all(0 <= value <= 100 for value in numbers):
+        if numbers and 2 * len(numbers) >= len(cells) and all(0 <= value <= 100 for value in numbers):
             reason = "not known as a metric; name it in the column map if it is one"
             found.append(
                 Problem(line=table.number, column=column.title, text=f"{numbers[0]:g}, ...", reason=reason)
@@ -205,7 +217,7 @@ def _read_cell(found: _Found, column: Column, form: Sequence[Any], cell: str, li
         text = plain(cell).lower()
         found.facts[column.field] = _SPLITS.get(text, text)
     elif column.field in (*METRICS, *COSTS):
-        _read_value(found, column, form, cell, line)
+        _read_values(found, column, form, cell, line)
     elif column.field in ("batch", "iterations"):
         number = read_number(re.sub(r"(?i)(\d)\s?k\b", r"\g<1>000", cell))
         if isinstance(number, Number) and number.value.is_integer() and number.value >= 0:
@@ -222,8 +234,18 @@ def _read_switch(found: _Found, column: Column, cell: str, line: int) -> None:
         found.problems.append(Problem(line=line, column=column.title, text=text, reason="neither yes nor no"))
 
 
-def _read_value(found: _Found, column: Column, form: Sequence[Any], cell: str, line: int) -> None:
-    number = read_number(cell)
+def _read_values(found: _Found, column: Column, form: Sequence[Any], cell: str, line: int) -> None:
+    if not column.second:
+        _read_value(found, column, form, read_number(cell), line)
+        return
+    first, second = read_pair(cell)
+    _read_value(found, column, form, first, line)
+    _read_value(found, replace(column, field=column.second), form, second, line)
+
+
+def _read_value(
+    found: _Found, column: Column, form: Sequence[Any], number: Number | Unread | None, line: int
+) -> None:
     if number is None:
         return
     value = number if isinstance(number, Unread) else _scaled(column, form, number)
@@ -244,7 +266,8 @@ def _read_value(found: _Found, column: Column, form: Sequence[Any], cell: str, l
     if column.split:
         found.facts.setdefault("eval_set", column.split)
     if column.device:
-        found.facts["device"] = column.device
+        known = found.facts.get("device", column.device)
+        found.facts["device"] = known if column.device in known else f"{known}, {column.device}"
 
 
 def _read_remarks(found: _Found, remarks: Sequence[str]) -> None:
@@ -284,11 +307,9 @@ def _format(column: Column, table: MarkdownTable, index: int) -> list[Any]:
     """[field], or [field, format, scale] for a column of numbers."""
     kept = column.field in (*METRICS, *COSTS, "crop", "batch", "config_link", "links")
     name = column.field if kept else "text"
-    numbers = [
-        number
-        for line in table.rows
-        if index < len(line.cells) and isinstance(number := read_number(line.cells[index]), Number)
-    ]
+    cells = [line.cells[index] for line in table.rows if index < len(line.cells)]
+    read = (read_pair(cell) if column.second else (read_number(cell),) for cell in cells)
+    numbers = [number for several in read for number in several if isinstance(number, Number)]
     if name not in (*METRICS, *COSTS) or not numbers:
         return [name]
     shown = f"{{:.{max(number.digits for number in numbers)}f}}{numbers[0].unit}"

@@ -72,7 +72,10 @@ def tables(text: str) -> Iterator[MarkdownTable]:
         elif token.type == "table_open":
             yield _pipe_table(lines, start, end, place)
         elif token.type == "html_block":
+            before, _, after = "\n".join(lines[start:end]).partition("<table")
+            place.read_html(before)
             yield from html_tables(lines, start, end, place)
+            place.read_html(after)
 
 
 def _blocks(text: str) -> Iterator[Token]:

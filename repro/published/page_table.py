@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+_SUMMARY = re.compile(r"(?is)<summary[^<>]{0,200}>(.{0,300}?)</summary>|</details>")
+_TAG = re.compile(r"<[^<>]*>")
 CAPTION_CHARACTERS = 1000
 
 
@@ -30,7 +33,7 @@ class Line:
 class MarkdownTable:
     """A table of a page: the nearest heading, the two header lines and the body.
 
-    section: The nearest heading. title: the same, or a bold line below it.
+    section: The nearest heading. title: the same, or a bold line or the summary of a fold-out block below it.
     columns: Titles of the columns, verbatim.
     headings: The headings that enclose the table, by level from 1.
     caption: The paragraph directly above the table.
@@ -80,3 +83,9 @@ class Place:
             if line.startswith("**") and line.endswith("**") and len(line) > 4:
                 self.title = line[2:-2]
         self.caption = " ".join(map(str.strip, lines))[:CAPTION_CHARACTERS]
+
+    def read_html(self, text: str) -> None:
+        """The summary of a fold-out block is the title of the tables in it."""
+        for found in _SUMMARY.finditer(text):
+            self.title = _TAG.sub("", found[1] or "").strip() or self.section
+            self.caption = ""

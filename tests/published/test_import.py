@@ -333,3 +333,126 @@ def test_other_yaml_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "page.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(DataError):
         yaml_as_markdown(tmp_path / "page.yaml")
+
+
+SPANS = """<table>
+  <tr><th>Model</th><th>MultiScale Testing</th><th>Mean IoU</th><th>Pixel Accuracy</th><th>FPS</th></tr>
+  <tr><td rowspan="3">a {x}</td><td>No</td><td>41.5</td><td rowspan=2>80.5</td><td>8.25</td></tr>
+  <tr><td>Yes</td><td>42.5</td><td rowspan="2">-</td></tr>
+  <tr><td colspan="2">not trained</td><td>81.5</td></tr>
+  <tr><td>b</td><td>No</td><td>43.5</td><td>82.5</td><td>7.5</td></tr>
+</table>
+"""
+
+
+def test_a_cell_that_spans_rows_counts_in_each_and_shifts_none() -> None:
+    found = page("## VOC\n\n" + SPANS)
+    rows = list(found.raw["rows"].values())
+    assert [row["cells"][0] for row in rows] == ["a {x}", "a {x}", "a {x}", "b"]
+    assert [row["metrics"] for row in rows] == [
+        {"mIoU": 41.5, "aAcc": 80.5},
+        {"mIoU_ms": 42.5, "aAcc": 80.5},
+        {"aAcc": 81.5},
+        {"mIoU": 43.5, "aAcc": 82.5},
+    ]
+    assert [row.get("cost") for row in rows] == [{"fps": 8.25}, None, None, {"fps": 7.5}]
+    assert [one.text for one in found.problems] == ["not trained"]
+    typed = page_from_json(json.loads(page_json(found.raw)))
+    assert typed.markdown(typed.tables[0]) == SPANS.rstrip("\n")
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), max_size=4), min_size=2, max_size=5)
+)
+@settings(max_examples=100, deadline=None)
+def test_any_spans_print_again_byte_for_byte(rows: list[list[tuple[int, int]]]) -> None:
+    text = "<table>\n"
+    for row in [[(1, 1)], *rows, [(1, 1)]]:
+        cells = "".join(f"<td rowspan={down} colspan={across}>7.5</td>" for down, across in row)
+        text += f"<tr>{cells}</tr>\n"
+    typed = page_from_json(json.loads(page_json(page(text + "</table>\n").raw)))
+    assert [typed.markdown(one) for one in typed.tables] == [text + "</table>"]
+
+
+def test_two_protocols_in_one_heading_are_two_numbers() -> None:
+    cells = [
+        "47.9 / 48.1",
+        "41.1/**42.2**",
+        "[84.9](a.pth) / [85.8](b.pth)",
+        "- / 85.2",
+        "59.4 / -",
+        "-",
+        "n/a",
+    ]
+    read = [
+        *({"mIoU": 47.9, "mIoU_ms": 48.1}, {"mIoU": 41.1, "mIoU_ms": 42.2}),
+        *({"mIoU": 84.9, "mIoU_ms": 85.8}, {"mIoU_ms": 85.2}, {"mIoU": 59.4}, {}, {}),
+    ]
+    text = table("Model", "mIoU (ss/ms)", rows=[["a", one] for one in cells])
+    assert metrics(text) == read
+    typed = page_from_json(json.loads(page_json(page(text).raw)))
+    assert typed.markdown(typed.tables[0]) == text.rstrip("\n")
+    assert metrics(table("Model", "mIoU (SS/MS+flip)", rows=[["a", "0.479/0.481"]])) == [
+        {"mIoU": 47.9, "mIoU_ms_flip": 48.1}
+    ]
+
+
+def test_one_or_three_numbers_under_two_protocols_are_reported() -> None:
+    found = page(table("Model", "mIoU (ss/ms)", rows=[["a", "47.9"], ["b", "1 / 2 / 3"], ["c", "147.9 / 4"]]))
+    assert [one.reason for one in found.problems] == [
+        "one value under a heading of two",
+        "several values",
+        "a percentage is between 0 and 100",
+    ]
+    with pytest.raises(DataError, match="mIoU_ms"):
+        page(table("Model", "mIoU (ss/ms)", "mIoU (ms)", rows=[["a", "1 / 2", "3"]]))
+
+
+def test_headings_that_look_like_another_column() -> None:
+    titles = {
+        "train time": "text",
+        "Training speed (s/iter)": "text",
+        "mIoU (5 scales + flip)": "mIoU_ms_flip",
+        "fp32 pixAcc": "aAcc",
+        "Val mAcc": "mAcc",
+        "Val Dice": "mDice",
+        "Dice loss": "text",
+        "Left-right Flip": "flip",
+        "AP (No TTA / H-Flip TTA)": "text",
+        "RandFlipImage": "text",
+        "数据集": "dataset",
+    }
+    columns = read_columns(["Model", *titles], ColumnMap())[1:]
+    assert {one.title: one.field for one in columns} == titles
+
+
+def test_sizes_in_words_footnotes_with_a_backslash_and_images_per_second() -> None:
+    titles = ("Model", "size", "mIoU", "Mem (GB)", "Orin: Jetson Orin Latency (ms)", "A100 Throughput")
+    (row,) = (
+        page(table(*titles, rows=[["a", "tiny", "34.5\\*", "26.1\\*", "7.5", "122 image/s"]]))
+        .raw["rows"]
+        .values()
+    )
+    assert row["metrics"] == {"mIoU": 34.5}
+    assert row["cost"] == {"mem_GB": 26.1, "time_ms": 7.5, "fps": 122.0}
+    assert row["device"] == "Jetson Orin, A100"
+
+
+def test_numbers_of_an_unknown_metric_are_reported_below_a_row_of_names() -> None:
+    found = page(table("Task", "Result", rows=[["x", "ADE20K"], ["y", "62.9"]]))
+    assert [one.column for one in found.problems] == ["Result"]
+
+
+def test_the_data_set_comes_from_a_fold_out_block_or_the_first_title() -> None:
+    rows = table("Model", "mIoU", rows=[["a", "1"]])
+    folded = "<details>\n<summary> Data: <b>ADE20K</b> </summary>\n\n{0}\n</details>\n\n{0}\n"
+    inside = (
+        "<details><summary>LoveDA</summary><table><tr><th>Model<th>mIoU<tr><td>a<td>2</table></details>\n\n"
+    )
+    text = "# Zoo of Potsdam\n\n" + folded.format(rows) + inside + rows.replace("Model", "Model (CamVid)")
+    assert [row["dataset"] for row in page(text).raw["rows"].values()] == [
+        *("ade20k", "potsdam", "loveda", "camvid")
+    ]
+    assert [dataset_named(text) for text in ("Cityscapes数据集", "COCO", "Cityscapes, COCO-pretrained")] == [
+        *("cityscapes", "coco", "cityscapes")
+    ]
