@@ -133,6 +133,50 @@ def test_a_sound_page_is_quiet() -> None:
     assert lint("no table here | only text\n") == []
 
 
+OTHER_ZOOS = """## ADE20K
+| Method | Backbone | Pretrain | size | Resolution | Mem (GB) | FPS | FLOPs | mIoU (ss/ms) |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| Former | ViT | [small set](https://x.org/vit.pth) | tiny | 512x512 | 1.21 | 5.8 | 36G | 38.1 / 38.8 |
+| Former | ViT | [large set](https://x.org/vit.pth) | tiny | 512x512 | 1.21 | 5.8 | 36G | - / 41.5 |
+| Former | ViT | [small set](https://x.org/vit.pth) | base | 512x512 | 1.78 | 4.1 | 45G | 45.3 / 46.9 |
+
+| Files | Original |
+| --- | --- |
+| vit_small.pth | [vit_small](https://x.org/vit_small.pth) |
+
+| Data | train | val |
+| --- | --- | --- |
+| A | 20210 | |
+
+| Model | Top-1 | Params (M) |
+| --- | --- | --- |
+| ViT | 81.5 | 22.1 |
+"""
+
+
+def test_customs_of_other_zoos_are_quiet() -> None:
+    found = [(one.rule, one.line) for one in lint(OTHER_ZOOS)]
+    assert found == [], found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule", "line"),
+    [
+        ("38.1 / 38.8", "38.1", "not-a-number", 4),
+        ("38.1 / 38.8", "38.1 / about 38", "not-a-number", 4),
+        ("| base |", "| tiny |", "duplicate-label", 4),
+        ("| FPS |", "| FPS (img/s) |", "nothing", 0),
+        ("| Resolution |", "| Remark |", "missing-unit", 4),
+        ("| 5.8 |", "| 15.82 |", "repeated-speed", 4),
+        ("| Pretrain |", "| Weights |", "nothing", 0),
+    ],
+)
+def test_what_is_wrong_on_such_a_page_is_found(old: str, new: str, rule: str, line: int) -> None:
+    assert old in OTHER_ZOOS
+    found = {(one.rule, one.line) for one in lint(OTHER_ZOOS.replace(old, new))}
+    assert found == set() if rule == "nothing" else (rule, line) in found
+
+
 @pytest.mark.parametrize(
     ("old", "new", "rule", "line"),
     [

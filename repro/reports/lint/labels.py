@@ -6,7 +6,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from repro.published.markdown import links
 from repro.published.page_table import Line, MarkdownTable
 from repro.reports.lint.reading import (
     EMPTY,
@@ -15,15 +14,17 @@ from repro.reports.lint.reading import (
     cell,
     datasets,
     described,
+    has_number,
     is_difference,
     label,
     metric_columns,
     value,
 )
 
+_SUFFIX = "the suffix of a file"  # a mistake among results; a list of files has them
 _SLIPS = {
     r"\.\.": "a doubled dot",
-    r"\.(py|sh|ya?ml|ckpt|pth)$": "the suffix of a file",
+    r"\.(py|sh|ya?ml|ckpt|pth)$": _SUFFIX,
     r"[ÃÂï][\x80-\xbf]|ï¼|â€": "text in a wrong encoding",
     r"(?i)ac?turall?y|actually": "a label that corrects itself",
 }
@@ -32,6 +33,7 @@ _MISSPELT = re.compile(
     r"|accurracy|resutls?|segmention|convolutoin|trainning|occured|lenght|widht|heigth|validaton)\w*"
 )
 
+_OTHER_METRIC = re.compile(r"(?i)\btop[- ]?\d|\bacc@|\b\w*ap(?:val|\d+)?\b|\bpq\b|^(?:sad|mse|grad|conn)$")
 _MEASURED = re.compile(r"(?i)param|flops|mac|fps|speed|time|latency|memory|^mem|^size")
 
 
@@ -55,13 +57,13 @@ def duplicate_label(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
 
 
 def _identity(table: MarkdownTable, row: Line) -> tuple[str, ...]:
-    """What a row says of its model: its label, and every cell that is neither a result nor a link."""
+    """What a row says of its model: its label, and every cell that is no result; of links only their text."""
     results = {
         *metric_columns(table),
-        *(i for i, title in enumerate(table.columns) if _MEASURED.search(title) or is_difference(title)),
+        *(i for i, title in enumerate(table.columns) if _MEASURED.search(title) and has_number(cell(row, i))),
+        *(i for i, title in enumerate(table.columns) if is_difference(title)),
     }
-    kept = (i for i in range(len(row.cells)) if i not in results and (i == 0 or not links(row.cells[i])))
-    return (label(row), *(cell(row, i) for i in kept))
+    return (label(row), *(cell(row, i) for i in range(len(row.cells)) if i not in results))
 
 
 def wrong_table(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
@@ -81,7 +83,7 @@ def slip(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
         for row in table.rows:
             for pattern, what in _SLIPS.items():
                 text = described(row) if what.endswith("encoding") else label(row)
-                if re.search(pattern, text):
+                if (what != _SUFFIX or metric_columns(table)) and re.search(pattern, text):
                     yield Problem(rule="slip", line=row.number, text=f"{what}: '{described(row)[:100]}'")
             for word in _MISSPELT.finditer(described(row)):
                 yield Problem(rule="slip", line=row.number, text=f"misspelt: '{word[0]}'")
@@ -114,9 +116,15 @@ def no_metric(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
     """A table of numbers among result tables that has no metric: its rows are no results."""
     if not any(metric_columns(table) for table in found):
         return
-    for table in (table for table in found if not metric_columns(table) and _number_columns(table) > 1):
+    bare = (table for table in found if not metric_columns(table) and not _of_another_task(table))
+    for table in (table for table in bare if _number_columns(table) > 1):
         for row in table.rows:
             yield Problem(rule="no-metric", line=row.number, text=f"'{label(row)}': no column holds a metric")
+
+
+def _of_another_task(table: MarkdownTable) -> bool:
+    """Whether a table has metrics of classification, detection or matting: results, but of another task."""
+    return any(map(_OTHER_METRIC.search, table.columns[1:]))
 
 
 def _number_columns(table: MarkdownTable) -> int:

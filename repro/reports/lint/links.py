@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice, repeat
 
 from repro.published.markdown import links as links_of
 from repro.published.page_table import Line, MarkdownTable
 from repro.reports.lint.reading import Problem, Rule, backbones, described, label
 
+_PRETRAINED = re.compile(r"(?i)pre.?train|initiali[sz]")  # such weights serve several rows on purpose
 NAMED = 20  # other rows in one problem
 
 
 def shared_link(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
     """The same artefact behind rows that name different models or stand in different tables."""
     users: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for table, row, _, url in _links(found):
+    for table, row, _, url in _links(found, but=_PRETRAINED):
         if url and _is_artefact(url):
             users[url].append((row.number, f"{table.title} / {label(row)}"))
     for url, rows in users.items():
@@ -50,12 +52,15 @@ def empty_link(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
             yield Problem(rule="empty-link", line=row.number, text=f"'[{text}]()' leads nowhere")
 
 
-def _links(found: Sequence[MarkdownTable]) -> Iterator[tuple[MarkdownTable, Line, str, str]]:
+def _links(
+    found: Sequence[MarkdownTable], but: re.Pattern[str] | None = None
+) -> Iterator[tuple[MarkdownTable, Line, str, str]]:
+    """Links with their table and row, without those of columns titled `but`."""
     for table in found:
         for row in table.rows:
-            for cell in row.cells:
-                for text, url in links_of(cell):
-                    yield table, row, text, url
+            for title, cell in zip(chain(table.columns, repeat("")), row.cells, strict=False):
+                if not (but and but.search(title)):
+                    yield from ((table, row, text, url) for text, url in links_of(cell))
 
 
 def _listed(names: set[str]) -> str:

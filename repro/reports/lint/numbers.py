@@ -7,8 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 
-from repro.published.cell import Number, read_number
+from repro.published.cell import Number, Unread, read_number, read_pair
+from repro.published.columns import paired
 from repro.published.page_table import Line, MarkdownTable
+from repro.reports.grid import plain
 from repro.reports.lint.reading import (
     DASHES,
     EMPTY,
@@ -29,6 +31,8 @@ from repro.reports.lint.reading import (
 
 _SIZES = re.compile(r"(?i)params|^mem")
 _FLOPS = re.compile(r"(?i)^flops")
+_INPUT = re.compile(r"(?i)^(?:test |train )?(?:crop|resolution|input|image size)")
+_SETTINGS = re.compile(r"(?i)backbone|encoder|head|decoder|method|batch|pretrain")
 _SPEEDS = re.compile(r"(?i)fps|speed|time")
 _DIMENSIONED = re.compile(r"(?i)params|^size|^flops|^mem|time|speed")
 
@@ -39,12 +43,19 @@ def not_a_number(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
         columns = [*metric_columns(table), *_titled(table, _SIZES)]
         for row, column in ((row, column) for row in table.rows for column in columns):
             text, title = cell(row, column), table.columns[column]
-            if text not in EMPTY and value(text) is None and not _is_number(row.cells[column]):
+            if text not in EMPTY and not _is_said(row.cells[column], title):
                 what = "not a single number" if has_number(text) else "not a number"
                 yield Problem(rule="not-a-number", line=row.number, text=f"{title}: '{text}' is {what}")
             if column < len(row.cells) and "**" in row.cells[column]:
                 text = f"{title}: '{row.cells[column][:40]}' is emphasised"
                 yield Problem(rule="emphasis", line=row.number, text=text)
+
+
+def _is_said(text: str, title: str) -> bool:
+    """Whether a cell is as many numbers as its heading announces: "47.9 / 48.1" under "mIoU (ss/ms)"."""
+    if paired(title):
+        return not any(isinstance(number, Unread) for number in read_pair(text))
+    return value(plain(text)) is not None or _is_number(text)
 
 
 def _is_number(text: str) -> bool:
@@ -54,7 +65,7 @@ def _is_number(text: str) -> bool:
 
 
 def empty(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
-    """A row without any metric; and a cell without a number where other rows have one."""
+    """A result without any metric; and a cell of results without a number where other rows have one."""
     for table in found:
         metrics = metric_columns(table)
         for row in table.rows:
@@ -62,7 +73,7 @@ def empty(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
                 yield Problem(
                     rule="empty-metric", line=row.number, text=f"'{label(row)}': no metric is given"
                 )
-        for column, title in enumerate(() if compares(table) else table.columns):
+        for column, title in enumerate(() if compares(table) or not metrics else table.columns):
             texts = [(row, cell(row, column)) for row in table.rows]
             if column and any(value(text) is not None for _, text in texts):
                 for row, text in texts:
@@ -122,7 +133,8 @@ def missing_unit(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
                 yield Problem(rule="missing-unit", line=table.number, text=words)
             elif _DIMENSIONED.search(title) and bare and "(" not in title:
                 yield Problem(rule="missing-unit", line=table.number, text=f"{title}: numbers without a unit")
-        flops = ((row, cell(row, column)) for row, column in _cells(table, _FLOPS))
+        sized = bool(_titled(table, _INPUT))
+        flops = ((row, cell(row, column)) for row, column in ([] if sized else _cells(table, _FLOPS)))
         for row, text in islice(((row, text) for row, text in flops if value(text) is not None), 1):
             words = f"FLOPs '{text}': neither input size nor multiply-add or operation is said"
             yield Problem(rule="missing-unit", line=row.number, text=words)
@@ -200,12 +212,12 @@ def copied_size(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
 
 
 def repeated_speed(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
-    """The same measured speed, to the last digit, in two rows: copied."""
+    """The same measured speed of three digits or more in two rows: copied."""
     seen: dict[tuple[str, str], list[int]] = defaultdict(list)
     for table in found:
         for row, column in _cells(table, _SPEEDS):
             text = cell(row, column)
-            if value(text) is not None and "." in text:
+            if value(text) is not None and "." in text and len(re.findall(r"\d", text)) > 2:
                 seen[table.columns[column], text].append(row.number)
     for (title, text), lines in seen.items():
         for line in lines if len(lines) > 1 else ():
@@ -239,9 +251,11 @@ def _network(table: MarkdownTable, row: Line, column: int) -> tuple[str, ...]:
     text = label(row).lower()
     if "dense" in text:
         return (text, table.columns[column], "")  # too many variants to call two labels one network
-    family = re.split(r"[.\s(]", text)[0]
+    memory = table.columns[column].lower().startswith("mem") and "." not in text  # differs by head, too
+    family = text if memory else re.split(r"[.\s(]", text)[0]
     crop = next((cell(row, i) for i, title in enumerate(table.columns) if "crop" in title.lower()), "")
-    return (table.columns[column].split("(")[0], family, str(_default_depth(text)), crop)
+    settings = (cell(row, i) for i in _titled(table, _SETTINGS))
+    return (table.columns[column].split("(")[0], family, str(_default_depth(text)), *settings, crop)
 
 
 def _default_depth(text: str) -> int:
