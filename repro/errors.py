@@ -133,6 +133,11 @@ def _listed(name: str, known: list[str]) -> str:
     return f"{', '.join(shown[:5])}, ... ({len(known)} in total)"
 
 
+def counted(number: int, noun: str) -> str:
+    """'1 page', '2 pages'."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def some_of(names: Sequence[str], most: int = 3) -> str:
     """Return up to `most` names and the number of the others: 'a, b, c and 4 more'."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

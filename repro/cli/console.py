@@ -82,11 +82,6 @@ def emit_json_text(text: str) -> None:
     sys.stdout.write(text)
 
 
-def counted(number: int, noun: str) -> str:
-    """'1 page', '2 pages'."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def shortened(notes: Iterable[str], *, shown: int = 3) -> list[str]:
     """Notes `FILE: text`, of each text (whatever its numbers) the first few and how many more there are."""
     kinds: dict[str, list[str]] = {}
@@ -131,15 +126,19 @@ def guarded(run: Callable[[], object]) -> int:
         return _say(_MEMORY, 2)
     except (ImportError, RuntimeError) as error:
         if str(error).startswith("Symlink loop"):  # what pathlib raises before Python 3.13
-            return _say(f"{_MACHINE[errno.ELOOP]}\n  where: {str(error)[:300]}\n  next: remove the link", 2)
+            return _say(_machine(errno.ELOOP, str(error)), 2)
         if not any(words in str(error) for words in _OUT_OF_MEMORY):
             raise
         return _say(f"{_MEMORY}\n  where: {str(error)[:200]}", 2)
     except OSError as error:
         if error.errno not in _MACHINE:
             raise
-        return _say(f"{_MACHINE[error.errno]}\n  where: {error.filename or error}\n  next: {_NEXT}", 2)
+        return _say(_machine(error.errno, str(error.filename or error)), 2)
     return 0
+
+
+def _machine(number: int, where: str) -> str:
+    return f"{_MACHINE[number]}\n  where: {where[:300]}\n  next: {_NEXT.get(number, _REPEAT)}"
 
 
 _STOPPED = "interrupted; progress is saved, rerun to resume"
@@ -151,7 +150,12 @@ _OUT_OF_MEMORY = (
     "can't start new thread",
     "can't allocate memory",
 )
-_NEXT = "free some space or fix the permission, then repeat the command; progress is saved"
+_REPEAT = "free some space or fix the permission, then repeat the command; progress is saved"
+_NEXT = {
+    errno.ELOOP: "remove the link",
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ENOTDIR: "name another path",
+}
 _MACHINE = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -160,6 +164,8 @@ _MACHINE = {
     errno.EPERM: "no permission",
     errno.EROFS: "the file system is read-only",
     errno.ELOOP: "a symbolic link leads to itself",
+    errno.ENAMETOOLONG: "the name of a file is too long",
+    errno.ENOTDIR: "a file where a folder is needed",
     errno.EMFILE: "this process may open no more files (`ulimit -n`)",
     errno.ENFILE: "this machine may open no more files",
     errno.ENOMEM: "not enough memory (`ulimit -v`)",

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from repro.errors import counted
 from repro.evaluation.confusion import Confusions
 from repro.evaluation.metrics import Absent, Floats, ratio
 
@@ -129,10 +130,6 @@ def _over_blocks(of_image: npt.NDArray[np.intp], sizes: tuple[int, ...], groups:
 def effective(sizes: tuple[int, ...]) -> float:
     """Kish's effective number of groups: 3 for three of one size, near 1 if one has nearly all images."""
     return sum(sizes) ** 2 / sum(size**2 for size in sizes)
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _kind(what: str, units: int) -> str:

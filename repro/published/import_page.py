@@ -110,12 +110,10 @@ def check_source_id(source: str) -> str:
     """Return `source` if it can be the id of a new page. Raises ParamsError if it is invalid or taken."""
     if not re.fullmatch(r"[A-Za-z0-9]\w*", source, re.ASCII):
         hint = "rows become ID-01, ID-02, ..."
-        raise ParamsError(f"invalid id '{source}'", where="--source", allowed=_IDS, hint=hint)
+        raise ParamsError(f"invalid id '{source}'", where="--id", allowed=_IDS, hint=hint)
     if source.zfill(3) in page_ids():
         allowed = f"any id except {', '.join(page_ids())}"
-        raise ParamsError(
-            f"the id '{source}' is taken by a published page", where="--source", allowed=allowed
-        )
+        raise ParamsError(f"the id '{source}' is taken by a published page", where="--id", allowed=allowed)
     return source
 
 

@@ -8,7 +8,7 @@ operations of arithmetic are left of it; what pandas then gets is made of these.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from repro.errors import ParamsError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 LONGEST = 1000  # characters
 EXAMPLE = "--query 'gap < -1 and dataset == \"camvid\"'"
-_Check = Callable[[ast.expr], None]
 _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 _IN = (ast.In, ast.NotIn)
 _COMPARED = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, *_IN)

@@ -95,7 +95,7 @@ def seed_copy(project: Project, base: Experiment, number: int) -> Experiment:
     """
     name, seed = experiment_name(f"{base.name}_seed{number}"), base.seed + number
     source, path = (project.params_of(one) for one in (base.name, name))
-    wrong = differing(load_experiment(project, name), base, seed) if path.exists() else ["missing"]
+    wrong = differing(load_experiment(project, name), base, seed) if path.exists() else ["no params.yaml"]
     if not wrong:
         return load_experiment(project, name)
     if has_results(project, name):

@@ -133,8 +133,21 @@ def test_a_link_to_itself_is_a_message(tmp_path: Path, capsys: pytest.CaptureFix
     link.symlink_to("loop")
     assert guarded(lambda: link.resolve(strict=True)) == 2
     assert guarded(lambda: link.read_bytes()) == 2
-    assert capsys.readouterr().err.count("a symbolic link leads to itself") == 2
+    message = capsys.readouterr().err
+    assert message.count("a symbolic link leads to itself") == message.count("next: remove the link") == 2
     assert not is_project_file(tmp_path, link)
+
+
+@pytest.mark.parametrize(
+    ("name", "next_"), [("a" * 300, "use a shorter name"), ("file/x", "name another path")]
+)
+def test_a_path_that_cannot_be_is_a_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, next_: str
+) -> None:
+    """A name longer than the file system's, and a folder, REPRO_HOME for example, that is a file."""
+    (tmp_path / "file").touch()
+    assert guarded(lambda: (tmp_path / name).write_bytes(b"")) == 2
+    assert f"next: {next_}" in capsys.readouterr().err
 
 
 def test_of_many_names_those_are_listed_that_look_alike() -> None:

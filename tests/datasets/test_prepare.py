@@ -598,6 +598,9 @@ def test_missing_and_wrong_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the data set is missing") as caught:
         Source.open(tmp_path / "camvid")
     assert "repro data link NAME PATH" in str(caught.value)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="the data set is missing"):
+        Source.open(tmp_path / "file" / "camvid")
     (tmp_path / "camvid/photos").mkdir(parents=True)
     kit.save(tmp_path / "camvid/photos/a.png", kit.photo(0))
     with pytest.raises(DataError, match="no folder with train and trainannot") as caught:

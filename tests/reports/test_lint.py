@@ -294,6 +294,7 @@ def test_a_source_is_a_new_word(tmp_path: Path, name: str) -> None:
     error = RUN.invoke(app, ["page", "import", str(tmp_path / "page.md"), "--source", name]).exception
     assert isinstance(error, ParamsError)
     assert f"'{name}'" in error.what
+    assert error.where == "--id"
     assert error.allowed
 
 

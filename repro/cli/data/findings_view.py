@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from repro.cli.console import console, counted, shortened
+from repro.cli.console import console, shortened
+from repro.errors import counted
 
 if TYPE_CHECKING:
     from repro.datasets.prepare.inspect import DatasetCheck

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from repro.cli.arguments import Dataset, Workers
-from repro.cli.console import Json, answer, console, counted, shortened
+from repro.cli.console import Json, answer, console, shortened
 from repro.cli.progress import split_bars
+from repro.errors import counted
 
 if TYPE_CHECKING:
     from repro.datasets.prepare.prepare import PrepareResult

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from repro.cli.console import Json, console, counted, emit_json, emit_json_text, write
+from repro.cli.console import Json, console, emit_json, emit_json_text, write
+from repro.errors import counted
 from repro.io import limits
 from repro.io.safe_text import one_line
 
@@ -116,7 +117,7 @@ def page_text(page: str) -> str:
 
 
 def is_page_of(source: str) -> Callable[[Path], bool]:
-    """A check whether a file was written by `repro page import --source SOURCE`."""
+    """A check whether a file was written by `repro page import --id SOURCE`."""
 
     from repro.errors import ReproError
     from repro.io.json_reader import read_json

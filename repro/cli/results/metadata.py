@@ -43,7 +43,7 @@ def metadata(
     name_broken(results.left_out)
     require_asked(names or (), results.left_out)
     if kind == "parquet" and out is None:
-        raise ParamsError("a Parquet file needs a place", hint="--out results.parquet")
+        raise ParamsError("Parquet cannot be printed", hint="write it to a file: --out results.parquet")
     made = EXPORTS[kind](results, chosen(results, names or [], measured=kind in MEASURED))
     if out is None:
         write(str(made))

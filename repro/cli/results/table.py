@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro.cli import completion
-from repro.cli.console import Json, Name, Names, console, counted, emit_json, write
+from repro.cli.console import Json, Name, Names, console, emit_json, write
 from repro.cli.reporter import name_broken, note, require_asked
+from repro.errors import counted
 from repro.io import text_table
 from repro.reports.enums import Format, Origin, Values
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro.cli.console import Json, console, counted, emit_json
+from repro.cli.console import Json, console, emit_json
 from repro.cli.reporter import name_broken, note
-from repro.errors import ReproError
+from repro.errors import ReproError, counted
 
 if TYPE_CHECKING:
     from repro.params import Broken, Project

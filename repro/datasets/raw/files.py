@@ -225,7 +225,7 @@ def read_error(error: Exception, where: str) -> DataError:
 
 def open_error(error: BaseException, path: Path) -> DataError | None:
     """Return the error for a source that cannot be opened; None for unexpected exceptions."""
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         hint = "`repro data list` shows where to get it, then `repro data link NAME PATH`"
         return DataError("the data set is missing", where=path, hint=hint)
     if isinstance(error, PermissionError):
