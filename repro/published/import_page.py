@@ -95,15 +95,15 @@ def import_page(text: str, *, source: str, origin: str = "", column_map: ColumnM
 
 
 def _columns(table: MarkdownTable, given: ColumnMap) -> tuple[Column, ...]:
-    """The columns of a table; a cost without a digit in any row is none ("size": tiny, small, base)."""
+    """The columns of a table; "size" is none of a file if it is tiny, small, base."""
     columns = read_columns(table.columns, given)
-    words = [i for i, column in enumerate(columns) if column.field in COSTS and _is_words(table, i)]
+    words = [i for i, column in enumerate(columns) if column.field == "size_MB" and _is_words(table, i)]
     return tuple(replace(one, field="text") if i in words else one for i, one in enumerate(columns))
 
 
 def _is_words(table: MarkdownTable, index: int) -> bool:
     texts = [plain(line.cells[index]) for line in table.rows if index < len(line.cells)]
-    return any(text.isalpha() for text in texts) and not any(re.search(r"\d", text) for text in texts)
+    return any(text[:1].isalpha() for text in texts) and not any(text[:1].isdigit() for text in texts)
 
 
 def check_source_id(source: str) -> str:
@@ -312,8 +312,11 @@ def _format(column: Column, table: MarkdownTable, index: int) -> list[Any]:
         return [name]
     shown = f"{{:.{max(number.digits for number in numbers)}f}}{numbers[0].unit}"
     if name in METRICS:
-        fractions = all(number.value <= 1 and number.unit != "%" for number in numbers)
-        return [name, shown, 0.01] if fractions and len(numbers) > 0 else [name, shown]
+        said = any("%" in (column.unit, number.unit) for number in numbers)
+        fractions = (
+            not said and any(number.digits for number in numbers) and max(one.value for one in numbers) <= 1
+        )
+        return [name, shown, 0.01] if fractions else [name, shown]
     factor = UNITS[name].get(numbers[0].unit.lower() or column.unit, 1) or 1
     return [name, shown] if factor == 1 else [name, shown, 1 / factor]
 
@@ -348,6 +351,8 @@ def _dataset(table: MarkdownTable, columns: Sequence[Column], cells: Sequence[st
     for column, cell in zip(columns, cells, strict=False):
         if column.field == "dataset" or ("column" in chosen and column.title == chosen["column"]):
             return _slug(cell)
+        if column.field == "eval_set" and (named := dataset_named(plain(cell))):
+            return named
     if named := next((column.dataset for column in columns if column.dataset), ""):
         return named
     headings = [text for _, text in reversed(table.headings)]

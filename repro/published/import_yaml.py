@@ -6,13 +6,14 @@ card.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from repro.errors import DataError
 from repro.io import text_table
-from repro.io.yaml_reader import read_yaml
+from repro.io.yaml_reader import load_yaml, read_yaml
 
 _FORMS = "a metafile with `Models:`, or a model card with `model-index:`"
 _COSTS = ("Memory (GB)", "Training Memory (GB)", "Flops", "Parameters")
@@ -25,16 +26,27 @@ def yaml_as_markdown(path: Path) -> str:
     Raises:
         DataError: The file has neither form, or no result.
     """
-    found = read_yaml(path)
-    models = found.get("Models") if isinstance(found, Mapping) else None
-    index = found.get("model-index") if isinstance(found, Mapping) else None
+    return _read(read_yaml(path), path)
+
+
+def _read(found: Mapping[str, Any], where: object) -> str:
+    models, index = found.get("Models"), found.get("model-index")
     try:
         rows = [*_metafile(models or []), *_model_index(index or [])]
     except (AttributeError, TypeError, LookupError) as error:
-        raise DataError(f"not results of models: {error}", where=path, allowed=_FORMS) from error
+        raise DataError(f"not results of models: {error}", where=where, allowed=_FORMS) from error
     if not rows:
-        raise DataError("no result in this file", where=path, allowed=_FORMS)
+        raise DataError("no result in this file", where=where, allowed=_FORMS)
     return _table(rows)
+
+
+def with_model_index(text: str, where: object) -> str:
+    """A markdown page, with the results of its front matter (a model card's) as a table at its end."""
+    front, end, _ = text.removeprefix("---\n").partition("\n---")
+    if not (text.startswith("---\n") and end and re.search(r"(?m)^model-index:", front)):
+        return text
+    found = load_yaml(front, where)
+    return f"{text.rstrip()}\n\n## model-index\n\n{_read(found, where)}"
 
 
 def _metafile(models: list[Mapping[str, Any]]) -> Iterator[Row]:

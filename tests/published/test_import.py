@@ -15,7 +15,7 @@ from repro.published.cell import Number, Unread, read_number
 from repro.published.columns import ColumnMap, read_columns, read_map
 from repro.published.datasets import dataset_named
 from repro.published.import_page import Imported, import_page
-from repro.published.import_yaml import yaml_as_markdown
+from repro.published.import_yaml import with_model_index, yaml_as_markdown
 from repro.published.markdown import tables
 from repro.published.page import page_from_json, page_json
 
@@ -429,7 +429,7 @@ def test_headings_that_look_like_another_column() -> None:
 def test_sizes_in_words_footnotes_with_a_backslash_and_images_per_second() -> None:
     titles = ("Model", "size", "mIoU", "Mem (GB)", "Orin: Jetson Orin Latency (ms)", "A100 Throughput")
     (row,) = (
-        page(table(*titles, rows=[["a", "tiny", "34.5\\*", "26.1\\*", "7.5", "122 image/s"]]))
+        page(table(*titles, rows=[["a", "s0", "34.5\\*", "26.1\\*", "7.5", "122 image/s"]]))
         .raw["rows"]
         .values()
     )
@@ -456,3 +456,41 @@ def test_the_data_set_comes_from_a_fold_out_block_or_the_first_title() -> None:
     assert [dataset_named(text) for text in ("Cityscapes数据集", "COCO", "Cityscapes, COCO-pretrained")] == [
         *("cityscapes", "coco", "cityscapes")
     ]
+
+
+def test_the_front_matter_of_a_model_card_is_a_table_at_the_end() -> None:
+    body = "# unet\n\n" + table("Model", "mIoU", rows=[["a", "1"]])
+    card = f"---\nlicense: mit\n{CARD}---\n{body}"
+    rows = page(with_model_index(card, "README.md")).raw["rows"].values()
+    assert [(row["dataset"], row["metrics"]) for row in rows] == [
+        *(("unet", {"mIoU": 1.0}), ("camvid", {"mIoU": 65.5}))
+    ]
+    assert with_model_index(body, "README.md") == body
+    assert with_model_index(f"---\nlicense: mit\n---\n{body}", "README.md").endswith(body)
+    with pytest.raises(DataError, match="README"):
+        with_model_index("---\nmodel-index: [{name: a, results: 5}]\n---\n", "README.md")
+
+
+def test_a_model_tested_on_another_data_set_is_a_result_on_that_one() -> None:
+    titles = ("Method", "Training Dataset", "Test Dataset", "PA", "MPA")
+    text = "Models trained on Cityscapes.\n\n" + table(
+        *titles,
+        rows=[["a", "Cityscapes training set", "Dark Zurich", "70.5", "60.5"], ["a", "-", "val", "1", "2"]],
+    )
+    rows = page(text).raw["rows"].values()
+    assert [(row["dataset"], row["metrics"]) for row in rows] == [
+        ("dark_zurich", {"aAcc": 70.5, "mAcc": 60.5}),
+        ("cityscapes", {"aAcc": 1.0, "mAcc": 2.0}),
+    ]
+
+
+def test_fractions_have_decimals_and_no_percent_in_the_heading() -> None:
+    for title, cells, read in (
+        ("mIoU", ["0.75", "1"], [75.0, 100.0]),
+        ("mIoU", ["1"], [1.0]),
+        ("mIoU (%)", ["0.75"], [0.75]),
+        ("mIoU", ["0.75%", "0.5"], [0.75, 0.5]),
+    ):
+        assert metrics(table("Model", title, rows=[["a", cell] for cell in cells])) == [
+            {"mIoU": x} for x in read
+        ]

@@ -169,6 +169,7 @@ def test_customs_of_other_zoos_are_quiet() -> None:
         ("| Resolution |", "| Remark |", "missing-unit", 4),
         ("| 5.8 |", "| 15.82 |", "repeated-speed", 4),
         ("| Pretrain |", "| Weights |", "nothing", 0),
+        ("x.org/vit_small", "x.org/fcn_hr18", "nothing", 0),
     ],
 )
 def test_what_is_wrong_on_such_a_page_is_found(old: str, new: str, rule: str, line: int) -> None:

@@ -107,13 +107,15 @@ def rules_off(path: Path) -> tuple[str, ...]:
 
 def page_text(page: str) -> str:
     """The page as markdown: a file, the results in a YAML file, or standard input."""
-    from repro.published.import_yaml import yaml_as_markdown
+    from repro.published.import_yaml import with_model_index, yaml_as_markdown
     from repro.published.markdown import check_page, read_page
 
     if page == "-":
         return check_page(sys.stdin.read(limits.PAGE_BYTES + 1), "standard input")
     path = Path(page)
-    return yaml_as_markdown(path) if path.suffix in (".yaml", ".yml") else read_page(path)
+    if path.suffix in (".yaml", ".yml"):
+        return yaml_as_markdown(path)
+    return with_model_index(read_page(path), path)
 
 
 def is_page_of(source: str) -> Callable[[Path], bool]:

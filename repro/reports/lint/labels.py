@@ -14,7 +14,6 @@ from repro.reports.lint.reading import (
     cell,
     datasets,
     described,
-    has_number,
     is_difference,
     label,
     metric_columns,
@@ -58,12 +57,17 @@ def duplicate_label(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
 
 def _identity(table: MarkdownTable, row: Line) -> tuple[str, ...]:
     """What a row says of its model: its label, and every cell that is no result; of links only their text."""
-    results = {
-        *metric_columns(table),
-        *(i for i, title in enumerate(table.columns) if _MEASURED.search(title) and has_number(cell(row, i))),
-        *(i for i, title in enumerate(table.columns) if is_difference(title)),
+    told = set(metric_columns(table)) | {i for i, title in enumerate(table.columns) if is_difference(title)}
+    results = told | {
+        i for i, title in enumerate(table.columns) if _MEASURED.search(title) and not _named(row, i)
     }
     return (label(row), *(cell(row, i) for i in range(len(row.cells)) if i not in results))
+
+
+def _named(row: Line, column: int) -> bool:
+    """Whether a cell holds a word: "size" is tiny or s0 here, and in megabytes there."""
+    text = cell(row, column)
+    return text[:1].isalpha() and text not in EMPTY
 
 
 def wrong_table(found: Sequence[MarkdownTable]) -> Iterator[Problem]:

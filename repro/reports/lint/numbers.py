@@ -33,6 +33,7 @@ _SIZES = re.compile(r"(?i)params|^mem")
 _FLOPS = re.compile(r"(?i)^flops")
 _INPUT = re.compile(r"(?i)^(?:test |train )?(?:crop|resolution|input|image size)")
 _SETTINGS = re.compile(r"(?i)backbone|encoder|head|decoder|method|batch|pretrain")
+_TRAINING = re.compile(r"(?i)data|test|eval|split|crop|resolution|schd|iter|batch|pretrain")
 _SPEEDS = re.compile(r"(?i)fps|speed|time")
 _DIMENSIONED = re.compile(r"(?i)params|^size|^flops|^mem|time|speed")
 
@@ -170,11 +171,12 @@ def two_values(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
 def depth_order(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
     """A deeper network below a shallower one in the first metric, all else equal."""
     for table in found:
-        groups: dict[str, list[tuple[int, float, int]]] = defaultdict(list)
+        groups: dict[tuple[str, ...], list[tuple[int, float, int]]] = defaultdict(list)
         for row in table.rows if metric_columns(table) else ():
             number, layers = value(cell(row, metric_columns(table)[0])), depth(label(row))
             if number is not None and layers is not None:
-                groups[without_depth(label(row))].append((layers, number, row.number))
+                settings = (cell(row, column) for column in _titled(table, _TRAINING))
+                groups[without_depth(label(row)), *settings].append((layers, number, row.number))
         for rows in groups.values():
             for (small, low, _), (large, high, line) in pairwise(sorted(rows)):
                 if small < large and high < low:

@@ -17,7 +17,7 @@ _QUANTITY = re.compile(r"([-+]?\d{1,20}(?:\.\d{1,20})?)\s*(%|[A-Za-z/]*)")
 _FOOTNOTE = re.compile(r"(?<=\d) \([a-z]{1,2}\)$")  # '636 (a)'
 _COMPARED = re.compile(r"(?i)^(published|measured)\b")
 _DIFFERENCE = re.compile(r"(?i)\b(difference|diff|gap|change|interval|delta)\b|Δ")
-_DEPTH = re.compile(r"(?i)(?:resnet|res|r)[-_]?(18|34|50|100|101|152)(?!\d)")
+_DEPTH = re.compile(r"(?i)(?:resnet|res|(?<!h)r)[-_]?(18|34|50|100|101|152)(?!\d)")
 _DENSE = re.compile(r"(?i)dense(?:net)?(\d+)k(\d+)")
 _METHOD = re.compile(r"(?i)(deep|fcn|psp|u-?net|upernet|segformer|mask)[\w+ ]*")  # a method, no backbone
 _OTHERS = re.compile(r"(?i)mobilenet|xception|vgg|hrnet|swin")
