@@ -28,6 +28,8 @@ UNITS: Mapping[str, Mapping[str, float]] = {
     "mem_GB": {"gb": 1, "g": 1, "gib": 1, "mb": 1e-3, "m": 1e-3, "mib": 1 / 1024},
     "size_MB": {"mb": 1, "m": 1, "mib": 1, "kb": 1e-3, "k": 1e-3, "gb": 1e3, "g": 1e3},
 }
+# A bare number from here on is a plain count: "65,708,501" parameters, not millions of them.
+COUNTS: Mapping[str, tuple[float, float]] = {"params_M": (1e4, 1e-6), "gmacs": (1e6, 1e-9)}
 COSTS = tuple(UNITS)
 TEXTS = (
     *("dataset", "crop", "batch", "iterations", "backbone", "family", "output_stride"),
@@ -38,7 +40,7 @@ LINKS = ("config_link", "links")
 SWITCHES = ("multi_scale", "flip")  # columns of yes and no, or of scales: the protocol of the row's metric
 FIELDS = (*METRICS, *COSTS, *TEXTS, *LINKS, *SWITCHES, "text", "ignore")
 
-_IOU = r"(?<![a-z])m?[ _-]?iou(?![a-z])|mean (?:iou|intersection|jaccard)|^(?:pre|jaccard)$"
+_IOU = r"(?<![a-z])m?[ _-]?iou(?![a-z])|mean (?:iou|iu\b|intersection|jaccard)|^(?:pre|jaccard)$"
 _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"^train(?:ing)?\b.*\b(?:time|speed|latency|throughput)\b", "text"),
     (r"previous|baseline|reported|paper|original|delta|gain|improvement|gap|\bdiff", "text"),
@@ -63,7 +65,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"^backbone|network backbone|^encoder|^骨干网络$", "backbone"),
     (r"^(?:eval(?:uation)? |output |test )?(?:os|stride)$|output stride", "output_stride"),
     (r"^train(?:ing)?[ _-]?(?:set|split|data)", "train_set"),
-    (r"^(?:test|eval(?:uation)?|val)[ _-]?(?:set|split|data)", "eval_set"),
+    (r"^(?:test|eval(?:uation)?|val)[ _-]?(?:set|split|data)|^(?:set|split)$", "eval_set"),
     (r"^(?:multi.?scale(?: test(?:ing)?)?|ms|eval scales?)$", "multi_scale"),
     (r"^(?:[a-z-]+ ){0,2}(?:[a-z]+-)?flip(?:s|ped|ping)?(?: test(?:ing)?)?\??$", "flip"),
     (r"^(?:config|cfg)(?: ?file)?s?$", "config_link"),

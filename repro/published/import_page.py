@@ -16,6 +16,7 @@ from repro.errors import DataError, ParamsError
 from repro.published.cell import EMPTY, Number, Unread, plain, read_number, read_pair
 from repro.published.columns import (
     COSTS,
+    COUNTS,
     METRICS,
     PROTOCOLS,
     UNITS,
@@ -285,15 +286,24 @@ def _scaled(column: Column, form: Sequence[Any], number: Number) -> float | Unre
             return Unread(f"{number.value:g}{number.unit}", f"'{number.unit}' is no unit of a percentage")
         allowed = "a percentage is between 0 and 100"
         return round(value, 6) if 0 <= value <= 100 else Unread(f"{number.value:g}", allowed)
-    units = UNITS[column.field]
     unit = number.unit.lower() or column.unit
-    factor = units.get(unit, units.get(_short(unit))) if unit else next(iter(units.values()))
+    factor = _factor(column, number)
     if not factor:
         reason = f"'{unit}' is no unit of {column.field}" if unit else "no unit in the title or the cell"
         return Unread(f"{number.value:g}{number.unit}", reason)
     if number.value < 0:
         return Unread(f"{number.value:g}", "negative")
     return round(number.value * factor, 9)
+
+
+def _factor(column: Column, number: Number) -> float | None:
+    """From the printed unit to that of the field; None or 0 where the unit is unknown."""
+    units = UNITS[column.field]
+    unit = number.unit.lower() or column.unit
+    if unit:
+        return units.get(unit, units.get(_short(unit)))
+    least, per_count = COUNTS.get(column.field, (float("inf"), 1.0))
+    return per_count if number.value >= least else next(iter(units.values()))
 
 
 def _short(unit: str) -> str:
@@ -317,7 +327,7 @@ def _format(column: Column, table: MarkdownTable, index: int) -> list[Any]:
             not said and any(number.digits for number in numbers) and max(one.value for one in numbers) <= 1
         )
         return [name, shown, 0.01] if fractions else [name, shown]
-    factor = UNITS[name].get(numbers[0].unit.lower() or column.unit, 1) or 1
+    factor = _factor(column, numbers[0]) or 1
     return [name, shown] if factor == 1 else [name, shown, 1 / factor]
 
 

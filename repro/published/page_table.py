@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 _SUMMARY = re.compile(r"(?is)<summary[^<>]{0,200}>(.{0,300}?)</summary>|</details>")
+_BOLD = re.compile(r"(?:[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+)?\*\*(.+)\*\*:?")  # also as an item of a list
 _TAG = re.compile(r"<[^<>]*>")
 CAPTION_CHARACTERS = 1000
 
@@ -79,9 +80,9 @@ class Place:
 
     def read(self, lines: Sequence[str]) -> None:
         """A paragraph: its bold lines are titles, and it is the caption of a table that follows."""
-        for line in map(str.rstrip, lines):
-            if line.startswith("**") and line.endswith("**") and len(line) > 4:
-                self.title = line[2:-2]
+        for line in lines:
+            if bold := _BOLD.fullmatch(line.rstrip()):
+                self.title = bold[1]
         self.caption = " ".join(map(str.strip, lines))[:CAPTION_CHARACTERS]
 
     def read_html(self, text: str) -> None:

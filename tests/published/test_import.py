@@ -416,6 +416,7 @@ def test_headings_that_look_like_another_column() -> None:
         "fp32 pixAcc": "aAcc",
         "Val mAcc": "mAcc",
         "Val Dice": "mDice",
+        "Mean IU": "mIoU",
         "Dice loss": "text",
         "Left-right Flip": "flip",
         "AP (No TTA / H-Flip TTA)": "text",
@@ -494,3 +495,14 @@ def test_fractions_have_decimals_and_no_percent_in_the_heading() -> None:
         assert metrics(table("Model", title, rows=[["a", cell] for cell in cells])) == [
             {"mIoU": x} for x in read
         ]
+
+
+def test_counts_without_a_unit_are_no_millions() -> None:
+    titles = ("Model", "Set", "mIoU", "Params", "FLOPs/2")
+    rows = [["a", "val", "81.4", "65,708,501", "230,586.69M"], ["b", "val", "1.2", "44.6", "2,990,000,000"]]
+    first, second = page("1. **ADE20K**:\n\n" + table(*titles, rows=rows)).raw["rows"].values()
+    assert [first["cost"], second["cost"]] == [
+        {"params_M": 65.708501, "gmacs": 230.58669},
+        {"params_M": 44.6, "gmacs": 2.99},
+    ]
+    assert (first["dataset"], first["eval_set"]) == ("ade20k", "val")

@@ -32,7 +32,9 @@ _MISSPELT = re.compile(
     r"|accurracy|resutls?|segmention|convolutoin|trainning|occured|lenght|widht|heigth|validaton)\w*"
 )
 
-_OTHER_METRIC = re.compile(r"(?i)\btop[- ]?\d|\bacc@|\b\w*ap(?:val|\d+)?\b|\bpq\b|^(?:sad|mse|grad|conn)$")
+_OTHER_METRIC = re.compile(
+    r"(?i)\btop[- ]?\d|^err(?:or)?\b|\bacc@|\b\w*ap(?:val|\d+)?\b|\bpq\b|^(?:sad|mse|grad|conn)$"
+)
 _MEASURED = re.compile(r"(?i)param|flops|mac|fps|speed|time|latency|memory|^mem|^size")
 
 
