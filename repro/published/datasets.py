@@ -38,6 +38,8 @@ _NAMES = (
 )
 _PATTERN = re.compile("|".join(rf"(?P<n{at}>{pattern})" for at, (pattern, _) in enumerate(_NAMES)), re.I)
 
+_LETTER = re.compile(r"[A-Za-z]")  # "Cityscapes数据集" names it: scripts without spaces are no part of a name
+
 
 def dataset_named(text: str) -> str:
     """The data set that a text names; "" if it names none or several.
@@ -59,7 +61,5 @@ def _name(match: re.Match[str]) -> str:
 
 
 def _is_word(text: str, match: re.Match[str]) -> bool:
-    letters = re.compile(
-        r"[A-Za-z]"
-    )  # "Cityscapes数据集" names it: scripts without spaces are no part of a name
-    return not letters.match(text[: match.start()][-1:]) and not letters.match(text[match.end() :][:1])
+    before, after = text[: match.start()][-1:], text[match.end() :][:1]
+    return not _LETTER.match(before) and not _LETTER.match(after)

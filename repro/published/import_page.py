@@ -26,7 +26,7 @@ from repro.published.columns import (
     require_one_of_each,
 )
 from repro.published.datasets import dataset_named
-from repro.published.markdown import common_layout, fill, layout, nesting, tables
+from repro.published.markdown import common_layout, fill, layout, nesting, tables, without_nesting
 from repro.published.page import page_ids
 from repro.published.page_table import Line, MarkdownTable
 
@@ -153,13 +153,11 @@ def _add_table(
 def _common(table: MarkdownTable) -> str:
     if table.rows[0].layout:
         return table.rows[0].layout
-    mark = nesting(table.header)
-    return mark + common_layout([line.text[len(nesting(line.text)) :] for line in table.rows])
+    return nesting(table.header) + common_layout([without_nesting(line.text) for line in table.rows])
 
 
 def _shape(line: Line) -> str:
-    mark = nesting(line.text)
-    return line.layout or mark + layout(line.text[len(mark) :])
+    return line.layout or nesting(line.text) + layout(without_nesting(line.text))
 
 
 def _unread_numbers(table: MarkdownTable, columns: Sequence[Column]) -> list[Problem]:
@@ -286,9 +284,9 @@ def _scaled(column: Column, form: Sequence[Any], number: Number) -> float | Unre
             return Unread(f"{number.value:g}{number.unit}", f"'{number.unit}' is no unit of a percentage")
         allowed = "a percentage is between 0 and 100"
         return round(value, 6) if 0 <= value <= 100 else Unread(f"{number.value:g}", allowed)
-    unit = number.unit.lower() or column.unit
     factor = _factor(column, number)
     if not factor:
+        unit = _unit(column, number)
         reason = f"'{unit}' is no unit of {column.field}" if unit else "no unit in the title or the cell"
         return Unread(f"{number.value:g}{number.unit}", reason)
     if number.value < 0:
@@ -296,11 +294,14 @@ def _scaled(column: Column, form: Sequence[Any], number: Number) -> float | Unre
     return round(number.value * factor, 9)
 
 
+def _unit(column: Column, number: Number) -> str:
+    return number.unit.lower() or column.unit
+
+
 def _factor(column: Column, number: Number) -> float | None:
     """From the printed unit to that of the field; None or 0 where the unit is unknown."""
     units = UNITS[column.field]
-    unit = number.unit.lower() or column.unit
-    if unit:
+    if unit := _unit(column, number):
         return units.get(unit, units.get(_short(unit)))
     least, per_count = COUNTS.get(column.field, (float("inf"), 1.0))
     return per_count if number.value >= least else next(iter(units.values()))

@@ -89,9 +89,9 @@ def _pipe_table(lines: Sequence[str], start: int, end: int, place: Place) -> Mar
     header, rule = lines[start], lines[start + 1]
     body = []
     for index, line in enumerate(lines[start + 2 : end], start + 3):
-        inner = line[len(nesting(line)) :]
+        inner = without_nesting(line)
         body.append(Line(index, line, () if _is_rule(inner) else cells(inner)))
-    titles = tuple(re.sub(r"\s+", " ", cell) for cell in cells(header[len(nesting(header)) :]))
+    titles = tuple(re.sub(r"\s+", " ", cell) for cell in cells(without_nesting(header)))
     return MarkdownTable(
         place.section,
         place.title,
@@ -109,6 +109,11 @@ def nesting(line: str) -> str:
     """The marks of quotes and lists before a table line: "> " of "> | a | b |"."""
     found = _NESTING.match(line)
     return found[0] if found else ""
+
+
+def without_nesting(line: str) -> str:
+    """A table line without the marks of quotes and lists."""
+    return line[len(nesting(line)) :]
 
 
 def _is_rule(line: str) -> bool:
