@@ -9,7 +9,7 @@ from typing import Any
 
 from repro.datasets import dataset_module
 from repro.errors import ParamsError
-from repro.params import Experiment
+from repro.params import TrainedExperiment
 from repro.params.protocol import Protocol, Variant
 from repro.published import Row
 from repro.published.page import METRICS, TOLERANCE, page_value
@@ -27,7 +27,7 @@ class MetricCheck:
     undefined: str = ""  # the reason, if the metric is 0/0
 
 
-def released_row(experiment: Experiment, rows: Mapping[str, Row]) -> Row:
+def released_row(experiment: TrainedExperiment, rows: Mapping[str, Row]) -> Row:
     """The first row of the experiment that links its own weights; ParamsError without one."""
     row = row_with_weights(experiment.rows, rows)
     if row is not None:
@@ -71,7 +71,7 @@ def line(one: MetricCheck) -> str:
 
 
 def why_different(
-    experiment: Experiment,
+    experiment: TrainedExperiment,
     row: Row,
     *,
     protocol_hash: str,

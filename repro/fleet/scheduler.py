@@ -17,7 +17,15 @@ from statistics import median
 from typing import Any
 
 from repro.errors import ParamsError
-from repro.params import Experiment, ModelParams, Project, load_experiment, parse, to_plain
+from repro.params import (
+    Experiment,
+    ModelParams,
+    Project,
+    TrainedExperiment,
+    load_experiment,
+    parse,
+    to_plain,
+)
 from repro.records import read_journal
 from repro.reports.results import load_results
 from repro.tracking.run_info import UNREADABLE, read_state
@@ -99,9 +107,9 @@ class Estimate:
 
 def estimate(experiment: Experiment, *, speed: float, done_iterations: int = 0) -> Estimate:
     """Estimate the cost of training `experiment`; `speed` is in GFLOP/s in fp32."""
-    params = experiment.training
-    if experiment.measure == "cost":
+    if experiment.cost_only or not isinstance(experiment, TrainedExperiment):
         return Estimate(name=experiment.name, samples=0, gflop=0.0, seconds=0.0, speed=speed)
+    params = experiment.training
     iterations = length_of(experiment).iterations
     samples = iterations * params.batch
     macs = _gmacs(experiment.model, experiment.facts.classes, experiment.augmentation.crop)
@@ -134,7 +142,12 @@ def speeds(project: Project, device: str) -> Callable[[Experiment], float]:
         if measured:
             seen[measured[0]].append(measured[1])
     default = GPU_SPEED if device.startswith("cuda") else CPU_CORE_SPEED * (os.cpu_count() or 1)
-    return lambda experiment: median(seen.get(experiment.model.backbone, [default]))
+
+    def speed(experiment: Experiment) -> float:
+        backbone = experiment.model.backbone if isinstance(experiment, TrainedExperiment) else ""
+        return median(seen.get(backbone, [default]))
+
+    return speed
 
 
 def progress(project: Project) -> Callable[[Experiment], int]:

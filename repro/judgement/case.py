@@ -13,6 +13,7 @@ from repro.evaluation.recompute import determined, from_images, from_totals, res
 from repro.io.json_reader import load_json
 from repro.judgement.evidence import CSV, METRICS, NPZ, Evidence
 from repro.params import Experiment, Protocol
+from repro.params.experiment import parse_experiment
 from repro.params.parse import parse
 from repro.records import Record
 from repro.records.build import ALSO
@@ -31,7 +32,7 @@ class Case:
     def recorded(self) -> Experiment | ReproError:
         """The experiment according to the record."""
         try:
-            return parse(Experiment, self.record.params, self.record.experiment)
+            return parse_experiment(self.record.params, self.record.experiment)
         except ReproError as error:
             return error
 

@@ -19,10 +19,10 @@ from repro.evaluation.bootstrap import groups_of
 from repro.evaluation.recompute import TOLERANCE, metric_names
 from repro.judgement.case import Case, Measurement, mapping
 from repro.judgement.evidence import COST, CSV, CURVE, LOCK, METRICS, NPZ
-from repro.params import Experiment
+from repro.params import Experiment, TrainedExperiment
 from repro.params.experiment import num_classes
 from repro.params.protocol import protocol_hash
-from repro.records.build import training_key
+from repro.records.build import run_key_of
 from repro.records.metrics_io import interval_kind, intervals, parse_curve, plain_metrics, undefined_metrics
 from repro.records.schema import Cost, require
 
@@ -285,8 +285,9 @@ def kind(case: Case) -> Iterator[str]:
     curve = content is not None
     if curve and not parse_curve((content or b"").decode("utf-8", "replace"), case.evidence.where / CURVE):
         yield f"{CURVE} has no training steps"
-    if isinstance(experiment, Experiment) and (experiment.measure == "cost") != (case.record.kind == "cost"):
-        yield f"its kind is '{case.record.kind}', but its params measure '{experiment.measure}'"
+    if isinstance(experiment, Experiment) and experiment.cost_only != (case.record.kind == "cost"):
+        measured = "cost" if experiment.cost_only else "all"
+        yield f"its kind is '{case.record.kind}', but its params measure '{measured}'"
     if case.record.kind == "trained" and not curve:
         yield f"its kind is 'trained', but {CURVE} is missing"
     if case.record.kind == "released" and curve:
@@ -299,19 +300,23 @@ def run_key(case: Case) -> Iterator[str]:
     inputs = record.provenance.get("inputs")
     if isinstance(experiment, ReproError):
         return
-    if isinstance(inputs, dict):
-        fingerprint, initial = str(inputs.get("training_fingerprint")), str(inputs.get("initial_sha256"))
-    else:
-        dataset, split = experiment.dataset, experiment.training.split
-        from_scratch = experiment.start_from is None and experiment.model.pretrained is None
-        known = isinstance(case.current, Experiment) and case.current.dataset == dataset and from_scratch
-        found = case.evidence.fingerprint(dataset, split) if known else None
-        if found is None:
-            return
-        fingerprint, initial = found, ""
-    key = training_key(experiment, fingerprint, initial_sha256=initial)
+    inputs = inputs if isinstance(inputs, dict) else _known_inputs(case, experiment)
+    if inputs is None:
+        return
+    key = run_key_of(experiment, inputs)
     if key != record.run_key:
         yield f"its run key is {record.run_key}, but its params and data give {key}"
+
+
+def _known_inputs(case: Case, experiment: Experiment) -> dict[str, str] | None:
+    """The inputs of a training from scratch, for records that have none; None if the data is not here."""
+    if not isinstance(experiment, TrainedExperiment) or not isinstance(case.current, Experiment):
+        return None
+    from_scratch = experiment.start_from is None and experiment.model.pretrained is None
+    if not from_scratch or case.current.dataset != experiment.dataset:
+        return None
+    found = case.evidence.fingerprint(experiment.dataset, experiment.training.split)
+    return None if found is None else {"training_fingerprint": found, "initial_sha256": ""}
 
 
 CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (

@@ -36,6 +36,9 @@ def outdated_measurement(case: Case) -> Iterator[str]:
 
 def _changed(record: Record, old: Experiment, new: Experiment) -> Iterator[str]:
     """Compares parsed params, so that a key added with a neutral default is not a change."""
+    if type(old) is not type(new):
+        yield f"measured by another kind of experiment: {_measure(record)}"
+        return
     keys = [key for key in vars(new) if key not in IGNORED and getattr(old, key) != getattr(new, key)]
     keys += [f"protocol {name}" for name in old.also.keys() & new.also if old.also[name] != new.also[name]]
     if keys:

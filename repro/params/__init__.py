@@ -7,8 +7,10 @@ from repro.params.experiment import (
     Evaluation,
     Expectation,
     Experiment,
+    TrainedExperiment,
     also_names,
     load_experiment,
+    load_trained,
     section,
 )
 from repro.params.folders import Broken, broken_error, read_each, resolve_all
@@ -30,6 +32,7 @@ __all__ = [
     "ModelParams",
     "Project",
     "Protocol",
+    "TrainedExperiment",
     "TrainingParams",
     "also_names",
     "broken_error",
@@ -38,6 +41,7 @@ __all__ = [
     "explicitly_named",
     "find_project",
     "load_experiment",
+    "load_trained",
     "matching",
     "parse",
     "read_each",

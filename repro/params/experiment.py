@@ -58,20 +58,14 @@ class Engine:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A fully resolved experiment."""
+    """What every resolved experiment has, whoever trains the network: data set, rows, evaluation."""
 
     name: PlainName
     dataset: PlainName
-    recipe: str
     rows: tuple[str, ...] = ()
     note: str = ""
     seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
     expect: Expectation | None = None
-    start_from: PlainName | None = None  # another experiment, whose weights initialise the training
-    measure: Literal["all", "cost"] = "all"  # cost: only size and speed of the network, without data
-    model: ModelParams
-    augmentation: Augmentation
-    training: TrainingParams
     evaluation: Evaluation
     protocol: Protocol
     also: Mapping[PlainName, Protocol] = field(default_factory=dict)  # additional protocols
@@ -82,10 +76,45 @@ class Experiment:
     def folder(self) -> str:
         return f"experiments/{self.name}"
 
+    @property
+    def cost_only(self) -> bool:
+        """Whether only size and speed of a network are measured, without data."""
+        return False
+
+    @property
+    def training_split(self) -> str | None:
+        """The split that is trained on; None if nothing is trained."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedExperiment(Experiment):
+    """An experiment whose network this project's engine builds, trains and evaluates."""
+
+    recipe: str
+    start_from: PlainName | None = None  # another experiment, whose weights initialise the training
+    measure: Literal["all", "cost"] = "all"  # cost: only size and speed of the network, without data
+    model: ModelParams
+    augmentation: Augmentation
+    training: TrainingParams
+
+    @property
+    def cost_only(self) -> bool:
+        return self.measure == "cost"
+
+    @property
+    def training_split(self) -> str:
+        return self.training.split
+
 
 def num_classes(experiment: Experiment, protocol: Protocol) -> int:
     """Return the number of classes: without class 0 if the protocol has `reduce_zero_label`."""
     return experiment.facts.classes - int(protocol.reduce_zero_label)
+
+
+def parse_experiment(plain: Mapping[str, Any], where: object) -> Experiment:
+    """Parse resolved params, as `to_plain` wrote them. Raises ParamsError."""
+    return parse(TrainedExperiment, plain, where)
 
 
 def load_experiment(project: Project, name: str) -> Experiment:
@@ -104,8 +133,25 @@ def load_experiment(project: Project, name: str) -> Experiment:
     if not path.is_file():
         raise UnknownNameError("experiment", name, experiment_names(project), hint="`repro list` shows all")
     experiment = resolve(name, read_yaml(path), read_yaml(project.params), path)
-    check_start_from(project, name, experiment.start_from)
+    check_start_from(project, name, read_yaml(path).get("start_from"))
     return experiment
+
+
+def load_trained(project: Project, name: str) -> TrainedExperiment:
+    """Load an experiment that has a network of this project. Raises ParamsError for another kind."""
+    experiment = load_experiment(project, name)
+    if not isinstance(experiment, TrainedExperiment):
+        raise no_network(experiment)
+    return experiment
+
+
+def no_network(experiment: Experiment) -> ParamsError:
+    """The error of a command that needs a network of this project."""
+    return ParamsError(
+        f"'{experiment.name}' runs a program: there is no network of this project to build",
+        where=f"{experiment.folder}/params.yaml",
+        allowed="an experiment with a `model:` block",
+    )
 
 
 def check_start_from(project: Project, name: str, start: object) -> None:
@@ -146,10 +192,10 @@ def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: P
         "also": {name: _typed(Protocol, root, "protocols", name) for name in further},
         "engine": to_plain(parse(Engine, section(root, "engine"), f"{ROOT}: engine")),
     }
-    experiment = parse(Experiment, merged, source)
+    experiment = parse(TrainedExperiment, merged, source)
     for key in PIPELINE_KEYS:
         _require_own(own, key, where)
-    if experiment.measure == "cost" and experiment.protocol.crop is None:
+    if experiment.cost_only and experiment.protocol.crop is None:
         hint = "the crop is the input size of the benchmark"
         raise ParamsError("key 'measure': 'cost' requires a protocol with a crop", where=where, hint=hint)
     for key in ("training", "evaluation"):

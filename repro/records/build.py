@@ -10,7 +10,7 @@ from typing import Any
 
 from repro.errors import RecordError
 from repro.io.atomic import run_key, sha256_file
-from repro.params import Experiment, Project, Protocol, to_plain
+from repro.params import Experiment, Project, Protocol, TrainedExperiment, to_plain
 from repro.published import Row, row_ids, rows
 from repro.published.page import QUIRK, page_value
 from repro.records.flatten import drop_neutral_defaults
@@ -31,7 +31,7 @@ from repro.records.verdict import Kind, Size, default_band, seed_band, size_text
 ALSO = "also"  # subfolder of an experiment, with a folder per additional protocol
 
 
-def training_key(experiment: Experiment, dataset_fingerprint: str, *, initial_sha256: str = "") -> str:
+def training_key(experiment: TrainedExperiment, dataset_fingerprint: str, *, initial_sha256: str = "") -> str:
     """Return the run key of a training, a hash of everything that determines the weights.
 
     Name, note, published rows and evaluation are not included: changing them does not require training again.
@@ -46,6 +46,14 @@ def training_key(experiment: Experiment, dataset_fingerprint: str, *, initial_sh
     engine = {name: plain["engine"][name] for name in ("data", "training")}
     made_from |= {"engine": engine, "fingerprint": dataset_fingerprint, "initial": initial_sha256}
     return run_key(made_from)
+
+
+def run_key_of(experiment: Experiment, inputs: Mapping[str, Any]) -> str:
+    """Return the run key of any experiment from its resolved params and the `inputs` of its record."""
+    if not isinstance(experiment, TrainedExperiment):
+        raise TypeError(f"no run key of a {type(experiment).__name__}")
+    fingerprint, initial = (str(inputs.get(name)) for name in ("training_fingerprint", "initial_sha256"))
+    return training_key(experiment, fingerprint, initial_sha256=initial)
 
 
 def make_record(
@@ -77,6 +85,7 @@ def make_record(
     published, notes = published_metrics(experiment)
     expectation = expected(experiment, kind, published)
     further = experiment.also.items()
+    cost = inference_cost(folder / "cost.json") | training_cost(experiment, journal)
     return Record(
         experiment=experiment.name,
         rows=experiment.rows,
@@ -93,7 +102,7 @@ def make_record(
         protocol=to_plain(experiment.protocol),
         protocol_hash=str(found["protocol"]),
         also={name: measurement_under(experiment, folder / ALSO / name, one) for name, one in further},
-        cost=inference_cost(folder / "cost.json") | training_cost(journal, batch=experiment.training.batch),
+        cost=cost,
         published=published,
         expectation=expectation,
         verdict="unmeasured",
@@ -190,19 +199,19 @@ def training_provenance(journal: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return dict(found[-1]["found"]) if found else {}
 
 
-def training_cost(journal: Sequence[Mapping[str, Any]], *, batch: int) -> dict[str, float]:
+def training_cost(experiment: Experiment, journal: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return median speed and peak memory of a training, {} if the journal has no metrics.
 
     Iterations/s is the "speed" column of page 003, memory the "Mem" column of page 004.
     """
     lines = [entry["values"] for entry in journal if entry["kind"] == "metrics"]
     speeds = [one["system/images_per_s"] for one in lines if "system/images_per_s" in one]
-    if not speeds:
+    if not speeds or not isinstance(experiment, TrainedExperiment):
         return {}
     images = float(median(speeds))
     return {
         "train_images_per_s": round(images, 3),
-        "train_iterations_per_s": round(images / batch, 4),
+        "train_iterations_per_s": round(images / experiment.training.batch, 4),
         "train_memory_MiB": round(max(one.get("system/memory_MiB", 0.0) for one in lines), 1),
     }
 

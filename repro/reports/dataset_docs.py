@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from repro.datasets import DATASETS
 from repro.datasets.sets.spec import DatasetModule
 from repro.errors import ParamsError, ReproError
-from repro.params import Experiment, load_experiment, read_yaml
+from repro.params import TrainedExperiment, load_trained, read_yaml
 from repro.reports.grid import Grid, markdown
 from repro.reports.results import Results
 from repro.reports.tables import dataset_tables
@@ -104,14 +104,14 @@ def _rows(results: Results, name: str) -> list[str]:
     return ["## Rows", shown, "## Cost", note, markdown([grid]).rstrip()]
 
 
-def _resolve(results: Results, name: str) -> Experiment | None:
+def _resolve(results: Results, name: str) -> TrainedExperiment | None:
     try:
-        return load_experiment(results.project, name)
+        return load_trained(results.project, name)
     except ReproError:
         return None  # a record without its experiment, or an error that another check reports
 
 
-def _length(it: Experiment) -> tuple[str, str, str]:
+def _length(it: TrainedExperiment) -> tuple[str, str, str]:
     """(iterations, batch, images seen); empty if a part of the data set has fewer images than a batch."""
     batch = it.training.batch
     try:
@@ -121,7 +121,7 @@ def _length(it: Experiment) -> tuple[str, str, str]:
     return f"{iterations:,}", str(batch), f"{iterations * batch:,}"
 
 
-def _cost(it: Experiment) -> tuple[str, ...]:
+def _cost(it: TrainedExperiment) -> tuple[str, ...]:
     height, width = it.augmentation.crop
     return (
         f"[{it.name}]({BASE}experiments/{it.name}/params.yaml)",

@@ -8,7 +8,7 @@ from typing import Any
 from repro.evaluation.benchmark import benchmark
 from repro.evaluation.tta import scaled_size
 from repro.models import build
-from repro.params import Experiment, Project
+from repro.params import Project, TrainedExperiment
 from repro.params.experiment import num_classes
 from repro.records import write_json
 from repro.stages.lookup import open_split
@@ -16,7 +16,7 @@ from repro.stages.model_setup import chosen_device
 
 
 def benchmark_experiment(
-    project: Project, experiment: Experiment, folder: Path, *, device: str, seconds: float
+    project: Project, experiment: TrainedExperiment, folder: Path, *, device: str, seconds: float
 ) -> dict[str, Any]:
     """Measure for `seconds` on `device`; writes `folder`/cost.json and returns its content.
 
@@ -38,7 +38,7 @@ def benchmark_experiment(
     return cost
 
 
-def input_size(project: Project, experiment: Experiment) -> tuple[int, int]:
+def input_size(project: Project, experiment: TrainedExperiment) -> tuple[int, int]:
     """Size (height, width) of the network's input at scale 1: a tile, or the first image after resizing."""
     if experiment.protocol.crop is not None:
         return experiment.protocol.crop

@@ -14,7 +14,7 @@ from repro.evaluation.evaluate import evaluate
 from repro.evaluation.outputs import write_result
 from repro.evaluation.summary import EvaluationResult
 from repro.evaluation.visualize import keeper
-from repro.params import Experiment, Project
+from repro.params import Experiment, Project, TrainedExperiment
 from repro.params.experiment import num_classes
 from repro.params.protocol import Protocol
 from repro.records import sha256_file
@@ -44,7 +44,7 @@ def result_folder(project: Project, experiment: Experiment, protocol: str | None
 
 
 def evaluate_all(
-    project: Project, experiment: Experiment, *, device: str, reporter: Reporter = SILENT
+    project: Project, experiment: TrainedExperiment, *, device: str, reporter: Reporter = SILENT
 ) -> None:
     """Evaluate under all protocols of the experiment."""
     protocols = {experiment.evaluation.protocol: experiment.protocol, **experiment.also}
@@ -55,7 +55,7 @@ def evaluate_all(
 
 def evaluate_experiment(
     project: Project,
-    experiment: Experiment,
+    experiment: TrainedExperiment,
     protocol: Protocol,
     folder: Path,
     *,

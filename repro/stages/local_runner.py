@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from repro.params import Experiment, Project, load_experiment
+from repro.params import Experiment, Project, TrainedExperiment, load_trained
+from repro.params.experiment import no_network
 from repro.records import Record
 from repro.records.verdict import Kind
 from repro.stages.benchmark import benchmark_experiment
@@ -27,19 +28,23 @@ def run_stages(
 
     An experiment that measures only the cost of a network runs the last two. Raises what the stages raise.
     """
+    if not isinstance(experiment, TrainedExperiment):
+        raise no_network(experiment)
     ranks, folder = join(device), project.experiment_folder(experiment.name)
     place = str(ranks.device)
-    if experiment.measure == "all":
+    if not experiment.cost_only:
         train_with_start(project, experiment, ranks, reporter)
         evaluate_all(project, experiment, device=place, reporter=reporter)
     benchmark_experiment(project, experiment, folder, device=place, seconds=bench_seconds)
     return record_experiment(project, experiment, kind=kind)
 
 
-def train_with_start(project: Project, experiment: Experiment, ranks: Ranks, reporter: Reporter) -> None:
+def train_with_start(
+    project: Project, experiment: TrainedExperiment, ranks: Ranks, reporter: Reporter
+) -> None:
     """Prepare data and train; first trains the experiment it starts from, if that has no weights."""
     start = experiment.start_from
     if start is not None and not project.weights(start).is_file():
-        train_with_start(project, load_experiment(project, start), ranks, reporter)
+        train_with_start(project, load_trained(project, start), ranks, reporter)
     prepare_missing(project, experiment)
     train_experiment(project, experiment, ranks=ranks, reporter=reporter)

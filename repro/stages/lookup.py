@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from repro.datasets.prepare.prepared_split import Split
 from repro.errors import ParamsError, UnknownNameError
-from repro.params import Experiment, Project, Protocol, parse, read_yaml
+from repro.params import Experiment, Project, Protocol, TrainedExperiment, parse, read_yaml
 
 
-def training_split(project: Project, experiment: Experiment) -> Split:
+def training_split(project: Project, experiment: TrainedExperiment) -> Split:
     """The training split of the experiment; DataError if it is not prepared."""
     require_full_measure(experiment)
     return Split.open(project.prepared_split(experiment.dataset, experiment.training.split))
@@ -21,7 +21,7 @@ def open_split(project: Project, experiment: Experiment) -> Split:
 
 def require_full_measure(experiment: Experiment) -> None:
     """Raise ParamsError if the experiment measures only the cost of its network."""
-    if experiment.measure == "cost":
+    if experiment.cost_only:
         raise ParamsError(
             "the experiment measures only the cost of a network: nothing is trained or evaluated",
             where=f"{experiment.folder}/params.yaml: measure",

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from repro.checkpoints import check_finite, check_same_network, load_model, pretrained_backbone, pretrained_id
 from repro.errors import ParamsError
 from repro.models import build
-from repro.params import Experiment, Project
+from repro.params import Project, TrainedExperiment
 from repro.params.experiment import num_classes
 from repro.records import sha256_file
 from repro.training.distributed import pick_device, read_slurm_environment
 
 
-def trained_model(path: Path, experiment: Experiment, device: str) -> nn.Module:
+def trained_model(path: Path, experiment: TrainedExperiment, device: str) -> nn.Module:
     """Build the experiment's network with the weights at `path`; CheckpointError if they do not fit."""
     state, _ = load_model(path)
     model = build(experiment.model, num_classes=num_classes(experiment, experiment.protocol))
@@ -31,7 +31,7 @@ def trained_model(path: Path, experiment: Experiment, device: str) -> nn.Module:
     return model.to(device)
 
 
-def initial_weights(project: Project, experiment: Experiment) -> tuple[dict[str, Tensor] | None, str]:
+def initial_weights(project: Project, experiment: TrainedExperiment) -> tuple[dict[str, Tensor] | None, str]:
     """(initial weights or None, their identity in the run key)."""
     if experiment.start_from is not None:
         path = project.weights(experiment.start_from)
@@ -42,7 +42,7 @@ def initial_weights(project: Project, experiment: Experiment) -> tuple[dict[str,
     return None, ""
 
 
-def initial_sha256(project: Project, experiment: Experiment) -> str:
+def initial_sha256(project: Project, experiment: TrainedExperiment) -> str:
     """Identity of the initial weights in the run key, without loading them; "" for random weights."""
     if experiment.start_from is not None:
         return sha256_file(project.weights(experiment.start_from))
@@ -51,7 +51,7 @@ def initial_sha256(project: Project, experiment: Experiment) -> str:
     return ""
 
 
-def random_weights(experiment: Experiment) -> dict[str, Tensor]:
+def random_weights(experiment: TrainedExperiment) -> dict[str, Tensor]:
     """State dict of the network, randomly initialised from the experiment's seed."""
     torch.manual_seed(experiment.seed)
     classes = num_classes(experiment, experiment.protocol)

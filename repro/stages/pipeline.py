@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from repro.errors import CheckFailed, ReproError
 from repro.fleet.workspace import has_dvc, run_dvc
@@ -11,8 +12,10 @@ from repro.params import Experiment, Project
 from repro.stages.reporter import Reporter, Say
 from repro.stages.summary import show_in_mlflow, summary
 
+E = TypeVar("E", bound=Experiment)
 
-def each(experiments: Sequence[Experiment], do: Callable[[Experiment], None], note: Say) -> None:
+
+def each(experiments: Sequence[E], do: Callable[[E], None], note: Say) -> None:
     """Call `do` for every experiment; failures are reported and the others continue.
 
     With a single experiment its error is raised unchanged. Unexpected errors are reported with a traceback.

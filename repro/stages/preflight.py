@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from repro.errors import ParamsError, ReproError, some_of
-from repro.params import Experiment, Project, load_experiment
+from repro.params import Experiment, Project, TrainedExperiment, load_experiment
 from repro.stages.inputs_ready import is_available
 
 if TYPE_CHECKING:
@@ -50,14 +50,15 @@ def blockers(
 
     `made` is the plan of its training, needed to check GPU memory and disk space.
     """
-    if experiment.measure == "cost":
+    if experiment.cost_only:
         return []  # needs neither data nor weights
-    is_trained = project.weights(experiment.name).is_file()
-    training = () if is_trained else _of_training(project, experiment, machine, made)
-    return [*_of_data(project, experiment), *training]
+    found = list(_of_data(project, experiment))
+    if isinstance(experiment, TrainedExperiment) and not project.weights(experiment.name).is_file():
+        found += _of_training(project, experiment, machine, made)
+    return found
 
 
-def missing(project: Project, experiment: Experiment, machine: Machine, made: Plan) -> list[str]:
+def missing(project: Project, experiment: TrainedExperiment, machine: Machine, made: Plan) -> list[str]:
     """`blockers`, and inputs that a run creates first."""
     found = blockers(project, experiment, machine, made)
     split = project.prepared_split(experiment.dataset, experiment.training.split)
@@ -70,8 +71,8 @@ def missing(project: Project, experiment: Experiment, machine: Machine, made: Pl
 
 
 def _of_data(project: Project, experiment: Experiment) -> Iterator[str]:
-    splits = {experiment.training.split, experiment.evaluation.split}
-    ready = all(project.prepared_split(experiment.dataset, split).is_file() for split in splits)
+    splits = {experiment.training_split, experiment.evaluation.split} - {None}
+    ready = all(project.prepared_split(experiment.dataset, str(one)).is_file() for one in splits)
     if not ready and not is_available(project, experiment.dataset):
         from repro.stages.prepare import data_command  # imports OpenCV
 
@@ -79,7 +80,7 @@ def _of_data(project: Project, experiment: Experiment) -> Iterator[str]:
 
 
 def _of_training(
-    project: Project, experiment: Experiment, machine: Machine, made: Plan | None
+    project: Project, experiment: TrainedExperiment, machine: Machine, made: Plan | None
 ) -> Iterator[str]:
     from repro.training.schedule import require_statistics
 
@@ -127,7 +128,7 @@ def blocked(project: Project, experiments: Iterable[Experiment], machine: Machin
 
 def _sizes(experiment: Experiment, machine: Machine) -> Plan | None:
     """The plan of its training if there is a GPU to check; it takes about 0.1 s."""
-    if machine.gpu_GiB is None:
+    if machine.gpu_GiB is None or not isinstance(experiment, TrainedExperiment):
         return None
     from repro.training.plan import plan
 

@@ -9,17 +9,17 @@ from repro.errors import RecordError
 from repro.evaluation.outputs import read_confusions
 from repro.judgement import Judge, Judgement, folder_evidence, from_project
 from repro.judgement.evidence import NPZ
-from repro.params import Experiment, Project
+from repro.params import Experiment, Project, TrainedExperiment
+from repro.params.experiment import no_network
 from repro.records import (
     Record,
     make_record,
     read_records,
-    training_key,
     with_earlier_training,
     with_seed_statistics,
     write_record,
 )
-from repro.records.build import ALSO, make_cost_record
+from repro.records.build import ALSO, make_cost_record, run_key_of
 from repro.records.seeds import with_replicates
 from repro.records.verdict import Kind
 from repro.stages.lookup import open_split, training_split
@@ -38,10 +38,10 @@ def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -
     Raises:
         RecordError: the outputs do not match the current parameters and data.
     """
-    if experiment.measure == "cost":
+    if experiment.cost_only:
         return make_cost_record(project, experiment)
     measured = open_split(project, experiment).fingerprint
-    trained, initial = training_split(project, experiment).fingerprint, initial_sha256(project, experiment)
+    inputs = training_inputs(project, experiment)
     folder = project.experiment_folder(experiment.name)
     for name in ("", *(f"{ALSO}/{one}" for one in experiment.also)):
         read_confusions(folder / name / NPZ)  # the interval is recomputed from it
@@ -49,14 +49,24 @@ def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -
         project,
         experiment,
         dataset_fingerprint=measured,
-        key=training_key(experiment, trained, initial_sha256=initial),
+        key=run_key_of(experiment, inputs),
         kind=kind,
-        inputs={"training_fingerprint": trained, "initial_sha256": initial},
+        inputs=inputs,
     )
     known, _ = read_records(project.rows)
     made = with_replicates(with_earlier_training(made, known.values()), known.values())
     made = with_seed_statistics(made, known.values())
     return judged(made, judgement_of(project, experiment, {**known, made.experiment: made}))
+
+
+def training_inputs(project: Project, experiment: Experiment) -> dict[str, str]:
+    """What determines the weights besides the params; stored in the record."""
+    if not isinstance(experiment, TrainedExperiment):
+        raise no_network(experiment)
+    return {
+        "training_fingerprint": training_split(project, experiment).fingerprint,
+        "initial_sha256": initial_sha256(project, experiment),
+    }
 
 
 def judgement_of(project: Project, experiment: Experiment, records: Mapping[str, Record]) -> Judgement:

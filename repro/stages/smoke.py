@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from repro.datasets.prepare.smoke_fixtures import write_fixture
-from repro.params import Experiment, Project, experiment_names, load_experiment, read_each, to_plain
+from repro.params import Project, TrainedExperiment, experiment_names, load_trained, read_each, to_plain
 from repro.params.protocol import Protocol
 from repro.reports import generated_files
 from repro.reports.results import load_results
@@ -34,7 +34,7 @@ SIDE = 65  # pixels; odd, as DeepLab's crops are
 BASE = (96, 65)  # long and short side of an image before the network
 
 
-def smoke_project(project: Project, experiment: Experiment) -> tuple[Project, Experiment]:
+def smoke_project(project: Project, experiment: TrainedExperiment) -> tuple[Project, TrainedExperiment]:
     """Create .repro/smoke/<name>/ with generated raw data; returns (project, experiment)."""
     root = project.cache_folder("smoke", experiment.name)
     shutil.rmtree(root, ignore_errors=True)
@@ -44,14 +44,14 @@ def smoke_project(project: Project, experiment: Experiment) -> tuple[Project, Ex
     for e in line:
         _write(small.params_of(e.name), own_params(e))
     (root / "SMOKE.txt").write_text(NOTE + "\n", encoding="utf-8")
-    return small, load_experiment(small, experiment.name)
+    return small, load_trained(small, experiment.name)
 
 
-def lineage(project: Project, experiment: Experiment) -> list[Experiment]:
+def lineage(project: Project, experiment: TrainedExperiment) -> list[TrainedExperiment]:
     """The experiment, the experiment it starts from, and so on."""
     line = [experiment]
     while line[-1].start_from is not None:
-        line.append(load_experiment(project, line[-1].start_from))
+        line.append(load_trained(project, line[-1].start_from))
     return line
 
 
@@ -60,7 +60,9 @@ def _write(path: Path, params: Mapping[str, Any]) -> None:
     path.write_text(f"# {NOTE}\n" + yaml.safe_dump(dict(params), sort_keys=False), encoding="utf-8")
 
 
-def shared_params(line: Sequence[Experiment], splits: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+def shared_params(
+    line: Sequence[TrainedExperiment], splits: Mapping[str, Mapping[str, int]]
+) -> dict[str, Any]:
     """The root params.yaml of the smoke project; `splits`: data set -> split -> number of images."""
     facts = {
         e.dataset: to_plain(e.facts) | {"splits": {name: splits[e.dataset][name] for name in e.facts.splits}}
@@ -75,13 +77,13 @@ def shared_params(line: Sequence[Experiment], splits: Mapping[str, Mapping[str, 
     }
 
 
-def smoke_protocols(experiment: Experiment) -> dict[str, Protocol]:
+def smoke_protocols(experiment: TrainedExperiment) -> dict[str, Protocol]:
     """The protocols of an experiment by their names in the smoke project."""
     also = {f"smoke_{name}": protocol for name, protocol in experiment.also.items()}
     return {f"smoke_{experiment.evaluation.protocol}": experiment.protocol, **also}
 
 
-def own_params(experiment: Experiment) -> dict[str, Any]:
+def own_params(experiment: TrainedExperiment) -> dict[str, Any]:
     """The experiment's params with small sizes, without pretrained weights and published rows."""
     plain, (protocol, *also) = to_plain(experiment), smoke_protocols(experiment)
     crop = [min(side, SIDE) for side in experiment.augmentation.crop]
@@ -100,7 +102,7 @@ def own_params(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def small_training(experiment: Experiment) -> dict[str, Any]:
+def small_training(experiment: TrainedExperiment) -> dict[str, Any]:
     """Training params for three updates of two images, with a validation if the experiment has one."""
     looks = None if experiment.training.validate_every is None else 2
     length: dict[str, Any] = {"epochs": None, "iterations": 3, "epoch_scale": 1, "epoch_devices": 1}
@@ -136,7 +138,7 @@ def run_smokes(
 
     `on_done` is called with the name and the seconds of every successful run.
     """
-    whole, broken = read_each(names or experiment_names(project), partial(load_experiment, project))
+    whole, broken = read_each(names or experiment_names(project), partial(load_trained, project))
     for name, error in broken.items():
         if names:
             raise error
@@ -144,7 +146,7 @@ def run_smokes(
     chosen = list(whole.values()) if names else representatives(list(whole.values()))
     keep, began = len(chosen) == 1, time.monotonic()  # the weights of a network have 20 to 500 MB
 
-    def run(one: Experiment) -> None:
+    def run(one: TrainedExperiment) -> None:
         on_done(one.name, run_smoke(project, one, device, keep=keep, reporter=reporter))
 
     each(chosen, run, reporter.note)
@@ -153,7 +155,12 @@ def run_smokes(
 
 
 def run_smoke(
-    project: Project, experiment: Experiment, device: str, *, keep: bool = True, reporter: Reporter = SILENT
+    project: Project,
+    experiment: TrainedExperiment,
+    device: str,
+    *,
+    keep: bool = True,
+    reporter: Reporter = SILENT,
 ) -> float:
     """Run every stage in .repro/smoke/NAME/, kept if `keep` or on failure; returns the seconds it took."""
     began = time.monotonic()
@@ -181,7 +188,7 @@ def _untracked() -> Iterator[None]:
             os.environ["REPRO_TRACKING"] = before
 
 
-def representatives(experiments: Sequence[Experiment]) -> list[Experiment]:
+def representatives(experiments: Sequence[TrainedExperiment]) -> list[TrainedExperiment]:
     """Few fast experiments that cover every page with each of its families, and every data set.
 
     A greedy set cover: repeatedly takes the experiment with most uncovered traits.
@@ -194,7 +201,7 @@ def representatives(experiments: Sequence[Experiment]) -> list[Experiment]:
     return sorted(chosen, key=lambda e: e.name)
 
 
-def traits(experiment: Experiment) -> set[tuple[str, ...]]:
+def traits(experiment: TrainedExperiment) -> set[tuple[str, ...]]:
     """What `experiment` covers: page, family and backbone; data set; a start from another experiment."""
     model, pages = experiment.model, {row.split("-")[0] for row in experiment.rows} or {""}
     backbone = model.backbone.rstrip("0123456789") if model.backbone.startswith("resnet") else model.backbone
@@ -204,6 +211,6 @@ def traits(experiment: Experiment) -> set[tuple[str, ...]]:
     return found | {("data", experiment.dataset)} | start
 
 
-def _slowness(experiment: Experiment) -> tuple[int, int, str]:
+def _slowness(experiment: TrainedExperiment) -> tuple[int, int, str]:
     model = experiment.model
     return BACKBONES.index(model.backbone), -model.output_stride, experiment.name

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from repro.checkpoints import save_model
 from repro.datasets.prepare.prepared_split import Split
 from repro.evaluation.evaluate import Stopped, evaluate
-from repro.params import Experiment, Project, to_plain
+from repro.params import Project, TrainedExperiment, to_plain
 from repro.records import Journal, locked, training_key, write_bytes
 from repro.stages.lookup import open_split, training_split
 from repro.stages.model_setup import initial_weights
@@ -30,7 +30,7 @@ from repro.training.train_step import Validate
 
 def train_experiment(
     project: Project,
-    experiment: Experiment,
+    experiment: TrainedExperiment,
     *,
     ranks: Ranks,
     workers: int | None = None,
@@ -84,7 +84,12 @@ def train_experiment(
 
 
 def promote(
-    project: Project, experiment: Experiment, weights: Mapping[str, Tensor], work: Path, key: str, note: Say
+    project: Project,
+    experiment: TrainedExperiment,
+    weights: Mapping[str, Tensor],
+    work: Path,
+    key: str,
+    note: Say,
 ) -> None:
     """Write curve.csv and model.safetensors to the experiment's folder, each atomically."""
     folder = project.experiment_folder(experiment.name)
@@ -93,7 +98,7 @@ def promote(
     note(f"wrote {os.path.relpath(folder)}/model.safetensors and curve.csv")
 
 
-def validation(project: Project, experiment: Experiment, ranks: Ranks, note: Say) -> Validate | None:
+def validation(project: Project, experiment: TrainedExperiment, ranks: Ranks, note: Say) -> Validate | None:
     """Create the validation function: the experiment's protocol at a single scale without flips.
 
     An undefined mIoU becomes NaN, and `note` reports the reason.
@@ -144,7 +149,7 @@ def _rewind(work: Path, fresh: bool, note: Say) -> None:
 
 
 def _mirror(
-    project: Project, experiment: Experiment, split: Split, key: str, ranks: Ranks
+    project: Project, experiment: TrainedExperiment, split: Split, key: str, ranks: Ranks
 ) -> AbstractContextManager[object]:
     """Context that mirrors the journal of rank 0 to MLflow."""
     if not ranks.first:

@@ -18,7 +18,7 @@ from repro.evaluation.evaluate import evaluate
 from repro.evaluation.outputs import write_result
 from repro.io.json_reader import read_json
 from repro.models import build, build_on_meta
-from repro.params import Experiment, Project, to_plain
+from repro.params import Project, TrainedExperiment, to_plain
 from repro.params.experiment import num_classes
 from repro.params.protocol import protocol_hash
 from repro.published import Row, rows
@@ -52,7 +52,7 @@ class Source:
 
 def verify_released(
     project: Project,
-    experiment: Experiment,
+    experiment: TrainedExperiment,
     *,
     weights: Path | None = None,
     sha256: str | None = None,
@@ -97,7 +97,7 @@ def verify_released(
     )
 
 
-def row_of(experiment: Experiment, weights: Path | None) -> Row:
+def row_of(experiment: TrainedExperiment, weights: Path | None) -> Row:
     """The row to compare with: the first one, or without a local file the first that links weights."""
     known = rows()
     mine = [known[name] for name in experiment.rows if name in known]
@@ -122,7 +122,7 @@ def find_weights(row: Row, weights: Path | None, sha256: str | None, reporter: R
 
 def cached_or_measured(
     project: Project,
-    experiment: Experiment,
+    experiment: TrainedExperiment,
     split: Split,
     source: Source,
     device: str,
@@ -154,7 +154,7 @@ def cached_or_measured(
     return read_json(folder / "metrics.json", hint="repeat the command with --fresh")
 
 
-def converted(source: Source, experiment: Experiment) -> nn.Module:
+def converted(source: Source, experiment: TrainedExperiment) -> nn.Module:
     """Build the experiment's network with the foreign weights; CheckpointError if they do not fit."""
     classes = num_classes(experiment, experiment.protocol)
     file = source.file
@@ -175,7 +175,7 @@ def converted(source: Source, experiment: Experiment) -> nn.Module:
 
 
 def explain(
-    experiment: Experiment, row: Row, split: Split, metrics: dict[str, Any], device: str
+    experiment: TrainedExperiment, row: Row, split: Split, metrics: dict[str, Any], device: str
 ) -> list[str]:
     """Possible causes of a difference: settings, versions, device."""
     identity = device_identity(device)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repro.errors import ParamsError
 from repro.models.cost import Cost, count
-from repro.params import Experiment
+from repro.params import TrainedExperiment
 from repro.params.training import TrainingParams
 from repro.records import synchronize
 from repro.training.distributed import Ranks
@@ -56,7 +56,7 @@ class Plan:
     validations: int
 
 
-def plan(experiment: Experiment, *, devices: int = 1, probe: str | None = None) -> Plan:
+def plan(experiment: TrainedExperiment, *, devices: int = 1, probe: str | None = None) -> Plan:
     """Estimate the training of `experiment` on `devices` equal devices.
 
     Args:
@@ -67,7 +67,7 @@ def plan(experiment: Experiment, *, devices: int = 1, probe: str | None = None) 
     Raises:
         ParamsError: the experiment measures only the cost of a network, or the batch exceeds the data.
     """
-    if experiment.measure == "cost":
+    if experiment.cost_only:
         what = "the experiment measures only the cost of a network: there is no training to plan"
         raise ParamsError(what, where=experiment.folder)
     params, crop = experiment.training, experiment.augmentation.crop
@@ -92,7 +92,7 @@ def plan(experiment: Experiment, *, devices: int = 1, probe: str | None = None) 
     )
 
 
-def memory_bytes(experiment: Experiment, cost: Cost, *, devices: int = 1) -> float:
+def memory_bytes(experiment: TrainedExperiment, cost: Cost, *, devices: int = 1) -> float:
     """Bytes per device: fp32 weights, gradients and optimiser state, activations, buffers of the loss.
 
     Autocast halves the activations and adds a half-size copy of the weights.
@@ -134,7 +134,7 @@ class _Pixels:
     label_NHW: Tensor
 
 
-def probe_seconds(experiment: Experiment, device: str) -> float:
+def probe_seconds(experiment: TrainedExperiment, device: str) -> float:
     """Seconds per update on `device`: the mean of 20 after 3 warm-up updates, without loading data."""
     require_statistics(experiment.model, experiment.training, world=1)
     task, batch = _probe_task(experiment, device), _random_batch(experiment)
@@ -150,7 +150,7 @@ def probe_seconds(experiment: Experiment, device: str) -> float:
     return (time.monotonic() - began) / PROBE_STEPS
 
 
-def _probe_task(experiment: Experiment, device: str) -> Task:
+def _probe_task(experiment: TrainedExperiment, device: str) -> Task:
     params = experiment.training
     return Task(
         params=params,
@@ -166,7 +166,7 @@ def _probe_task(experiment: Experiment, device: str) -> Task:
     )
 
 
-def _random_batch(experiment: Experiment) -> _Pixels:
+def _random_batch(experiment: TrainedExperiment) -> _Pixels:
     shape = (experiment.training.batch, *experiment.augmentation.crop)
     image_NHWC = torch.randint(0, 256, (*shape, 3), dtype=torch.uint8)
     label_NHW = torch.randint(0, experiment.facts.classes, shape, dtype=torch.uint8)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repro.errors import ParamsError
-from repro.params import Experiment, ModelParams, TrainingParams
+from repro.params import ModelParams, TrainedExperiment, TrainingParams
 
 PLATEAU_DELTA = 1e-4  # Keras' min_delta, the smallest improvement that counts
 
@@ -54,7 +54,7 @@ def epoch_images(params: TrainingParams, *, images: int) -> int:
     return -(-images // devices) * devices
 
 
-def length_of(experiment: Experiment) -> Length:
+def length_of(experiment: TrainedExperiment) -> Length:
     """Length of an experiment's training on its complete split; a ParamsError names the experiment."""
     params, where = experiment.training, f"{experiment.folder}/params.yaml"
     try:

@@ -15,7 +15,7 @@ from repro.datasets.prepare.prepared_split import Split
 from repro.errors import CheckpointError
 from repro.io.threads import cores
 from repro.models import build, normalise, resize_logits
-from repro.params import Experiment
+from repro.params import TrainedExperiment
 from repro.records import Journal
 from repro.training.distributed import Ranks, pick_device
 from repro.training.loop import Outcome, fit
@@ -26,7 +26,7 @@ from repro.training.train_step import Batch, Task, Validate
 
 
 def train(
-    experiment: Experiment,
+    experiment: TrainedExperiment,
     *,
     split: Split,
     work: Path,
@@ -89,7 +89,7 @@ def loader_threads(ranks: Ranks) -> int:
     return cores(processes=max(1, min(ranks.world, torch.cuda.device_count())))
 
 
-def network(experiment: Experiment, *, initial: Mapping[str, Tensor] | None = None) -> nn.Module:
+def network(experiment: TrainedExperiment, *, initial: Mapping[str, Tensor] | None = None) -> nn.Module:
     """Build the network of `experiment`, initialised from its seed and `initial`."""
     torch.manual_seed(experiment.seed)
     model = build(experiment.model, num_classes=experiment.facts.classes)
@@ -98,12 +98,12 @@ def network(experiment: Experiment, *, initial: Mapping[str, Tensor] | None = No
     return model
 
 
-def network_input(experiment: Experiment) -> Callable[[Tensor], Tensor]:
+def network_input(experiment: TrainedExperiment) -> Callable[[Tensor], Tensor]:
     """The function that normalises images for the network."""
     return partial(normalise, params=experiment.model)
 
 
-def logits_resize(experiment: Experiment) -> Resize:
+def logits_resize(experiment: TrainedExperiment) -> Resize:
     """The function that resizes logits to a label's size by the network's resize rule."""
     return partial(resize_logits, rule=experiment.model.resize)
 
@@ -126,7 +126,7 @@ def _load(model: nn.Module, initial: Mapping[str, Tensor]) -> None:
 
 
 def _feed(
-    experiment: Experiment, split: Split, ranks: Ranks, workers: int, start: int, stop: int
+    experiment: TrainedExperiment, split: Split, ranks: Ranks, workers: int, start: int, stop: int
 ) -> Iterator[Batch]:
     return batches(
         split,
@@ -145,7 +145,7 @@ def _feed(
 def validation_loss(
     model: nn.Module,
     split: Split,
-    experiment: Experiment,
+    experiment: TrainedExperiment,
     *,
     device: torch.device,
     stopped: Callable[[], bool] = lambda: False,

@@ -167,12 +167,12 @@ def draw(
     from repro.errors import IncomparableError
     from repro.evaluation.evaluate import predictor
     from repro.evaluation.visualize import colours, file_name, png, side_by_side
-    from repro.params import load_experiment
+    from repro.params import load_trained
     from repro.records import write_bytes
     from repro.stages.lookup import open_split, protocol_named
     from repro.stages.model_setup import chosen_device, trained_model
 
-    experiments = [load_experiment(project, side) for side in sides]
+    experiments = [load_trained(project, side) for side in sides]
     splits = [open_split(project, experiment) for experiment in experiments]
     if splits[0].fingerprint != splits[1].fingerprint:
         raise IncomparableError("--images needs one split for both experiments")

@@ -37,12 +37,12 @@ def predict(
     from repro.errors import ParamsError
     from repro.evaluation.evaluate import evaluated_classes, predictor
     from repro.evaluation.visualize import predict_images
-    from repro.params import find_project, load_experiment
+    from repro.params import find_project, load_trained
     from repro.stages.lookup import protocol_named
     from repro.stages.model_setup import chosen_device, trained_model
 
     project = find_project()
-    experiment = load_experiment(project, name)
+    experiment = load_trained(project, name)
     chosen = experiment.protocol if protocol is None else protocol_named(project, protocol)
     if ms_flip and chosen.ms_flip is None:
         raise ParamsError("the protocol has no second variant", hint="leave --ms-flip out")

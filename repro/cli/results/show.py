@@ -13,7 +13,7 @@ from repro.cli.run.local_runs import runs, thin
 from repro.io import text_table
 
 if TYPE_CHECKING:
-    from repro.params import Experiment, Project
+    from repro.params import Experiment, Project, TrainedExperiment
     from repro.records import Record
     from repro.records.record import Measured
 
@@ -34,13 +34,13 @@ def show(
 
     Example: repro show camvid_mobilenetv2_os16
     """
-    from repro.params import find_project, load_experiment
+    from repro.params import find_project, load_experiment, load_trained
     from repro.records import read_record
 
     project = find_project()
-    experiment = load_experiment(project, name)
     if schedule:
-        return show_schedule(experiment, as_json)
+        return show_schedule(load_trained(project, name), as_json)
+    experiment = load_experiment(project, name)
     path = project.record(experiment.name)
     found = read_record(path) if path.is_file() else None
     if as_json:
@@ -63,7 +63,7 @@ def whole(project: Project, experiment: Experiment, found: Record | None) -> dic
     }
 
 
-def show_schedule(experiment: Experiment, as_json: bool) -> None:
+def show_schedule(experiment: TrainedExperiment, as_json: bool) -> None:
     from repro.cli.run.schedule import points, schedule_text
 
     emit_json(points(experiment, count=200)) if as_json else console().print(schedule_text(experiment))
@@ -125,12 +125,18 @@ def about(experiment: Experiment, verdict: str) -> dict[str, str]:
     from repro.published import rows
 
     published = [rows()[row] for row in experiment.rows if row in rows()]
-    facts = {"dataset": f"{experiment.dataset} {experiment.evaluation.split}", "recipe": experiment.recipe}
+    facts = {"dataset": f"{experiment.dataset} {experiment.evaluation.split}", **made_by(experiment)}
     for row in published:
         numbers = ", ".join(f"{metric} {value:g}" for metric, value in row.metrics.items()) or "no number"
         facts[f"row {row.id}"] = f"{row.label}: {numbers}"
     facts["verdict"] = verdict
     return facts | ({"note": experiment.note} if experiment.note else {})
+
+
+def made_by(experiment: Experiment) -> dict[str, str]:
+    from repro.params import TrainedExperiment
+
+    return {"recipe": experiment.recipe} if isinstance(experiment, TrainedExperiment) else {}
 
 
 def numbers(found: Record | Measured) -> dict[str, str]:

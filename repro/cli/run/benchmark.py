@@ -24,10 +24,10 @@ def benchmark(
 
     Example: repro benchmark camvid_mobilenetv2_os16
     """
-    from repro.params import find_project, load_experiment
+    from repro.params import find_project, load_trained
 
     project = find_project()
-    experiment = load_experiment(project, name)
+    experiment = load_trained(project, name)
 
     # after the params: importing torch takes seconds, and a mistake is reported at once
     from repro.stages.benchmark import benchmark_experiment

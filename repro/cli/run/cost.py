@@ -10,7 +10,7 @@ import typer
 from repro.cli.console import Json, Name, console, emit_json
 
 if TYPE_CHECKING:
-    from repro.params import Experiment
+    from repro.params import TrainedExperiment
 
 Size = Annotated[
     str | None,
@@ -26,10 +26,10 @@ def cost(name: Name, size: Size = None, json: Json = False) -> None:
     Example: repro cost cityscapes_mobilenetv2_os16 --size 1024x2048
     """
     from repro.models.cost import count
-    from repro.params import find_project, load_experiment
+    from repro.params import find_project, load_trained
     from repro.params.experiment import num_classes
 
-    experiment = load_experiment(find_project(), name)
+    experiment = load_trained(find_project(), name)
     height, width = parse_size(size) if size else default_size(experiment)
     classes = num_classes(experiment, experiment.protocol)
     found = count(experiment.model, classes, (height, width))
@@ -63,6 +63,6 @@ def parse_size(text: str) -> tuple[int, int]:
     return sides
 
 
-def default_size(experiment: Experiment) -> tuple[int, int]:
+def default_size(experiment: TrainedExperiment) -> tuple[int, int]:
     """A tile of a sliding protocol, otherwise the training crop."""
     return experiment.protocol.crop or experiment.augmentation.crop

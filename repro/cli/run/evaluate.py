@@ -25,11 +25,11 @@ def evaluate(
     Example: repro evaluate camvid_mobilenetv2_os16
     """
     from repro.cli.reporter import aloud
-    from repro.params import find_project, load_experiment
+    from repro.params import find_project, load_trained
     from repro.records import sha256_file
 
     project = find_project()
-    experiment = load_experiment(project, name)
+    experiment = load_trained(project, name)
 
     # after the params: importing torch takes seconds, and a mistake is reported at once
     from repro.stages.evaluate import evaluate_experiment, require_outside, result_folder

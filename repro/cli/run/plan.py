@@ -61,11 +61,11 @@ def plan(
 
 def plan_one(project: Project, name: str, machine: Machine, probe: str | None) -> tuple[Plan, list[str]]:
     """The plan of an experiment and its missing inputs."""
-    from repro.params import load_experiment
+    from repro.params import load_trained
     from repro.stages.preflight import missing
     from repro.training.plan import plan as make
 
-    experiment = load_experiment(project, name)
+    experiment = load_trained(project, name)
     made = make(experiment, devices=machine.devices, probe=probe)
     return made, missing(project, experiment, machine, made)
 

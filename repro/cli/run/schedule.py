@@ -6,13 +6,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repro.params import Experiment
+    from repro.params import TrainedExperiment
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 60
 
 
-def schedule_text(experiment: Experiment) -> str:
+def schedule_text(experiment: TrainedExperiment) -> str:
     """Two sparklines (logarithmic, four decades at most) and the values at six iterations."""
     values = points(experiment, count=WIDTH)
     table = points(experiment, count=6)
@@ -31,7 +31,7 @@ def schedule_text(experiment: Experiment) -> str:
     return "\n".join(lines)
 
 
-def points(experiment: Experiment, *, count: int) -> list[dict[str, Any]]:
+def points(experiment: TrainedExperiment, *, count: int) -> list[dict[str, Any]]:
     """Evenly spaced iterations with the values of each."""
     from repro.training.schedule import curve, learning_rate, length_of
 

@@ -9,7 +9,7 @@ import typer
 from repro.cli.console import Json, Name, emit_json
 
 if TYPE_CHECKING:
-    from repro.params import Experiment
+    from repro.params import TrainedExperiment
     from repro.training.loop import Outcome
 
 
@@ -32,10 +32,10 @@ def train(
     Example: repro train camvid_mobilenetv2_os16
     """
     from repro.cli.reporter import aloud
-    from repro.params import find_project, load_experiment
+    from repro.params import find_project, load_trained
 
     project = find_project()
-    experiment = load_experiment(project, name)
+    experiment = load_trained(project, name)
 
     # after the params: importing torch takes seconds, and a mistake is reported at once
     from repro.stages.train import train_experiment
@@ -53,7 +53,7 @@ def train(
         leave()
 
 
-def as_json(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
+def as_json(experiment: TrainedExperiment, outcome: Outcome) -> dict[str, Any]:
     """A finished training for `--json`."""
     return {
         "experiment": experiment.name,

@@ -16,7 +16,7 @@ from repro.cli.output_path import output_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from repro.params import Experiment
+    from repro.params import TrainedExperiment
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A .pth, .pt, .pth.tar or .safetensors file.")]
 
@@ -54,7 +54,7 @@ def convert(
         typer.Option(
             "--experiment",
             "-e",
-            help="Experiment whose network the weights are for.",
+            help="TrainedExperiment whose network the weights are for.",
             autocompletion=completion.experiments,
         ),
     ],
@@ -76,9 +76,9 @@ def convert(
 
     Example: repro weights convert released.pth --experiment loveda_r18_os8 -o model.safetensors
     """
-    from repro.params import find_project, load_experiment
+    from repro.params import find_project, load_trained
 
-    found = load_experiment(find_project(), experiment)
+    found = load_trained(find_project(), experiment)
     if to is not None:
         _write_foreign(file, found, to, output)
     else:
@@ -90,7 +90,13 @@ def convert(
 
 
 def _write_ours(
-    file: Path, experiment: Experiment, source: str | None, output: Path, *, drop_aux: bool, key: str | None
+    file: Path,
+    experiment: TrainedExperiment,
+    source: str | None,
+    output: Path,
+    *,
+    drop_aux: bool,
+    key: str | None,
 ) -> None:
     from repro import checkpoints
     from repro.checkpoints import weights_cache
@@ -121,7 +127,7 @@ def _write_ours(
     checkpoints.save_model(output, converted, note)
 
 
-def _write_foreign(file: Path, experiment: Experiment, to: str, output: Path) -> None:
+def _write_foreign(file: Path, experiment: TrainedExperiment, to: str, output: Path) -> None:
     import io
 
     import torch
@@ -144,14 +150,14 @@ def _fitting(file: Path, format_name: str, classes: int, *, key: str | None) -> 
     from repro import checkpoints
     from repro.checkpoints.readers import OURS
     from repro.errors import CheckpointError, ReproError
-    from repro.params import experiment_names, find_project, load_experiment, read_each
+    from repro.params import experiment_names, find_project, load_trained, read_each
     from repro.params.experiment import num_classes
 
     try:
         project = find_project()
     except ReproError:
         return []
-    found, _ = read_each(experiment_names(project), lambda name: load_experiment(project, name))
+    found, _ = read_each(experiment_names(project), lambda name: load_trained(project, name))
     state, fits = checkpoints.read_checkpoint(file, key=key), []
     for e in found.values():
         if num_classes(e, e.protocol) + e.model.head.extra_classes != classes:
@@ -174,7 +180,7 @@ def _format(name: str) -> str:
     return name
 
 
-def _shapes(experiment: Experiment) -> dict[str, Tensor]:
+def _shapes(experiment: TrainedExperiment) -> dict[str, Tensor]:
     """The state dict of the experiment's network, without memory."""
     from repro.models import build_on_meta
     from repro.params.experiment import num_classes

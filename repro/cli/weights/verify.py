@@ -38,12 +38,12 @@ def verify(
     Example: repro verify loveda_r18_os8
     """
     from repro.errors import CheckFailed
-    from repro.params import find_project, load_experiment
+    from repro.params import find_project, load_trained
     from repro.records import write_json
     from repro.stages.verify import to_json, verify_released
 
     project = find_project()
-    experiment = load_experiment(project, name)
+    experiment = load_trained(project, name)
     found = verify_released(
         project,
         experiment,
