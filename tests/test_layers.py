@@ -26,7 +26,7 @@ LAYERS = [
     {"scaffold", "reports", "tracking"},
     {"fleet"},
     {"stages"},
-    {"cli"},
+    {"cli", "zoo", "label_scores"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 DOORS = {"mlflow": {"tracking"}, "dvc": set(), "typer": {"cli"}, "rich": {"cli"}}
