@@ -19,7 +19,7 @@ from repro.errors import RecordError, UnknownNameError
 from repro.evaluation.outputs import NO_CLASS, read_table
 from repro.evaluation.summary import class_tables
 from repro.io import limits
-from repro.params import Experiment, Project, find_project, load_experiment
+from repro.params import Experiment, Project, find_project, load_experiment, load_trained
 from repro.params.names import experiment_names
 from repro.records import Record, read_record
 from repro.records.metrics_io import CURVE, read_curve
@@ -217,12 +217,12 @@ class Result:
             from repro.evaluation.evaluate import predictor
             from repro.stages.model_setup import chosen_device, trained_model
 
-            place = chosen_device(device)
-            model = trained_model(self.project.weights(self.name), self.params, place).eval()
+            place, experiment = chosen_device(device), load_trained(self.project, self.name)
+            model = trained_model(self.project.weights(self.name), experiment, place).eval()
             known[device] = predictor(
                 model,
-                protocol=self.params.protocol.single_variant(ms_flip=False),
-                model_params=self.params.model,
+                protocol=experiment.protocol.single_variant(ms_flip=False),
+                model_params=experiment.model,
                 device=place,
             )
         return known[device]

@@ -94,12 +94,12 @@ def test_plots_draw_into_given_axes(zoo: repro.Zoo) -> None:
 @pytest.mark.torch
 def test_predict_is_the_label_map_of_the_command(tmp_path: Path) -> None:
     from repro.checkpoints import save_model
-    from repro.params import load_experiment
+    from repro.params import load_trained
     from repro.stages.model_setup import random_weights
 
     project: Project = a_project(tmp_path)
     add(project, a_record("camvid_x"))
-    experiment = load_experiment(project, "camvid_x")
+    experiment = load_trained(project, "camvid_x")
     result = repro.open(tmp_path)["camvid_x"]
     image = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
     with pytest.raises(CheckpointError):
