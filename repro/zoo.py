@@ -215,9 +215,11 @@ class Result:
         known: dict[str, Any] = self.__dict__.setdefault("_predictors", {})
         if device not in known:
             from repro.evaluation.evaluate import predictor
+            from repro.io.sources import trust
             from repro.stages.model_setup import chosen_device, trained_model
 
             place, experiment = chosen_device(device), load_trained(self.project, self.name)
+            trust(self.project.root)
             model = trained_model(self.project.weights(self.name), experiment, place).eval()
             known[device] = predictor(
                 model,

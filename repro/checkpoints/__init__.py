@@ -1,6 +1,6 @@
 """Weights: own files, third-party formats, downloads. This package never builds or runs a network."""
 
-from repro.checkpoints.convert import check_finite, check_same_network, convert, convert_back
+from repro.checkpoints.convert import check_finite, check_same_network, convert, convert_back, fit
 from repro.checkpoints.files import load_model, save_model
 from repro.checkpoints.formats import FORMATS, guess_format
 from repro.checkpoints.pretrained import adapt_first_conv, pretrained_backbone, pretrained_id
@@ -13,6 +13,7 @@ __all__ = [
     "check_same_network",
     "convert",
     "convert_back",
+    "fit",
     "guess_format",
     "inspect",
     "load_model",

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from repro.checkpoints.files import State
-from repro.checkpoints.formats import FORMATS, Format
+from repro.checkpoints.formats import FORMATS, Format, guess_format
 from repro.checkpoints.key_maps import Table
 from repro.errors import CheckpointError, some_of
 from repro.params.model import ModelParams
+from repro.params.reference import NetworkParams, ReferenceModel
 
 
 def convert(
@@ -54,10 +55,40 @@ def convert(
     return reorder(converted, params, pool_first=entry.pool_first, low_first=entry.low_first, back=False)
 
 
+def fit(
+    foreign: Mapping[str, Tensor],
+    ours: Mapping[str, Tensor],
+    *,
+    params: NetworkParams,
+    where: object,
+    format_name: str | None = None,
+    drop_aux: bool = False,
+) -> State:
+    """Return `foreign` as the state dict of a network: converted, or of a network by reference as it is.
+
+    Args:
+        foreign: state dict of a file.
+        ours: state dict of the target network.
+        params: parameters of the target network.
+        where: the file, for error messages.
+        format_name: key of FORMATS; None: detected.
+        drop_aux: ignore the file's auxiliary head.
+    """
+    if isinstance(params, ReferenceModel):
+        check_same_network(foreign, ours, where=where)
+        check_finite(foreign, where=where)
+        return {key: foreign[key].to(value.dtype) for key, value in ours.items()}
+    name = format_name or guess_format(foreign, where)
+    return convert(foreign, ours, format_name=name, params=params, where=where, drop_aux=drop_aux)
+
+
 def convert_back(
-    ours: Mapping[str, Tensor], *, format_name: str, params: ModelParams, where: object
+    ours: Mapping[str, Tensor], *, format_name: str, params: NetworkParams, where: object
 ) -> State:
     """Convert our state dict to the names and channel order of `format_name`."""
+    if isinstance(params, ReferenceModel):
+        hint = "they have the names of the network's author already"
+        raise CheckpointError("weights of a network by reference are not converted", where=where, hint=hint)
     entry = FORMATS[format_name]
     if entry.scope == "backbone":
         networks = ", ".join(name for name, found in FORMATS.items() if found.scope == "network")

@@ -17,8 +17,8 @@ from torch import nn
 
 from repro.evaluation.evaluate import evaluating, forward_of
 from repro.models.cost import count
-from repro.params.model import ModelParams
 from repro.params.protocol import Protocol
+from repro.params.reference import NetworkParams
 from repro.records import device_identity, peak_memory, reset_peak_memory, synchronize
 
 WARM_UP, SECONDS, AT_LEAST, AT_MOST = 5, 10.0, 20, 200  # runs, seconds, runs, runs
@@ -27,7 +27,7 @@ WARM_UP, SECONDS, AT_LEAST, AT_MOST = 5, 10.0, 20, 200  # runs, seconds, runs, r
 def benchmark(
     model: nn.Module,
     *,
-    model_params: ModelParams,
+    model_params: NetworkParams,
     num_classes: int,
     protocol: Protocol,
     input_size: tuple[int, int],

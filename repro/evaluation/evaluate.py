@@ -27,10 +27,10 @@ from repro.evaluation.score_maps import argmax
 from repro.evaluation.summary import EvaluationResult, ImageCounts, Images, summarise
 from repro.evaluation.tta import Forward, Image, Views, image_size, is_zero_tile, logits_rule, merge, views_of
 from repro.io.threads import in_order
-from repro.models import normalise, number_formats
+from repro.models import normalise, number_formats, pad_to_multiple, resize_logits
 from repro.models.number_formats import tf32
-from repro.params.model import ModelParams
 from repro.params.protocol import Protocol
+from repro.params.reference import NetworkParams
 from repro.published.page import QUIRK
 
 Predictions = dict[str, LabelMap]  # suffix of the metrics -> prediction
@@ -43,7 +43,7 @@ def evaluate(
     split: Images,
     *,
     protocol: Protocol,
-    model_params: ModelParams,
+    model_params: NetworkParams,
     num_classes: int,
     device: str = "cpu",
     progress: Progress | None = None,
@@ -96,7 +96,7 @@ def evaluated_classes(classes: Sequence[str], protocol: Protocol) -> tuple[str, 
 
 
 def predictor(
-    model: nn.Module, *, protocol: Protocol, model_params: ModelParams, device: str = "cpu"
+    model: nn.Module, *, protocol: Protocol, model_params: NetworkParams, device: str = "cpu"
 ) -> Predict:
     """Create a function from images of one size to their label maps, per suffix of the metrics."""
     forward = forward_of(model, model_params, protocol, device)
@@ -119,14 +119,18 @@ def predictor(
     return predict
 
 
-def forward_of(model: nn.Module, model_params: ModelParams, protocol: Protocol, device: str) -> Forward:
-    """Create a function from pixels to logits: copy to the device, normalise, run the network."""
+def forward_of(model: nn.Module, model_params: NetworkParams, protocol: Protocol, device: str) -> Forward:
+    """Create a function from pixels to logits: copy to the device, normalise, pad, run the network."""
 
     def forward(image_NCHW: Tensor) -> Tensor:
         image_NCHW = normalise(image_NCHW.to(device, non_blocking=True), model_params)
+        padded_NCHW = pad_to_multiple(image_NCHW, model_params.size_divisor)
         with tf32(False), precision(protocol, device):
-            logits_NChw: Tensor = model(image_NCHW.contiguous(memory_format=torch.channels_last))[0]
-        return logits_NChw
+            logits_NChw: Tensor = model(padded_NCHW.contiguous(memory_format=torch.channels_last))[0]
+        if padded_NCHW is image_NCHW:
+            return logits_NChw
+        (height, width), padded = image_NCHW.shape[-2:], (padded_NCHW.shape[2], padded_NCHW.shape[3])
+        return resize_logits(logits_NChw, padded, model_params.resize)[..., :height, :width]
 
     return forward
 

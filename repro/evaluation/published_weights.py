@@ -88,8 +88,7 @@ def why_different(
         f"data {fingerprint[:16]}: {n_images} images of {experiment.dataset}/{split}"
         + ("" if whole in (None, n_images) else f" (the full split has {whole})"),
         f"  the row: evaluated on {row.eval_set or 'an unnamed set'}",
-        f"network: {experiment.model.family} {experiment.model.backbone}, "
-        f"output stride {experiment.model.output_stride}, resize {experiment.model.resize}",
+        f"network: {experiment.model.summary}",
         f"  the row: {row.family} {row.backbone}, output stride {row.output_stride}",
         "versions: " + ", ".join(f"{name} {version}" for name, version in packages.items()),
         f"  the row: code {row.source or 'not stated'}, versions not stated",

@@ -1,6 +1,16 @@
-"""Networks of the five pages: parameters in, logits out."""
+"""Networks, ours and those that a zoo names: parameters in, logits out."""
 
 from repro.models.build import SegmentationNet, build, build_on_meta
-from repro.models.layers import normalise, resize_logits
+from repro.models.layers import normalise, pad_to_multiple, resize_logits
+from repro.models.reference import Trial, try_reference
 
-__all__ = ["SegmentationNet", "build", "build_on_meta", "normalise", "resize_logits"]
+__all__ = [
+    "SegmentationNet",
+    "Trial",
+    "build",
+    "build_on_meta",
+    "normalise",
+    "pad_to_multiple",
+    "resize_logits",
+    "try_reference",
+]

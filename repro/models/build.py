@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,13 @@ from repro.models.heads import AuxHead, DeepLabV3Head, DeepLabV3PlusHead, SumHea
 from repro.models.init import initialise
 from repro.models.layers import Backbone
 from repro.models.mobilenet import MobileNetV2
+from repro.models.reference import build_reference, without_memory
 from repro.models.resnet import ResNet
 from repro.models.resnet_v2 import ResNetV2
 from repro.models.vgg import VGG16, FullyConvolutionalHead
 from repro.models.xception import Xception65
 from repro.params.model import ModelParams
+from repro.params.reference import NetworkParams, ReferenceModel
 
 BACKBONES: dict[str, Callable[[ModelParams], Backbone]] = {
     "mobilenetv2": MobileNetV2,
@@ -60,18 +63,25 @@ class SegmentationNet(nn.Module):
         return (*_tuple(self.head(features)), *(aux(features) for aux in self.aux))
 
 
-def build(params: ModelParams, *, num_classes: int) -> SegmentationNet:
+@overload
+def build(params: ModelParams, *, num_classes: int, pretrained: bool = False) -> SegmentationNet: ...
+@overload
+def build(params: NetworkParams, *, num_classes: int, pretrained: bool = False) -> nn.Module: ...
+def build(params: NetworkParams, *, num_classes: int, pretrained: bool = False) -> nn.Module:
     """Build the network that `params` describe, randomly initialised and in training mode.
 
     Args:
-        params: architecture, normalisation and initialisation.
+        params: architecture, normalisation and initialisation; or what to call, of a network by reference.
         num_classes: number of classes of the data set, without `params.head.extra_classes`.
+        pretrained: initialise a network by reference with its `pretrained_args`.
 
     Returns:
-        A network on the current device. It takes normalised float images of shape (N, 3, H, W) and returns
-        logits with `num_classes + params.head.extra_classes` channels at about H / 4 (DeepLabV3+, FPN) or
-        H / output_stride; see `SegmentationNet.forward`.
+        A network on the current device. It takes normalised float images of shape (N, 3, H, W) and returns a
+        tuple of logits, the prediction first. Ours have `num_classes + params.head.extra_classes` channels at
+        about H / 4 (DeepLabV3+, FPN) or H / output_stride; see `SegmentationNet.forward`.
     """
+    if isinstance(params, ReferenceModel):
+        return build_reference(params, num_classes=num_classes, pretrained=pretrained)
     outputs = num_classes + params.head.extra_classes
     version = "-v2" if params.resnet.version == "v2" else ""
     backbone = BACKBONES[params.backbone + version](params)
@@ -86,8 +96,10 @@ def build(params: ModelParams, *, num_classes: int) -> SegmentationNet:
     return net
 
 
-def build_on_meta(params: ModelParams, *, num_classes: int) -> SegmentationNet:
+def build_on_meta(params: NetworkParams, *, num_classes: int) -> nn.Module:
     """Build the network on the meta device, without memory: for shapes, counts and key lists."""
+    if isinstance(params, ReferenceModel):
+        return without_memory(params, num_classes=num_classes, run=lambda net: net)
     with torch.device("meta"):
         return build(params, num_classes=num_classes)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from repro.models.build import build_on_meta
+from repro.models.layers import multiple_of
+from repro.models.reference import without_memory
 from repro.models.shapes import SHAPE_FUNCTIONS, empty
-from repro.params.model import ModelParams
+from repro.params.reference import NetworkParams, ReferenceModel
 
 GIGA, MEBI = 1e9, 2**20
 
@@ -24,7 +26,8 @@ class Cost:
     """Cost of one image in evaluation mode.
 
     params_M: trainable parameters in millions, including auxiliary heads, as the pages count them.
-    gmacs_conv: multiply-accumulates of convolutions and linear layers in 1e9, without biases.
+    gmacs_conv: multiply-accumulates of convolutions and linear layers in 1e9, without biases; of a network by
+        reference those of attention too, as torch's FlopCounterMode counts.
     gmacs_thop: the same plus 4 per element of each batch normalisation (thop: 2, twice if affine). Page
         000 prints this as FLOPs: 135.10 for MobileNetV2 at 1024x2048 ("135G"); convolutions alone 133.60.
     activation_MiB: float32 outputs of all operations that a training step keeps, without in-place ones.
@@ -37,25 +40,43 @@ class Cost:
 
 
 @cache
-def count(params: ModelParams, num_classes: int, size_HW: tuple[int, int]) -> Cost:
+def count(params: NetworkParams, num_classes: int, size_HW: tuple[int, int]) -> Cost:
     """Cost of the network of `params` with `num_classes` on one image of `size_HW` pixels."""
+    if isinstance(params, ReferenceModel):
+        height, width = (multiple_of(side, params.size_divisor) for side in size_HW)
+        return without_memory(params, num_classes=num_classes, run=partial(_count, size_HW=(height, width)))
     net = build_on_meta(params, num_classes=num_classes).eval()
-    weights = sum(weight.numel() for weight in net.parameters() if weight.requires_grad)
-    with torch.no_grad(), _Tally() as tally:
+    with torch.no_grad(), _Tally(SHAPE_FUNCTIONS) as tally:
         net(empty(1, 3, *size_HW))
+    return _cost(net, tally, macs=tally.macs)
+
+
+def _count(net: nn.Module, size_HW: tuple[int, int]) -> Cost:
+    """Cost of any module. With gradients, since without them attention runs as one uncounted operation."""
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton and sympy where they are installed
+
+    image_NCHW = torch.zeros(1, 3, *size_HW, device=next(net.parameters()).device)
+    with FlopCounterMode(display=False) as counter, _Tally({}) as tally:
+        net.eval()(image_NCHW)
+    return _cost(net, tally, macs=counter.get_total_flops() / 2)
+
+
+def _cost(net: nn.Module, tally: _Tally, *, macs: float) -> Cost:
+    weights = sum(weight.numel() for weight in net.parameters() if weight.requires_grad)
     return Cost(
         params_M=weights / 1e6,
-        gmacs_conv=tally.macs / GIGA,
-        gmacs_thop=(tally.macs + 4 * tally.normed) / GIGA,
+        gmacs_conv=macs / GIGA,
+        gmacs_thop=(macs + 4 * tally.normed) / GIGA,
         activation_MiB=tally.kept * 4 / MEBI,
     )
 
 
 class _Tally(TorchFunctionMode):
-    """Counts the operations inside a `with`."""
+    """Counts the operations inside a `with`; `shapes` computes the shapes of some without running them."""
 
-    def __init__(self) -> None:
+    def __init__(self, shapes: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
         super().__init__()
+        self.shapes = shapes
         self.macs = self.normed = self.kept = 0
 
     def __torch_function__(
@@ -65,7 +86,7 @@ class _Tally(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        shape_only: Callable[..., Any] = SHAPE_FUNCTIONS.get(func, func)
+        shape_only: Callable[..., Any] = self.shapes.get(func, func)
         result = shape_only(*args, **(kwargs or {}))
         if not isinstance(result, Tensor):
             return result

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from repro.models.depthwise import DilatedDepthwise
 from repro.params.backbones import NormParams
-from repro.params.model import InputParams, ModelParams
+from repro.params.model import InputParams
 from repro.params.parse import ResizeRule
+from repro.params.reference import NetworkParams
 
 
 def same_pad(x_NCHW: Tensor, *, kernel: int, stride: int, dilation: int = 1, value: float = 0.0) -> Tensor:
@@ -171,12 +172,24 @@ def _legacy(x_NCHW: Tensor, size: int, *, dim: int) -> Tensor:
     return torch.lerp(x_NCHW.index_select(dim, low), x_NCHW.index_select(dim, high), weight)
 
 
-def normalise(image_NCHW: Tensor, params: ModelParams | InputParams) -> Tensor:
+def multiple_of(side: int, divisor: int) -> int:
+    """The smallest multiple of `divisor` that is at least `side`."""
+    return -(-side // divisor) * divisor
+
+
+def pad_to_multiple(x_NCHW: Tensor, divisor: int) -> Tensor:
+    """Pad with zeros at the bottom and right until height and width are multiples of `divisor`."""
+    height, width = x_NCHW.shape[-2:]
+    below, right = multiple_of(height, divisor) - height, multiple_of(width, divisor) - width
+    return F.pad(x_NCHW, (0, right, 0, below)) if below or right else x_NCHW
+
+
+def normalise(image_NCHW: Tensor, params: NetworkParams | InputParams) -> Tensor:
     """Convert RGB pixels in 0..255 (uint8 or float) to the network's float32 input, on the same device.
 
     Reorders the channels to `params.order`, then computes (pixel - mean) / std per channel.
     """
-    if isinstance(params, ModelParams):
+    if not isinstance(params, InputParams):
         params = params.input
     if params.order == "bgr":
         image_NCHW = image_NCHW.flip(1)

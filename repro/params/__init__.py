@@ -19,6 +19,7 @@ from repro.params.names import experiment_name, experiment_names, explicitly_nam
 from repro.params.parse import parse, to_plain
 from repro.params.project import Project, find_project
 from repro.params.protocol import Protocol
+from repro.params.reference import NetworkParams, ReferenceModel
 from repro.params.training import TrainingParams
 
 __all__ = [
@@ -30,8 +31,10 @@ __all__ = [
     "Expectation",
     "Experiment",
     "ModelParams",
+    "NetworkParams",
     "Project",
     "Protocol",
+    "ReferenceModel",
     "TrainedExperiment",
     "TrainingParams",
     "also_names",

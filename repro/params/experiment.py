@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
+from pydantic import Discriminator, Tag
 
 from repro.errors import ParamsError, UnknownNameError, nearest
+from repro.io.sources import source_hashes
 from repro.io.yaml_reader import read_yaml
 from repro.params.data import Augmentation, DatasetFacts
 from repro.params.model import ModelParams
@@ -23,6 +25,7 @@ from repro.params.parse import PlainName, parse, to_plain
 from repro.params.problems import Loc
 from repro.params.project import Project
 from repro.params.protocol import Protocol
+from repro.params.reference import ReferenceModel, network_kind
 from repro.params.training import TrainingParams
 
 # Keys that experiments/pipeline.yaml reads from the experiment's own params.yaml, to build file names.
@@ -54,6 +57,12 @@ class Engine:
     data: int
     training: int
     evaluation: int
+
+
+_Network = Annotated[
+    Annotated[ModelParams, Tag("ModelParams")] | Annotated[ReferenceModel, Tag("ReferenceModel")],
+    Discriminator(network_kind),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +103,7 @@ class TrainedExperiment(Experiment):
     recipe: str
     start_from: PlainName | None = None  # another experiment, whose weights initialise the training
     measure: Literal["all", "cost"] = "all"  # cost: only size and speed of the network, without data
-    model: ModelParams
+    model: _Network
     augmentation: Augmentation
     training: TrainingParams
 
@@ -181,7 +190,7 @@ def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: P
     for key in ("dataset", "recipe", "evaluation"):
         _require(own, key, where, otherwise="see the other experiments")
     recipe = _block(root, "recipes", own["recipe"])
-    merged = deep_merge(recipe, own)
+    merged = merge(recipe, own)
     source = partial(_source, own=own, recipe=recipe, where=where)
     evaluation = parse(Evaluation, merged["evaluation"], lambda loc: source(("evaluation", *loc)))
     further = also_names(own, where, evaluation.protocol)
@@ -192,6 +201,8 @@ def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: P
         "also": {name: _typed(Protocol, root, "protocols", name) for name in further},
         "engine": to_plain(parse(Engine, section(root, "engine"), f"{ROOT}: engine")),
     }
+    if network_kind(merged.get("model")) == "ReferenceModel":
+        merged["model"] |= {"sources": _sources(merged["model"], where)}
     experiment = parse(TrainedExperiment, merged, source)
     for key in PIPELINE_KEYS:
         _require_own(own, key, where)
@@ -247,6 +258,20 @@ def also_names(own: Mapping[str, Any], where: Path, protocol: str = "") -> list[
         allowed = f"a list of unique keys of `protocols:` except '{protocol}'"
         raise ParamsError(f"key 'also': got {names!r}"[:200], where=where, allowed=allowed)
     return [str(name) for name in names]
+
+
+def merge(recipe: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge an experiment's own keys into a recipe; a network by reference replaces the recipe's `model`."""
+    merged = deep_merge(recipe, own)
+    if network_kind(own.get("model")) == "ReferenceModel":
+        merged["model"] = dict(own["model"])
+    return merged
+
+
+def _sources(model: Mapping[str, Any], where: Path) -> dict[str, str]:
+    """Hashes of the files of the project at the params.yaml `where` that define a network by reference."""
+    build = model["build"]
+    return source_hashes(where.parents[2], build.partition(":")[0]) if isinstance(build, str) else {}
 
 
 def deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

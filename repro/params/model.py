@@ -36,7 +36,8 @@ The defaults are those of page 000's PyTorch rows (DeepLabV3+ in torchvision's l
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from fnmatch import fnmatchcase
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
@@ -45,6 +46,26 @@ from repro.params.parse import BelowOne, Count, Positive, ResizeRule
 
 Backbone = Literal["mobilenetv2", "resnet18", "resnet50", "resnet101", "xception65", "vgg16", "densenet"]
 Init = Literal["kaiming", "mmsegmentation", "torch", "he", "tensorpack", "xavier"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartNames:
+    """Which parameters of a network belong to which part, each a prefix of dotted names that may contain `*`.
+
+    backbone: parameters with the learning rate of `lr_backbone`, e.g. `encoder.`; all others have `lr_head`.
+    classifier: convolutions with the gradient multipliers `grad_weight` and `grad_bias`; none = those with as
+        many outputs as the last one outside the backbone, which holds for our networks only.
+    norms: normalisation layers that `batch_norm: frozen` and `norm_affine: fixed` concern; "" = all.
+    """
+
+    backbone: str = "backbone."
+    classifier: str | None = None
+    norms: str = ""
+
+
+def has_prefix(name: str, prefix: str) -> bool:
+    """Whether a dotted name starts with a prefix; `*` in it stands for any characters."""
+    return fnmatchcase(name, f"{prefix}*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +167,14 @@ class ModelParams:
     resize: ResizeRule = "half_pixel"
     input: InputParams = field(default_factory=InputParams)
     init: Init = "kaiming"
+
+    size_divisor: ClassVar[int] = 1  # our networks take images of any size
+    parts: ClassVar[PartNames] = PartNames()
+
+    @property
+    def summary(self) -> str:
+        """The network in one line."""
+        return f"{self.family} {self.backbone}, output stride {self.output_stride}, resize {self.resize}"
 
     def __post_init__(self) -> None:
         """Raise ValueError for invalid combinations; `parse` converts it to a ParamsError."""

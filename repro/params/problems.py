@@ -32,11 +32,12 @@ def problem(cls: Any, error: ValidationError) -> tuple[Loc, Problem]:
     Unknown keys take precedence: a misspelt key is often the reason for a missing one.
     """
     first = min(error.errors(include_url=False), key=lambda e: e["type"] != "unexpected_keyword_argument")
-    key = ".".join(str(part) for part in first["loc"]) or "(top level)"
+    loc = _type_at(cls, first["loc"]).loc
+    key = ".".join(str(part) for part in loc) or "(top level)"
     found = _MESSAGES.get(first["type"], _wrong_value)(cls, first, key)
     if error.error_count() > 1:
         found = dataclasses.replace(found, what=f"{found.what} (and {error.error_count() - 1} more)")
-    return first["loc"], found
+    return loc, found
 
 
 def _unknown_key(cls: Any, found: Found, key: str) -> Problem:
@@ -121,21 +122,36 @@ def types_in(hint: Any) -> list[Any]:
 
 def _length_at(cls: Any, loc: Loc) -> str | None:
     """The number of values of the tuple that contains `loc`."""
-    _, hint = _type_at(cls, loc[:-1])
+    hint = _type_at(cls, loc[:-1]).hint
     lengths = [len(typing.get_args(part)) for part in types_in(hint) if typing.get_origin(part) is tuple]
     return f"{lengths[0]} values" if lengths else None
 
 
 def _keys_at(cls: Any, loc: Loc) -> list[str]:
     """Field names of the dataclass at `loc` below `cls`."""
-    return [field.name for field in dataclasses.fields(_type_at(cls, loc)[0])]
+    return [field.name for field in dataclasses.fields(_type_at(cls, loc).innermost)]
 
 
-def _type_at(cls: Any, loc: Loc) -> tuple[Any, Any]:
-    """(innermost dataclass on the path `loc` below `cls`, type of the last field or None)."""
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where a location below a dataclass leads."""
+
+    innermost: Any  # dataclass on the path
+    hint: Any  # type of the last field, or None
+    loc: Loc  # as in the file: without the class names by which pydantic tells the members of a union apart
+
+
+def _type_at(cls: Any, loc: Loc) -> _Place:
     hint: Any = None
+    inner: list[Any] = []
+    shown: list[int | str] = []
     for part in loc:
+        chosen = [one for one in inner if len(inner) > 1 and one.__name__ == part]
+        if chosen:
+            cls, inner = chosen[0], []
+            continue
+        shown.append(part)
         hint = typing.get_type_hints(cls).get(str(part)) if dataclasses.is_dataclass(cls) else None
         inner = [p for p in types_in(hint) if dataclasses.is_dataclass(p)] if hint else []
         cls = inner[0] if inner else cls
-    return cls, hint
+    return _Place(cls, hint, tuple(shown))

@@ -7,6 +7,7 @@ from typing import Any
 
 from repro.evaluation.benchmark import benchmark
 from repro.evaluation.tta import scaled_size
+from repro.io.sources import trust
 from repro.models import build
 from repro.params import Project, TrainedExperiment
 from repro.params.experiment import num_classes
@@ -24,6 +25,7 @@ def benchmark_experiment(
         DataError: the size of an image is needed, but the data is not prepared.
         ParamsError: the device is not available.
     """
+    trust(project.root)
     classes = num_classes(experiment, experiment.protocol)
     cost = benchmark(
         build(experiment.model, num_classes=classes),

@@ -14,6 +14,7 @@ from repro.evaluation.evaluate import evaluate
 from repro.evaluation.outputs import write_result
 from repro.evaluation.summary import EvaluationResult
 from repro.evaluation.visualize import keeper
+from repro.io.sources import trust
 from repro.params import Experiment, Project, TrainedExperiment
 from repro.params.experiment import num_classes
 from repro.params.protocol import Protocol
@@ -68,6 +69,7 @@ def evaluate_experiment(
         DataError: the data is not prepared.
         CheckpointError: the weights are missing or belong to another network.
     """
+    trust(project.root)
     split = open_split(project, experiment)
     weights = project.weights(experiment.name)
     model = trained_model(weights, experiment, device)

@@ -21,7 +21,16 @@ from typing import Any
 import yaml
 
 from repro.datasets.prepare.smoke_fixtures import write_fixture
-from repro.params import Project, TrainedExperiment, experiment_names, load_trained, read_each, to_plain
+from repro.params import (
+    NetworkParams,
+    Project,
+    ReferenceModel,
+    TrainedExperiment,
+    experiment_names,
+    load_trained,
+    read_each,
+    to_plain,
+)
 from repro.params.protocol import Protocol
 from repro.reports import generated_files
 from repro.reports.results import load_results
@@ -43,8 +52,16 @@ def smoke_project(project: Project, experiment: TrainedExperiment) -> tuple[Proj
     _write(small.params, shared_params(line, splits))
     for e in line:
         _write(small.params_of(e.name), own_params(e))
+        copy_sources(project, small, e.model)
     (root / "SMOKE.txt").write_text(NOTE + "\n", encoding="utf-8")
     return small, load_trained(small, experiment.name)
+
+
+def copy_sources(project: Project, small: Project, model: NetworkParams) -> None:
+    """Copy the project's files that define a network by reference."""
+    for file in model.sources if isinstance(model, ReferenceModel) else ():
+        (small.root / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(project.root / file, small.root / file)
 
 
 def lineage(project: Project, experiment: TrainedExperiment) -> list[TrainedExperiment]:
@@ -94,12 +111,17 @@ def own_params(experiment: TrainedExperiment) -> dict[str, Any]:
         "note": NOTE,
         "seed": experiment.seed,
         "start_from": experiment.start_from,
-        "model": plain["model"] | {"pretrained": None},
+        "model": plain["model"] | without_pretrained(experiment.model),
         "augmentation": plain["augmentation"] | {"crop": crop, "base": base, "cache": False},
         "training": plain["training"] | small_training(experiment),
         "evaluation": {"split": experiment.evaluation.split, "protocol": protocol},
         "also": also,
     }
+
+
+def without_pretrained(model: NetworkParams) -> dict[str, Any]:
+    """The keys of `model:` that initialise the network randomly."""
+    return {"pretrained_args": {}} if isinstance(model, ReferenceModel) else {"pretrained": None}
 
 
 def small_training(experiment: TrainedExperiment) -> dict[str, Any]:
@@ -203,14 +225,23 @@ def representatives(experiments: Sequence[TrainedExperiment]) -> list[TrainedExp
 
 def traits(experiment: TrainedExperiment) -> set[tuple[str, ...]]:
     """What `experiment` covers: page, family and backbone; data set; a start from another experiment."""
-    model, pages = experiment.model, {row.split("-")[0] for row in experiment.rows} or {""}
-    backbone = model.backbone.rstrip("0123456789") if model.backbone.startswith("resnet") else model.backbone
-    network = (model.family, f"{backbone} {model.resnet.version}" if backbone == "resnet" else backbone)
-    found: set[tuple[str, ...]] = {(page, *network) for page in pages}
+    pages = {row.split("-")[0] for row in experiment.rows} or {""}
+    found: set[tuple[str, ...]] = {(page, *network_traits(experiment.model)) for page in pages}
     start = {("starts from another",)} if experiment.start_from is not None else set()
     return found | {("data", experiment.dataset)} | start
 
 
+def network_traits(model: NetworkParams) -> tuple[str, ...]:
+    """Family and backbone, or what a network by reference calls."""
+    if isinstance(model, ReferenceModel):
+        return (model.build,)
+    backbone = model.backbone.rstrip("0123456789") if model.backbone.startswith("resnet") else model.backbone
+    return (model.family, f"{backbone} {model.resnet.version}" if backbone == "resnet" else backbone)
+
+
 def _slowness(experiment: TrainedExperiment) -> tuple[int, int, str]:
+    """A key that sorts fast networks first; how fast others than these backbones are is not known."""
     model = experiment.model
+    if isinstance(model, ReferenceModel) or model.backbone not in BACKBONES:
+        return len(BACKBONES), 0, experiment.name
     return BACKBONES.index(model.backbone), -model.output_stride, experiment.name

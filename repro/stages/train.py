@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from repro.checkpoints import save_model
 from repro.datasets.prepare.prepared_split import Split
 from repro.evaluation.evaluate import Stopped, evaluate
+from repro.io.sources import trust
 from repro.params import Project, TrainedExperiment, to_plain
 from repro.records import Journal, locked, training_key, write_bytes
 from repro.stages.lookup import open_split, training_split
@@ -52,6 +53,7 @@ def train_experiment(
         DataError: the data is not prepared.
         CheckpointError, Interrupted, TrainingDiverged: see `training.train.train`.
     """
+    trust(project.root)
     split = training_split(project, experiment)
     initial, initial_sha256 = initial_weights(project, experiment)
     key = training_key(experiment, split.fingerprint, initial_sha256=initial_sha256)

@@ -17,8 +17,9 @@ from repro.evaluation import published_weights
 from repro.evaluation.evaluate import evaluate
 from repro.evaluation.outputs import write_result
 from repro.io.json_reader import read_json
+from repro.io.sources import trust
 from repro.models import build, build_on_meta
-from repro.params import Project, TrainedExperiment, to_plain
+from repro.params import ModelParams, Project, TrainedExperiment, to_plain
 from repro.params.experiment import num_classes
 from repro.params.protocol import protocol_hash
 from repro.published import Row, rows
@@ -79,6 +80,7 @@ def verify_released(
         CheckpointError: the file has another hash or belongs to another network.
         DownloadError: the link does not provide the file.
     """
+    trust(project.root)
     row = row_of(experiment, weights)
     split = open_split(project, experiment)
     file, digest = find_weights(row, weights, sha256, reporter)
@@ -162,13 +164,12 @@ def converted(source: Source, experiment: TrainedExperiment) -> nn.Module:
     ours = build_on_meta(experiment.model, num_classes=classes).state_dict()
     model = build(experiment.model, num_classes=classes)
     model.load_state_dict(
-        checkpoints.convert(
+        checkpoints.fit(
             state,
             ours,
-            format_name=checkpoints.guess_format(state, file),
             params=experiment.model,
             where=file,
-            drop_aux=experiment.model.aux is None,
+            drop_aux=isinstance(experiment.model, ModelParams) and experiment.model.aux is None,
         )
     )
     return model

@@ -89,7 +89,7 @@ def fit(task: Task) -> Outcome:
         run = start(task)
         resumed_from = restore(run)
         check_compiled(run)
-        optimizers.training_mode(run.model, task.params)
+        optimizers.training_mode(run.model, task.params, task.parts)
         with closing(run.writer), closing(batches_of(run)) as batches:  # an error also ends the threads
             _iterate(run, batches, stop)
             save(run)
@@ -192,7 +192,7 @@ def validate(run: Run) -> bool:
         found = task.ranks.gather(task.validate(run.model))
     # Evaluation may convert the weights to channels_last; other kernels would give other last bits.
     run.model.to(memory_format=memory_format(task.params))
-    optimizers.training_mode(run.model, task.params)
+    optimizers.training_mode(run.model, task.params, task.parts)
     if any(one is None for one in found):
         return False
     values = dict(found[0])  # every rank decides by the same numbers

@@ -1,31 +1,33 @@
 """Optimisers and parameter groups: learning rate, weight decay and gradient multiplier per parameter.
 
-Parameters named `backbone.*` belong to the backbone, all others to the head; classifiers are the last
-convolutions of the heads.
+`PartNames` says which parameters belong to the backbone; all others belong to the head. In our networks they
+are named `backbone.*`, and the classifiers are the last convolutions of the heads.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from repro.errors import ParamsError
+from repro.params.model import PartNames, has_prefix
 from repro.params.training import TrainingParams
 from repro.training.distributed import Ranks
 from repro.training.schedule import Length, learning_rate, weight_decay
 
 CONVOLUTIONS = nn.modules.conv._ConvNd
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+OURS = PartNames()
 IMAGENET_STAGES = 4  # of a ResNet; 003's noASPP rows append three without pretrained weights
 
 
-def optimizer_for(model: nn.Module, params: TrainingParams) -> torch.optim.Optimizer:
+def optimizer_for(model: nn.Module, params: TrainingParams, parts: PartNames = OURS) -> torch.optim.Optimizer:
     """SGD or Adam over the parameter groups of `model`; `set_rates` sets their rates before every update."""
-    groups = parameter_groups(model, params)
+    groups = parameter_groups(model, params, parts)
     device = next(model.parameters()).device.type
     fused = device in ("cpu", "cuda")  # one kernel for all parameters: 5 to 10 times less overhead
     if params.precision == "fp16" and params.optimizer == "sgd":
@@ -37,14 +39,19 @@ def optimizer_for(model: nn.Module, params: TrainingParams) -> torch.optim.Optim
     return torch.optim.SGD(groups, lr=params.lr, momentum=params.momentum, fused=fused)
 
 
-def parameter_groups(model: nn.Module, params: TrainingParams) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, params: TrainingParams, parts: PartNames = OURS
+) -> list[dict[str, Any]]:
     """Trainable parameters, grouped by learning rate multiplier, decay and gradient factor."""
+    if params.lr_backbone != params.lr_head:
+        names = [name for name, _ in model.named_parameters()]
+        require_match(names, parts.backbone, key="backbone", needed_by="training.lr_backbone")
     kernels = {id(module.weight) for module in model.modules() if isinstance(module, CONVOLUTIONS)}
-    factors = {id(parameter): factor for parameter, factor in gradient_multipliers(model, params)}
+    factors = {id(parameter): factor for parameter, factor in gradient_multipliers(model, params, parts)}
     found: dict[tuple[float, bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            multiplier = params.lr_backbone if name.startswith("backbone.") else params.lr_head
+            multiplier = params.lr_backbone if has_prefix(name, parts.backbone) else params.lr_head
             decays = params.weight_decay_on == "all" or id(parameter) in kernels
             factor = factors.get(id(parameter), 1.0)
             found.setdefault((multiplier, decays, factor), []).append(parameter)
@@ -78,10 +85,15 @@ def tensorflow_eps(params: TrainingParams, *, iteration: int) -> float:
     return float(params.eps / math.sqrt(1 - params.betas[1] ** (iteration + 1)))
 
 
-def gradient_multipliers(model: nn.Module, params: TrainingParams) -> list[tuple[Tensor, float]]:
+def gradient_multipliers(
+    model: nn.Module, params: TrainingParams, parts: PartNames = OURS
+) -> list[tuple[Tensor, float]]:
     """(parameter, factor) of the convolutions in `params.grad_scope` whose factor is not 1."""
     pairs: list[tuple[Tensor, float]] = []
-    for module in classifiers(model) if params.grad_scope == "classifier" else randomly_initialised(model):
+    if params.grad_weight == params.grad_bias == 1.0:
+        return pairs
+    chosen = classifiers if params.grad_scope == "classifier" else randomly_initialised
+    for module in chosen(model, parts):
         pairs.append((module.weight, params.grad_weight))
         if module.bias is not None:
             pairs.append((module.bias, params.grad_bias))
@@ -95,34 +107,46 @@ def scale_gradients(pairs: list[tuple[Tensor, float]]) -> None:
             parameter.grad.mul_(factor)
 
 
-def classifiers(model: nn.Module) -> list[nn.Conv2d]:
-    """Convolutions that produce class scores: those with as many outputs as the head's last convolution."""
-    outside = [
-        module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d) and not name.startswith("backbone.")
-    ]
+def require_match(names: Iterable[str], prefix: str, *, key: str, needed_by: str) -> None:
+    """Raise ParamsError unless one of the names starts with `prefix`, the value of `model.KEY`."""
+    names = list(names)
+    if not prefix or not any(has_prefix(name, prefix) for name in names):
+        what = f"nothing in the network has a name that begins with '{prefix}'" if prefix else "not given"
+        allowed = ", ".join(dict.fromkeys(f"{name.partition('.')[0]}." for name in names))
+        raise ParamsError(f"key 'model.{key}': {what}, and {needed_by} needs it", allowed=allowed)
+
+
+def classifiers(model: nn.Module, parts: PartNames = OURS) -> list[nn.Conv2d]:
+    """Convolutions that produce class scores."""
+    found = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    if parts.classifier is not None:
+        require_match(found, parts.classifier, key="classifier", needed_by="training.grad_weight")
+        return [module for name, module in found.items() if has_prefix(name, parts.classifier)]
+    outside = [module for name, module in found.items() if not has_prefix(name, parts.backbone)]
     return [module for module in outside if module.out_channels == outside[-1].out_channels]
 
 
-def randomly_initialised(model: nn.Module) -> list[nn.Conv2d]:
+def randomly_initialised(model: nn.Module, parts: PartNames = OURS) -> list[nn.Conv2d]:
     """Convolutions without ImageNet weights: those of heads, and of a fifth and later stages."""
     appended = tuple(f"backbone.stages.{number}." for number in range(IMAGENET_STAGES, 10))
     return [
         module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d) and (not name.startswith("backbone.") or name.startswith(appended))
+        if isinstance(module, nn.Conv2d)
+        and (not has_prefix(name, parts.backbone) or name.startswith(appended))
     ]
 
 
-def prepare_norms(model: nn.Module, params: TrainingParams, *, ranks: Ranks) -> nn.Module:
+def prepare_norms(
+    model: nn.Module, params: TrainingParams, *, ranks: Ranks, parts: PartNames = OURS
+) -> nn.Module:
     """Apply `norm_affine` and `batch_norm` of `params` to the model; call before creating the optimiser.
 
     With one process, `sync` equals `local`. SyncBatchNorm needs GPUs.
     """
     if params.norm_affine == "fixed":
-        for module in model.modules():
-            if isinstance(module, NORMS):
+        for name, module in model.named_modules():
+            if isinstance(module, NORMS) and has_prefix(name, parts.norms):
                 module.requires_grad_(False)
     if params.batch_norm != "sync" or ranks.world == 1:
         return model
@@ -132,12 +156,12 @@ def prepare_norms(model: nn.Module, params: TrainingParams, *, ranks: Ranks) -> 
     return convert(model)
 
 
-def training_mode(model: nn.Module, params: TrainingParams) -> None:
+def training_mode(model: nn.Module, params: TrainingParams, parts: PartNames = OURS) -> None:
     """Call `model.train()`; frozen batch normalisation stays in evaluation mode."""
     model.train()
     if params.batch_norm == "frozen":
-        for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        for name, module in model.named_modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and has_prefix(name, parts.norms):
                 module.eval()
 
 

@@ -154,7 +154,8 @@ def _probe_task(experiment: TrainedExperiment, device: str) -> Task:
     params = experiment.training
     return Task(
         params=params,
-        model=network(experiment),
+        model=network(experiment, pretrained=False),
+        parts=experiment.model.parts,
         feed=lambda start, stop: iter(()),
         of=length_of(experiment),
         classes=experiment.facts.classes,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repro.errors import ParamsError
-from repro.params import ModelParams, TrainedExperiment, TrainingParams
+from repro.params import NetworkParams, ReferenceModel, TrainedExperiment, TrainingParams
 
 PLATEAU_DELTA = 1e-4  # Keras' min_delta, the smallest improvement that counts
 
@@ -149,8 +149,10 @@ def _warmup(params: TrainingParams, iteration: int) -> float:
     return params.warmup_ratio + (1 - params.warmup_ratio) * (iteration + 1) / (params.warmup + 1)
 
 
-def require_statistics(model: ModelParams, params: TrainingParams, *, world: int) -> None:
+def require_statistics(model: NetworkParams, params: TrainingParams, *, world: int) -> None:
     """Raise ParamsError if the pooled branch would normalise a single value: one image per device."""
+    if isinstance(model, ReferenceModel):
+        return  # `stages.preflight` runs it once
     images = params.batch // (params.accumulate * world)
     pools = model.family in ("deeplabv3", "deeplabv3plus") and model.head.aspp and model.head.pool != "none"
     shared = params.batch_norm == "sync" and world > 1

@@ -63,6 +63,7 @@ def train(
         Task(
             params=experiment.training,
             model=network(experiment, initial=initial),
+            parts=experiment.model.parts,
             feed=partial(_feed, experiment, split, ranks, workers),
             of=length(experiment.training, images=len(split)),
             classes=experiment.facts.classes,
@@ -89,10 +90,16 @@ def loader_threads(ranks: Ranks) -> int:
     return cores(processes=max(1, min(ranks.world, torch.cuda.device_count())))
 
 
-def network(experiment: TrainedExperiment, *, initial: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """Build the network of `experiment`, initialised from its seed and `initial`."""
+def network(
+    experiment: TrainedExperiment, *, initial: Mapping[str, Tensor] | None = None, pretrained: bool = True
+) -> nn.Module:
+    """Build the network of `experiment`, initialised from its seed and `initial`.
+
+    Without `initial`, a network by reference gets its `pretrained_args`, unless not `pretrained`.
+    """
     torch.manual_seed(experiment.seed)
-    model = build(experiment.model, num_classes=experiment.facts.classes)
+    start = pretrained and initial is None
+    model = build(experiment.model, num_classes=experiment.facts.classes, pretrained=start)
     if initial is not None:
         _load(model, initial)
     return model

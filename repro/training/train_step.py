@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from repro.params.model import PartNames
 from repro.params.training import TrainingParams
 from repro.records import Journal
 from repro.training import optimizers, runtime
@@ -47,6 +48,7 @@ class Task:
     work: Path
     journal: Journal | None  # rank 0 only
     ranks: Ranks
+    parts: PartNames = optimizers.OURS
     seed: int = 0
     normalise: Callable[[Tensor], Tensor] = Tensor.float
     resize: Resize
@@ -77,15 +79,15 @@ class Run:
 def start(task: Task) -> Run:
     """Create a Run on the device: network, optimiser, gradient scaler."""
     device = task.ranks.device
-    model = optimizers.prepare_norms(task.model, task.params, ranks=task.ranks).to(device)
+    model = optimizers.prepare_norms(task.model, task.params, ranks=task.ranks, parts=task.parts).to(device)
     model = model.to(memory_format=memory_format(task.params))
     return Run(
         task=task,
         model=model,
         runner=task.ranks.wrap(model),
-        optimizer=optimizers.optimizer_for(model, task.params),
+        optimizer=optimizers.optimizer_for(model, task.params, task.parts),
         scaler=runtime.scaler_for(task.params, device),
-        multiplied=optimizers.gradient_multipliers(model, task.params),
+        multiplied=optimizers.gradient_multipliers(model, task.params, task.parts),
         writer=Writer(task.work),
     )
 
@@ -142,7 +144,7 @@ def check_compiled(run: Run) -> None:
         return
     batch = next(iter(task.feed(0, 1)))
     label_NHW = only_classes(batch.label_NHW, classes=task.classes)
-    optimizers.training_mode(run.model, task.params)
+    optimizers.training_mode(run.model, task.params, task.parts)
     pixels = float(counted_pixels(label_NHW, task.params))
 
     def step(runner: nn.Module) -> None:

@@ -37,6 +37,7 @@ def predict(
     from repro.errors import ParamsError
     from repro.evaluation.evaluate import evaluated_classes, predictor
     from repro.evaluation.visualize import predict_images
+    from repro.io.sources import trust
     from repro.params import find_project, load_trained
     from repro.stages.lookup import protocol_named
     from repro.stages.model_setup import chosen_device, trained_model
@@ -47,6 +48,7 @@ def predict(
     if ms_flip and chosen.ms_flip is None:
         raise ParamsError("the protocol has no second variant", hint="leave --ms-flip out")
     place = chosen_device(device)
+    trust(project.root)
     model = trained_model(project.weights(experiment.name), experiment, place).eval()
     one = chosen.single_variant(ms_flip=ms_flip)
     run = predictor(model, protocol=one, model_params=experiment.model, device=place)

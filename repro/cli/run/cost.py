@@ -25,11 +25,14 @@ def cost(name: Name, size: Size = None, json: Json = False) -> None:
 
     Example: repro cost cityscapes_mobilenetv2_os16 --size 1024x2048
     """
+    from repro.io.sources import trust
     from repro.models.cost import count
     from repro.params import find_project, load_trained
     from repro.params.experiment import num_classes
 
-    experiment = load_trained(find_project(), name)
+    project = find_project()
+    experiment = load_trained(project, name)
+    trust(project.root)
     height, width = parse_size(size) if size else default_size(experiment)
     classes = num_classes(experiment, experiment.protocol)
     found = count(experiment.model, classes, (height, width))

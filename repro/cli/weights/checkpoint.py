@@ -35,7 +35,7 @@ def inspect(file: File, key: Key = None, json: Json = False) -> None:
     found = look(file, key=key)
     values = dataclasses.asdict(found)
     remarks = values.pop("remarks")
-    fits = [] if found.classes is None else _fitting(file, found.format, found.classes, key=key)
+    fits = _fitting(file, found.format, found.classes, key=key) if found.scope == "network" else []
     if json:
         emit_json({"file": str(file)} | values | {"remarks": remarks, "fits": fits})
         return
@@ -76,9 +76,12 @@ def convert(
 
     Example: repro weights convert released.pth --experiment loveda_r18_os8 -o model.safetensors
     """
+    from repro.io.sources import trust
     from repro.params import find_project, load_trained
 
-    found = load_trained(find_project(), experiment)
+    project = find_project()
+    found = load_trained(project, experiment)
+    trust(project.root)
     if to is not None:
         _write_foreign(file, found, to, output)
     else:
@@ -100,6 +103,7 @@ def _write_ours(
 ) -> None:
     from repro import checkpoints
     from repro.checkpoints import weights_cache
+    from repro.params import ReferenceModel
     from repro.records import sha256_file
     from repro.stages.model_setup import random_weights
 
@@ -107,14 +111,16 @@ def _write_ours(
     state = opened.state
     for remark in opened.remarks:
         console(stderr=True).print(f"{file.name}: {remark}")
-    name = _format(source) if source else checkpoints.guess_format(state, file)
-    ours = (
-        random_weights(experiment) if checkpoints.FORMATS[name].scope == "backbone" else _shapes(experiment)
+    if isinstance(experiment.model, ReferenceModel):
+        name, of_backbone = "its own", False
+    else:
+        name = _format(source) if source else checkpoints.guess_format(state, file)
+        of_backbone = checkpoints.FORMATS[name].scope == "backbone"
+    ours = random_weights(experiment) if of_backbone else _shapes(experiment)
+    converted = checkpoints.fit(
+        state, ours, params=experiment.model, where=file, format_name=name, drop_aux=drop_aux
     )
-    converted = checkpoints.convert(
-        state, ours, format_name=name, params=experiment.model, where=file, drop_aux=drop_aux
-    )
-    if checkpoints.FORMATS[name].scope == "backbone":
+    if of_backbone:
         made_for, given = weights_cache.made_for(sha256), experiment.model.input
         converted = checkpoints.adapt_first_conv(converted, made_for=made_for, given=given)
         converted = ours | converted  # the head keeps its random initial weights
@@ -145,13 +151,13 @@ def _write_foreign(file: Path, experiment: TrainedExperiment, to: str, output: P
     write_bytes(output, content.getvalue())
 
 
-def _fitting(file: Path, format_name: str, classes: int, *, key: str | None) -> list[str]:
+def _fitting(file: Path, format_name: str, classes: int | None, *, key: str | None) -> list[str]:
     """Names of the experiments whose network `file` fits; none outside a project."""
     from repro import checkpoints
     from repro.checkpoints.readers import OURS
-    from repro.errors import CheckpointError, ReproError
+    from repro.errors import ReproError
+    from repro.io.sources import trust
     from repro.params import experiment_names, find_project, load_trained, read_each
-    from repro.params.experiment import num_classes
 
     try:
         project = find_project()
@@ -159,16 +165,27 @@ def _fitting(file: Path, format_name: str, classes: int, *, key: str | None) -> 
         return []
     found, _ = read_each(experiment_names(project), lambda name: load_trained(project, name))
     state, fits = checkpoints.read_checkpoint(file, key=key), []
+    trust(project.root)
     for e in found.values():
-        if num_classes(e, e.protocol) + e.model.head.extra_classes != classes:
+        if _outputs(e) not in (classes, None):
             continue
-        with suppress(CheckpointError):
+        with suppress(ReproError):  # also of a network by reference that cannot be built here
             if format_name == OURS:
                 checkpoints.check_same_network(state, _shapes(e), where=file)
             else:
-                checkpoints.convert(state, _shapes(e), format_name=format_name, params=e.model, where=file)
+                checkpoints.fit(state, _shapes(e), format_name=format_name, params=e.model, where=file)
             fits.append(e.name)
     return fits
+
+
+def _outputs(experiment: TrainedExperiment) -> int | None:
+    """Number of outputs of the experiment's network; None: only building it shows its shapes."""
+    from repro.params import ReferenceModel
+    from repro.params.experiment import num_classes
+
+    if isinstance(experiment.model, ReferenceModel):
+        return None
+    return num_classes(experiment, experiment.protocol) + experiment.model.head.extra_classes
 
 
 def _format(name: str) -> str:
