@@ -33,7 +33,7 @@ from repro.params import (
 from repro.params.experiment import check_start_from
 from repro.params.names import SEED_COPY
 from repro.params.project import BUILT_IN
-from repro.published import Row, row_ids, rows
+from repro.published import Row
 from repro.published.sources import row_with_weights
 from repro.records import write_text
 
@@ -129,10 +129,13 @@ def _wanted(project: Project) -> Iterator[tuple[Path, str | None]]:
     _check_claims(project, own)
     template = cache(lambda name: _template(project.experiments / f"{name}.yaml"))
     for name, params in own.items():
-        yield project.experiment_folder(name) / "dvc.yaml", _pipeline(template, params)
+        yield (
+            project.experiment_folder(name) / "dvc.yaml",
+            _pipeline(project.published.rows, template, params),
+        )
     where, found = project.params, section(read_yaml(project.params), "datasets")
     datasets = sorted(plain_name(name, "data set", where=where) for name in found)
-    yield project.root / "dvc.yaml", HEADER + _root_pipeline(datasets, own)
+    yield project.root / "dvc.yaml", HEADER + _root_pipeline(project, datasets, own)
 
 
 def _template(path: Path) -> str:
@@ -150,7 +153,7 @@ def own_params(project: Project, name: str) -> dict[str, Any]:
     """
     path = project.params_of(name)
     params = read_yaml(path)
-    row_ids(params.get("rows", []), path)
+    project.published.row_ids(params.get("rows", []), path)
     names = [*also_names(params, path), params.get("start_from"), params.get("dataset")]
     for one in filter(None, names):
         plain_name(one, where=path)
@@ -165,14 +168,14 @@ def _check_claims(project: Project, own: Mapping[str, Mapping[str, Any]]) -> Non
         base = SEED_COPY.sub("", name)
         base = base if base in own else name
         where = project.params_of(name)
-        for row in row_ids(params.get("rows", []), where):
+        for row in project.published.row_ids(params.get("rows", []), where):
             first = claimed.setdefault(row, base)
             if first != base:
                 hint = "remove the row from the `rows:` of one of them"
                 raise ParamsError(f"row {row} is claimed by '{first}' and '{name}'", where=where, hint=hint)
 
 
-def _pipeline(template: Callable[[str], str], params: Mapping[str, Any]) -> str:
+def _pipeline(published: Mapping[str, Row], template: Callable[[str], str], params: Mapping[str, Any]) -> str:
     """The template plus a dependency for `start_from`, and stages for `also` and for released weights."""
     if params.get("measure") == "cost":
         return template("cost")
@@ -183,7 +186,7 @@ def _pipeline(template: Callable[[str], str], params: Mapping[str, Any]) -> str:
         text = _with_stage(text, template("also"))
     for key in OPTIONAL:
         text = text if key in params else re.sub(rf"(?m)^ +- {key}\n", "", text)
-    row = row_with_weights([str(row) for row in params.get("rows", [])], rows())
+    row = row_with_weights([str(row) for row in params.get("rows", [])], published)
     return text if row is None else _with_stage(text, _of_row(template("released"), row))
 
 
@@ -196,9 +199,9 @@ def _of_row(fragment: str, row: Row) -> str:
     return fragment.replace("PAGE", row.page).replace("ROW", row.id)
 
 
-def _root_pipeline(datasets: Sequence[str], own: Mapping[str, Mapping[str, Any]]) -> str:
+def _root_pipeline(project: Project, datasets: Sequence[str], own: Mapping[str, Mapping[str, Any]]) -> str:
     stages = {"data": _data_stage(datasets), "prepare": _prepare_stage(datasets)}
-    stages |= {f"experiments/{name}": _record_stage(name, params) for name, params in own.items()}
+    stages |= {f"experiments/{name}": _record_stage(project, name, params) for name, params in own.items()}
     stages["tables"] = _tables_stage()
     return yaml.safe_dump({"stages": stages}, sort_keys=False, width=200)
 
@@ -232,11 +235,14 @@ def _prepare_stage(datasets: Sequence[str]) -> dict[str, Any]:
     return {"foreach": raw, "do": stage}
 
 
-def _record_stage(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+def _record_stage(project: Project, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """The stage `experiments/<name>`: re-runs if a result, the published row or the expectation changes."""
     folder = f"experiments/{name}"
     rows = [str(row) for row in params.get("rows", [])]
-    pages = {_page(row): [f"rows.{r}" for r in rows if _page(r) == _page(row)] for row in rows}
+    pages: dict[str, list[str]] = {}
+    for row in rows:
+        page = project.published.rows[row].page
+        pages.setdefault(f"published/{page}.json", []).append(f"rows.{row}")
     own = [key for key in ("rows", "expect", "note", "measure") if key in params]
     results = ("cost.json",) if params.get("measure") == "cost" else RESULTS
     also = [f"also/{protocol}/metrics.json" for protocol in params.get("also", [])]
@@ -246,11 +252,6 @@ def _record_stage(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
         "params": [{f"{folder}/params.yaml": own}, *({page: keys} for page, keys in pages.items())],
         "outs": [{f"reports/rows/{name}.json": {"cache": False}}],
     }
-
-
-def _page(row: str) -> str:
-    """The file of a row's page: page-001.json for '001-06'."""
-    return f"repro/published/page-{row[:3]}.json"
 
 
 def _tables_stage() -> dict[str, Any]:

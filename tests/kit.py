@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 from collections.abc import Callable, Iterable
 from functools import cache, wraps
 from pathlib import Path
@@ -13,6 +14,13 @@ import pytest
 from repro.params import Experiment, Project, experiment_names, load_experiment
 
 PROJECT = Project(Path(__file__).parents[1])
+PUBLISHED = PROJECT.published
+
+
+def copy_pages(root: Path) -> None:
+    """Give a project in another folder a copy of this project's published pages."""
+    if not (root / "published").exists():
+        shutil.copytree(PUBLISHED.folder, root / "published")
 
 
 @cache

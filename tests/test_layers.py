@@ -18,7 +18,8 @@ PACKAGE = ROOT / "repro"
 LAYERS = [
     {"errors"},
     {"io"},
-    {"published", "params"},
+    {"published"},
+    {"params"},
     {"records"},
     {"models", "datasets", "checkpoints"},
     {"training", "evaluation"},

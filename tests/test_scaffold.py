@@ -15,11 +15,10 @@ from repro.cli.app import app
 from repro.cli.reporter import note
 from repro.errors import CheckFailed, ParamsError, UnknownNameError
 from repro.params import Project
-from repro.published import rows
-from repro.published.sources import SHARED_LINKS
 from repro.scaffold import drift, new_experiment, settings_text, sync
 from repro.stages.inputs_ready import regenerate_files
 from repro.stages.seeds import with_seed
+from tests.kit import PUBLISHED, copy_pages
 from tests.params.test_params import OWN
 from tests.params.test_params import ROOT as BLOCKS
 
@@ -34,6 +33,7 @@ def project(tmp_path: Path) -> Project:
     folder.mkdir(parents=True)
     (tmp_path / "params.yaml").write_text("datasets: {tiny: {}, other: {}}\n")
     (tmp_path / "experiments" / "pipeline.yaml").write_text("stages: {}\n")
+    copy_pages(tmp_path)
     (folder / "params.yaml").write_text("# heading\ndataset: tiny\nrows: ['001-06', '003-028']\nexpect: {}\n")
     return Project(tmp_path)
 
@@ -65,8 +65,8 @@ def test_record_stage_depends_on_its_rows_alone(project: Project) -> None:
     sync(project)
     assert root_stages(project)["experiments/tiny_r18_os16"]["params"] == [
         {"experiments/tiny_r18_os16/params.yaml": ["rows", "expect"]},
-        {"repro/published/page-001.json": ["rows.001-06"]},
-        {"repro/published/page-003.json": ["rows.003-028"]},
+        {"published/001.json": ["rows.001-06"]},
+        {"published/003.json": ["rows.003-028"]},
     ]
 
 
@@ -98,7 +98,7 @@ def test_released_weights_are_a_stage_that_nothing_needs(project: Project) -> No
     """Row 004-01 links its own weights; 004-05 repeats the link of 004-01."""
     stages = yaml.safe_load(with_templates(project, "rows: ['004-01']\n"))["stages"]
     assert list(stages) == ["train", "evaluate", "benchmark", "released"]
-    assert stages["released"]["params"][-1] == {"../../repro/published/page-004.json": ["rows.004-01"]}
+    assert stages["released"]["params"][-1] == {"../../published/004.json": ["rows.004-01"]}
     made = {out for stage in stages.values() for out in _files(stage.get("metrics", []))}
     needed = {dep for stage in stages.values() for dep in stage["deps"]}
     assert "released.json" in made - needed
@@ -125,10 +125,10 @@ def test_a_link_is_borrowed_where_the_page_says_so() -> None:
     """Rows whose remarks say that the link is another row's, and no other row with a link."""
     told = {
         row.id
-        for row in rows().values()
+        for row in PUBLISHED.rows.values()
         if "model" in row.links and any(BORROWED_REMARK.search(remark) for remark in row.remarks)
     }
-    assert told == SHARED_LINKS
+    assert told == {row.id for row in PUBLISHED.rows.values() if row.weights_of}
 
 
 def test_new_copies_with_comments_and_adds_the_stage(project: Project) -> None:

@@ -3,7 +3,7 @@
     python -m tools.source_changes dongzhuoyao/tensorpack=PATH SegmentationBLWX/sssegmentation=PATH
 
 PATH is a local clone or a bare mirror; nothing is fetched. For every row of that repository each setting that
-`repro/published/sources.json` names is read at both commits, and every file it names is compared as a whole:
+`published/sources.json` names is read at both commits, and every file it names is compared as a whole:
 code that rows share (class lists, networks, evaluation) changes there. A row that is listed must be read at
 the commit of its number, not at its page's.
 """
@@ -20,9 +20,10 @@ from pathlib import Path, PurePosixPath
 
 from repro.errors import ReproError
 from repro.io.git import git, run_git
-from repro.published.page import load_page
-from repro.published.sources import Source, sources
+from repro.published import Published
+from repro.published.sources import Source
 
+PUBLISHED = Published(Path(__file__).parents[1] / "published")
 # `dict(type='Resize'`, `('Resize'`, `'batch_size'`, or what stands before the first of = : (
 NAME = re.compile(r"dict\(type='\w+'|\(?'\w+'|[^=:(]+")
 Mirrors = Mapping[str, Path]  # owner/name -> clone
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
     """Print what changed; the exit status is 0, or 2 where an argument or a mirror is of no use."""
     try:
         mirrors = dict(mirror(argument) for argument in arguments)
-        changed = changes(mirrors, sources())
+        changed = changes(mirrors, PUBLISHED.sources)
     except ReproError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -62,7 +63,7 @@ def changes(
         if folder is None:
             continue
         page = row.rpartition("-")[0]
-        last = source.page or (pages[page] if pages else load_page(page).source.commit)
+        last = source.page or (pages[page] if pages else PUBLISHED.page(page).source.commit)
         for file, lines in source.files.items():
             for text in file_changes(folder, source.commit, last, file, tuple(lines.items())):
                 what = f"{PurePosixPath(file).name}, {source.commit[:8]} to {last[:8]}: {text}"

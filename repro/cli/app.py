@@ -12,7 +12,7 @@ from repro.cli import docs, doctor
 from repro.cli.aliases import WithFormerNames
 from repro.cli.data import check as data_check
 from repro.cli.data import data, prepare
-from repro.cli.pages import links, lint
+from repro.cli.pages import import_page, links, lint
 from repro.cli.results import check, compare, metadata, predict, promote, report, score, show, table, ui
 from repro.cli.run import (
     benchmark,
@@ -85,7 +85,7 @@ DATA: dict[str, Command] = {
 }
 PAGE: dict[str, Command] = {
     "lint": lint.lint,
-    "import": lint.import_,
+    "import": import_page.import_,
     "links": links.links,
     "export": metadata.metadata,
 }

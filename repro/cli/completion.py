@@ -54,9 +54,7 @@ def splits(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def pages(incomplete: str) -> list[str]:
     """Ids of published pages."""
-    from repro.published import page_ids
-
-    return _starting(incomplete, lambda project: page_ids())
+    return _starting(incomplete, lambda project: project.published.ids)
 
 
 def weights(incomplete: str) -> list[str]:

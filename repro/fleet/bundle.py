@@ -47,7 +47,13 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
     again = f"`repro record {name}`, or `repro run {name}` if a stage is out of date"
     evidence = folder_evidence(project, name, thorough=True, locked=False)  # dvc.lock is not exported
     require_consistent(
-        Case(record=record, current=load_experiment(project, name), evidence=evidence), hint=again
+        Case(
+            published=project.published,
+            record=record,
+            current=load_experiment(project, name),
+            evidence=evidence,
+        ),
+        hint=again,
     )
     _write(out, {"name": name, "files": hashes}, sources)
     return Bundle(path=out, record=record, hashes=hashes)

@@ -73,7 +73,7 @@ def verify_bundle(project: Project, path: Path) -> Bundle:
         check_complete(record, hashes, where=path, hint=COPY)
         _check_named(record, hashes, path)
         now = _check_experiment(project, record, path)
-        _check_result(record, now, _evidence(project, archive, path))
+        _check_result(project, record, now, _evidence(project, archive, path))
     return Bundle(path=path, record=record, hashes=hashes)
 
 
@@ -200,9 +200,9 @@ def _evidence(project: Project, archive: zipfile.ZipFile, path: Path) -> Evidenc
     )
 
 
-def _check_result(record: Record, now: Experiment, evidence: Evidence) -> None:
+def _check_result(project: Project, record: Record, now: Experiment, evidence: Evidence) -> None:
     """Check the result like `record` and `check` do, for the local experiment."""
-    case = Case(record=record, current=now, evidence=evidence)
+    case = Case(published=project.published, record=record, current=now, evidence=evidence)
     for found in (*contradictions(case), *outdated(case)):
         raise RecordError(found, where=evidence.where, hint=COPY)
 

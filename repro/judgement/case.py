@@ -15,6 +15,7 @@ from repro.judgement.evidence import CSV, METRICS, NPZ, Evidence
 from repro.params import Experiment, Protocol
 from repro.params.experiment import parse_experiment
 from repro.params.parse import parse
+from repro.published import Published
 from repro.records import Record
 from repro.records.build import ALSO
 from repro.records.record import Measured
@@ -24,6 +25,7 @@ from repro.records.record import Measured
 class Case:
     """A record and its evidence. `current` is the experiment in params.yaml now; None if it is missing."""
 
+    published: Published
     record: Record
     current: Experiment | ReproError | None
     evidence: Evidence

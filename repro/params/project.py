@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from repro.errors import ParamsError
 from repro.io.names import plain_path, require_inside
+
+if TYPE_CHECKING:
+    from repro.published import Published
 
 BUILT_IN = "synthetic"  # the data set that `repro data synthetic` generates
 
@@ -24,6 +29,13 @@ class Project:
     @property
     def experiments(self) -> Path:
         return self.root / "experiments"
+
+    @cached_property
+    def published(self) -> Published:
+        """The published pages of the project; none without the folder."""
+        from repro.published import Published  # 20 ms that most names of folders need not
+
+        return Published(self.root / "published")
 
     @property
     def data(self) -> Path:
@@ -74,15 +86,21 @@ class Project:
         return require_inside(self.root, plain_path(self.root / ".repro", kind, name))
 
 
+def project_here(start: Path | None = None) -> Project | None:
+    """Return the project that contains `start` (default: the working directory), or None."""
+    here = (start or Path.cwd()).resolve()
+    folders = (here, *here.parents)
+    found = (one for one in folders if (one / "params.yaml").is_file() and (one / "experiments").is_dir())
+    return next(map(Project, found), None)
+
+
 def find_project(start: Path | None = None) -> Project:
     """Return the project that contains `start` (default: the working directory), or raise ParamsError."""
-    here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if (folder / "params.yaml").is_file() and (folder / "experiments").is_dir():
-            return Project(folder)
+    if project := project_here(start):
+        return project
     raise ParamsError(
         "not inside a project",
-        where=here,
+        where=(start or Path.cwd()).resolve(),
         allowed="a folder with params.yaml and experiments/, or one below it",
         hint="cd into the project and repeat the command",
     )

@@ -1,5 +1,6 @@
-"""The published pages as data: typed rows, verbatim cells, table layouts."""
+"""The published pages of a project as data: typed rows, verbatim cells, table layouts."""
 
-from repro.published.page import Column, Page, Row, Source, Table, load_page, page_ids, pages, row_ids, rows
+from repro.published.folder import Published
+from repro.published.page import Column, Page, Row, Source, Table
 
-__all__ = ["Column", "Page", "Row", "Source", "Table", "load_page", "page_ids", "pages", "row_ids", "rows"]
+__all__ = ["Column", "Page", "Published", "Row", "Source", "Table"]

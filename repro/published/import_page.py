@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from repro.errors import DataError, ParamsError
+from repro.errors import DataError
 from repro.published.cell import EMPTY, Number, Unread, plain, read_number, read_pair
 from repro.published.columns import (
     COSTS,
@@ -27,10 +27,8 @@ from repro.published.columns import (
 )
 from repro.published.datasets import dataset_named
 from repro.published.markdown import common_layout, fill, layout, nesting, tables, without_nesting
-from repro.published.page import page_ids
 from repro.published.page_table import Line, MarkdownTable
 
-_IDS = "letters, digits and underscores, e.g. mine"
 _STRIDE = re.compile(r"(?i)(?:os\W?|-d|stride\W?)(8|16|32)\b")
 _DEPTH = re.compile(r"(?i)(?:resnet|r)-?(18|34|50|101|152)(?!\d)")
 _NAMES = re.compile(r"(?i)mobilenet(?:_?v\d)?|xception|densenet\d*|vgg\d*")
@@ -105,17 +103,6 @@ def _columns(table: MarkdownTable, given: ColumnMap) -> tuple[Column, ...]:
 def _is_words(table: MarkdownTable, index: int) -> bool:
     texts = [plain(line.cells[index]) for line in table.rows if index < len(line.cells)]
     return any(text[:1].isalpha() for text in texts) and not any(text[:1].isdigit() for text in texts)
-
-
-def check_source_id(source: str) -> str:
-    """Return `source` if it can be the id of a new page. Raises ParamsError if it is invalid or taken."""
-    if not re.fullmatch(r"[A-Za-z0-9]\w*", source, re.ASCII):
-        hint = "rows become ID-01, ID-02, ..."
-        raise ParamsError(f"invalid id '{source}'", where="--id", allowed=_IDS, hint=hint)
-    if source.zfill(3) in page_ids():
-        allowed = f"any id except {', '.join(page_ids())}"
-        raise ParamsError(f"the id '{source}' is taken by a published page", where="--id", allowed=allowed)
-    return source
 
 
 def require_tables(text: str, where: object) -> list[MarkdownTable]:

@@ -1,25 +1,23 @@
 """Published pages as typed rows: reading, writing, and the metrics that correspond to measured ones.
 
 One JSON file per page holds its source, the layouts of its tables, and its rows, one per line, keyed by ids
-such as `001-06` (page 001, row 6). Metrics are percent, cells are verbatim, and values that are not printed
+such as `mine-06` (page mine, row 6). Metrics are percent, cells are verbatim, and values that are not printed
 are absent. Only the standard library is imported, so that listing and checking rows stays fast.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from repro.errors import ParamsError, UnknownNameError
+from repro.errors import ParamsError
 from repro.io.json_reader import read_json
 from repro.published.markdown import fill, links
 
-HERE = Path(__file__).parent
 _LINK_NAMES = {"cfg": "config", "config": "config", "model": "model", "log": "log", "download": "model"}
 # For link texts without a meaning ("Github", "here"): suffixes of the file name.
 _LINK_ENDS = {
@@ -32,13 +30,19 @@ _NONE: Mapping[str, float] = MappingProxyType({})
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a page came from: repository path, commit and date."""
+    """Where a page came from: repository path, commit and date; `title` is its heading in tables.
+
+    An imported page has the sha256 of the markdown that was read, and of this file as it was written.
+    """
 
     id: str
     origin: str
     commit: str = ""
     date: str = ""
     upstream: str = ""
+    title: str = ""
+    text_sha256: str = ""
+    file_sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,7 @@ class Row:
     id: str
     line: int
     cells: tuple[str, ...]
+    label: str = ""  # the cell that names the row
     dataset: str = ""
     family: str = ""
     backbone: str = ""
@@ -65,16 +70,12 @@ class Row:
     iterations: int | None = None
     device: str = ""  # of the printed speed
     recorded: str = ""  # date and commit in which the number first appeared
+    weights_of: str = ""  # the row whose weights are linked, if they are not of this row
     layout: str = ""  # only if it differs from the layout of the table
 
     @property
     def page(self) -> str:
         return self.id.rpartition("-")[0]
-
-    @property
-    def label(self) -> str:
-        """The name of the row: its first cell, or the second if the first is only the method."""
-        return self.cells[1] if self.cells[0] == "DeepLabV3+" else self.cells[0]
 
     @property
     def links(self) -> dict[str, str]:
@@ -136,6 +137,10 @@ class Page:
     def id(self) -> str:
         return self.source.id
 
+    @property
+    def title(self) -> str:
+        return self.source.title or self.source.origin or self.id
+
     def markdown(self, table: Table) -> str:
         """Return the table as published, byte for byte."""
         lines = [self._line(table, part) for part in table.body]
@@ -146,20 +151,6 @@ class Page:
         return part if row is None else fill(row.layout or table.layout, row.cells)
 
 
-def page_ids() -> list[str]:
-    """Return the ids of the built-in pages: 000 to 004."""
-    return sorted(path.stem.removeprefix("page-") for path in HERE.glob("page-*.json"))
-
-
-@lru_cache
-def load_page(page_id: str) -> Page:
-    """Load a built-in page by id ('002')."""
-    path = HERE / f"page-{page_id}.json"
-    if not path.is_file():
-        raise UnknownNameError("page", page_id, page_ids())
-    return read_page(path)
-
-
 def read_page(path: Path) -> Page:
     """Read a page file. Raises ParamsError if it is invalid."""
     try:
@@ -168,35 +159,13 @@ def read_page(path: Path) -> Page:
         raise ParamsError(f"not a page of published results: {error}", where=path) from error
 
 
-def pages() -> Iterator[Page]:
-    """Iterate over the built-in pages in order."""
-    return map(load_page, page_ids())
-
-
-@lru_cache
-def rows() -> Mapping[str, Row]:
-    """Return all published rows by id, in page order."""
-    return MappingProxyType({row.id: row for page in pages() for row in page.rows.values()})
-
-
-def row_ids(raw: object, where: object) -> tuple[str, ...]:
-    """Validate an experiment's `rows:`. Raises an error if it is not a list or a row is unknown."""
-    if not isinstance(raw, list | tuple):
-        allowed = "a list of published rows"
-        raise ParamsError(f"key 'rows': got {raw!r}", where=where, allowed=allowed, hint="`rows: [003-028]`")
-    for row in map(str, raw):
-        if row not in rows():
-            raise UnknownNameError("published row", row, rows(), where=where)
-    return tuple(map(str, raw))
-
-
 def page_from_json(raw: Mapping[str, Any]) -> Page:
     """Return the content of a page file as a Page. Unknown and missing keys raise."""
-    return Page(
-        source=Source(**raw["source"]),
-        tables=tuple(_table(table) for table in raw["tables"]),
-        rows=MappingProxyType({key: _row(key, value) for key, value in raw["rows"].items()}),
-    )
+    tables = tuple(_table(table) for table in raw["tables"])
+    cells = {key: value["cells"] for key, value in raw["rows"].items()}
+    named = {part: _label_column(table, cells) for table in tables for part in table.body}
+    rows = {key: _row(key, value, named.get(key, 0)) for key, value in raw["rows"].items()}
+    return Page(source=Source(**raw["source"]), tables=tables, rows=rows)
 
 
 def _table(raw: Mapping[str, Any]) -> Table:
@@ -204,9 +173,20 @@ def _table(raw: Mapping[str, Any]) -> Table:
     return Table(**{**raw, "columns": columns, "body": tuple(raw["body"])})
 
 
-def _row(key: str, raw: Mapping[str, Any]) -> Row:
+def _label_column(table: Table, cells: Mapping[str, Sequence[str]]) -> int:
+    """The column that names the rows: that of models, or else the first of words that differ."""
+    fields = [column.field for column in table.columns]
+    if "model" in fields:
+        return fields.index("model")
+    rows = [cells[part] for part in table.body if part in cells]
+    words = (i for i, name in enumerate(fields) if name in ("text", "backbone"))
+    return next((i for i in words if len({row[i] for row in rows if i < len(row)}) > 1), 0)
+
+
+def _row(key: str, raw: Mapping[str, Any], label: int) -> Row:
     typed: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()}
-    return Row(id=key, **typed)
+    cells = typed["cells"]
+    return Row(id=key, label=cells[label] if label < len(cells) else cells[0], **typed)
 
 
 def page_json(raw: Mapping[str, Any]) -> str:

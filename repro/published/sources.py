@@ -6,18 +6,16 @@ was committed, to the first commit that has the script. Only the standard librar
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
 
 from repro.errors import ParamsError
+from repro.io.json_reader import read_json
 from repro.published.page import Row
 
-FILE = Path(__file__).with_name("sources.json")
+FILE = "sources.json"  # in the folder of pages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,24 +33,19 @@ class Source:
         return ((key, file, line) for file, lines in self.files.items() for key, line in lines.items())
 
 
-@lru_cache
-def sources(path: Path = FILE) -> Mapping[str, Source]:
+def read_sources(path: Path) -> Mapping[str, Source]:
     """Return the sources by row id. Raises ParamsError if the file is invalid."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return MappingProxyType({row: Source(**found) for row, found in raw["rows"].items()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raw = read_json(path, error=ParamsError)
+        return {row: Source(**found) for row, found in raw["rows"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
         raise ParamsError(f"not a list of sources: {error}", where=path) from error
-
-
-# Rows that link to the weights of another row (the page repeats the link; the row's remarks say so).
-SHARED_LINKS = frozenset({"000-02", "000-04", "000-05", "004-04", "004-05", "004-06"})
 
 
 def row_with_weights(names: Sequence[str], rows: Mapping[str, Row]) -> Row | None:
     """Return the first of the rows `names` that links its own weights, or None."""
-    known = (rows[name] for name in names if name in rows and name not in SHARED_LINKS)
-    return next((row for row in known if "model" in row.links), None)
+    known = (rows[name] for name in names if name in rows)
+    return next((row for row in known if "model" in row.links and not row.weights_of), None)
 
 
 def direct_url(url: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from repro.errors import RecordError
 from repro.io.atomic import run_key, sha256_file
 from repro.params import Experiment, Project, Protocol, TrainedExperiment, to_plain
-from repro.published import Row, row_ids, rows
+from repro.published import Published, Row
 from repro.published.page import QUIRK, page_value
 from repro.records.flatten import drop_neutral_defaults
 from repro.records.journal import read_journal
@@ -82,7 +82,7 @@ def make_record(
     found = read_metrics(folder / "metrics.json")
     weights, journal = folder / "model.safetensors", read_journal(project.journal(key))
     locks, training = lock_hashes(project.root, experiment.name), training_provenance(journal)
-    published, notes = published_metrics(experiment)
+    published, notes = published_metrics(project.published, experiment)
     expectation = expected(experiment, kind, published)
     further = experiment.also.items()
     cost = inference_cost(folder / "cost.json") | training_cost(experiment, journal)
@@ -123,7 +123,7 @@ def make_cost_record(project: Project, experiment: Experiment) -> Record:
     cost, plain = inference_cost(path), to_plain(experiment)
     if not cost:
         raise RecordError("nothing was measured yet", where=path, hint=f"`repro benchmark {experiment.name}`")
-    found = sizes_of(experiment.rows, cost, where=f"{experiment.folder}/params.yaml")
+    found = sizes_of(project.published, experiment.rows, cost, where=f"{experiment.folder}/params.yaml")
     origin = collect(project.root) | {"locks": lock_hashes(project.root, experiment.name), "training": {}}
     return Record(
         experiment=experiment.name,
@@ -150,10 +150,12 @@ def make_cost_record(project: Project, experiment: Experiment) -> Record:
     )
 
 
-def sizes_of(row_names: Sequence[str], cost: Mapping[str, Any], where: object) -> list[Size]:
+def sizes_of(
+    published: Published, row_names: Sequence[str], cost: Mapping[str, Any], where: object
+) -> list[Size]:
     """Return every size that the rows print, with the measured one from `cost`."""
-    known = rows()
-    return [size for name in row_ids(row_names, where) for size in sizes(cost, known[name])]
+    names = published.row_ids(row_names, where)
+    return [size for name in names for size in sizes(cost, published.rows[name])]
 
 
 def with_earlier_training(record: Record, known: Iterable[Record]) -> Record:
@@ -235,12 +237,14 @@ def measurement_under(experiment: Experiment, folder: Path, protocol: Protocol) 
     )
 
 
-def published_metrics(experiment: Experiment) -> tuple[dict[str, float], tuple[str, ...]]:
+def published_metrics(
+    published: Published, experiment: Experiment
+) -> tuple[dict[str, float], tuple[str, ...]]:
     """Return the published metrics of the experiment's rows (the first row takes precedence) and remarks."""
-    known = rows()
+    names = published.row_ids(experiment.rows, f"{experiment.folder}/params.yaml")
     found: dict[str, float] = {}
     remarks: tuple[str, ...] = ()
-    for row in (known[name] for name in row_ids(experiment.rows, f"{experiment.folder}/params.yaml")):
+    for row in (published.rows[name] for name in names):
         found = dict(row.metrics) | found
         remarks += tuple(f"{row.id}: {remark}" for remark in remarks_of(row))
     return found, remarks

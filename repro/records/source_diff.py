@@ -24,7 +24,7 @@ WRITTEN = (
 )
 # Files to include: the package, experiments, params, published pages, project, lock and Make files.
 KEPT = re.compile(
-    r"repro/(?:[^/]+/)*[^/]+\.py|repro/published/[^/]+\.json|repro/datasets/lists/[^/]+\.txt"
+    r"repro/(?:[^/]+/)*[^/]+\.py|repro/datasets/lists/[^/]+\.txt"
     r"|experiments/[^/]+\.yaml|experiments/[^/]+/(?:params|dvc)\.yaml|published/[^/]+\.(?:md|ya?ml|json)"
     r"|params\.yaml|dvc\.yaml|pyproject\.toml|requirements[^/]*\.lock|uv\.lock|(?:GNU)?[Mm]akefile|[^/]+\.mk"
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import UnknownNameError
-from repro.published import Row, rows
-from repro.published.sources import sources
+from repro.published import Published, Row
+from repro.published.sources import Source
 from repro.records import Record
 from repro.reports import formatting
 from repro.reports.frame import claimed
@@ -60,11 +60,11 @@ def unmeasured(name: str, published: Sequence[Row], metric: str) -> dict[str, st
     return facts
 
 
-def settings(published: Sequence[Row]) -> dict[str, str]:
+def settings(published: Published, rows: Sequence[Row]) -> dict[str, str]:
     """Where the settings of each row are written: repository, commit, then each file with its lines."""
     facts: dict[str, str] = {}
-    for row in published:
-        source = sources().get(row.id)
+    for row in rows:
+        source = published.sources.get(row.id)
         if source is None:
             facts[f"{row.id} source"] = "not known"
             continue
@@ -80,7 +80,7 @@ def settings(published: Sequence[Row]) -> dict[str, str]:
 def values(results: Results, name: str, metric: str) -> dict[str, Any]:
     """What `explain --json` says, with the keys of docs/json.md; null for what is not known."""
     record, found = results.records.get(name), finding(results, name)
-    published = [rows()[row_id] for row_id in claimed(results, name)]
+    published = [results.published.rows[row_id] for row_id in claimed(results, name)]
     printed = (value for row in published if (value := _printed(row, metric)) is not None)
     number, expected = _number(record, metric), next(printed, None)
     judged = {key: getattr(found, key) for key in ("verdict", "reason", "reference", "band")}
@@ -100,7 +100,9 @@ def values(results: Results, name: str, metric: str) -> dict[str, Any]:
         "dataset": results.dataset(name),
         **_origins(results, record, metric),
         "published_rows": [_printed_row(row, metric) for row in published],
-        "sources": list(map(_source, published)) if metric == SETTINGS else [],
+        "sources": [_source(row, results.published.sources.get(row.id)) for row in published]
+        if metric == SETTINGS
+        else [],
     }
 
 
@@ -151,9 +153,8 @@ def _printed_row(row: Row, metric: str) -> dict[str, Any]:
     }
 
 
-def _source(row: Row) -> dict[str, Any]:
+def _source(row: Row, found: Source | None) -> dict[str, Any]:
     """Where each setting of a row is written: file -> setting -> line."""
-    found = sources().get(row.id)
     files = {file: dict(lines) for file, lines in found.files.items()} if found else {}
     keys = ("repository", "commit", "recorded")
     named = {key: getattr(found, key, None) for key in keys}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from repro.published import Row, rows
+from repro.published import Row
 from repro.published.page import QUIRK
 from repro.records import Record
 from repro.reports.columns import COUNT, NUMBER, TEXT, typed
@@ -69,7 +69,7 @@ def result_lines(results: Results) -> Iterator[dict[str, Any]]:
     for name, row_ids in claims.items():
         for row_id in row_ids:
             standing.setdefault(row_id, []).append(name)
-    for row in rows().values():
+    for row in results.published.rows.values():
         first = results.by_row.get(row.id, "")
         names = sorted(standing.get(row.id, [""]), key=lambda name: (name != first, name))
         yield from (beside(known.get(name, {"verdict": "unmeasured"}), row) for name in names)
@@ -80,7 +80,7 @@ def claimed(results: Results, name: str) -> list[str]:
     """The published rows of an experiment: those in its params.yaml, or else in its record."""
     declared, record = results.experiments.get(name), results.records.get(name)
     found = declared.rows if declared else record.rows if record else ()
-    return [row_id for row_id in dict.fromkeys(found) if row_id in rows()]
+    return [row_id for row_id in dict.fromkeys(found) if row_id in results.published.rows]
 
 
 def beside(ours: Mapping[str, Any], row: Row | None = None) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from repro.errors import ParamsError
 from repro.io import limits
 from repro.params import matching
-from repro.published import rows
 from repro.records import FAILING, PASSING, Record, Verdict
 from repro.reports.results import Results
 
@@ -104,7 +103,8 @@ def about(
     """A finding with everything that is known of the experiment apart from its numbers."""
     record, declared = results.records.get(name), results.experiments.get(name)
     claimed = record.rows if record else declared.rows if declared else ()
-    printed = (rows()[row_id].metrics for row_id in claimed if row_id in rows())
+    known = results.published.rows
+    printed = (known[row_id].metrics for row_id in claimed if row_id in known)
     file = f"experiments/{name}/params.yaml"
     return Finding(
         experiment=name,
@@ -176,7 +176,7 @@ def summary(findings: Sequence[Finding]) -> str:
 
 def headline(results: Results) -> str:
     """'1 of 145 published rows reproduced': of the rows that experiments stand for, never own numbers."""
-    claimed = {row: name for row, name in results.by_row.items() if row in rows()}
+    claimed = {row: name for row, name in results.by_row.items() if row in results.published.rows}
     verdicts = {name: finding(results, name).verdict for name in set(claimed.values())}
     counts = Counter(verdicts[name] for name in claimed.values())
     better = f", {counts['improved']} improved" if counts["improved"] else ""

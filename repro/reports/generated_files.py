@@ -16,23 +16,24 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from repro.errors import CheckFailed, ParamsError
-from repro.published import load_page
 from repro.records import write_text
 from repro.reports import page_tables, tables
 from repro.reports.data_formats import csv_text
 from repro.reports.enums import Values
 from repro.reports.gate import headline
 from repro.reports.grid import markdown
-from repro.reports.results import Results, require_page
+from repro.reports.results import Results
 
 _REGION = re.compile(r"(<!-- repro:(\w+)((?: \w+=[^\s>]+)*) -->\n)(.*?)(<!-- /repro:\2 -->)", re.DOTALL)
 _OPENING = re.compile(r"^<!-- repro:\w+", re.MULTILINE)
 
 
-def generated_files(results: Results) -> dict[Path, str]:
-    """Every generated file of the project with the content it should have."""
+def generated_files(results: Results) -> dict[Path, str | None]:
+    """Every generated file of the project with the content it should have; None for one that must go."""
     root = results.project.root
-    found = {root / "reports" / "tables" / f"{name}.md": text for name, text in _table_files(results).items()}
+    folder = root / "reports" / "tables"
+    found: dict[Path, str | None] = dict.fromkeys(_written_tables(folder))  # also of pages that are gone
+    found |= {folder / f"{name}.md": text for name, text in _table_files(results).items()}
     found[root / "reports" / "results.csv"] = csv_text(results.to_frame())
     found |= _dataset_files(results)
     for path in _marked_files(root):
@@ -40,23 +41,31 @@ def generated_files(results: Results) -> dict[Path, str]:
     return found
 
 
-def stale(files: Mapping[Path, str]) -> Iterator[tuple[Path, str]]:
+def _written_tables(folder: Path) -> Iterator[Path]:
+    """Tables that were generated before."""
+    for path in sorted(folder.glob("*.md")):
+        if path.read_text(encoding="utf-8").startswith(_NOTICE):
+            yield path
+
+
+def stale(files: Mapping[Path, str | None]) -> Iterator[tuple[Path, str]]:
     """(path, unified diff) of every file that is not as it should be."""
     for path, wanted in sorted(files.items()):
         current = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if current != wanted:
-            yield path, _diff(current, wanted, path)
+        if current != (wanted or ""):
+            yield path, _diff(current, wanted or "", path)
 
 
-def write(files: Mapping[Path, str]) -> list[Path]:
-    """Write what is stale, atomically; the paths that changed."""
+def write(files: Mapping[Path, str | None]) -> list[Path]:
+    """Write what is stale, atomically, and delete what must go; the paths that changed."""
     changed = [path for path, _ in stale(files)]
     for path in changed:
-        write_text(path, files[path])
+        text = files[path]
+        path.unlink() if text is None else write_text(path, text)
     return changed
 
 
-def check(files: Mapping[Path, str], root: Path) -> None:
+def check(files: Mapping[Path, str | None], root: Path) -> None:
     """CheckFailed with the differences when any generated file is stale."""
     drift = list(stale(files))
     if drift:
@@ -94,7 +103,7 @@ def _region(kind: str, options: Mapping[str, str], results: Results, base: str, 
 
 def _table(results: Results, options: Mapping[str, str], base: str) -> str:
     if "page" in options:
-        page = load_page(require_page(options["page"]))
+        page = results.published.page(options["page"])
         return page_tables.page_text(results, page, Values(options.get("values", "both")), base=base)
     if "dataset" in options:
         return markdown(tables.dataset_tables(results, options["dataset"], base=base))
@@ -123,9 +132,9 @@ def _table_files(results: Results) -> dict[str, str]:
         dataset: f"# {dataset}\n\n" + markdown(tables.dataset_tables(results, dataset, base=base))
         for dataset in results.datasets()
     }
-    for page_id in tables.TITLES:
-        body = page_tables.page_text(results, load_page(page_id), Values.both, base=base)
-        texts[f"page-{page_id}"] = f"# {tables.page_title(page_id)}\n\nPublished → measured here.\n\n{body}"
+    for page in results.published.pages.values():
+        body = page_tables.page_text(results, page, Values.both, base=base)
+        texts[f"page-{page.id}"] = f"# {page.title}\n\nPublished → measured here.\n\n{body}"
     return {name: _NOTICE + text for name, text in texts.items()}
 
 

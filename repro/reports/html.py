@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from repro.errors import RecordError
 from repro.io import limits
 from repro.io.safe_text import printable_texts
-from repro.published import Row, rows
+from repro.published import Row
 from repro.records import Record
 from repro.records.build import measured_value
 from repro.records.dvc_files import is_project_file
@@ -72,7 +72,7 @@ def report_data(results: Results) -> dict[str, Any]:
 
 
 def _published_lines(results: Results) -> Iterator[dict[str, Any]]:
-    for row in rows().values():
+    for row in results.published.rows.values():
         name, record = results.by_row.get(row.id, ""), results.record_of(row.id)
         yield _line(row, name, record, results)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from repro.errors import ParamsError, UnknownNameError
 from repro.params.names import matching
-from repro.published import rows
 from repro.reports.columns import COUNT, NUMBER, typed, whole
 from repro.reports.formatting import difference, percent
 from repro.reports.frame import COLUMNS, beside, claimed, of_experiment
@@ -47,7 +46,7 @@ def listing(
         line
         for line in found
         if (dataset is None or dataset in line["datasets"])
-        and (page is None or any(row.startswith(page) for row in line["rows"]))
+        and (page is None or page in results.pages_of(line["rows"]))
         and (not measured or line["experiment"] in results.records)
     ]
     return _chosen(lines, conditions, query) if conditions or query is not None else lines
@@ -55,7 +54,8 @@ def listing(
 
 def _line(results: Results, name: str) -> dict[str, Any]:
     """An experiment beside the first of its rows with a number; all of its rows and data sets."""
-    ours, published = of_experiment(results, name), [rows()[row_id] for row_id in claimed(results, name)]
+    ours = of_experiment(results, name)
+    published = [results.published.rows[row_id] for row_id in claimed(results, name)]
     printed = [row for row in published if "mIoU" in row.metrics] or published
     line = whole(beside(ours, printed[0] if printed else None), OF_EXPERIMENT)
     damage = "damaged params.yaml" * (name in results.broken) or "damaged record" * (name in results.damaged)

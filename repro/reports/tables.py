@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from repro.published import Row, load_page
+from repro.published import Row
 from repro.published.page import QUIRK
 from repro.records import Record
 from repro.records.record import Measured
@@ -46,13 +46,6 @@ SHORT = (
 )
 MACS_NOTE = "GMACs: multiply-accumulates of the convolutions of one forward pass at the size given"
 WEIGHTS_NOTE = "no link to the weights: no DVC remote is set; `dvc repro experiments/NAME` trains them again"
-TITLES = {
-    "000": "Page 000: Cityscapes, DeepLabV3+",
-    "001": "Page 001: sssegmentation, DeepLabV3+",
-    "002": "Page 002: sssegmentation, DeepLabV3",
-    "003": "Page 003: tensorpack research log",
-    "004": "Page 004: remote sensing, DeepLabV3+",
-}
 OWN_TITLE = "Experiments of this project without a published row"
 
 
@@ -63,7 +56,8 @@ def dataset_tables(results: Results, dataset: str, *, base: str = "") -> list[Gr
     for row in results.rows_of(dataset):
         by_page.setdefault(row.page, []).append(row)
     tables = [
-        _table(results, TITLES.get(page, page), page_rows, (), base) for page, page_rows in by_page.items()
+        _table(results, results.published.page(page).title, page_rows, (), base)
+        for page, page_rows in by_page.items()
     ]
     own = [name for name in results.own() if results.dataset(name) == dataset]
     return tables + ([_table(results, OWN_TITLE, (), own, base)] if own else [])
@@ -71,7 +65,7 @@ def dataset_tables(results: Results, dataset: str, *, base: str = "") -> list[Gr
 
 def measured_table(results: Results, *, base: str = "", columns: Sequence[str] = COLUMNS) -> list[Grid]:
     """Every result measured so far in one table, with those of `columns` that any row fills."""
-    measured = [row for row in _all_rows() if results.record_of(row.id)]
+    measured = [row for row in results.published.rows.values() if results.record_of(row.id)]
     own = [name for name in results.own() if name in results.records]
     if not measured and not own:
         return [Grid(title="", columns=("results",), rows=(("nothing measured yet",),))]
@@ -81,12 +75,14 @@ def measured_table(results: Results, *, base: str = "", columns: Sequence[str] =
 def row_tables(results: Results, *, base: str = "") -> list[Grid]:
     """Which experiment stands for which published row, a table a page."""
     pages: dict[str, list[Row]] = {}
-    for row in _all_rows():
+    for row in results.published.rows.values():
         pages.setdefault(row.page, []).append(row)
     columns = ("row", "label", "published mIoU", "experiment")
     return [
         Grid(
-            title=page_title(page), columns=columns, rows=tuple(_row_line(results, row, base) for row in rows)
+            title=results.published.page(page).title,
+            columns=columns,
+            rows=tuple(_row_line(results, row, base) for row in rows),
         )
         for page, rows in pages.items()
     ]
@@ -96,12 +92,6 @@ def _row_line(results: Results, row: Row, base: str) -> tuple[str, ...]:
     name = results.by_row.get(row.id)
     link = f"[{name}]({base}experiments/{name}/params.yaml)" if name else "not run"
     return row.id, row.label, formatting.percent(row.metrics.get("mIoU")), link
-
-
-def _all_rows() -> Iterable[Row]:
-    from repro.published import rows
-
-    return rows().values()
 
 
 class Marks:
@@ -250,8 +240,3 @@ def protocol_text(record: Record, further: Measured | None = None) -> str:
         "the page's empty tiles": protocol.get("zero_tile") == "nan",
     }
     return ", ".join(text for text, holds in parts.items() if holds)
-
-
-def page_title(page_id: str) -> str:
-    """Title of a built-in page; other pages go by their source."""
-    return TITLES.get(page_id) or load_page(page_id).source.origin

@@ -225,7 +225,7 @@ def representatives(experiments: Sequence[TrainedExperiment]) -> list[TrainedExp
 
 def traits(experiment: TrainedExperiment) -> set[tuple[str, ...]]:
     """What `experiment` covers: page, family and backbone; data set; a start from another experiment."""
-    pages = {row.split("-")[0] for row in experiment.rows} or {""}
+    pages = {row.rpartition("-")[0] for row in experiment.rows} or {""}
     found: set[tuple[str, ...]] = {(page, *network_traits(experiment.model)) for page in pages}
     start = {("starts from another",)} if experiment.start_from is not None else set()
     return found | {("data", experiment.dataset)} | start

@@ -22,7 +22,7 @@ from repro.models import build, build_on_meta
 from repro.params import ModelParams, Project, TrainedExperiment, to_plain
 from repro.params.experiment import num_classes
 from repro.params.protocol import protocol_hash
-from repro.published import Row, rows
+from repro.published import Row
 from repro.records import device_identity, run_key
 from repro.stages.lookup import open_split
 from repro.stages.model_setup import chosen_device
@@ -81,7 +81,7 @@ def verify_released(
         DownloadError: the link does not provide the file.
     """
     trust(project.root)
-    row = row_of(experiment, weights)
+    row = row_of(project, experiment, weights)
     split = open_split(project, experiment)
     file, digest = find_weights(row, weights, sha256, reporter)
     place = chosen_device(device)
@@ -99,9 +99,9 @@ def verify_released(
     )
 
 
-def row_of(experiment: TrainedExperiment, weights: Path | None) -> Row:
+def row_of(project: Project, experiment: TrainedExperiment, weights: Path | None) -> Row:
     """The row to compare with: the first one, or without a local file the first that links weights."""
-    known = rows()
+    known = project.published.rows
     mine = [known[name] for name in experiment.rows if name in known]
     if not mine:
         what = f"'{experiment.name}' has no published row to compare with"

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from repro.published import rows as published_rows
 from repro.records import write_json
 from repro.records.record import to_json
 from tests.bench.row import Row
+from tests.kit import PUBLISHED
 from tests.reports.kit import a_project, a_record
 
 RECORDS = 1_000
@@ -43,7 +43,7 @@ def rows() -> Iterator[Row]:
 def _thousand_records(folder: Path) -> Row:
     """CPU seconds of `repro table` and `repro check` together, start-up included."""
     project = a_project(folder)
-    numbered = [row for row in published_rows().values() if "mIoU" in row.metrics]
+    numbered = [row for row in PUBLISHED.rows.values() if "mIoU" in row.metrics]
     for i in range(RECORDS):
         row = numbered[i % len(numbered)]
         name = f"{row.dataset}_{i:04}"

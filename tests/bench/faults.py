@@ -22,6 +22,7 @@ from repro.stages.train import train_experiment
 from repro.tracking.mirror import _FOLLOWERS
 from repro.tracking.run_info import points_of
 from repro.training.distributed import join
+from tests.kit import copy_pages
 from tests.tracking.kit import Proxy, free_port, server
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,7 @@ def checkout(root: Path, iterations: int) -> Project:
     folder = root / "experiments" / NAME
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", root)
+    copy_pages(root)
     lines = (ROOT / "experiments" / NAME / "params.yaml").read_text().splitlines()
     changed = [TRAINING % iterations if line.startswith("training:") else line for line in lines]
     (folder / "params.yaml").write_text("\n".join(changed) + "\n")

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from repro.cli import completion
 from repro.cli.app import app
-from repro.published import page_ids
+from tests.kit import PUBLISHED
 
 ROOT = Path(__file__).parents[2]
 NAME = "camvid_mobilenetv2_os16"
@@ -37,7 +37,7 @@ def test_names_of_the_project() -> None:
     assert completion.experiments("camvid_mob") == [NAME]
     assert completion.datasets("camvid") == ["camvid", "camvid12", "camvid_original"]
     assert "whole" in completion.protocols("")
-    assert completion.pages("") == sorted(page_ids())
+    assert completion.pages("") == sorted(PUBLISHED.ids)
 
 
 def test_splits_are_those_of_the_data_set() -> None:

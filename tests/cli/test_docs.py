@@ -12,9 +12,8 @@ from typer.testing import CliRunner
 import repro
 from repro.cli.app import app
 from repro.cli.docs import REFERENCE, reference
-from repro.published import rows
 from tests.cli.kit import commands
-from tests.kit import every
+from tests.kit import PUBLISHED, every
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = dict(commands())
@@ -91,7 +90,10 @@ def test_runnable_rows_are_counted_right() -> None:
         r"with (\d+) rows.*?(\d+) rows have an experiment", (ROOT / "README.md").read_text(), re.S
     )
     assert stated is not None
-    assert [int(number) for number in stated.groups()] == [len(rows()), len(rows()) - len(not_run)]
+    assert [int(number) for number in stated.groups()] == [
+        len(PUBLISHED.rows),
+        len(PUBLISHED.rows) - len(not_run),
+    ]
 
 
 def test_every_data_set_step_names_the_registry() -> None:

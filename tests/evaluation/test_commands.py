@@ -28,6 +28,7 @@ from repro.models import build
 from repro.params import find_project, load_experiment
 from repro.stages.model_setup import process_group
 from tests.datasets import kit
+from tests.kit import PUBLISHED, copy_pages
 
 pytestmark = pytest.mark.slow
 SIZE = (40, 56)
@@ -38,6 +39,7 @@ SIX = [0.5, 0.75, 1.0]
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a prepared tiny CamVid and two experiments whose weights are random."""
     root = tmp_path_factory.mktemp("project")
+    copy_pages(root)
     raw = kit.camvid(root / "data" / "camvid", per_split=3, size_HW=SIZE)
     splits = {"train": 3, "val": 3, "trainval": 6, "test": 3}
     kit.prepared("camvid", raw, root / "prepared" / "camvid", **splits)
@@ -635,16 +637,14 @@ def test_verify_measures_once_and_passes(project: Path, run: Run, monkeypatch: p
     """With a row that prints what the weights give, the answer is yes, and the second time from the store."""
     import dataclasses
 
-    from repro import published
-
     file = released(project, "000-01")
     run("evaluate", "camvid_b")
     expected = metrics_of(project / "experiments/camvid_b")
-    row = published.rows()["000-01"]
+    row = PUBLISHED.rows["000-01"]
     row = dataclasses.replace(
         row, metrics={"mIoU": round(expected["mIoU"], 1), "aAcc": expected["aAcc"] + 0.04}
     )
-    monkeypatch.setattr("repro.stages.verify.rows", lambda: {"000-01": row})
+    monkeypatch.setattr("repro.published.Published.rows", {"000-01": row})
     code, out, _ = run("verify", "camvid_a", "--weights", file, "--json")
     assert code == 0
     found = json.loads(out)

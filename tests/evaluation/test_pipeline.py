@@ -57,7 +57,7 @@ def dvc(*arguments: str, ok: bool = True) -> str:
 
 def publish(project: Path, **metrics: float) -> None:  # noqa: F811
     """Row 000-01 as if its page had printed these numbers."""
-    page = project / "repro/published/page-000.json"
+    page = project / "published/000.json"
     raw = json.loads(page.read_text())
     raw["rows"]["000-01"]["metrics"] = metrics
     page.write_text(json.dumps(raw))

@@ -37,6 +37,7 @@ from repro.records import Journal, read_record, sha256_file, source_diff, to_jso
 from repro.records.build import expected, training_key
 from repro.records.record import Measured
 from repro.tracking import Mirror, Run
+from tests.kit import copy_pages
 from tests.reports.kit import a_record, write_files
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,7 @@ def checkout(root: Path) -> Project:
     folder = root / "experiments" / NAME
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", root / "params.yaml")
+    copy_pages(root)
     shutil.copy(ROOT / "experiments" / NAME / "params.yaml", folder / "params.yaml")
     (root / "reports" / "rows").mkdir(parents=True)
     return Project(root)

@@ -12,8 +12,7 @@ import pytest
 from repro.models import build_on_meta
 from repro.models.cost import count
 from repro.params import Experiment, ModelParams
-from repro.published import rows
-from tests.kit import every, experiments
+from tests.kit import PUBLISHED, every, experiments
 from tests.models.kit import (
     BASE,
     D30,
@@ -52,7 +51,7 @@ def classes_of(experiment: Experiment) -> int:
 
 def printed() -> Iterator[tuple[str, str, float]]:
     """(row, experiment, printed millions) of every row that prints a count and has an experiment."""
-    published = rows()
+    published = PUBLISHED.rows
     for experiment in experiments():
         for row in experiment.rows:
             value = published[row].cost.get("params_M")
@@ -74,7 +73,9 @@ def test_parameters_of_every_row_that_prints_them(row: str, name: str, value: fl
     if row in KNOWN_MISPRINTS:
         assert ours == pytest.approx(KNOWN_MISPRINTS[row], abs=0.006)
         return
-    text = next(cell for cell in rows()[row].cells if cell.rstrip("mM ").replace(".", "", 1).isdigit())
+    text = next(
+        cell for cell in PUBLISHED.rows[row].cells if cell.rstrip("mM ").replace(".", "", 1).isdigit()
+    )
     digits = len(text.rstrip("mM ").partition(".")[2])
     unit = 10.0**-digits
     assert value * 0.995 <= ours < (value + unit) * 1.005

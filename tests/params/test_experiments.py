@@ -14,11 +14,11 @@ import pytest
 from repro.datasets import DATASETS
 from repro.models.build import build_on_meta
 from repro.params import Experiment, ModelParams, experiment_names, read_yaml
-from repro.published import Row, rows
+from repro.published import Row
 from repro.records.verdict import size_verdict, sizes
 from repro.scaffold import drift
 from repro.training.schedule import length
-from tests.kit import PROJECT, every, experiment
+from tests.kit import PROJECT, PUBLISHED, every, experiment
 
 ROOT = Path(__file__).parents[2]
 GOLDEN: dict[str, int] = json.loads((ROOT / "tests/golden/published/iterations.json").read_text())
@@ -39,7 +39,7 @@ def root_params() -> dict[str, dict[str, object]]:
 
 
 def of_rows(name: str) -> list[Row]:
-    return [rows()[row] for row in experiment(name).rows]
+    return [PUBLISHED.rows[row] for row in experiment(name).rows]
 
 
 @cache
@@ -80,7 +80,7 @@ def test_every_row_has_exactly_one_experiment_or_a_reason() -> None:
     repeated = re.compile(r"_seed\d+$")  # `repro run NAME --seeds` makes these: other seeds of one experiment
     standing = Counter(row for name in names() if not repeated.search(name) for row in experiment(name).rows)
     assert max(standing.values()) == 1
-    assert set(standing) | NOT_RUN == set(rows())
+    assert set(standing) | NOT_RUN == set(PUBLISHED.rows)
     assert not set(standing) & NOT_RUN
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import subprocess
 import sys
@@ -15,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro.errors import ParamsError, UnknownNameError
-from repro.published import load_page, pages, rows
 from repro.published.markdown import cells, common_layout, fill, layout, links, tables
 from repro.published.page import read_page
 from repro.published.sources import direct_url, hash_in_name
+from tests.kit import PUBLISHED
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 # sha256 of the table lines of each original page, tables joined by a blank line.
@@ -33,7 +32,7 @@ PUBLISHED_TEXT = {
 
 @pytest.mark.parametrize("page_id", PUBLISHED_TEXT)
 def test_every_table_is_printed_byte_for_byte(page_id: str) -> None:
-    page = load_page(page_id)
+    page = PUBLISHED.page(page_id)
     digest, n_tables, n_rows = PUBLISHED_TEXT[page_id]
     text = "\n\n".join(page.markdown(table) for table in page.tables)
     assert (len(page.tables), len(page.rows)) == (n_tables, n_rows)
@@ -41,7 +40,7 @@ def test_every_table_is_printed_byte_for_byte(page_id: str) -> None:
 
 
 def test_lines_stand_where_the_page_has_them() -> None:
-    for page in pages():
+    for page in PUBLISHED.pages.values():
         for table in page.tables:
             numbers = [page.rows[part].line if part in page.rows else None for part in table.body]
             expected = range(table.line + 2, table.line + 2 + len(table.body))
@@ -49,9 +48,14 @@ def test_lines_stand_where_the_page_has_them() -> None:
 
 
 def test_all_rows_are_in_one_table_each() -> None:
-    placed = Counter(part for page in pages() for table in page.tables for part in table.row_ids(page.rows))
-    assert placed == Counter(list(rows()))
-    assert len(rows()) == 150
+    placed = Counter(
+        part
+        for page in PUBLISHED.pages.values()
+        for table in page.tables
+        for part in table.row_ids(page.rows)
+    )
+    assert placed == Counter(list(PUBLISHED.rows))
+    assert len(PUBLISHED.rows) == 150
 
 
 @pytest.mark.parametrize(
@@ -66,12 +70,12 @@ def test_all_rows_are_in_one_table_each() -> None:
     ],
 )
 def test_metrics_are_percent_and_absent_where_not_printed(row_id: str, metrics: dict[str, float]) -> None:
-    assert dict(rows()[row_id].metrics) == metrics
+    assert dict(PUBLISHED.rows[row_id].metrics) == metrics
 
 
 def test_printed_number_and_typed_number_agree() -> None:
     """Every typed mIoU is printed in its row, in percent or as a fraction."""
-    for page in pages():
+    for page in PUBLISHED.pages.values():
         for table in page.tables:
             scale = next((column.scale for column in table.columns if column.field == "mIoU"), 1.0)
             for row in (page.rows[row_id] for row_id in table.row_ids(page.rows)):
@@ -80,21 +84,23 @@ def test_printed_number_and_typed_number_agree() -> None:
 
 
 def test_links_have_roles() -> None:
-    assert set(rows()["002-01"].links) == {"config", "model", "log"}
-    assert set(rows()["000-01"].links) == {"model", "model_mirror"}
-    assert rows()["000-02"].links.keys() == {"model"}, "an empty link is not a link"
-    assert rows()["003-102"].links["evaluation"].endswith("984")
+    assert set(PUBLISHED.rows["002-01"].links) == {"config", "model", "log"}
+    assert set(PUBLISHED.rows["000-01"].links) == {"model", "model_mirror"}
+    assert PUBLISHED.rows["000-02"].links.keys() == {"model"}, "an empty link is not a link"
+    assert PUBLISHED.rows["003-102"].links["evaluation"].endswith("984")
 
 
 def test_reading_costs_neither_torch_nor_yaml() -> None:
-    code = "import sys, repro.published as p; p.rows(); print(sorted({'torch', 'yaml'} & set(sys.modules)))"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "[]"
+    code = "import sys, pathlib, repro.published as p; rows = p.Published(pathlib.Path(sys.argv[1])).rows;"
+    code += " print(len(rows), {'torch', 'yaml'} & set(sys.modules))"
+    words = [sys.executable, "-c", code, str(PUBLISHED.folder)]
+    answer = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "150 set()"
 
 
 def test_unknown_page_names_the_known_ones() -> None:
     with pytest.raises(UnknownNameError, match="000, 001, 002, 003, 004"):
-        load_page("005")
+        PUBLISHED.page("005")
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"source": {"id": "x"}}', "[1]"])
@@ -107,12 +113,10 @@ def test_damaged_page_file_is_named(tmp_path: Path, text: str) -> None:
 
 def test_page_files_hold_one_row_a_line() -> None:
     """A changed number is a one-line diff, and DVC finds a row by its key."""
-    for page in pages():
-        path = Path(sys.modules["repro.published.page"].__file__ or "").parent / f"page-{page.id}.json"
-        lines = path.read_text().splitlines()
+    for page in PUBLISHED.pages.values():
+        lines = PUBLISHED.path(page.id).read_text().splitlines()
         starts = [line.split(":", 1)[0].strip('"') for line in lines if line.startswith(f'"{page.id}-')]
         assert starts == list(page.rows)
-        json.loads(path.read_text())
 
 
 _odd = "|\\\n\r{}"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from repro.errors import ParamsError, ReproError
-from repro.published import rows
-from repro.published.sources import Source, sources
+from repro.published import Published
+from repro.published.sources import Source
+from tests.kit import PUBLISHED
 from tools import source_changes
 
 SCRIPT = "scripts/train.py"
@@ -39,8 +40,8 @@ CLASSES = "def class_num():\n    return {0}\n\n\ndef other():\n    return 5\n"
 
 
 def test_every_row_says_where_its_settings_are() -> None:
-    assert set(sources()) == set(rows())
-    for row, source in sources().items():
+    assert set(PUBLISHED.sources) == set(PUBLISHED.rows)
+    for row, source in PUBLISHED.sources.items():
         assert source.repository.count("/") == 1
         assert all(len(commit) == 12 for commit in (source.commit, source.recorded))
         known = list(source.places())
@@ -49,39 +50,41 @@ def test_every_row_says_where_its_settings_are() -> None:
 
 
 def test_the_recorded_commit_is_the_one_the_page_file_names() -> None:
-    said = {key: row.recorded.split()[1] for key, row in rows().items() if row.recorded}
+    said = {key: row.recorded.split()[1] for key, row in PUBLISHED.rows.items() if row.recorded}
     assert len(said) == 103
-    assert {key for key, commit in said.items() if not sources()[key].recorded.startswith(commit)} == set()
+    assert {
+        key for key, commit in said.items() if not PUBLISHED.sources[key].recorded.startswith(commit)
+    } == set()
 
 
 def test_a_row_of_twelve_classes_points_at_the_line_that_says_so() -> None:
     """tensorpack/dataflow/dataset/camvid.py:52 at 678ac959: `return 12#webdemo have 12 classes`."""
-    assert sources()["003-017"].files["tensorpack/dataflow/dataset/camvid.py"] == {"class_num": 52}
+    assert PUBLISHED.sources["003-017"].files["tensorpack/dataflow/dataset/camvid.py"] == {"class_num": 52}
 
 
 def test_a_row_names_the_module_of_the_network_that_its_script_builds() -> None:
     """Row 003-053 named densenet_v1.py, which its ResNet script imports and does not use."""
-    for row, found in sources().items():
+    for row, found in PUBLISHED.sources.items():
         settings = {key for lines in found.files.values() for key in lines}
         modules = {Path(file).name for file, lines in found.files.items() if "classifier" in lines}
         if found.repository == "dongzhuoyao/tensorpack" and modules:
-            dense = rows()[row].backbone.startswith("densenet")
+            dense = PUBLISHED.rows[row].backbone.startswith("densenet")
             assert dense == ("growth" in settings) == modules.pop().startswith("densenet"), row
 
 
 def test_the_multipliers_of_003_102_are_those_of_its_optimizer() -> None:
     """Line 40 of its script sets 5 and 10 and is not used; line 111 gives 10 and 20."""
-    lines = sources()["003-102"].files["examples/Deeplab/experiments/deeplabv2.cs.imagesize672.scale18.py"]
+    lines = PUBLISHED.sources["003-102"].files[
+        "examples/Deeplab/experiments/deeplabv2.cs.imagesize672.scale18.py"
+    ]
     assert (lines["grad_multipliers"], lines["crop"]) == (111, 32)
 
 
 def test_a_damaged_list_of_sources_is_an_error(tmp_path: Path) -> None:
     for text in ("[]", "{", '{"rows": {"003-017": {"repository": "a/b"}}}'):
-        (path := tmp_path / "sources.json").write_text(text)
-        sources.cache_clear()
-        with pytest.raises(ParamsError, match="not a list of sources"):
-            sources(path)
-    sources.cache_clear()
+        (tmp_path / "sources.json").write_text(text)
+        with pytest.raises(ParamsError, match=r"not a list of sources|not JSON|not a JSON object"):
+            _ = Published(tmp_path).sources
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from repro.records import (
 )
 from repro.records.build import expected
 from repro.records.metrics_io import intervals, plain_metrics
+from tests.kit import copy_pages
 
 ROOT = Path(__file__).parents[2]
 NAME = "camvid_dense30k36_os16_321_x32_b45"  # row 003-028
@@ -45,6 +46,7 @@ def project(tmp_path: Path) -> Project:
     folder = tmp_path / "experiments" / NAME
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
+    copy_pages(tmp_path)
     shutil.copy(ROOT / "experiments" / NAME / "params.yaml", folder / "params.yaml")
     (folder / "metrics.json").write_text(json.dumps(METRICS))
     (folder / "cost.json").write_text(json.dumps({"params_M": 2.99, "device": {"type": "cpu"}}))

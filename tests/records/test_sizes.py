@@ -14,7 +14,6 @@ import yaml
 from repro.errors import ParamsError, RecordError
 from repro.fleet.scheduler import estimate
 from repro.params import Project, load_experiment
-from repro.published import rows
 from repro.records import from_json, to_json
 from repro.records.flatten import NEUTRAL_DEFAULTS, drop_neutral_defaults
 from repro.records.verdict import size_verdict, sizes
@@ -27,6 +26,7 @@ from repro.stages.preflight import Machine, blockers
 from repro.stages.record import build, record_experiment
 from repro.tracking.promote import promote
 from repro.training.plan import plan
+from tests.kit import PUBLISHED, copy_pages
 
 ROOT = Path(__file__).parents[2]
 NAME, ROW, MILLIONS = "voc2012_dense121k32_os16_321_cost", "003-002", 6.985397
@@ -37,6 +37,7 @@ def project(tmp_path: Path) -> Project:
     """A project with a single experiment and without data."""
     folder = tmp_path / "experiments" / NAME
     shutil.copytree(ROOT / "experiments" / NAME, folder, ignore=shutil.ignore_patterns("*.lock", "*.json"))
+    copy_pages(tmp_path)
     for name in ("params.yaml", "experiments/pipeline.yaml", "experiments/cost.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
     return Project(tmp_path)
@@ -141,7 +142,7 @@ def test_cost_alone_needs_a_protocol_that_says_how_large_the_input_is(project: P
 )
 def test_a_size_holds_within_the_last_printed_digit(row: str, millions: float, verdict: str) -> None:
     """18M and 69.24MB, 30M and 117.22MB, 42M and 163MB; without a unit the digit is 1."""
-    assert size_verdict(sizes({"params_M": millions}, rows()[row])) == verdict
+    assert size_verdict(sizes({"params_M": millions}, PUBLISHED.rows[row])) == verdict
 
 
 def test_later_keys_with_neutral_values_are_taken_out_and_others_kept() -> None:

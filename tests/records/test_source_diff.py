@@ -37,7 +37,7 @@ TRACKED = {
 UNTRACKED = (
     *("id_ecdsa", ".npmrc", "_netrc", "kubeconfig", "store.p12", "store.jks", "main.tfvars", "settings.ini"),
     *("service-account.json", "repro/service-account.json", "repro/id_ecdsa", "experiments/.env", "notes.md"),
-    *(f"experiments/{NAME}/secrets.yaml", "repro/credentials.json", "published/token.json", "repro/keys.bin"),
+    *(f"experiments/{NAME}/secrets.yaml", "repro/credentials.json", "published/token.yaml", "repro/keys.bin"),
 )
 INSIDE = {
     "repro/code.py": f'url = "https://u:{SECRET}@h/x"\nTOKEN = "{SECRET}"\nx = 2\n',

@@ -20,10 +20,10 @@ from repro.evaluation.recompute import from_images, from_totals, metric_names, r
 from repro.params import Experiment, Project, Protocol, read_yaml, to_plain
 from repro.params.experiment import num_classes, resolve
 from repro.params.protocol import protocol_hash
-from repro.published import rows
 from repro.records import Expected, Record, default_band, write_json, write_record
 from repro.records.metrics_io import intervals, plain_metrics
 from repro.reports.results import Declared, Results, declared_experiments
+from tests.kit import PUBLISHED, copy_pages
 
 ROOT = Path(__file__).parents[2]
 SHAPE = """recipe: scratch
@@ -49,8 +49,8 @@ COST = {
 
 def a_record(name: str = "camvid_x", row: str | None = "003-028", **changes: Any) -> Record:
     """A record of one published row, measured exactly as published unless `changes` say otherwise."""
-    published = dict(rows()[row].metrics) if row else {"mIoU": 50.0}
-    dataset = rows()[row].dataset if row else "camvid"
+    published = dict(PUBLISHED.rows[row].metrics) if row else {"mIoU": 50.0}
+    dataset = PUBLISHED.rows[row].dataset if row else "camvid"
     dataset = changes.get("dataset", dataset)
     split, n_images = measured_split(dataset)
     band = default_band("trained", dataset).value if row else 0.8
@@ -122,6 +122,7 @@ def a_project(root: Path, *records: Record) -> Project:
     """A folder with experiments and written records, enough for every reporting command."""
     shutil.copy(ROOT / "params.yaml", root)
     (root / "experiments").mkdir(exist_ok=True)
+    copy_pages(root)
     project = Project(root)
     for record in records:
         add(project, record)
@@ -153,7 +154,7 @@ def write_params(folder: Path, record: Record, protocol: str) -> Experiment:
     own = wanted if not record.published else None
     expect = f"expect: {{mIoU: {own.value}, band: {own.band}, source: test}}\n" if own else ""
     split, _ = measured_split(record.dataset)
-    listed = ", ".join(row for row in record.rows if row in rows())
+    listed = ", ".join(row for row in record.rows if row in PUBLISHED.rows)
     params.write_text(
         f"# test\ndataset: {record.dataset}\nrows: [{listed}]\nseed: {seed}\n{SHAPE}"
         f"evaluation: {{split: {split}, protocol: {protocol}}}\n{expect}"

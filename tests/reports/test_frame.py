@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 from repro.cli.app import app
 from repro.errors import ParamsError
 from repro.params.project import Project
-from repro.published import rows
 from repro.reports.columns import plain_lines
 from repro.reports.frame import COLUMNS
 from repro.reports.query import checked, queried
 from repro.reports.results import Declared, load_results
+from tests.kit import PUBLISHED
 from tests.reports.kit import ROOT, a_record, results
 
 RUN = CliRunner()
@@ -26,11 +26,11 @@ def test_a_row_per_result_published_beside_measured() -> None:
     frame = results(a_record(metrics={"mIoU": 50.55}), own).to_frame()
     assert list(frame.columns) == list(COLUMNS)
     assert all(re.fullmatch("[a-z][a-z0-9_]*", name) for name in COLUMNS)
-    assert frame["row"].dropna().tolist() == list(rows())
+    assert frame["row"].dropna().tolist() == list(PUBLISHED.rows)
     line = frame[frame["row"] == "003-028"].iloc[0]
     assert (line["published"], line["measured"], line["gap"]) == (50.0, 50.55, 0.55)
     assert (line["interval_low"], line["interval_high"], line["verdict"]) == (48.9, 51.7, "reproduced")
-    assert (line["experiment"], line["label"]) == ("camvid_x", rows()["003-028"].label)
+    assert (line["experiment"], line["label"]) == ("camvid_x", PUBLISHED.rows["003-028"].label)
     last = frame.iloc[-1]
     assert (last["experiment"], last["gap"], last["verdict"]) == ("camvid_mobilenetv2_os16", -0.5, "holds")
 
@@ -42,7 +42,9 @@ def test_numbers_are_numbers_and_addresses_are_whole() -> None:
     addresses = frame["published_weights_url"].dropna()
     assert len(addresses) > 20
     assert addresses.str.fullmatch(r"https?://\S+").all()
-    assert frame["published"].isna().sum() == sum("mIoU" not in row.metrics for row in rows().values())
+    assert frame["published"].isna().sum() == sum(
+        "mIoU" not in row.metrics for row in PUBLISHED.rows.values()
+    )
 
 
 def test_experiments_that_stand_for_one_row_have_a_line_each() -> None:

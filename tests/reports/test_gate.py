@@ -22,20 +22,19 @@ from typer.testing import CliRunner
 from repro.cli.app import app
 from repro.errors import ReproError, UnknownNameError
 from repro.evaluation.confusion import Confusions, collect, count, squeeze
-from repro.published import rows
 from repro.records import PASSING, to_json, write_json, write_record
 from repro.reports import ci_formats, compare_revision, gate
 from repro.reports.results import Declared, Results, load_results
-from tests.kit import every
+from tests.kit import PUBLISHED, every
 from tests.reports.kit import a_project, a_record, add, git, results, seeded
 
 
 def with_number() -> list[str]:
-    return [row.id for row in rows().values() if "mIoU" in row.metrics]
+    return [row.id for row in PUBLISHED.rows.values() if "mIoU" in row.metrics]
 
 
 def without_number() -> list[str]:
-    return [row.id for row in rows().values() if not row.metrics]
+    return [row.id for row in PUBLISHED.rows.values() if not row.metrics]
 
 
 def one(record: Any) -> gate.Finding:

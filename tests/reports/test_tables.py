@@ -28,7 +28,6 @@ from repro.errors import CheckFailed, ParamsError, ReproError, UnknownNameError
 from repro.evaluation.confusion import collect, squeeze
 from repro.io.safe_text import cell_text
 from repro.params import Project, read_yaml
-from repro.published import load_page, page_ids, pages, rows
 from repro.published.markdown import cells as cut
 from repro.published.markdown import tables as markdown_tables
 from repro.reports import generated_files, page_tables, tables
@@ -45,6 +44,7 @@ from repro.reports.tables import SHORT, measured_table
 from repro.stages.summary import summary
 from repro.tracking.record_view import note_of, tags_of
 from repro.tracking.run_reader import StoredRun, read_runs
+from tests.kit import PUBLISHED
 from tests.published.test_pages import PUBLISHED_TEXT
 from tests.reports.kit import COST, ROOT, a_project, a_record, add, results, seeded, unjudged
 
@@ -63,14 +63,14 @@ def test_the_command_prints_a_page_byte_for_byte(page_id: str) -> None:
 
 def test_all_pages_in_order_with_a_blank_line_between() -> None:
     answer = RUN.invoke(app, ["table", "--values", "published"])
-    parts = [page.markdown(table) for page in pages() for table in page.tables]
+    parts = [page.markdown(table) for page in PUBLISHED.pages.values() for table in page.tables]
     assert answer.stdout == "\n\n".join(parts) + "\n"
     assert len(parts) == 25
 
 
-@pytest.mark.parametrize("page_id", page_ids())
+@pytest.mark.parametrize("page_id", PUBLISHED.ids)
 def test_measured_without_records_keeps_words_and_empties_numbers(page_id: str) -> None:
-    page = load_page(page_id)
+    page = PUBLISHED.page(page_id)
     for table in page.tables:
         text = page_tables.table_text(results(), page, table, Values.measured)
         (shown,) = markdown_tables(text)
@@ -82,7 +82,7 @@ def test_measured_without_records_keeps_words_and_empties_numbers(page_id: str) 
 
 def test_our_numbers_stand_in_the_pages_places() -> None:
     record = a_record("voc2012_v3_r50_os8", row="002-01", metrics={"mIoU": 77.615}, cost={})
-    page = load_page("002")
+    page = PUBLISHED.page("002")
     before, after = (
         page_tables.table_text(results(record), page, page.tables[0], values).split("\n")
         for values in (Values.published, Values.measured)
@@ -102,25 +102,25 @@ def test_our_numbers_stand_in_the_pages_places() -> None:
 
 def test_fractions_ragged_rows_and_devices() -> None:
     record = a_record("cityscapes_mobilenetv2_os16", row="000-01", metrics={"mIoU": 71.93, "aAcc": 95.0})
-    page = load_page("000")
+    page = PUBLISHED.page("000")
     line = cut(page_tables.table_text(unjudged(record), page, page.tables[0], Values.measured).split("\n")[2])
     assert line[4:6] == ("0.719", "0.950")
     assert line[8] == "32.00 (Test CPU, 2 threads, torch 2.15.0, fp32, batch 1)"
     narrow = a_record("camvid_n", row="003-088", metrics={"mIoU": 60.04})
-    page = load_page("003")
+    page = PUBLISHED.page("003")
     table = next(t for t in page.tables if "003-088" in t.body)
     text = page_tables.table_text(results(narrow), page, table, Values.measured)
     assert "stride8.scale480|3.0|60.0" in text, "the column that the page lost is back"
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
-@pytest.mark.parametrize("page_id", page_ids())
+@pytest.mark.parametrize("page_id", PUBLISHED.ids)
 @pytest.mark.slow
 def test_every_page_prints_in_every_format(page_id: str, fmt: str) -> None:
     answer = RUN.invoke(app, ["table", "--page", page_id, "--values", "both", "--format", fmt])
     assert answer.exit_code == 0
     shown = plain(answer.stdout).replace("\\", "")
-    assert all(plain(row.cells[0])[:12] in shown for row in load_page(page_id).rows.values())
+    assert all(plain(row.cells[0])[:12] in shown for row in PUBLISHED.page(page_id).rows.values())
 
 
 # --- tables of a data set -----------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_published_beside_measured() -> None:
     assert shown["003-028"] | {"links": ""} == {
         "row": "003-028",
         "experiment": "camvid_x",
-        "model": rows()["003-028"].label,
+        "model": PUBLISHED.rows["003-028"].label,
         "published mIoU": "50.00",
         "measured mIoU": "50.55",
         "95 % interval": "48.90–51.70 (i1)",
@@ -180,7 +180,7 @@ def test_the_kind_of_an_interval_is_named_wherever_it_is_shown() -> None:
 
 def test_page_004s_memory_is_that_of_training() -> None:
     """GiB of the training's device; the memory of one inference is no answer to that column."""
-    page = load_page("004")
+    page = PUBLISHED.page("004")
     table = page.tables[0]
     place = [column.field for column in table.columns].index("mem_GB")
     for cost, text in ((COST, ""), (COST | {"train_memory_MiB": 2048.0}, "2.00 (Test CPU, 2 threads")):
@@ -208,7 +208,9 @@ def test_seeds_and_the_pages_own_formula_have_columns(tmp_path: Path) -> None:
         "65.00",
         "+0.20",
     )
-    text = page_tables.table_text(found, load_page("000"), load_page("000").tables[1], Values.measured)
+    text = page_tables.table_text(
+        found, PUBLISHED.page("000"), PUBLISHED.page("000").tables[1], Values.measured
+    )
     assert cut(text.split("\n")[2])[4] == "0.650"
 
 
@@ -220,7 +222,7 @@ def test_every_published_row_is_in_a_table_of_its_data_set() -> None:
         for grid in tables.dataset_tables(found, name)
         for row in grid.rows
     ]
-    assert sorted(shown) == sorted(rows())
+    assert sorted(shown) == sorted(PUBLISHED.rows)
 
 
 def test_unknown_names_are_errors_with_the_nearest() -> None:
@@ -579,7 +581,7 @@ def test_explain_names_every_origin() -> None:
 
 
 def test_explain_before_anything_is_measured() -> None:
-    row = rows()["001-06"]
+    row = PUBLISHED.rows["001-06"]
     facts = unmeasured("ade20k_r50_os16", [row], "mIoU")
     assert facts["published"] == f"43.21 (row 001-06, line {row.line} of page 001)"
     assert facts["to measure"] == "dvc repro experiments/ade20k_r50_os16"
@@ -595,7 +597,7 @@ def test_explain_before_anything_is_measured() -> None:
 
 
 def test_explain_shows_every_row_and_a_row_without_the_number() -> None:
-    only_size, other = rows()["003-018"], rows()["003-017"]
+    only_size, other = PUBLISHED.rows["003-018"], PUBLISHED.rows["003-017"]
     assert unmeasured("x", [only_size], "mIoU")["published"].startswith("no number (row 003-018")
     both = unmeasured("x", [only_size, other], "mIoU")
     assert both["as printed 003-018"] == " | ".join(only_size.cells)

@@ -124,7 +124,7 @@ def bare_clone(root: Path, *experiments: str) -> Clone:
     DVC reads every dvc.yaml before it does anything: 155 of them are 4 s for each command.
     """
     names = [f"experiments/{name}" for name in experiments] or ["experiments"]
-    paths = ("dvc.yaml", "data.dvc", "params.yaml", ".gitignore", ".dvc/config", "repro/published")
+    paths = ("dvc.yaml", "data.dvc", "params.yaml", ".gitignore", ".dvc/config", "published")
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *paths]
     for name in subprocess.check_output([*listed, *names, *TEMPLATES], cwd=ROOT, text=True).splitlines():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -222,7 +222,7 @@ def test_a_published_number_makes_only_the_record_again(clone: Clone) -> None:
     params.write_text(params.read_text() + "rows: ['003-028']\n")
     clone.run("repro", "sync", "--files")
     assert clone.repro(STAGE) == [STAGE]
-    page = clone.root / "repro/published/page-003.json"
+    page = clone.root / "published/003.json"
     raw = json.loads(page.read_text())
     raw["rows"]["003-028"]["metrics"]["mIoU"] += 1
     page.write_text(json.dumps(raw))

@@ -25,6 +25,7 @@ import requests
 from repro.params import Project
 from repro.records import Expected, Journal, Record, read_journal, write_record
 from repro.tracking import Mirror, Run
+from tests.kit import copy_pages
 from tests.reports.kit import a_record
 
 Points = Counter[tuple[str, int, float]]
@@ -42,6 +43,7 @@ def a_project(root: Path) -> Project:
     for folder in ("experiments", "reports/rows"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text("tracking: {project: tests}\n")
+    copy_pages(root)
     return Project(root)
 
 

@@ -30,12 +30,12 @@ def links(
 
     Example: repro page links --check --page 004
     """
-    from repro.published import rows
+    from repro.params.project import find_project
     from repro.reports.links import links_of
-    from repro.reports.results import require_page
 
-    wanted = require_page(page) if page else None
-    found = links_of(row for row in rows().values() if wanted in (None, row.page))
+    published = find_project().published
+    rows = published.page(page).rows if page else published.rows
+    found = links_of(rows.values())
     if check:
         return _check(found, sha256, json)
     if json:

@@ -14,6 +14,7 @@ from repro.io import text_table
 
 if TYPE_CHECKING:
     from repro.params import Experiment, Project, TrainedExperiment
+    from repro.published import Row
     from repro.records import Record
     from repro.records.record import Measured
 
@@ -78,7 +79,7 @@ def sections(
         "parameters" if everything else "parameters that are not at their defaults (--all shows every one)"
     )
     return {
-        experiment.name: about(experiment, verdict_now(project, experiment.name)),
+        experiment.name: about(project.published.rows, experiment, verdict_now(project, experiment.name)),
         "result": result(found),
         **others(found),
         "cost": {k: _short(v) for k, v in found.cost.items() if not isinstance(v, dict)} if found else {},
@@ -121,10 +122,8 @@ def verdict_now(project: Project, name: str) -> str:
     return f"{judged.verdict}: {judged.reason}" if judged.verdict == "incomparable" else judged.verdict
 
 
-def about(experiment: Experiment, verdict: str) -> dict[str, str]:
-    from repro.published import rows
-
-    published = [rows()[row] for row in experiment.rows if row in rows()]
+def about(known: Mapping[str, Row], experiment: Experiment, verdict: str) -> dict[str, str]:
+    published = [known[row] for row in experiment.rows if row in known]
     facts = {"dataset": f"{experiment.dataset} {experiment.evaluation.split}", **made_by(experiment)}
     for row in published:
         numbers = ", ".join(f"{metric} {value:g}" for metric, value in row.metrics.items()) or "no number"

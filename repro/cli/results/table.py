@@ -16,6 +16,7 @@ from repro.io import text_table
 from repro.reports.enums import Format, Origin, Values
 
 if TYPE_CHECKING:
+    from repro.published import Page, Published
     from repro.reports.grid import Grid
     from repro.reports.results import Results
 
@@ -93,10 +94,11 @@ def table(
 
 def _published(page_id: str | None) -> None:
     """The pages' tables byte for byte; needs nothing but the page files."""
-    from repro.published import load_page, page_ids
+    from repro.params.project import find_project
 
-    wanted = page_ids() if page_id is None else [page_id.zfill(3)]
-    texts = [page.markdown(table) for page in map(load_page, wanted) for table in page.tables]
+    texts = [
+        page.markdown(table) for page in _pages(find_project().published, page_id) for table in page.tables
+    ]
     write("\n\n".join(texts) + "\n")
 
 
@@ -131,20 +133,22 @@ def _print_pages(
 ) -> None:
     """Published tables in their own layout."""
     from repro.errors import ParamsError
-    from repro.published import load_page, page_ids
     from repro.reports import page_tables
-    from repro.reports.results import require_page
 
     if fmt is Format.parquet:
         hint = "leave --page and --values out: `repro table --dataset NAME -f parquet` has numbers"
         raise ParamsError("a page's layout is text, and Parquet is for numbers", where="--format", hint=hint)
-    shown = [load_page(require_page(page_id))] if page_id else [load_page(one) for one in page_ids()]
+    shown = _pages(results.published, page_id)
     if fmt is Format.md:
         texts = [page_tables.page_text(results, page, values, dataset=dataset) for page in shown]
         write("\n".join(text for text in texts if text.strip()))
     else:
         grids = (page_tables.page_grids(results, page, values, dataset=dataset) for page in shown)
         _emit_grids([grid for found in grids for grid in found], fmt)
+
+
+def _pages(published: Published, page_id: str | None) -> list[Page]:
+    return [published.page(page_id)] if page_id else list(published.pages.values())
 
 
 FITTED = {
@@ -262,7 +266,7 @@ def list_(
     from repro.cli.tables import print_table
     from repro.params.project import find_project
     from repro.reports.listing import SHORT, WIDE, listing, shown
-    from repro.reports.results import load_results, require_page
+    from repro.reports.results import load_results
 
     results = load_results(find_project())
     if dataset:
@@ -271,7 +275,7 @@ def list_(
         results,
         names or (),
         dataset=dataset,
-        page=require_page(page) if page else None,
+        page=results.published.page_id(page) if page else None,
         measured=measured,
         conditions=tuple(conditions or ()),
         query=query,
@@ -312,7 +316,6 @@ def explain(
     from repro.errors import UnknownNameError
     from repro.params.names import experiment_name
     from repro.params.project import find_project
-    from repro.published import rows
     from repro.records import read_row
     from repro.reports.explain import SETTINGS, explanation, settings, unmeasured, values
     from repro.reports.gate import finding
@@ -325,9 +328,9 @@ def explain(
         raise broken[name]
     if name not in declared and not path.is_file():
         raise UnknownNameError("experiment", name, declared, hint="`repro list` shows all")
-    published = [rows()[row] for row in declared[name].rows] if name in declared else []
+    published = [project.published.rows[row] for row in declared[name].rows] if name in declared else []
     if metric == SETTINGS and published:
-        facts = settings(published)
+        facts = settings(project.published, published)
     elif not path.is_file():
         facts = unmeasured(name, published, metric)
     else:

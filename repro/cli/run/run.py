@@ -158,22 +158,22 @@ def of_pages(
     """Experiments of a published page, on a data set, among those that `patterns` match."""
     from repro.errors import ParamsError
     from repro.params import matching
-    from repro.reports.results import load_results, require_page
+    from repro.reports.results import load_results
 
     results = load_results(project)
     name_broken(results.broken)
     if dataset:
         results.require_dataset(dataset)
-    prefix = require_page(page) if page else ""
+    wanted = results.published.page_id(page) if page else ""
     found = [
         name
         for name in matching(patterns or (), results.experiments)
         if (one := results.experiments[name]).dataset == (dataset or one.dataset)
-        and (not page or any(row.startswith(prefix) for row in one.rows))
+        and (not page or wanted in results.pages_of(one.rows))
     ]
     if not found:
         asked = ", ".join(
-            [*(patterns or ()), *([f"page {prefix}"] if page else []), *([dataset] if dataset else [])]
+            [*(patterns or ()), *([f"page {wanted}"] if page else []), *([dataset] if dataset else [])]
         )
         raise ParamsError(f"no experiments: {asked}", hint="`repro list --page ID --dataset NAME`")
     return found

@@ -1,0 +1,100 @@
+"""The published pages of a project: `<id>.json` typed rows, `<id>.md` the page, `<id>.yaml` its map."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from repro.errors import ParamsError, UnknownNameError
+from repro.published.page import Page, Row, read_page
+from repro.published.sources import FILE, Source, read_sources
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
+IDS = "letters, digits and underscores, e.g. mine"
+IMPORT = "`repro page import FILE --id ID` adds a page to published/"
+
+
+@dataclass(frozen=True)
+class Published:
+    """The published pages in `folder`, each read once and when first needed; none without the folder."""
+
+    folder: Path
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all pages, sorted."""
+        return tuple(sorted(path.stem for path in self.folder.glob("*.json") if path.name != FILE))
+
+    @cached_property
+    def pages(self) -> Mapping[str, Page]:
+        """All pages by id. Raises ParamsError for a file that is no page."""
+        return {page_id: self._read(page_id) for page_id in self.ids}
+
+    @cached_property
+    def rows(self) -> Mapping[str, Row]:
+        """All published rows by id, in page order."""
+        return {row.id: row for page in self.pages.values() for row in page.rows.values()}
+
+    @cached_property
+    def sources(self) -> Mapping[str, Source]:
+        """Where the settings of rows are written, by row id; none without the file."""
+        path = self.folder / FILE
+        return read_sources(path) if path.is_file() else {}
+
+    def path(self, page_id: str) -> Path:
+        return self.folder / f"{page_id}.json"
+
+    def page(self, page_id: str) -> Page:
+        """A page by id; '2' is '002' too. Raises UnknownNameError."""
+        return self.pages[self.page_id(page_id)]
+
+    def page_id(self, asked: str) -> str:
+        """The id of a page; '2' is '002' too. Raises UnknownNameError."""
+        found = next((one for one in (asked, asked.zfill(3)) if one in self.ids), None)
+        if found is None:
+            raise UnknownNameError("page", asked, self.ids, hint=IMPORT)
+        return found
+
+    def new_id(self, page_id: str, *, where: object) -> str:
+        """Return the id of a page to import. Raises ParamsError if it cannot be one, or means another."""
+        require_id(page_id, where=where)
+        padded = page_id.zfill(3)
+        if page_id not in self.ids and padded in self.ids:
+            what = f"the id '{page_id}' means page {padded}"
+            raise ParamsError(what, where=where, allowed=f"'{padded}', or a word")
+        return page_id
+
+    def row_ids(self, raw: object, where: object) -> tuple[str, ...]:
+        """Validate an experiment's `rows:`. Raises an error if it is not a list or a row is unknown."""
+        if not isinstance(raw, list | tuple):
+            example = raw if isinstance(raw, str) and raw in self.rows else next(iter(self.rows), "mine-01")
+            what, allowed = f"key 'rows': got {raw!r}", "a list of published rows"
+            raise ParamsError(what, where=where, allowed=allowed, hint=f"`rows: [{example}]`")
+        found = tuple(map(str, raw))
+        for row in found:
+            if row not in self.rows:
+                raise UnknownNameError("published row", row, self.rows, where=where, hint=IMPORT)
+        return found
+
+    def _read(self, page_id: str) -> Page:
+        path = self.path(page_id)
+        require_id(page_id, where=path)
+        page = read_page(path)
+        foreign = next((row.id for row in page.rows.values() if row.page != page_id), None)
+        if page.id != page_id or foreign is not None:
+            what = f"the file of page '{page_id}' holds " + (
+                f"row '{foreign}'" if page.id == page_id else f"page '{page.id}'"
+            )
+            raise ParamsError(what, where=path, allowed=f"page {page_id} with rows {page_id}-01, ...")
+        return page
+
+
+def require_id(page_id: str, *, where: object) -> str:
+    """Return `page_id` if it can be the id of a page. Raises ParamsError."""
+    if not ID.fullmatch(page_id) or f"{page_id}.json" == FILE:
+        hint = "rows become ID-01, ID-02, ..."
+        raise ParamsError(f"invalid id of a page '{page_id}'", where=where, allowed=IDS, hint=hint)
+    return page_id
