@@ -1,7 +1,7 @@
 """The files of an imported page in a project: written together, and never over the work of a person.
 
-The page file states the sha256 of the markdown that was read and of itself. A file that is otherwise than
-stated was edited; it is replaced only when that is asked for.
+The page file states the sha256 of the markdown that was read and of itself. A file with another hash was
+edited; it is replaced only when that is asked for.
 """
 
 from __future__ import annotations
