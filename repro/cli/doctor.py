@@ -187,6 +187,23 @@ def _dataset(project: Project, name: str) -> Finding:
     return Finding(f"data {name}", state, good, advice)
 
 
+def _pages(project: Project) -> Iterator[Finding]:
+    """Every command that shows results reads all pages: one that is damaged stops them all."""
+    from repro.errors import ParamsError, counted
+
+    try:
+        found = project.published
+        state = f"{counted(len(found.ids), 'page')}, {counted(len(found.rows), 'row')}"
+    except ParamsError as error:
+        where = os.path.relpath(str(error.where), project.root)
+        advice = error.hint or f"correct it, or `git checkout HEAD -- {where}`"
+        yield Finding(
+            "published pages", f"{where}: {error.what.splitlines()[0]}", False, advice, required=True
+        )
+        return
+    yield Finding("published pages", state, True)
+
+
 def _merge(project: Project) -> Iterator[Finding]:
     from repro.io.git import merge_conflict
     from repro.params.folders import conflicted
@@ -214,6 +231,7 @@ LOOKS: tuple[Callable[[Project], Iterator[Finding]], ...] = (
     _lock_files,
     _merge,
     _datasets,
+    _pages,
     _mlflow,
 )
 

@@ -14,6 +14,7 @@ from repro.published.sources import FILE, Source, read_sources
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
 IDS = "letters, digits and underscores, e.g. mine"
+MOVED = "pages that earlier versions of the package held are in published/ of its repository"
 IMPORT = "`repro page import FILE --id ID` adds a page to published/"
 
 
@@ -74,6 +75,9 @@ class Published:
             what, allowed = f"key 'rows': got {raw!r}", "a list of published rows"
             raise ParamsError(what, where=where, allowed=allowed, hint=f"`rows: [{example}]`")
         found = tuple(map(str, raw))
+        if found and not self.folder.is_dir():
+            what, allowed = f"row '{found[0]}' of no page: the project has no published/", "published/ID.json"
+            raise ParamsError(what, where=where, allowed=allowed, hint=f"{IMPORT}; {MOVED}")
         for row in found:
             if row not in self.rows:
                 raise UnknownNameError("published row", row, self.rows, where=where, hint=IMPORT)

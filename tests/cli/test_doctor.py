@@ -44,6 +44,15 @@ def doctor(code: int = 0) -> dict[str, dict[str, object]]:
     return {one["what"]: one for one in json.loads(result.output)}
 
 
+def test_a_damaged_page_is_named(project: Path) -> None:
+    assert doctor()["published pages"]["found"] == "0 pages, 0 rows"
+    (project / "published").mkdir()
+    (project / "published/mine.json").write_text("{")
+    found = doctor(1)["published pages"]
+    assert str(found["found"]).startswith("published/mine.json: not JSON")
+    assert found["advice"] == "correct it, or `git checkout HEAD -- published/mine.json`"
+
+
 def test_a_missing_data_set_is_no_failure_and_has_its_own_cure(project: Path) -> None:
     (project / "data").mkdir()
     (project / "data/camvid").symlink_to("/nowhere")

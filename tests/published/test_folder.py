@@ -61,7 +61,12 @@ def run(*words: str) -> str:
 
 def test_a_project_without_the_folder_has_no_rows(project: Project) -> None:
     assert (project.published.ids, dict(project.published.rows)) == ((), {})
-    with pytest.raises(UnknownNameError, match=r"none exist yet(.|\n)*`repro page import"):
+    with pytest.raises(ParamsError, match="has no published/") as raised:
+        project.published.row_ids(["001-06"], "params.yaml")
+    assert "`repro page import FILE" in str(raised.value.hint)
+    assert "earlier versions" in str(raised.value.hint)
+    project.published.folder.mkdir()
+    with pytest.raises(UnknownNameError, match="none exist yet"):
         project.published.row_ids(["001-06"], "params.yaml")
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from repro.errors import ParamsError, UnknownNameError
 from repro.published.markdown import cells, common_layout, fill, layout, links, tables
-from repro.published.page import read_page
+from repro.published.page import page_markdown, read_page
 from repro.published.sources import direct_url, hash_in_name
 from tests.kit import PUBLISHED
 
@@ -37,6 +37,11 @@ def test_every_table_is_printed_byte_for_byte(page_id: str) -> None:
     text = "\n\n".join(page.markdown(table) for table in page.tables)
     assert (len(page.tables), len(page.rows)) == (n_tables, n_rows)
     assert hashlib.sha256(text.encode()).hexdigest() == digest
+
+
+def test_the_page_beside_the_rows_has_the_same_tables() -> None:
+    for page in PUBLISHED.pages.values():
+        assert PUBLISHED.path(page.id).with_suffix(".md").read_text() == page_markdown(page)
 
 
 def test_lines_stand_where_the_page_has_them() -> None:
