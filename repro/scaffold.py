@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -21,6 +21,7 @@ import yaml
 from repro.errors import ParamsError, UnknownNameError
 from repro.io import limits
 from repro.io.names import plain_name
+from repro.io.sources import source_files
 from repro.params import (
     Project,
     also_names,
@@ -30,6 +31,7 @@ from repro.params import (
     read_yaml,
     section,
 )
+from repro.params.dataset import dotted
 from repro.params.experiment import check_start_from
 from repro.params.names import SEED_COPY
 from repro.params.project import BUILT_IN
@@ -134,8 +136,16 @@ def _wanted(project: Project) -> Iterator[tuple[Path, str | None]]:
             _pipeline(project.published.rows, template, params),
         )
     where, found = project.params, section(read_yaml(project.params), "datasets")
-    datasets = sorted(plain_name(name, "data set", where=where) for name in found)
+    datasets = {
+        plain_name(name, "data set", where=where): _code(project, found[name]) for name in sorted(found)
+    }
     yield project.root / "dvc.yaml", HEADER + _root_pipeline(project, datasets, own)
+
+
+def _code(project: Project, block: Any) -> list[str]:
+    """The project's files that a data set with `module:` consists of."""
+    module = block.get("module") if isinstance(block, Mapping) else None
+    return source_files(project.root, dotted(module)) if isinstance(module, str) else []
 
 
 def _template(path: Path) -> str:
@@ -199,14 +209,16 @@ def _of_row(fragment: str, row: Row) -> str:
     return fragment.replace("PAGE", row.page).replace("ROW", row.id)
 
 
-def _root_pipeline(project: Project, datasets: Sequence[str], own: Mapping[str, Mapping[str, Any]]) -> str:
+def _root_pipeline(
+    project: Project, datasets: Mapping[str, Sequence[str]], own: Mapping[str, Mapping[str, Any]]
+) -> str:
     stages = {"data": _data_stage(datasets), "prepare": _prepare_stage(datasets)}
     stages |= {f"experiments/{name}": _record_stage(project, name, params) for name, params in own.items()}
     stages["tables"] = _tables_stage()
     return yaml.safe_dump({"stages": stages}, sort_keys=False, width=200)
 
 
-def _data_stage(datasets: Sequence[str]) -> dict[str, Any]:
+def _data_stage(datasets: Iterable[str]) -> dict[str, Any]:
     """A stage whose error explains how to get missing data, unlike DVC's "dependency ... does not exist".
 
     DVC hashes the folder or link without caching it, and never removes it.
@@ -219,20 +231,25 @@ def _data_stage(datasets: Sequence[str]) -> dict[str, Any]:
     return {"foreach": [name for name in datasets if name != BUILT_IN], "do": stage}
 
 
-def _prepare_stage(datasets: Sequence[str]) -> dict[str, Any]:
-    """The stage `prepare`; the built-in set has no raw dependency, since engine.data versions its generator.
+def _prepare_stage(datasets: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The stage `prepare`; a module of the zoo is a dependency.
 
-    With a dependency on data/synthetic, which data.dvc pins, `dvc repro` would fail in a fresh clone with
-    "missing data 'source'". DVC accepts a duplicate dependency.
+    The built-in set has no raw dependency, since engine.data versions its generator. With a dependency on
+    data/synthetic, which data.dvc pins, `dvc repro` would fail in a fresh clone with "missing data 'source'".
+    DVC accepts a duplicate dependency.
     """
-    stage = {
+    stage: dict[str, Any] = {
         "cmd": "repro prepare ${key}",
         "deps": [NO_RUN_CACHE, "${item.raw}"],
         "params": ["datasets.${key}", "engine.data"],
         "outs": ["prepared/${key}"],
     }
-    raw = {name: {"raw": NO_RUN_CACHE if name == BUILT_IN else f"data/{name}"} for name in datasets}
-    return {"foreach": raw, "do": stage}
+    items = {name: {"raw": NO_RUN_CACHE if name == BUILT_IN else f"data/{name}"} for name in datasets}
+    for number in range(max(map(len, datasets.values()), default=0)):
+        stage["deps"].append(f"${{item.code{number}}}")  # all items of a `foreach` have as many dependencies
+        for name, files in datasets.items():
+            items[name][f"code{number}"] = files[number] if number < len(files) else NO_RUN_CACHE
+    return {"foreach": items, "do": stage}
 
 
 def _record_stage(project: Project, name: str, params: Mapping[str, Any]) -> dict[str, Any]:

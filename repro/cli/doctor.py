@@ -166,7 +166,7 @@ def _datasets(project: Project) -> Iterator[Finding]:
 
 
 def _dataset(project: Project, name: str) -> Finding:
-    from repro.errors import UnknownNameError
+    from repro.errors import ReproError
     from repro.params.project import BUILT_IN
     from repro.stages.inputs_ready import is_present
     from repro.stages.prepare import data_command
@@ -181,9 +181,9 @@ def _dataset(project: Project, name: str) -> Finding:
     else:
         state, good = state or "absent", bool(state)
     try:
-        advice = data_command(name)
-    except UnknownNameError as error:
-        state, good, advice = error.what, False, "take it out of params.yaml, or add its module"
+        advice = data_command(project, name)
+    except ReproError as error:
+        state, good, advice = error.what, False, error.hint or "correct it in params.yaml"
     return Finding(f"data {name}", state, good, advice)
 
 

@@ -1,4 +1,4 @@
-"""Data sets: a module per set, a zip per prepared split, and batches determined by the seed."""
+"""Data sets, built in or declared by a project; a zip per prepared split; batches determined by the seed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,21 @@ from repro.datasets.sets import (
     vaihingen,
     voc2012,
 )
+from repro.datasets.sets.declared import folder_dataset, zoo_dataset
 from repro.datasets.sets.spec import IGNORE, DatasetModule
-from repro.errors import UnknownNameError
+from repro.errors import ParamsError, UnknownNameError
+from repro.params import DatasetFacts, Project, dataset_facts, dataset_names
 
-__all__ = ["DATASETS", "IGNORE", "PrepareResult", "Split", "dataset_module", "prepare_dataset"]
+__all__ = [
+    "DATASETS",
+    "IGNORE",
+    "PrepareResult",
+    "Split",
+    "built_in",
+    "dataset_module",
+    "described",
+    "prepare_dataset",
+]
 
 DATASETS: dict[str, DatasetModule] = {
     "synthetic": synthetic,
@@ -47,8 +58,54 @@ DATASETS: dict[str, DatasetModule] = {
 }
 
 
-def dataset_module(name: str) -> DatasetModule:
-    """Return the module of a data set. Raises UnknownNameError, which suggests the closest name."""
+def built_in(name: str) -> DatasetModule:
+    """Return a built-in data set. Raises UnknownNameError, which suggests the closest name."""
     if name not in DATASETS:
-        raise UnknownNameError("dataset", name, DATASETS, hint="`repro data list` shows all")
+        raise UnknownNameError("dataset", name, DATASETS, hint=_DECLARE.format(name))
     return DATASETS[name]
+
+
+def dataset_module(project: Project, name: str) -> DatasetModule:
+    """Return a data set of a project, or a built-in one; runs the code of a zoo's module.
+
+    Raises:
+        UnknownNameError: There is no such data set; the message suggests the closest name.
+        ParamsError: Its declaration in params.yaml is invalid.
+        DataError: A module of the zoo cannot be imported, or lacks an attribute.
+    """
+    facts = declared_facts(project, name)
+    if facts is not None and facts.module is not None:
+        return zoo_dataset(name, facts, facts.module_name, project.root)
+    return described(project, name)
+
+
+def described(project: Project, name: str) -> DatasetModule:
+    """Return a data set as `dataset_module`, but without running code of the zoo.
+
+    What only a module of the zoo knows has a default: commands that list data sets need no more.
+    """
+    facts = declared_facts(project, name)
+    if facts is not None:
+        return folder_dataset(name, facts)
+    if name not in DATASETS:
+        known = {*DATASETS, *dataset_names(project)}
+        raise UnknownNameError("dataset", name, known, hint="`repro data list` shows all")
+    return DATASETS[name]
+
+
+def declared_facts(project: Project, name: str) -> DatasetFacts | None:
+    """Return the block `datasets.NAME` of params.yaml if it declares a data set of the zoo."""
+    if name not in dataset_names(project):
+        return None
+    facts = dataset_facts(project, name)
+    if not facts.is_declared and name not in DATASETS:
+        raise UnknownNameError(
+            "data set", name, DATASETS, where=f"params.yaml: datasets.{name}", hint=_DECLARE.format(name)
+        )
+    if facts.is_declared and name in DATASETS:
+        where, hint = f"params.yaml: datasets.{name}", "choose another name"
+        raise ParamsError(f"'{name}' is a built-in data set", where=where, hint=hint)
+    return facts if facts.is_declared else None
+
+
+_DECLARE = "`datasets.{}` in params.yaml declares a data set with `folder:` or `module:`"

@@ -43,10 +43,17 @@ class Groups:
 
 
 def groups_of(dataset: str, ids: Sequence[str]) -> Groups | None:
-    """Groups of the images `ids` of a data set; None if its module defines no groups."""
-    from repro.datasets import DATASETS  # imports OpenCV, which reading matrices does not need
+    """Groups of the images `ids` of a data set; None if there are none.
 
-    module = DATASETS.get(dataset)
+    A data set that a zoo declares has groups where its images are tiles: the ids contain their windows.
+    """
+    from repro.datasets import DATASETS  # imports OpenCV, which reading matrices does not need
+    from repro.datasets.prepare.convert import is_tile, source_image
+
+    if dataset not in DATASETS:
+        tiles = bool(ids) and all(map(is_tile, ids))
+        return Groups(names=tuple(map(source_image, ids)), noun="source image") if tiles else None
+    module = DATASETS[dataset]
     group = getattr(module, "group", None)
     if group is None:
         return None

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repro.datasets import dataset_module
 from repro.errors import ParamsError
 from repro.params import TrainedExperiment
 from repro.params.protocol import Protocol, Variant
@@ -77,12 +76,13 @@ def why_different(
     protocol_hash: str,
     fingerprint: str,
     n_images: int,
+    official: int | None,
     packages: Mapping[str, str],
     device: str,
 ) -> list[str]:
     """Possible causes of a difference: our settings and those of the row."""
     split = experiment.evaluation.split
-    whole = experiment.protocol.first or dataset_module(experiment.dataset).SPLITS.get(split)
+    whole = experiment.protocol.first or official
     return [
         f"protocol {protocol_hash}: {describe(experiment.protocol)}",
         f"data {fingerprint[:16]}: {n_images} images of {experiment.dataset}/{split}"

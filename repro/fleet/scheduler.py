@@ -18,6 +18,7 @@ from typing import Any
 
 from repro.errors import ParamsError
 from repro.params import (
+    DatasetFacts,
     Experiment,
     ModelParams,
     Project,
@@ -112,7 +113,7 @@ def estimate(experiment: Experiment, *, speed: float, done_iterations: int = 0) 
     params = experiment.training
     iterations = length_of(experiment).iterations
     samples = iterations * params.batch
-    macs = _gmacs(experiment.model, experiment.facts.classes, experiment.augmentation.crop)
+    macs = _gmacs(experiment.model, experiment.facts.num_classes, experiment.augmentation.crop)
     gflop = 2 * macs * FORWARD_PASSES * samples
     done = min(done_iterations / iterations, 1.0)
     seconds = (1 - done) * gflop / (speed * gain(params.precision))
@@ -192,6 +193,7 @@ def _work(plain: dict[str, Any], metrics: list[dict[str, Any]]) -> float:
     """GFLOP between the first and last entries, converted to the speed of fp32."""
     model, training = parse(ModelParams, plain["model"], "journal"), plain["training"]
     height, width = plain["augmentation"]["crop"]
-    macs = _gmacs(model, int(plain["facts"]["classes"]), (height, width))
+    facts = parse(DatasetFacts, plain["facts"], "journal")
+    macs = _gmacs(model, facts.num_classes, (height, width))
     samples = (metrics[-1]["step"] - metrics[0]["step"]) * training["batch"]
     return float(2 * macs * FORWARD_PASSES * samples / gain(training["precision"]))

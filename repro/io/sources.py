@@ -8,9 +8,11 @@ found.
 from __future__ import annotations
 
 import ast
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from repro.errors import ParamsError, ReproError
 from repro.io import limits
@@ -65,6 +67,23 @@ def source_files(root: Path, module: str) -> list[str]:
             found.add(path)
             waiting += [file for name in _imported(folders, path) for file in _files(folders, name)]
     return sorted(path.relative_to(root).as_posix() for path in found)
+
+
+def own_file(root: Path, module: str) -> Path | None:
+    """Return the project's file that defines `module`; None for an installed or missing module."""
+    found = [name for name in source_files(root, module) if module_name(name) == module]
+    return root / found[0] if found else None
+
+
+def import_own(root: Path, module: str) -> ModuleType:
+    """Import a module that the project at `root` names. This runs its code; it can raise anything."""
+    trust(root)
+    for file in source_files(root, module):
+        name, path = module_name(file), (root / file).resolve()
+        loaded = getattr(sys.modules.get(name), "__file__", None)
+        if loaded and Path(loaded).resolve() != path:  # of another project
+            del sys.modules[name]
+    return importlib.import_module(module)
 
 
 def module_name(file: str) -> str:

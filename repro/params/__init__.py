@@ -1,7 +1,8 @@
 """params.yaml files as typed, frozen dataclasses."""
 
 from repro.io.yaml_reader import read_yaml
-from repro.params.data import Augmentation, DatasetFacts
+from repro.params.augmentation import Augmentation
+from repro.params.dataset import DatasetFacts, dataset_facts, dataset_names
 from repro.params.experiment import (
     Engine,
     Evaluation,
@@ -39,6 +40,8 @@ __all__ = [
     "TrainingParams",
     "also_names",
     "broken_error",
+    "dataset_facts",
+    "dataset_names",
     "experiment_name",
     "experiment_names",
     "explicitly_named",

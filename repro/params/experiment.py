@@ -18,10 +18,11 @@ from pydantic import Discriminator, Tag
 from repro.errors import ParamsError, UnknownNameError, nearest
 from repro.io.sources import source_hashes
 from repro.io.yaml_reader import read_yaml
-from repro.params.data import Augmentation, DatasetFacts
+from repro.params.augmentation import Augmentation
+from repro.params.dataset import DatasetFacts, parse_facts
 from repro.params.model import ModelParams
 from repro.params.names import experiment_name, experiment_names
-from repro.params.parse import PlainName, parse, to_plain
+from repro.params.parse import Later, PlainName, parse, to_plain
 from repro.params.problems import Loc
 from repro.params.project import Project
 from repro.params.protocol import Protocol
@@ -102,7 +103,7 @@ class TrainedExperiment(Experiment):
 
     recipe: str
     start_from: PlainName | None = None  # another experiment, whose weights initialise the training
-    measure: Literal["all", "cost"] = "all"  # cost: only size and speed of the network, without data
+    measure: Later[Literal["all", "cost"]] = "all"  # cost: only size and speed of the network, without data
     model: _Network
     augmentation: Augmentation
     training: TrainingParams
@@ -118,7 +119,7 @@ class TrainedExperiment(Experiment):
 
 def num_classes(experiment: Experiment, protocol: Protocol) -> int:
     """Return the number of classes: without class 0 if the protocol has `reduce_zero_label`."""
-    return experiment.facts.classes - int(protocol.reduce_zero_label)
+    return experiment.facts.num_classes - int(protocol.reduce_zero_label)
 
 
 def parse_experiment(plain: Mapping[str, Any], where: object) -> Experiment:
@@ -196,7 +197,7 @@ def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: P
     further = also_names(own, where, evaluation.protocol)
     merged |= {
         "name": name,
-        "facts": _typed(DatasetFacts, root, "datasets", own["dataset"]),
+        "facts": _facts(root, own["dataset"], where),
         "protocol": _typed(Protocol, root, "protocols", evaluation.protocol),
         "also": {name: _typed(Protocol, root, "protocols", name) for name in further},
         "engine": to_plain(parse(Engine, section(root, "engine"), f"{ROOT}: engine")),
@@ -294,6 +295,11 @@ def _block(root: Mapping[str, Any], kind: str, key: object) -> Mapping[str, Any]
     if not isinstance(key, str) or key not in blocks:
         raise UnknownNameError(kind.removesuffix("s"), str(key), map(str, blocks), where=f"{ROOT}: {kind}")
     return _mapping(blocks[key], f"{ROOT}: {kind}.{key}")
+
+
+def _facts(root: Mapping[str, Any], dataset: str, where: Path) -> dict[str, Any]:
+    """The data set of an experiment whose params.yaml is the file `where`."""
+    return dict(to_plain(parse_facts(_block(root, "datasets", dataset), dataset, where.parents[2])))
 
 
 def _typed(cls: type[Any], root: Mapping[str, Any], kind: str, key: str) -> Any:

@@ -42,7 +42,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from repro.params.backbones import DenseNetParams, MobileNetParams, NormParams, ResNetParams, check_dense
-from repro.params.parse import BelowOne, Count, Positive, ResizeRule
+from repro.params.parse import BelowOne, Count, Later, Positive, ResizeRule
 
 Backbone = Literal["mobilenetv2", "resnet18", "resnet50", "resnet101", "xception65", "vgg16", "densenet"]
 Init = Literal["kaiming", "mmsegmentation", "torch", "he", "tensorpack", "xavier"]
@@ -124,7 +124,7 @@ class HeadParams:
     dropout_kind: Literal["element", "channel"] = "element"
     bias: bool = True
     extra_classes: Annotated[int, Ge(0)] = 0
-    glorot: tuple[Literal["pool", "classifier"], ...] = ()
+    glorot: Later[tuple[Literal["pool", "classifier"], ...]] = ()
     norm: NormParams = field(default_factory=NormParams)
 
 

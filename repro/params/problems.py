@@ -6,7 +6,7 @@ import dataclasses
 import math
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -26,18 +26,48 @@ class Problem:
     hint: str | None = None
 
 
-def problem(cls: Any, error: ValidationError) -> tuple[Loc, Problem]:
-    """Return the location and the message of the first problem.
+def problem(cls: Any, raw: object, error: ValidationError) -> tuple[Loc, Problem]:
+    """Return the location and the message of the first problem in `raw`.
 
     Unknown keys take precedence: a misspelt key is often the reason for a missing one.
     """
-    first = min(error.errors(include_url=False), key=lambda e: e["type"] != "unexpected_keyword_argument")
-    loc = _type_at(cls, first["loc"]).loc
-    key = ".".join(str(part) for part in loc) or "(top level)"
+    errors = _without_alternatives([dict(e) | {"shown": _shown(raw, e)} for e in error.errors()])
+    first = min(errors, key=lambda e: e["type"] != "unexpected_keyword_argument")
+    key = ".".join(str(part) for part in first["shown"] if part != "[key]") or "(top level)"
     found = _MESSAGES.get(first["type"], _wrong_value)(cls, first, key)
-    if error.error_count() > 1:
-        found = dataclasses.replace(found, what=f"{found.what} (and {error.error_count() - 1} more)")
-    return loc, found
+    if len(errors) > 1:
+        found = dataclasses.replace(found, what=f"{found.what} (and {len(errors) - 1} more)")
+    return first["shown"], found
+
+
+def _shown(raw: object, found: Found) -> Loc:
+    """The location of an error in the file, without the alternatives of a union: ("classes", "int")."""
+    kept: list[int | str] = []
+    *_, last = loc = found["loc"] or ("",)
+    for part in loc:
+        keys = {str(key): key for key in raw} if isinstance(raw, Mapping) else {}
+        if str(part) in keys:
+            raw = cast(Any, raw)[keys[str(part)]]
+        elif isinstance(raw, list | tuple) and isinstance(part, int):
+            raw = raw[part] if part < len(raw) else None
+        elif part != "[key]" and not (part == last and "missing" in found["type"]):
+            continue
+        kept.append(part)
+    return tuple(kept)
+
+
+def _without_alternatives(errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One error per value: of the alternative that fits best, or with all allowed types."""
+    kept: list[dict[str, Any]] = []
+    for one in errors:
+        same = next((other for other in kept if other["shown"] == one["shown"][: len(other["shown"])]), None)
+        if same is None:
+            kept.append(one)
+        elif same["type"].endswith("_type") and not one["type"].endswith("_type"):
+            same |= one
+        elif same["type"].endswith("_type") and same["msg"] != one["msg"]:
+            same["msg"] = f"{same['msg']}, or {one['msg'].removeprefix('Input should be ')}"
+    return kept
 
 
 def _unknown_key(cls: Any, found: Found, key: str) -> Problem:
@@ -57,7 +87,7 @@ def _missing(cls: Any, found: Found, key: str) -> Problem:
 
 def _wrong_value(cls: Any, found: Found, key: str) -> Problem:
     allowed = str(found["msg"]).removeprefix("Input should be ").strip()
-    allowed = "keys with values" if allowed == "an object" else allowed
+    allowed = "keys with values" if allowed == "an object" else allowed.replace("a valid array", "a list")
     return Problem(f"key '{key}': got {found['input']!r}", allowed)
 
 
@@ -68,7 +98,7 @@ def _not_a_choice(cls: Any, found: Found, key: str) -> Problem:
 
 
 def _not_a_name(cls: Any, found: Found, key: str) -> Problem:
-    return Problem(f"key '{key.removesuffix('.[key]')}': got {found['input'][:80]!r}", ALLOWED)
+    return Problem(f"key '{key}': got {found['input'][:80]!r}", ALLOWED)
 
 
 def _not_a_number(cls: Any, found: Found, key: str) -> Problem:
@@ -138,20 +168,17 @@ class _Place:
 
     innermost: Any  # dataclass on the path
     hint: Any  # type of the last field, or None
-    loc: Loc  # as in the file: without the class names by which pydantic tells the members of a union apart
 
 
 def _type_at(cls: Any, loc: Loc) -> _Place:
     hint: Any = None
     inner: list[Any] = []
-    shown: list[int | str] = []
     for part in loc:
         chosen = [one for one in inner if len(inner) > 1 and one.__name__ == part]
         if chosen:
             cls, inner = chosen[0], []
             continue
-        shown.append(part)
         hint = typing.get_type_hints(cls).get(str(part)) if dataclasses.is_dataclass(cls) else None
         inner = [p for p in types_in(hint) if dataclasses.is_dataclass(p)] if hint else []
         cls = inner[0] if inner else cls
-    return _Place(cls, hint, tuple(shown))
+    return _Place(cls, hint)

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from repro.params.parse import BelowOne, Count, NotNegative, PlainName, Positive, Share
+from repro.params.parse import BelowOne, Count, Later, NotNegative, PlainName, Positive, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class TrainingParams:
     iterations: Count | None = None
     epoch_scale: Count = 1
     """Number of passes per epoch (EPOCH_SCALE of page 003; 1 elsewhere)."""
-    pad_epoch: bool = False
+    pad_epoch: Later[bool] = False
     """Repeat the first images of an epoch until all `devices` have equally many, as DistributedSampler does
     (001, 002): 372 iterations from Cityscapes' 2,975 images at batch 8, not 371."""
     epoch_devices: Count = 1
@@ -45,7 +45,7 @@ class TrainingParams:
     """Adam only."""
     eps: Positive = 1e-8
     """Adam only: 2.5e-4 on page 003, 1e-7 (Keras) for the TensorFlow rows of page 000."""
-    eps_rule: Literal["torch", "tensorflow"] = "torch"
+    eps_rule: Later[Literal["torch", "tensorflow"]] = "torch"
     """Adam only: add eps after the bias correction of the second moment (torch: algorithm 1 of Kingma & Ba)
     or before it (TensorFlow: their "epsilon hat"; at update t, torch's eps / sqrt(1 - beta2^t))."""
     lr_backbone: NotNegative = 1.0
@@ -56,7 +56,7 @@ class TrainingParams:
     """Multiplier of the gradient of the classifier's weights and their decay (5 or 10 on page 003)."""
     grad_bias: NotNegative = 1.0
     """The same for the classifier's bias (10 or 20 on page 003)."""
-    grad_scope: Literal["classifier", "head"] = "classifier"
+    grad_scope: Later[Literal["classifier", "head"]] = "classifier"
     """head: every convolution without ImageNet weights, including stages 5 and later (003 slim)."""
     weight_decay: NotNegative = 0.0
     """c of the penalty c/2 |W|^2, added to the gradient as c W (as in torch and TensorFlow)."""

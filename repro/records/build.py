@@ -41,7 +41,7 @@ def training_key(experiment: TrainedExperiment, dataset_fingerprint: str, *, ini
         dataset_fingerprint: Fingerprint of the training split.
         initial_sha256: sha256 of the initial weights, "" without any.
     """
-    plain = drop_neutral_defaults(to_plain(experiment))
+    plain = drop_neutral_defaults(to_plain(experiment), type(experiment))
     made_from = {name: plain.get(name) for name in ("dataset", "seed", "model", "augmentation", "training")}
     engine = {name: plain["engine"][name] for name in ("data", "training")}
     made_from |= {"engine": engine, "fingerprint": dataset_fingerprint, "initial": initial_sha256}
@@ -54,6 +54,15 @@ def run_key_of(experiment: Experiment, inputs: Mapping[str, Any]) -> str:
         raise TypeError(f"no run key of a {type(experiment).__name__}")
     fingerprint, initial = (str(inputs.get(name)) for name in ("training_fingerprint", "initial_sha256"))
     return training_key(experiment, fingerprint, initial_sha256=initial)
+
+
+def cost_key(plain: Mapping[str, Any]) -> str:
+    """Return the run key of a benchmark without training, from the params of its experiment."""
+    kept = drop_neutral_defaults({name: plain[name] for name in ("model", "facts", "measure")})
+    head = plain["model"].get("head") or {}
+    if "glorot" in head:  # these keys have always contained it
+        kept["model"]["head"]["glorot"] = head["glorot"]
+    return run_key(kept)
 
 
 def make_record(
@@ -145,7 +154,7 @@ def make_cost_record(project: Project, experiment: Experiment) -> Record:
         notes=tuple(map(size_text, found)),
         model_sha256=None,
         params=plain,
-        run_key=run_key({name: plain[name] for name in ("model", "facts", "measure")}),
+        run_key=cost_key(plain),
         provenance=origin,
     )
 

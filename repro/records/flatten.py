@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any, get_type_hints
+
+from repro.params import TrainedExperiment
+from repro.params.parse import LATER
+from repro.params.problems import types_in
 
 
 def leaves(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -23,26 +29,26 @@ def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-# Keys added after the first release, with the default that keeps the previous behaviour.
-NEUTRAL_DEFAULTS: Mapping[str, object] = {
-    "measure": "all",
-    "augmentation.pad_value": 255,
-    "augmentation.pad_label": 255,
-    "augmentation.category_tries": 11,
-    "training.eps_rule": "torch",
-    "training.grad_scope": "classifier",
-    "training.pad_epoch": False,
-    "model.head.glorot": [],
-}
+@cache
+def neutral_defaults(cls: Any) -> Mapping[str, object]:
+    """Return the fields of a params dataclass that are declared as `Later`: dotted key -> default."""
+    hints, plain, found = get_type_hints(cls, include_extras=True), get_type_hints(cls), dict[str, object]()
+    for one in fields(cls):
+        if LATER in getattr(hints[one.name], "__metadata__", ()):
+            found[one.name] = list(one.default) if isinstance(one.default, tuple) else one.default
+        parts: list[Any] = [part for part in types_in(plain[one.name]) if is_dataclass(part)]
+        for part in parts:
+            found |= {f"{one.name}.{key}": value for key, value in neutral_defaults(part).items()}
+    return found
 
 
-def drop_neutral_defaults(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the params without keys that have their neutral default.
+def drop_neutral_defaults(plain: Mapping[str, Any], cls: Any = TrainedExperiment) -> dict[str, Any]:
+    """Return the params of an experiment without the later fields that have their default.
 
-    Run keys and seed families are computed from this, so adding such a key does not change them.
+    Run keys and seed families are computed from this, so adding such a field does not change them.
     """
     kept = dict(plain)
-    for path, neutral in NEUTRAL_DEFAULTS.items():
+    for path, neutral in neutral_defaults(cls).items():
         _drop(kept, path.split("."), neutral)
     return kept
 

@@ -122,7 +122,18 @@ class Record:
         """A hash that is equal for experiments that differ only in the seed."""
         own = ("name", "seed", "note", "expect", "rows", "also")
         same = {k: v for k, v in drop_neutral_defaults(self.params).items() if k not in own}
+        if "facts" in same:
+            same["facts"] = _counts(same["facts"])
         return sha256_text(canonical({**same, "kind": self.kind}))[:16]
+
+
+def _counts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Number of classes and of images: the rest of a data set's declaration is in its fingerprint."""
+    classes = facts["classes"]
+    return {
+        "classes": classes if isinstance(classes, int) else len(classes),
+        "splits": facts["splits"],
+    }
 
 
 _NARROW = "too narrow where these are frames of one video or tiles of one image"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repro.datasets import DATASETS
+from repro.datasets import described
 from repro.datasets.sets.spec import DatasetModule
 from repro.errors import ParamsError, ReproError
-from repro.params import TrainedExperiment, load_trained, read_yaml
+from repro.params import TrainedExperiment, dataset_facts, dataset_names, load_trained
+from repro.params.project import BUILT_IN
 from repro.reports.grid import Grid, markdown
 from repro.reports.results import Results
 from repro.reports.tables import dataset_tables
@@ -18,9 +19,9 @@ BASE = "../../"
 
 def dataset_pages(results: Results) -> dict[str, str]:
     """Return the page of every data set in params.yaml by name, and README with a table of all."""
-    facts = read_yaml(results.project.params).get("datasets") or {}
-    known = {name: DATASETS[name] for name in facts if name in DATASETS}
-    pages = {name: _page(results, name, module, facts[name]) for name, module in known.items()}
+    project = results.project
+    known = {name: described(project, name) for name in dataset_names(project)}
+    pages = {name: _page(results, name, module) for name, module in known.items()}
     return {"README": _index(known), **pages}
 
 
@@ -35,7 +36,7 @@ def _index(modules: Mapping[str, DatasetModule]) -> str:
 def _line(name: str, module: DatasetModule) -> tuple[str, ...]:
     files = module.DOWNLOADS
     fetched, checked = sum(bool(file.url) for file in files), sum(bool(file.checksum) for file in files)
-    if not files:
+    if name == BUILT_IN:
         how = f"`repro data {name}`"
     elif fetched:
         how = f"`repro data get {name}`" + (
@@ -55,8 +56,8 @@ def _line(name: str, module: DatasetModule) -> tuple[str, ...]:
     )
 
 
-def _page(results: Results, name: str, module: DatasetModule, facts: Mapping[str, object]) -> str:
-    sizes: Mapping[str, int] = facts["splits"]  # type: ignore[assignment]
+def _page(results: Results, name: str, module: DatasetModule) -> str:
+    sizes = dataset_facts(results.project, name).splits
     splits = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
     parts = [
         f"# {module.TITLE}",
@@ -71,8 +72,10 @@ def _page(results: Results, name: str, module: DatasetModule, facts: Mapping[str
 
 def _get(name: str, module: DatasetModule) -> str:
     lines = ["## Download", "", f"Page: {module.PAGE}. Licence: {module.LICENCE}."]
-    if not module.DOWNLOADS:
+    if name == BUILT_IN:
         return "\n".join([*lines, "", f"`repro data {name}` generates it; nothing is downloaded."])
+    if not module.DOWNLOADS:
+        return "\n".join([*lines, "", "The owner's files are linked as they are."])
     columns = ("file", "GB", "checksum", "anonymous download")
     found = tuple(
         (file.name, f"{file.size_GB:g}", file.checksum or "not published", "yes" if file.url else "no")
@@ -85,7 +88,7 @@ def _get(name: str, module: DatasetModule) -> str:
 
 
 def _link(name: str, module: DatasetModule) -> str:
-    if not module.DOWNLOADS:
+    if name == BUILT_IN:
         return f"## Prepare\n\n```\ndvc repro prepare@{name}\n```"
     commands = f"repro data link {name} PATH\ndvc repro prepare@{name}"
     return f"## Link and prepare\n\nExpected below PATH: {module.LAYOUT}\n\n```\n{commands}\n```"

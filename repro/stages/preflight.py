@@ -76,7 +76,7 @@ def _of_data(project: Project, experiment: Experiment) -> Iterator[str]:
     if not ready and not is_available(project, experiment.dataset):
         from repro.stages.prepare import data_command  # imports OpenCV
 
-        yield f"data: {data_command(experiment.dataset)}"
+        yield f"data: {data_command(project, experiment.dataset)}"
 
 
 def _of_training(

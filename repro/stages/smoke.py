@@ -31,6 +31,7 @@ from repro.params import (
     read_each,
     to_plain,
 )
+from repro.params.dataset import DatasetFacts, Folder, Tile
 from repro.params.protocol import Protocol
 from repro.reports import generated_files
 from repro.reports.results import load_results
@@ -40,6 +41,7 @@ from repro.stages.reporter import SILENT, Reporter
 
 NOTE = "SMOKE RUN on a stand-in data set: shows that every stage works; no number in here is a result."
 SIDE = 65  # pixels; odd, as DeepLab's crops are
+STAND_IN = Folder(images="{split}/images/{id}.png", labels="{split}/labels/{id}.png")
 BASE = (96, 65)  # long and short side of an image before the network
 
 
@@ -48,8 +50,9 @@ def smoke_project(project: Project, experiment: TrainedExperiment) -> tuple[Proj
     root = project.cache_folder("smoke", experiment.name)
     shutil.rmtree(root, ignore_errors=True)
     small, line = Project(root), lineage(project, experiment)
-    splits = {e.dataset: write_fixture(e.dataset, small.data / e.dataset) for e in line}
-    _write(small.params, shared_params(line, splits))
+    facts = {e.dataset: small_facts(e.facts) for e in line}
+    splits = {name: write_fixture(name, small.data / name, one) for name, one in facts.items()}
+    _write(small.params, shared_params(line, facts, splits))
     for e in line:
         _write(small.params_of(e.name), own_params(e))
         copy_sources(project, small, e.model)
@@ -77,13 +80,22 @@ def _write(path: Path, params: Mapping[str, Any]) -> None:
     path.write_text(f"# {NOTE}\n" + yaml.safe_dump(dict(params), sort_keys=False), encoding="utf-8")
 
 
+def small_facts(facts: DatasetFacts) -> DatasetFacts:
+    """The declaration with small tiles; a module of the zoo becomes a folder, whose files can be drawn."""
+    if facts.module is not None:
+        facts = replace(facts, module=None, folder=STAND_IN, classes=facts.class_names)
+    return facts if facts.tile is None else replace(facts, tile=Tile(size=SIDE - 1))
+
+
 def shared_params(
-    line: Sequence[TrainedExperiment], splits: Mapping[str, Mapping[str, int]]
+    line: Sequence[TrainedExperiment],
+    known: Mapping[str, DatasetFacts],
+    splits: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Any]:
     """The root params.yaml of the smoke project; `splits`: data set -> split -> number of images."""
     facts = {
-        e.dataset: to_plain(e.facts) | {"splits": {name: splits[e.dataset][name] for name in e.facts.splits}}
-        for e in line
+        name: to_plain(one) | {"splits": {split: splits[name][split] for split in one.splits}}
+        for name, one in known.items()
     }
     protocols = {name: protocol for e in line for name, protocol in smoke_protocols(e).items()}
     return {

@@ -117,7 +117,7 @@ def validation(project: Project, experiment: TrainedExperiment, ranks: Ranks, no
                 split,
                 protocol=protocol,
                 model_params=experiment.model,
-                num_classes=experiment.facts.classes,
+                num_classes=experiment.facts.num_classes,
                 device=str(ranks.device),
                 stopped=signalled,
             )

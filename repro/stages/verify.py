@@ -11,6 +11,7 @@ from torch import nn
 
 from repro import checkpoints
 from repro.checkpoints import weights_cache
+from repro.datasets import described
 from repro.datasets.prepare.prepared_split import Split
 from repro.errors import ParamsError
 from repro.evaluation import published_weights
@@ -95,7 +96,7 @@ def verify_released(
         metrics=metrics,
         checked=found,
         verdict=published_weights.verdict(found),
-        reasons=explain(experiment, row, split, metrics, place),
+        reasons=explain(project, experiment, row, split, metrics, place),
     )
 
 
@@ -176,7 +177,12 @@ def converted(source: Source, experiment: TrainedExperiment) -> nn.Module:
 
 
 def explain(
-    experiment: TrainedExperiment, row: Row, split: Split, metrics: dict[str, Any], device: str
+    project: Project,
+    experiment: TrainedExperiment,
+    row: Row,
+    split: Split,
+    metrics: dict[str, Any],
+    device: str,
 ) -> list[str]:
     """Possible causes of a difference: settings, versions, device."""
     identity = device_identity(device)
@@ -187,6 +193,7 @@ def explain(
         protocol_hash=metrics["protocol"],
         fingerprint=split.fingerprint,
         n_images=metrics["n_images"],
+        official=described(project, experiment.dataset).SPLITS.get(experiment.evaluation.split),
         packages={name: version(name) for name in names},
         device=str(identity.get("gpu") or f"{identity['cpu']}, {identity['threads']} threads"),
     )

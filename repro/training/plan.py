@@ -72,7 +72,7 @@ def plan(experiment: TrainedExperiment, *, devices: int = 1, probe: str | None =
         raise ParamsError(what, where=experiment.folder)
     params, crop = experiment.training, experiment.augmentation.crop
     of = length_of(experiment)
-    cost = count(experiment.model, experiment.facts.classes, crop)
+    cost = count(experiment.model, experiment.facts.num_classes, crop)
     images = of.iterations * params.batch
     memory_GiB = memory_bytes(experiment, cost, devices=devices) / 2**30
     gmacs = BACKWARD * cost.gmacs_conv * images
@@ -106,7 +106,7 @@ def memory_bytes(experiment: TrainedExperiment, cost: Cost, *, devices: int = 1)
     # The loss is computed image by image. On a GPU, deterministic interpolation uses indexing, which needs
     # more memory (torch 2.15, nn/functional.py: interpolate; counted with fake tensors, not on a device).
     blocks = 9 if params.deterministic else 4
-    loss = blocks * experiment.facts.classes * height * width * 4
+    loss = blocks * experiment.facts.num_classes * height * width * 4
     return weights + activations + loss
 
 
@@ -158,7 +158,7 @@ def _probe_task(experiment: TrainedExperiment, device: str) -> Task:
         parts=experiment.model.parts,
         feed=lambda start, stop: iter(()),
         of=length_of(experiment),
-        classes=experiment.facts.classes,
+        classes=experiment.facts.num_classes,
         work=Path(),
         journal=None,
         ranks=Ranks(device=torch.device(device)),
@@ -170,5 +170,5 @@ def _probe_task(experiment: TrainedExperiment, device: str) -> Task:
 def _random_batch(experiment: TrainedExperiment) -> _Pixels:
     shape = (experiment.training.batch, *experiment.augmentation.crop)
     image_NHWC = torch.randint(0, 256, (*shape, 3), dtype=torch.uint8)
-    label_NHW = torch.randint(0, experiment.facts.classes, shape, dtype=torch.uint8)
+    label_NHW = torch.randint(0, experiment.facts.num_classes, shape, dtype=torch.uint8)
     return _Pixels(image_NHWC.permute(0, 3, 1, 2).contiguous(), label_NHW)

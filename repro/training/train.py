@@ -66,7 +66,7 @@ def train(
             parts=experiment.model.parts,
             feed=partial(_feed, experiment, split, ranks, workers),
             of=length(experiment.training, images=len(split)),
-            classes=experiment.facts.classes,
+            classes=experiment.facts.num_classes,
             work=work,
             journal=journal,
             ranks=ranks,
@@ -99,7 +99,7 @@ def network(
     """
     torch.manual_seed(experiment.seed)
     start = pretrained and initial is None
-    model = build(experiment.model, num_classes=experiment.facts.classes, pretrained=start)
+    model = build(experiment.model, num_classes=experiment.facts.num_classes, pretrained=start)
     if initial is not None:
         _load(model, initial)
     return model
@@ -162,7 +162,7 @@ def validation_loss(
     Page 000's TensorFlow rows validate like this, on 768x768. Returns None if `stopped`, which is called
     before each image, returns True.
     """
-    params, classes = experiment.training, experiment.facts.classes
+    params, classes = experiment.training, experiment.facts.num_classes
     losses = []
     for i in range(len(split)):
         if stopped():

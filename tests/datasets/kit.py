@@ -13,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from repro.datasets import dataset_module, prepare_dataset
+from repro.datasets import built_in, prepare_dataset
 from repro.datasets.prepare.prepared_split import Split
 from repro.datasets.sets.palettes import voc_colours
 from repro.params import Augmentation, DatasetFacts
-from repro.params.data import Pipeline
+from repro.params.augmentation import Pipeline
 
 ROOT = Path(__file__).parents[2]
 REAL = Path(os.environ.get("REPRO_TEST_DATA", ROOT.parent / "shared" / "datasets"))
@@ -88,7 +88,7 @@ def camvid_facts(per_split: int = 2) -> DatasetFacts:
 
 def prepared(name: str, raw: Path, out: Path, **splits: int) -> dict[str, Split]:
     """Prepare `raw` with the given numbers and open every split."""
-    facts = DatasetFacts(classes=len(dataset_module(name).CLASSES), splits=splits)
+    facts = DatasetFacts(classes=len(built_in(name).CLASSES), splits=splits)
     prepare_dataset(name, raw, out, facts, workers=2)
     return {split: Split.open(out / f"{split}.zip") for split in splits}
 

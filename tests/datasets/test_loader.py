@@ -19,7 +19,7 @@ from repro.datasets.loader import Batch, batches, batches_per_epoch, epoch_order
 from repro.datasets.prepare.prepared_split import Split
 from repro.errors import DataError, StorageError
 from repro.params import Augmentation
-from repro.params.data import Pipeline
+from repro.params.augmentation import Pipeline
 from tests.datasets import kit
 
 AUGMENTATION = kit.distorting("mmsegmentation", crop=(24, 32), base=(64, 48))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repro.datasets import DATASETS, dataset_module, prepare_dataset
+from repro.datasets import DATASETS, built_in, prepare_dataset
 from repro.datasets.lists import official
 from repro.datasets.prepare.inspect import inspect
 from repro.datasets.prepare.prepared_split import Split
@@ -48,7 +48,7 @@ def test_facts_of_a_module_agree(name: str) -> None:
 
 def test_an_unknown_name_gets_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'cityscapes'"):
-        dataset_module("cityscape")
+        built_in("cityscape")
 
 
 @pytest.mark.parametrize(

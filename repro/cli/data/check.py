@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,14 +38,16 @@ def verify(
 
     Example: repro data verify camvid --deep
     """
+    from repro.datasets import dataset_module
     from repro.datasets.prepare.inspect import inspect
     from repro.errors import CheckFailed
     from repro.params import find_project
 
     project = find_project()
-    chosen = names or _present(project)
+    chosen = {name: dataset_module(project, name) for name in names or _present(project)}
     with split_bars() as progress:
-        found = [inspect(n, project.data / n, deep=deep, progress=progress, workers=workers) for n in chosen]
+        look = partial(inspect, deep=deep, progress=progress, workers=workers)
+        found = [look(name, project.data / name, module=module) for name, module in chosen.items()]
     wanted = {findings.name: expected(project, findings) for findings in found}
     if json_:
         emit_json([plain(findings) for findings in found])
@@ -76,18 +79,19 @@ def stats(
 
     Example: repro data stats camvid --plot camvid.png
     """
-    from repro.datasets import dataset_module
+    from repro.datasets import described
     from repro.datasets.prepare import stats as module
     from repro.datasets.prepare.prepared_split import Split
     from repro.errors import DataError
     from repro.params import find_project
 
-    dataset_module(name)
+    project = find_project()
+    described(project, name)
     if picture:
         renamed("--picture", "--plot")
     if plot := plot or picture:
         require_png(plot)
-    paths = sorted((find_project().prepared / name).glob("*.zip"))
+    paths = sorted((project.prepared / name).glob("*.zip"))
     if not paths:
         raise DataError(f"{name} is not prepared", hint=f"`repro prepare {name}`")
     splits = [Split.open(path) for path in paths]
@@ -113,7 +117,7 @@ def require_png(path: Path) -> None:
 
 
 def _present(project: Project) -> list[str]:
-    from repro.datasets import DATASETS
+    from repro.params import dataset_names
     from repro.stages.inputs_ready import is_present
 
-    return [name for name in DATASETS if is_present(project.data / name)]
+    return [name for name in dataset_names(project) if is_present(project.data / name)]

@@ -34,10 +34,10 @@ def list_(
     Example: repro data list cityscapes
     """
     from repro.datasets import DATASETS
-    from repro.params import find_project
+    from repro.params import dataset_names, find_project
 
     project = find_project()
-    rows = [_row(name, project) for name in names or DATASETS]
+    rows = [_row(name, project) for name in names or dict.fromkeys([*dataset_names(project), *DATASETS])]
     if json_:
         emit_json(rows)
     elif names:
@@ -71,9 +71,9 @@ def _archive(file: dict[str, Any]) -> str:
 def _row(name: str, project: Project) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from repro.datasets import dataset_module
+    from repro.datasets import described
 
-    module, raw = dataset_module(name), project.data / name
+    module, raw = described(project, name), project.data / name
     ready = sorted(path.stem for path in (project.prepared / name).glob("*.zip"))
     return {
         "name": name,
@@ -129,10 +129,10 @@ def link(
     from repro.stages.inputs_ready import set_link
 
     project = find_project()
-    dataset_module(name)
+    module = dataset_module(project, name)
     require_elsewhere(project, name, path)
     with split_bars() as progress:
-        findings = inspect(name, path.resolve(), deep=deep, progress=progress)
+        findings = inspect(name, path.resolve(), module=module, deep=deep, progress=progress)
     if not json_:
         print_findings(findings, expected(project, findings))
     target = project.data / name
@@ -180,21 +180,25 @@ def get(name: Dataset, json_: Json = False) -> None:
     from repro.datasets.raw.download import fetch
     from repro.errors import DownloadError
     from repro.params import find_project
+    from repro.params.project import BUILT_IN
     from repro.stages.inputs_ready import set_link
 
-    project, downloads = find_project(), dataset_module(name).DOWNLOADS
+    project = find_project()
+    module = dataset_module(project, name)
+    downloads = module.DOWNLOADS
     free = [download for download in downloads if download.url]
     rest = [download for download in downloads if not download.url]
     manual = "; ".join(f"{download.name} from {download.page}" for download in rest)
     if not free:
-        hint = f"then `repro data link {name} FOLDER`" if rest else "`repro data synthetic` makes it"
+        linked = f"`repro data link {name} FOLDER`"
+        hint = f"then {linked}" if rest else "`repro data synthetic` makes it" if name == BUILT_IN else linked
         raise DownloadError(f"{name} has no anonymous download", where=manual or None, hint=hint)
     folder = project.root / ".repro" / "downloads" / name
     for download in free:
         with file_bar(download.name) as progress:
             fetch(download, folder, progress=progress)
     if not rest:
-        inspect(name, folder)  # the owner's layout, before anything is linked
+        inspect(name, folder, module=module)  # the owner's layout, before anything is linked
     set_link(project.data / name, folder)
     text = f"linked {project.data / name} -> {folder}"
     needed = f"\nstill needed, into {folder}: {manual}" if rest else ""

@@ -22,7 +22,7 @@ def expected(project: Project, findings: DatasetCheck) -> dict[str, int]:
     from repro.datasets import dataset_module
     from repro.params import read_yaml
 
-    module = dataset_module(findings.name)
+    module = dataset_module(project, findings.name)
     block = (read_yaml(project.params).get("datasets") or {}).get(findings.name) or {}
     own = block.get("splits", module.SPLITS)
     found = [f for f in findings.splits if f.split in own]

@@ -52,7 +52,7 @@ def predict(
     model = trained_model(project.weights(experiment.name), experiment, place).eval()
     one = chosen.single_variant(ms_flip=ms_flip)
     run = predictor(model, protocol=one, model_params=experiment.model, device=place)
-    module = dataset_module(experiment.dataset)
+    module = dataset_module(project, experiment.dataset)
     classes = evaluated_classes(module.CLASSES, chosen)
     palette = module.PALETTE[-len(classes) :]
     written = []

@@ -44,7 +44,12 @@ def value_table(mapping: Mapping[int, int]) -> Table:
 
 
 def read_value_label(
-    data: bytes, where: str, table: Table, colours: Mapping[int, Colour]
+    data: bytes,
+    where: str,
+    table: Table,
+    colours: Mapping[int, Colour],
+    *,
+    ignored: Sequence[Colour] = (),
 ) -> tuple[Pixels, str | None]:
     """Read a label of ids.
 
@@ -53,6 +58,7 @@ def read_value_label(
         where: Name of the file, for errors.
         table: From stored values to train ids, see `value_table`.
         colours: The data set's colour of each stored value; without any, a palette cannot be checked.
+        ignored: Further colours, which belong to no class.
 
     Returns:
         label_HW, and a note if it was read by its colours.
@@ -64,7 +70,7 @@ def read_value_label(
     if stored.coloured:
         if not colours:
             raise DataError(f"expected ids, found a {stored.kind} label", where=where, hint=_SWAPPED)
-        ids = _ids_by_colour(table, colours)
+        ids = _ids_by_colour(table, colours, ignored)
         shared = sorted(set(colours.values()) - ids.keys())
         hint = _SWAPPED + (f"; colours of several ids are ambiguous: {shared}" if shared else "")
         label_HW, _ = colours_to_ids(stored, ids, where, tolerated=0.0, hint=hint)
@@ -73,7 +79,8 @@ def read_value_label(
     if stored.palette_N3 is None:
         note = None if stored.bits in (8, 16) else f"{stored.kind}, its stored values are the ids"
         return to_train_ids(values_HW, table, where, kind=stored.kind), note
-    return _by_palette(stored, np.asarray(values_HW, dtype=np.uint8), table, colours, where)
+    indices_HW = np.asarray(values_HW, dtype=np.uint8)
+    return _by_palette(stored, indices_HW, table, colours, ignored, where)
 
 
 def read_colour_label(
@@ -129,7 +136,12 @@ def _are_train_ids(present: NDArray[np.intp], table: Table) -> bool:
 
 
 def _by_palette(
-    stored: LabelFile, indices_HW: Pixels, table: Table, colours: Mapping[int, Colour], where: str
+    stored: LabelFile,
+    indices_HW: Pixels,
+    table: Table,
+    colours: Mapping[int, Colour],
+    ignored: Sequence[Colour],
+    where: str,
 ) -> tuple[Pixels, str | None]:
     """Rule 3 of the module."""
     assert stored.palette_N3 is not None
@@ -143,7 +155,7 @@ def _by_palette(
     if not colours:
         label_HW = to_train_ids(indices_HW, table, where, kind=stored.kind)
         return label_HW, "a palette label, read by index: the data set declares no colours"
-    ids = _ids_by_colour(table, colours)
+    ids = _ids_by_colour(table, colours, ignored)
     unknown = [index for index in used if palette[index] not in ids]
     if unknown:
         raise _palette_error(unknown, palette, colours, where)
@@ -160,12 +172,15 @@ def _is_ramp(palette: list[Colour]) -> bool:
     return len(palette) > 1 and all(colour == (i, i, i) for i, colour in enumerate(palette))
 
 
-def _ids_by_colour(table: Table, colours: Mapping[int, Colour]) -> dict[Colour, int]:
+def _ids_by_colour(
+    table: Table, colours: Mapping[int, Colour], ignored: Sequence[Colour]
+) -> dict[Colour, int]:
     """Train id of each colour, without ambiguous colours."""
     found: dict[Colour, set[int]] = {}
     for value, colour in colours.items():
         found.setdefault(colour, set()).add(int(table[value]))
-    return {colour: min(ids) for colour, ids in found.items() if len(ids) == 1 and min(ids) >= 0}
+    unambiguous = {colour: min(ids) for colour, ids in found.items() if len(ids) == 1 and min(ids) >= 0}
+    return dict.fromkeys(ignored, IGNORE) | unambiguous
 
 
 def _palette_error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -56,7 +57,7 @@ def convert(
     Returns:
         A sample, or one per tile.
     """
-    tiles = getattr(module, "windows", None)
+    tiles = module_windows(module)
     data = source.read(pair.image)
     info = check_image(data, source.place(pair.image))
     if tiles:
@@ -75,6 +76,12 @@ def convert(
     image_HWC = read_rgb(source.read(pair.image), source.place(pair.image))
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda window: _tile(pair, image_HWC, label_HW, window, findings), windows))
+
+
+def module_windows(module: DatasetModule) -> Callable[[int, int, str], list[Window]] | None:
+    """Return the function of a data set that returns the tiles of an image, if it has one."""
+    found: Callable[[int, int, str], list[Window]] | None = getattr(module, "windows", None)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +172,11 @@ def grid(height: int, width: int, *, size: int, step: int) -> list[Window]:
 
 def _starts(length: int, size: int, step: int) -> list[int]:
     return sorted({max(0, min(start, length - size)) for start in range(0, length, step)})
+
+
+def is_tile(image_id: str) -> bool:
+    """Return whether an id ends with a window: `P0003_0_0_896_896`."""
+    return _WINDOW.search(image_id) is not None
 
 
 def source_image(image_id: str) -> str:

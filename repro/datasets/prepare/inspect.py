@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.datasets.formats.image_io import check_image, count_values
+from repro.datasets.formats.label_files import stored_size
 from repro.datasets.formats.label_maps import LabelFacts, label_facts, label_warnings
-from repro.datasets.prepare.convert import checked_label, find_pairs
+from repro.datasets.prepare.convert import checked_label, find_pairs, module_windows
 from repro.datasets.prepare.prepare import SplitProgress
 from repro.datasets.raw.source import Source
 from repro.datasets.sets.spec import DatasetModule, Pair, SplitAbsent
@@ -61,6 +62,7 @@ def inspect(
     name: str,
     raw: Path,
     *,
+    module: DatasetModule | None = None,
     deep: bool = False,
     progress: SplitProgress | None = None,
     workers: int | None = None,
@@ -70,6 +72,7 @@ def inspect(
     Args:
         name: Name of the data set.
         raw: Folder or archive with the raw data.
+        module: The data set; default: the built-in one of this name.
         deep: Decode all files, and verify the published checksums of archives.
         progress: Called with (split, pairs done, total).
         workers: Number of threads.
@@ -78,9 +81,9 @@ def inspect(
         DataError: The first error found; the message names the file. An absent split is no error if another
             split is present.
     """
-    from repro.datasets import dataset_module
+    from repro.datasets import built_in
 
-    module = dataset_module(name)
+    module = module or built_in(name)
     with Source.open(raw) as top:
         source = top.under(*module.MARKERS)
         if deep:
@@ -132,7 +135,7 @@ def _check_split(
     sizes: Counter[tuple[int, int]] = Counter()
     histogram = np.zeros(256, dtype=np.int64)
     notes, facts = [], []
-    with ThreadPoolExecutor(min(workers, LARGE) if hasattr(module, "windows") else workers) as pool:
+    with ThreadPoolExecutor(min(workers, LARGE) if module_windows(module) else workers) as pool:
         for i, one in enumerate(pool.map(partial(_decode, module, source), chosen), start=1):
             sizes[one.size] += 1
             histogram += one.histogram
@@ -141,16 +144,30 @@ def _check_split(
             if progress:
                 progress(split, i, len(chosen))
     official = getattr(module, "IMAGES", module.SPLITS)[split]
+    images = len(pairs)
+    if module_windows(module) and not hasattr(module, "IMAGES"):  # params.yaml counts tiles
+        images = sum(map(partial(_samples, module, source, split), pairs))
+    everything = len(chosen) == len(pairs) and images == official
     return SplitCheck(
         split=split,
-        images=len(pairs),
+        images=images,
         official=official,
         decoded=len(chosen),
         sizes=sizes,
         histogram=histogram,
         notes=tuple(notes),
-        warnings=label_warnings(split, facts, module.CLASSES, complete=len(chosen) == official),
+        warnings=label_warnings(split, facts, module.CLASSES, complete=everything),
     )
+
+
+def _samples(module: DatasetModule, source: Source, split: str, pair: Pair) -> int:
+    """The number of tiles of an image, from its declared size."""
+    windows, where = module_windows(module), source.place(pair.image)
+    try:
+        height, width = stored_size(source.read(pair.image, HEAD), where)
+    except DataError:  # the size is further back in some TIFF files
+        height, width = stored_size(source.read(pair.image), where)
+    return len(windows(height, width, split)) or 1 if windows else 1
 
 
 @dataclass(frozen=True, kw_only=True)

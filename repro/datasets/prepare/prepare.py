@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from repro.datasets.formats.label_maps import label_warnings
-from repro.datasets.prepare.convert import convert, find_pairs
+from repro.datasets.prepare.convert import convert, find_pairs, module_windows
 from repro.datasets.prepare.prepared_split import Split, index_csv
 from repro.datasets.prepare.resume_log import Converted, ResumeLog
 from repro.datasets.raw.source import Source
 from repro.datasets.sets.spec import IGNORE, DatasetModule, Pair
 from repro.errors import DataError, ParamsError, StorageError
-from repro.io.atomic import write_json
+from repro.io.atomic import sha256_file, write_json
 from repro.io.json_reader import read_json
 from repro.io.threads import cores, in_order
-from repro.params import DatasetFacts
+from repro.params import DatasetFacts, to_plain
 from repro.records import locked
 
 SplitProgress = Callable[[str, int, int], None]  # split, pairs done, total pairs
@@ -51,6 +51,7 @@ def prepare_dataset(
     out: Path,
     facts: DatasetFacts,
     *,
+    module: DatasetModule | None = None,
     progress: SplitProgress | None = None,
     workers: int | None = None,
 ) -> PrepareResult:
@@ -60,7 +61,8 @@ def prepare_dataset(
         name: Name of the data set.
         raw: Folder, zip or tar with the raw data.
         out: Output folder, prepared/<dataset>.
-        facts: Number of classes, and images per split.
+        facts: Classes, and images per split.
+        module: The data set; default: the built-in one of this name.
         progress: Called with (split, pairs done, total).
         workers: Number of threads.
 
@@ -68,9 +70,9 @@ def prepare_dataset(
         DataError: Invalid data; the message names the file.
         StorageError: The disk is full or read-only, or the data set is being prepared already.
     """
-    from repro.datasets import dataset_module
+    from repro.datasets import built_in
 
-    module = dataset_module(name)
+    module = module or built_in(name)
     _check_facts(name, module, facts)
     with Source.open(raw) as top:
         job = _Job(
@@ -102,10 +104,14 @@ class _Job:
         """Folder of work in progress."""
         return self.out.parent / f".{self.out.name}.part"
 
+    def official(self, split: str) -> int:
+        """The official number of images; what params.yaml says where a module of a zoo has none."""
+        return self.module.SPLITS.get(split, self.facts.splits[split])
+
     @property
     def tiled(self) -> bool:
         """Whether images are cut into tiles, whose number is known only after opening them."""
-        return hasattr(self.module, "windows")
+        return module_windows(self.module) is not None
 
 
 def _prepare(job: _Job) -> PrepareResult:
@@ -145,13 +151,15 @@ def _exclusive(job: _Job) -> Iterator[None]:
 def _check_facts(name: str, module: DatasetModule, facts: DatasetFacts) -> None:
     """Raise ParamsError if params.yaml contradicts the module of the data set."""
     where = f"params.yaml: datasets.{name}"
-    if facts.classes != len(module.CLASSES):
-        raise ParamsError(f"{facts.classes} classes", where=where, allowed=str(len(module.CLASSES)))
+    if facts.num_classes != len(module.CLASSES):
+        raise ParamsError(f"{facts.num_classes} classes", where=where, allowed=str(len(module.CLASSES)))
+    if isinstance(facts.classes, tuple) and facts.classes != tuple(module.CLASSES):
+        raise ParamsError("other classes", where=where, allowed=", ".join(module.CLASSES))
     if not facts.splits:
         hint = f"list the splits with their number of images under datasets.{name}.splits"
         raise ParamsError("no splits", where=where, allowed=", ".join(module.SPLITS), hint=hint)
     for split in facts.splits:
-        if split not in module.SPLITS:
+        if split not in module.SPLITS and not facts.is_declared:
             raise ParamsError(f"unknown split '{split}'", where=where, allowed=", ".join(module.SPLITS))
 
 
@@ -213,7 +221,7 @@ def _finish(job: _Job, log: ResumeLog, split: str) -> dict[str, Any]:
     }
     log.store("index.csv", index_csv(samples))
     log.store("fingerprint.json", (json.dumps(summary, indent=1) + "\n").encode())
-    complete = job.facts.splits[split] == job.module.SPLITS[split]
+    complete = job.facts.splits[split] == job.official(split)
     warnings = label_warnings(split, log.label_facts, classes, complete=complete)
     return summary | {"notes": log.notes, "warnings": warnings}
 
@@ -221,16 +229,20 @@ def _finish(job: _Job, log: ResumeLog, split: str) -> dict[str, Any]:
 def _check_count(job: _Job, split: str, found: int) -> None:
     if found != job.facts.splits[split]:
         raise DataError(
-            f"split {split} has {found} images, params.yaml has {job.facts.splits[split]}",
+            f"split {split} has {found} {'tiles' if job.tiled else 'images'}, "
+            f"params.yaml has {job.facts.splits[split]}",
             where=job.source.where,
-            allowed=f"officially {job.module.SPLITS[split]}",
+            allowed=None if job.facts.is_declared else f"officially {job.official(split)}",
             hint="complete the data, or change the number under datasets: in params.yaml",
         )
 
 
 def _start(job: _Job) -> None:
     """Keep the part folder if it was started for the same input, else start from scratch."""
-    inputs = [job.name, job.source.stamp(), job.facts.classes, dict(job.facts.splits), _VERSION]
+    inputs = [job.name, job.source.stamp(), job.facts.num_classes, dict(job.facts.splits), _VERSION]
+    if job.facts.is_declared:
+        code = getattr(job.module, "__file__", None)
+        inputs += [to_plain(job.facts), sha256_file(Path(code)) if code else ""]
     text = json.dumps(inputs, sort_keys=True)
     key, stamp = hashlib.sha256(text.encode()).hexdigest(), job.part / "key"
     if not (stamp.exists() and stamp.read_text(encoding="utf-8") == key):
@@ -249,8 +261,9 @@ def _promote(job: _Job) -> PrepareResult:
     for split in done:
         if (job.part / f"{split}.zip").exists():
             os.replace(job.part / f"{split}.zip", job.out / f"{split}.zip")
-    for split in job.module.SPLITS.keys() - done.keys():
-        (job.out / f"{split}.zip").unlink(missing_ok=True)
+    for path in job.out.glob("*.zip"):
+        if path.stem not in done:
+            path.unlink()
     shutil.rmtree(job.part)
     return PrepareResult(
         images={split: summary["images"] for split, summary in done.items()},

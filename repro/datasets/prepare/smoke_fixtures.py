@@ -27,15 +27,22 @@ from repro.datasets.sets import (
     synthetic,
     vaihingen,
 )
+from repro.datasets.sets.folder import FolderDataset
 from repro.errors import UnknownNameError
+from repro.params import DatasetFacts
 
 TRAIN, VAL = 4, 2  # images per split
 HEIGHT, WIDTH = 64, 96
 Any8 = NDArray[np.uint8]
 
 
-def write_fixture(name: str, root: Path) -> dict[str, int]:
-    """Write the fixture of data set `name` below `root`; return the number of samples per split."""
+def write_fixture(name: str, root: Path, facts: DatasetFacts | None = None) -> dict[str, int]:
+    """Write the fixture of data set `name` below `root`; return the number of samples per split.
+
+    With `facts`, the data set is one that a project declares with `folder:`.
+    """
+    if facts is not None and facts.folder is not None:
+        return _declared(FolderDataset(name=name, facts=facts), root)
     if name not in _WRITERS:
         raise UnknownNameError("data set with a smoke fixture", name, _WRITERS)
     return _WRITERS[name](root)
@@ -197,6 +204,29 @@ def _inria(root: Path) -> dict[str, int]:
         _save(root / "AerialImageDataset" / "train" / "images" / f"{name}.tif", image)
         _save(root / "AerialImageDataset" / "train" / "gt" / f"{name}.tif", _valued(label, [0, 255]))
     return {"train": TRAIN, "val": len(inria_aerial.VAL)}
+
+
+def _declared(dataset: FolderDataset, root: Path) -> dict[str, int]:
+    """Files at the first of the declared patterns; labels in colours if there is a palette."""
+    tiles, counts = dataset.windows, dict[str, int]()
+    for number, split in enumerate(dataset.SPLITS):
+        ids = [f"smoke{number}_{i}" for i in range(TRAIN if split.startswith("train") else VAL)]
+        for (i, image, label), name in zip(_scenes(len(ids), 10 * number), ids, strict=True):
+            _save(root / dataset.file("images", name, split), image)
+            if split not in dataset.folder.unlabelled:
+                _save(root / dataset.file("labels", name, split), _stored(dataset, label, i))
+        if dataset.folder.lists is not None:
+            _lines(root / dataset.folder.lists.replace("{split}", split), ids)
+        counts[split] = len(ids) * len(tiles(HEIGHT, WIDTH, split) if tiles else [""])
+    return counts
+
+
+def _stored(dataset: FolderDataset, label_HW: Any8, shift: int) -> Any8:
+    """A label as the files of a declared data set have it."""
+    values = dataset.label_values
+    if dataset.facts.palette:
+        return _coloured(label_HW + shift, dataset.facts.palette)
+    return _valued(label_HW, values, shift)
 
 
 _WRITERS: dict[str, Callable[[Path], dict[str, int]]] = {

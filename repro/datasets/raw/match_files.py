@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -75,12 +75,17 @@ def unlabelled_pairs(images: dict[str, str], *, prefix: str = "") -> list[Pair]:
 
 
 def read_values(
-    source: Source, pair: Pair, table: NDArray[np.int16], colours: Mapping[int, Colour] = NO_COLOURS
+    source: Source,
+    pair: Pair,
+    table: NDArray[np.int16],
+    colours: Mapping[int, Colour] = NO_COLOURS,
+    *,
+    ignored: Sequence[Colour] = (),
 ) -> Pixels:
     """Read label_HW of a label of ids; arguments and rules as in `label_maps.read_value_label`."""
     assert pair.label is not None
     where = source.place(pair.label)
-    label_HW, note = read_value_label(source.read(pair.label), where, table, colours)
+    label_HW, note = read_value_label(source.read(pair.label), where, table, colours, ignored=ignored)
     if note:
         source.note(pair.id, f"{where}: {note}")
     return label_HW

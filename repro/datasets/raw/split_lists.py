@@ -12,6 +12,7 @@ lines are accepted. Errors name the list and the line.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from repro.datasets.raw.source import Source
@@ -22,6 +23,9 @@ _ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".mat")
 _COLUMNS, _NUMBER, _ID = re.compile(r"[\s,;]+"), re.compile(r"[+-]?\d+(\.\d+)?"), re.compile(r"[\w.\-]+")
 
 
+Known = Callable[[str], str | None]  # the id of a line or a column of a list
+
+
 class Entry(NamedTuple):
     """An id of a split and its location, for messages."""
 
@@ -29,13 +33,16 @@ class Entry(NamedTuple):
     place: str
 
 
-def read_ids(source: Source, name: str) -> list[Entry]:
-    """Read the entries of the list `name`, in order. Raises DataError, which names the line."""
+def read_ids(source: Source, name: str, *, known: Known | None = None) -> list[Entry]:
+    """Read the entries of the list `name`, in order. Raises DataError, which names the line.
+
+    With `known`, an id is what this function finds for a line or a column; other columns are taken as ids.
+    """
     where = source.place(name)
     places: dict[str, str] = {}
     for number, text in source.numbered_lines(name):
         place = f"{where}: line {number}"
-        found = _id(text, place)
+        found = (known and known(text)) or _id(text, place, known)
         if found in places:
             hint = f"remove one of the two lines; the other one is {places[found]}"
             raise DataError(f"duplicate id '{found}'", where=place, allowed="unique ids", hint=hint)
@@ -45,12 +52,13 @@ def read_ids(source: Source, name: str) -> list[Entry]:
     return [Entry(found, place) for found, place in places.items()]
 
 
-def _id(text: str, where: str) -> str:
-    first, *rest = [column for column in _COLUMNS.split(text) if column]
-    found = _stem(first)
-    others = [column for column in rest if not _NUMBER.fullmatch(column) and _stem(column) != found]
-    if others or not _ID.fullmatch(found):
-        why = f"'{found}' and '{_stem(others[0])}' are two ids" if others else "no id found"
+def _id(text: str, where: str, known: Known | None) -> str:
+    first, *rest = [column for column in _COLUMNS.split(text) if column] or [""]
+    of: Callable[[str], str] = (lambda column: known(column) or column) if known else _stem
+    found = of(first)
+    others = [column for column in rest if not _NUMBER.fullmatch(column) and of(column) != found]
+    if others or not (known or _ID.fullmatch(found)):
+        why = f"'{found}' and '{of(others[0])}' are two ids" if others else "no id found"
         raise DataError(f"cannot read '{text[:80]}': {why}", where=where, allowed=FORMS)
     return found
 

@@ -1,29 +1,16 @@
-"""Parameters of data sets and of augmentation."""
+"""Parameters of augmentation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 
-from repro.params.parse import Byte, Count, NotNegative, PlainName, Positive, Share
+from repro.params.parse import Byte, Count, Later, NotNegative, Positive, Share
 
 MIN_CROP = 8  # pixels per side; the stems of the networks need at least this
 Pipeline = Literal["scale_crop", "sssegmentation", "mmsegmentation", "rsi", "vainf", "keras", "tensorpack"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetFacts:
-    """Classes and image counts of a data set; a block under `datasets:` in the root params.yaml.
-
-    `splits` maps each prepared split to its number of images. `repro prepare` stops if the files on disk
-    differ; users with a part of the data write that part's numbers here.
-    """
-
-    classes: Annotated[int, Gt(1), Le(254)]  # without void and other unlabelled pixels (255)
-    splits: Mapping[PlainName, Count]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +42,12 @@ class Augmentation:
     scale: tuple[Positive, Positive] = (1.0, 1.0)  # drawn uniformly from [low, high]
     base: tuple[Count, Count] | None = None  # width, height that `scale` multiplies; None: the image
     category_share: Share = 1.0  # redraw a crop if its largest class exceeds this share
-    category_tries: Count = 11  # crops drawn at most: 1 + 10 retries on page 004, 10 in total on 001, 002
+    category_tries: Later[Count] = 11  # crops drawn at most: 1 + 10 retries on 004, 10 in total on 001, 002
     aspect: Share = 0.0  # tensorpack: x and y scale differ by less than this ratio; 0: equal
     label_resize: Literal["nearest", "bilinear"] = "nearest"  # bilinear: 003's quirk, mixes class ids
     label_void: Byte = 255  # id of void while mixing; CamVid's files use 11
-    pad_value: Byte = 255  # tensorpack: its ignore id, in the blue channel of the padding
-    pad_label: Byte = 255  # tensorpack: class of padded pixels in training (camvid12: 11); 255: none
+    pad_value: Later[Byte] = 255  # tensorpack: its ignore id, in the blue channel of the padding
+    pad_label: Later[Byte] = 255  # tensorpack: class of padded pixels in training (camvid12: 11); 255: none
     flip: Share = 0.5  # probability of a horizontal flip
     vertical_flip: Share = 0.0
     rotate90: Share = 0.0  # probability of a rotation by 0, 90, 180 or 270 degrees, uniformly
