@@ -166,7 +166,7 @@ def _datasets(project: Project) -> Iterator[Finding]:
 
 
 def _dataset(project: Project, name: str) -> Finding:
-    from repro.errors import ReproError
+    from repro.errors import ReproError, UnknownNameError
     from repro.params.project import BUILT_IN
     from repro.stages.inputs_ready import is_present
     from repro.stages.prepare import data_command
@@ -182,6 +182,9 @@ def _dataset(project: Project, name: str) -> Finding:
         state, good = state or "absent", bool(state)
     try:
         advice = data_command(project, name)
+    except UnknownNameError as error:
+        state, good = error.what, False
+        advice = "take it out of params.yaml, or declare it with `folder:` or `module:`"
     except ReproError as error:
         state, good, advice = error.what, False, error.hint or "correct it in params.yaml"
     return Finding(f"data {name}", state, good, advice)

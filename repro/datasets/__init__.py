@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from repro.datasets.prepare.prepare import PrepareResult, prepare_dataset
 from repro.datasets.prepare.prepared_split import Split
 from repro.datasets.sets import (
@@ -25,7 +27,7 @@ from repro.datasets.sets import (
 from repro.datasets.sets.declared import folder_dataset, zoo_dataset
 from repro.datasets.sets.spec import IGNORE, DatasetModule
 from repro.errors import ParamsError, UnknownNameError
-from repro.params import DatasetFacts, Project, dataset_facts, dataset_names
+from repro.params import DatasetFacts, Project, dataset_facts, dataset_names, read_yaml
 
 __all__ = [
     "DATASETS",
@@ -95,17 +97,17 @@ def described(project: Project, name: str) -> DatasetModule:
 
 def declared_facts(project: Project, name: str) -> DatasetFacts | None:
     """Return the block `datasets.NAME` of params.yaml if it declares a data set of the zoo."""
-    if name not in dataset_names(project):
+    block, where = (
+        (read_yaml(project.params).get("datasets") or {}).get(name),
+        f"params.yaml: datasets.{name}",
+    )
+    if not isinstance(block, Mapping) or not {"folder", "module"} & block.keys():
+        if name not in DATASETS and block is not None:
+            raise UnknownNameError("data set", name, DATASETS, where=where, hint=_DECLARE.format(name))
         return None
-    facts = dataset_facts(project, name)
-    if not facts.is_declared and name not in DATASETS:
-        raise UnknownNameError(
-            "data set", name, DATASETS, where=f"params.yaml: datasets.{name}", hint=_DECLARE.format(name)
-        )
-    if facts.is_declared and name in DATASETS:
-        where, hint = f"params.yaml: datasets.{name}", "choose another name"
-        raise ParamsError(f"'{name}' is a built-in data set", where=where, hint=hint)
-    return facts if facts.is_declared else None
+    if name in DATASETS:
+        raise ParamsError(f"'{name}' is a built-in data set", where=where, hint="choose another name")
+    return dataset_facts(project, name)
 
 
 _DECLARE = "`datasets.{}` in params.yaml declares a data set with `folder:` or `module:`"

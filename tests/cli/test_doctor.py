@@ -62,7 +62,7 @@ def test_a_missing_data_set_is_no_failure_and_has_its_own_cure(project: Path) ->
         "data ade20k": (False, "repro data get ade20k"),
         "data camvid": (False, "repro data link camvid PATH"),
         "data synthetic": (True, "repro data synthetic"),
-        "data atlantis": (False, "take it out of params.yaml, or add its module"),
+        "data atlantis": (False, "take it out of params.yaml, or declare it with `folder:` or `module:`"),
     }
     assert found["data camvid"]["found"] == "the link leads to nothing: /nowhere"
     assert not any(one["required"] for name, one in found.items() if name.startswith(("data", "MLflow")))
