@@ -32,9 +32,10 @@ from repro.params import (
     section,
 )
 from repro.params.dataset import dotted
-from repro.params.experiment import check_start_from
+from repro.params.experiment import check_start_from, merge
 from repro.params.names import SEED_COPY
 from repro.params.project import BUILT_IN
+from repro.params.reference import network_kind
 from repro.published import Row
 from repro.published.sources import row_with_weights
 from repro.records import write_text
@@ -44,6 +45,7 @@ FIRST_DEP = "      - ../../prepared/${dataset}/${training.split}.zip\n"  # in th
 NO_RUN_CACHE = "ds://no-run-cache"  # first dependency of stages that `--dry` must list: experiments/dvc.yaml
 RESULTS = ("metrics.json", "cost.json", "confusion.npz")  # inputs of a record
 OPTIONAL = ("seed", "model", "augmentation")  # DVC fails for a listed key that does not exist
+RECIPE_MODEL = "recipes.${recipe}.model"  # the same: a recipe need not have it
 PLOTS = "plots:\n"  # follows the template's stages
 CLAIMS = ("rows", "expect", "note")  # keys that describe an experiment but not how to run it
 HEADING = """\
@@ -130,12 +132,12 @@ def _wanted(project: Project) -> Iterator[tuple[Path, str | None]]:
     yield from ((project.experiments / name / "dvc.yaml", None) for name in broken)
     _check_claims(project, own)
     template = cache(lambda name: _template(project.experiments / f"{name}.yaml"))
+    root = read_yaml(project.params)
     for name, params in own.items():
-        yield (
-            project.experiment_folder(name) / "dvc.yaml",
-            _pipeline(project.published.rows, template, params),
-        )
-    where, found = project.params, section(read_yaml(project.params), "datasets")
+        text = _pipeline(project.published.rows, template, params)
+        recipe, sources = _recipe(root, params), _sources(project, root, params)
+        yield project.experiment_folder(name) / "dvc.yaml", _with_network(text, params, recipe, sources)
+    where, found = project.params, section(root, "datasets")
     datasets = {
         plain_name(name, "data set", where=where): _code(project, found[name]) for name in sorted(found)
     }
@@ -198,6 +200,30 @@ def _pipeline(published: Mapping[str, Row], template: Callable[[str], str], para
         text = text if key in params else re.sub(rf"(?m)^ +- {key}\n", "", text)
     row = row_with_weights([str(row) for row in params.get("rows", [])], published)
     return text if row is None else _with_stage(text, _of_row(template("released"), row))
+
+
+def _recipe(root: Mapping[str, Any], params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The recipe that an experiment names; {} if there is none, which `repro sync` reports elsewhere."""
+    recipes = root.get("recipes")
+    found = recipes.get(params.get("recipe")) if isinstance(recipes, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _sources(project: Project, root: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
+    """The project's files that define the network; none of a network of ours, or of an installed one."""
+    model = merge(_recipe(root, params), params).get("model")
+    build = model.get("build") if isinstance(model, Mapping) else None
+    return source_files(project.root, build.partition(":")[0]) if isinstance(build, str) else []
+
+
+def _with_network(
+    text: str, params: Mapping[str, Any], recipe: Mapping[str, Any], sources: Sequence[str]
+) -> str:
+    """`text` with the network's sources as dependencies, and without the recipe's `model` if it is unused."""
+    if network_kind(params.get("model")) == "ReferenceModel" or (recipe and "model" not in recipe):
+        text = re.sub(rf"(?m)^ +- {re.escape(RECIPE_MODEL)}\n", "", text)
+    deps = "".join(rf"\g<1>- ../../{name}\n" for name in sources)
+    return re.sub(rf"(?m)^( +)- {re.escape(NO_RUN_CACHE)}\n", rf"\g<0>{deps}", text) if sources else text
 
 
 def _with_stage(text: str, fragment: str) -> str:

@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import median
 from typing import Any
 
 from repro.errors import ParamsError
+from repro.io.sources import trust
 from repro.params import (
     DatasetFacts,
     Experiment,
-    ModelParams,
     Project,
     TrainedExperiment,
     load_experiment,
     parse,
     to_plain,
 )
+from repro.params.reference import NetworkParams, parse_network
 from repro.records import read_journal
 from repro.reports.results import load_results
 from repro.tracking.run_info import UNREADABLE, read_state
@@ -59,6 +60,7 @@ def plan(
     """
     measured = frozenset() if again else up_to_date(project)
     left = [name for name in names if name not in measured]
+    trust(project.root)  # counting a network by reference runs its code
     done, costs = progress(project), list[Estimate]()
     for name in left:
         try:
@@ -123,7 +125,7 @@ def estimate(experiment: Experiment, *, speed: float, done_iterations: int = 0) 
 
 
 @cache
-def _gmacs(model: ModelParams, classes: int, size_HW: tuple[int, int]) -> float:
+def _gmacs(model: NetworkParams, classes: int, size_HW: tuple[int, int]) -> float:
     """Multiply-accumulates of one forward pass in 1e9; cached, since many rows share a network."""
     from repro.models.cost import count
 
@@ -137,6 +139,7 @@ def gain(precision: str) -> float:
 
 def speeds(project: Project, device: str) -> Callable[[Experiment], float]:
     """GFLOP/s in fp32 for an experiment, measured from local trainings on `device` ("cpu", "cuda")."""
+    trust(project.root)
     seen: dict[str, list[float]] = defaultdict(list)
     for path in project.work.glob("*/journal.jsonl"):
         measured = _measured(read_journal(path), device)
@@ -145,8 +148,8 @@ def speeds(project: Project, device: str) -> Callable[[Experiment], float]:
     default = GPU_SPEED if device.startswith("cuda") else CPU_CORE_SPEED * (os.cpu_count() or 1)
 
     def speed(experiment: Experiment) -> float:
-        backbone = experiment.model.backbone if isinstance(experiment, TrainedExperiment) else ""
-        return median(seen.get(backbone, [default]))
+        kind = _kind(to_plain(experiment.model)) if isinstance(experiment, TrainedExperiment) else ""
+        return median(seen.get(kind, [default]))
 
     return speed
 
@@ -172,7 +175,7 @@ def _measured(entries: list[dict[str, Any]], device: str) -> tuple[str, float] |
 
 
 def _speed(entries: list[dict[str, Any]], device: str) -> tuple[str, float] | None:
-    """(backbone, GFLOP/s) of a journal between its first and last metrics; None if they are not reliable."""
+    """(`_kind`, GFLOP/s) of a journal between its first and last metrics; None if they are not reliable."""
     runs = [entry for entry in entries if entry["kind"] == "run"]
     metrics = [entry for entry in entries if entry["kind"] == "metrics" and "train/loss" in entry["values"]]
     if len(runs) != 1 or len(metrics) < 2 or _device(entries) != device.partition(":")[0]:
@@ -181,7 +184,12 @@ def _speed(entries: list[dict[str, Any]], device: str) -> tuple[str, float] | No
     if sorted(times) != times or times[0] == times[-1]:  # a clock was set back
         return None
     speed = _work(params, metrics) / (times[-1] - times[0])
-    return (params["model"]["backbone"], speed) if 0 < speed < FASTEST else None
+    return (_kind(params["model"]), speed) if 0 < speed < FASTEST else None
+
+
+def _kind(model: Mapping[str, Any]) -> str:
+    """What networks of about the same speed have in common: what they call, or the backbone."""
+    return str(model.get("build") or model["backbone"])
 
 
 def _device(entries: list[dict[str, Any]]) -> str | None:
@@ -191,7 +199,7 @@ def _device(entries: list[dict[str, Any]]) -> str | None:
 
 def _work(plain: dict[str, Any], metrics: list[dict[str, Any]]) -> float:
     """GFLOP between the first and last entries, converted to the speed of fp32."""
-    model, training = parse(ModelParams, plain["model"], "journal"), plain["training"]
+    model, training = parse_network(plain["model"], "journal"), plain["training"]
     height, width = plain["augmentation"]["crop"]
     facts = parse(DatasetFacts, plain["facts"], "journal")
     macs = _gmacs(model, facts.num_classes, (height, width))

@@ -96,7 +96,7 @@ def module_name(file: str) -> str:
 def _files(folders: list[Path], module: str) -> Iterator[Path]:
     """The files that importing `module` runs, as far as they are in one of the folders."""
     first, *_ = parts = module.split(".")
-    if first == OUR_PACKAGE:
+    if first == OUR_PACKAGE or not all(part.isidentifier() for part in parts):
         return
     for folder in folders:
         found = list(_files_below(folder, parts))

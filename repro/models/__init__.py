@@ -2,7 +2,7 @@
 
 from repro.models.build import SegmentationNet, build, build_on_meta
 from repro.models.layers import normalise, pad_to_multiple, resize_logits
-from repro.models.reference import Trial, try_reference
+from repro.models.reference import Trial, try_reference, without_memory
 
 __all__ = [
     "SegmentationNet",
@@ -13,4 +13,5 @@ __all__ = [
     "pad_to_multiple",
     "resize_logits",
     "try_reference",
+    "without_memory",
 ]

@@ -5,19 +5,16 @@ This is the only place that imports a zoo's code, and only in a process that `re
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from repro.errors import ParamsError, some_of
-from repro.io.sources import module_name, trusted
+from repro.io.sources import import_own, trusted
 from repro.params.reference import ReferenceModel
 
 FORMS = "logits (N, classes, h, w), a tuple of them (the prediction first), or a mapping with `out` and `aux`"
@@ -101,10 +98,9 @@ def _imported(params: ReferenceModel) -> Callable[..., object]:
     if root is None:
         what = f"this command does not run code that a project names: {params.build}"
         raise ParamsError(what, hint="`repro cost`, `plan`, `train`, `evaluate` and `benchmark` do")
-    _forget_other_projects(params, root)
     module, _, name = params.build.partition(":")
     try:
-        found: Any = importlib.import_module(module)
+        found: Any = import_own(root, module)
         for part in name.split("."):
             found = getattr(found, part)
     except (Exception, SystemExit) as error:
@@ -114,15 +110,6 @@ def _imported(params: ReferenceModel) -> Callable[..., object]:
     if not callable(found):
         raise _wrong(params, f"is a {type(found).__name__}", allowed="a function or class")
     return found  # type: ignore[no-any-return]
-
-
-def _forget_other_projects(params: ReferenceModel, root: Path) -> None:
-    """Remove modules that were imported under the same names from another project."""
-    for file in params.sources:
-        name, path = module_name(file), (root / file).resolve()
-        loaded = getattr(sys.modules.get(name), "__file__", None)
-        if loaded and Path(loaded).resolve() != path:
-            del sys.modules[name]
 
 
 def _called(params: ReferenceModel, make: Callable[..., object], arguments: Mapping[str, Any]) -> nn.Module:
@@ -172,9 +159,8 @@ def _check_head(head: object, name: str, params: ReferenceModel, *, batch: int, 
     if head.shape[0] != batch:
         raise _unknown(params, f"{name}: a batch of {head.shape[0]} for one of {batch} images")
     if head.shape[1] != classes:
-        hint = "set the number of classes in `args`"
-        allowed = f"{classes}, as the data set has"
-        raise _wrong(params, f"returned {name}: {head.shape[1]} classes", allowed=allowed, hint=hint)
+        what = f"returned {name} with {head.shape[1]} classes; the data set has {classes}"
+        raise _wrong(params, what, hint="set the number of classes in `args`")
 
 
 def _unknown(params: ReferenceModel, what: str) -> ParamsError:

@@ -53,13 +53,13 @@ class PartNames:
     """Which parameters of a network belong to which part, each a prefix of dotted names that may contain `*`.
 
     backbone: parameters with the learning rate of `lr_backbone`, e.g. `encoder.`; all others have `lr_head`.
-    classifier: convolutions with the gradient multipliers `grad_weight` and `grad_bias`; none = those with as
-        many outputs as the last one outside the backbone, which holds for our networks only.
+    classifier: convolutions with the gradient multipliers `grad_weight` and `grad_bias`, which need it; none
+        = those with as many outputs as the last one outside the backbone, for our networks only.
     norms: normalisation layers that `batch_norm: frozen` and `norm_affine: fixed` concern; "" = all.
     """
 
     backbone: str = "backbone."
-    classifier: str | None = None
+    classifier: str | None = ""
     norms: str = ""
 
 
@@ -169,7 +169,7 @@ class ModelParams:
     init: Init = "kaiming"
 
     size_divisor: ClassVar[int] = 1  # our networks take images of any size
-    parts: ClassVar[PartNames] = PartNames()
+    parts: ClassVar[PartNames] = PartNames(classifier=None)
 
     @property
     def summary(self) -> str:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from repro.params.model import InputParams, ModelParams, PartNames
-from repro.params.parse import Count, ResizeRule
+from repro.params.parse import Count, ResizeRule, parse
 
 FORM = "MODULE:NAME of a function or class, e.g. torchvision.models.segmentation:lraspp_mobilenet_v3_large"
 _FORM = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -39,8 +39,7 @@ class ReferenceModel:
     resize: the rule by which logits are resized to the image.
     size_divisor: images are padded at the bottom and right to a multiple of it, for evaluation and
         prediction; the training crop must be one.
-    backbone, classifier, norms: which parts of the module `lr_backbone`, gradient multipliers and frozen
-        norms concern; see `PartNames`.
+    parts: which parameters `lr_backbone`, gradient multipliers and frozen norms concern.
     sources: sha256 of the project's files that define the network; computed, not written in params.yaml.
     """
 
@@ -50,9 +49,7 @@ class ReferenceModel:
     input: InputParams = field(default_factory=InputParams)
     resize: ResizeRule = "half_pixel"
     size_divisor: Count = 1
-    backbone: str = "backbone."
-    classifier: str = ""
-    norms: str = ""
+    parts: PartNames = field(default_factory=PartNames)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     pretrained: ClassVar[None] = None  # weights that the harness loads into a backbone of ours
@@ -78,10 +75,6 @@ class ReferenceModel:
         given = ", ".join(f"{name}={value!r}" for name, value in self.args.items())
         return f"{self.build}({given}), resize {self.resize}"
 
-    @property
-    def parts(self) -> PartNames:
-        return PartNames(backbone=self.backbone, classifier=self.classifier, norms=self.norms)
-
 
 NetworkParams = ModelParams | ReferenceModel
 
@@ -90,3 +83,10 @@ def network_kind(raw: object) -> str:
     """Name of the class that a `model:` block describes; the key `build` decides."""
     by_reference = isinstance(raw, ReferenceModel) or (isinstance(raw, Mapping) and "build" in raw)
     return "ReferenceModel" if by_reference else "ModelParams"
+
+
+def parse_network(raw: Mapping[str, Any], where: object) -> NetworkParams:
+    """Parse a complete `model:` block, as `to_plain` wrote it. Raises ParamsError."""
+    if network_kind(raw) == "ReferenceModel":
+        return parse(ReferenceModel, raw, where)
+    return parse(ModelParams, raw, where)

@@ -95,6 +95,8 @@ def make_record(
     expectation = expected(experiment, kind, published)
     further = experiment.also.items()
     cost = inference_cost(folder / "cost.json") | training_cost(experiment, journal)
+    plain = to_plain(experiment)
+    origin = collect(project.root, model=plain.get("model"))
     return Record(
         experiment=experiment.name,
         rows=experiment.rows,
@@ -117,9 +119,9 @@ def make_record(
         verdict="unmeasured",
         notes=notes,
         model_sha256=sha256_file(weights) if weights.is_file() else None,
-        params=to_plain(experiment),
+        params=plain,
         run_key=key,
-        provenance=collect(project.root) | {"locks": locks, "training": training, "inputs": inputs},
+        provenance=origin | {"locks": locks, "training": training, "inputs": inputs},
     )
 
 
@@ -133,7 +135,8 @@ def make_cost_record(project: Project, experiment: Experiment) -> Record:
     if not cost:
         raise RecordError("nothing was measured yet", where=path, hint=f"`repro benchmark {experiment.name}`")
     found = sizes_of(project.published, experiment.rows, cost, where=f"{experiment.folder}/params.yaml")
-    origin = collect(project.root) | {"locks": lock_hashes(project.root, experiment.name), "training": {}}
+    origin = collect(project.root, model=plain["model"])
+    locks = lock_hashes(project.root, experiment.name)
     return Record(
         experiment=experiment.name,
         rows=experiment.rows,
@@ -155,7 +158,7 @@ def make_cost_record(project: Project, experiment: Experiment) -> Record:
         model_sha256=None,
         params=plain,
         run_key=cost_key(plain),
-        provenance=origin,
+        provenance=origin | {"locks": locks, "training": {}},
     )
 
 

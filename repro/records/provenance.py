@@ -21,6 +21,7 @@ from repro.io.atomic import sha256_file, sha256_text
 from repro.io.git import git, is_shallow
 from repro.io.redact import redact_command
 from repro.records.device import cpu_identity, device_identity, gpu_driver
+from repro.records.network import network_origin
 from repro.records.source_diff import shortened, source_changes
 
 SECONDS = 60.0  # timeout of git
@@ -37,14 +38,18 @@ ENVIRONMENT = (
 )
 
 
-def collect(root: Path, *, device: str | None = None, command: Sequence[str] | None = None) -> dict[str, Any]:
+def collect(
+    root: Path, *, device: str | None = None, command: Sequence[str] | None = None, model: object = None
+) -> dict[str, Any]:
     """Return the provenance of a result computed now in the checkout at `root`.
 
     Args:
         root: The project root.
         device: "cpu", "cuda:0", ...: adds the identity of the device, which imports torch.
         command: The command line; default: that of this process.
+        model: The resolved `model:` block: adds the package of a network by reference.
     """
+    origin = network_origin(model)
     return {
         "at": timestamp(),
         "git": git_state(root),
@@ -56,6 +61,7 @@ def collect(root: Path, *, device: str | None = None, command: Sequence[str] | N
         "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
         "device": device_identity(device) if device else cpu_identity(),
         "driver": gpu_driver(),
+        **({"network": origin} if origin else {}),
     }
 
 

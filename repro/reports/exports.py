@@ -10,6 +10,7 @@ import yaml
 from repro.io.safe_text import printable_texts
 from repro.records import Record
 from repro.records.metrics_io import read_curve
+from repro.records.network import described_network, network_package
 from repro.reports.columns import COUNT, NUMBER, TEXT, typed
 from repro.reports.data_formats import csv_text, json_text, parquet
 from repro.reports.formatting import device_text, size_text
@@ -142,7 +143,8 @@ def _model_metadata(record: Record) -> dict[str, Any]:
     params, cost = record.params, record.cost
     crop = (params.get("augmentation") or {}).get("crop")
     said = {
-        "backbone": (params.get("model") or {}).get("backbone"),
+        "backbone": described_network(params.get("model"))["backbone"],
+        **reference(record),
         "crop size": f"({crop[0]},{crop[1]})" if crop else None,
         "Parameters": round(cost["params_M"] * 1e6) if cost.get("params_M") else None,
     }
@@ -160,8 +162,16 @@ def _model_metadata(record: Record) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value}
 
 
+def reference(record: Record) -> dict[str, Any]:
+    """What was called for a network by reference, its arguments and its package; {} for ours."""
+    model, package = record.params.get("model") or {}, network_package(record.provenance)
+    if "build" not in model:
+        return {}
+    return {"build": model["build"], "args": dict(model.get("args") or {}), "package": package}
+
+
 def _family(record: Record) -> str:
-    return str((record.params.get("model") or {}).get("family", "unknown"))
+    return str(described_network(record.params.get("model"))["family"] or "unknown")
 
 
 def _yaml(value: object) -> str:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from repro.params.experiment import merge
 from repro.published import Row
 from repro.published.page import QUIRK
 from repro.records import Record
+from repro.records.network import described_network
 from repro.reports.columns import COUNT, NUMBER, TEXT, typed
 from repro.reports.formatting import device_text, size_text
 from repro.reports.gate import Finding, finding
@@ -117,12 +119,13 @@ def _of_row(row: Row, ours: Mapping[str, Any]) -> dict[str, Any]:
 def of_experiment(results: Results, name: str) -> dict[str, Any]:
     """What is known here of an experiment."""
     declared, record = results.experiments.get(name), results.records.get(name)
-    model = {**_mapping(record.params.get("model") if record else {}), **(declared.model if declared else {})}
+    recorded = {"model": _mapping(record.params.get("model") if record else {})}
+    model = merge(recorded, {"model": declared.model} if declared else {})["model"]
     links = measured_links(results.project, name)
     return {
         "experiment": name,
         "dataset": results.dataset(name),
-        **{key: model.get(key) for key in ("family", "backbone", "output_stride")},
+        **described_network(model),
         **({"label": declared.note, "recipe": declared.recipe} if declared else {}),
         **(_measured(record) if record else {}),
         **_judged(finding(results, name)),

@@ -24,6 +24,7 @@ from repro.records.build import measured_value
 from repro.records.dvc_files import is_project_file
 from repro.records.flatten import flatten
 from repro.records.metrics_io import read_confusion, read_curve
+from repro.records.network import described_network
 from repro.reports.gate import Finding, finding, headline
 from repro.reports.results import Results
 
@@ -88,14 +89,14 @@ def _line(row: Row | None, name: str, record: Record | None, results: Results) -
     published = row.metrics.get(metric) if row else None
     measured = measured_value(record.metrics, record.expectation) if record else None
     low, high = record.intervals.get(metric, (None, None)) if record else (None, None)
-    model = record.params.get("model", {}) if record else {}
+    model = described_network(record.params.get("model") if record else None)
     return {
         "row": row.id if row else "",
         "experiment": name,
         "label": row.label if row else name,
         "dataset": results.dataset(name) or (row.dataset if row else ""),
-        "backbone": (row.backbone if row else "") or str(model.get("backbone", "")),
-        "os": (row.output_stride if row else None) or model.get("output_stride"),
+        "backbone": (row.backbone if row else "") or model["backbone"] or model["family"] or "",
+        "os": (row.output_stride if row else None) or model["output_stride"],
         "metric": metric,
         "published": published,
         "measured": measured,

@@ -1,6 +1,7 @@
 """Checks before a run: reasons why an experiment would fail. `repro plan` shows them.
 
-The checks only read files, names and sizes, and import torch only to query the GPU.
+The checks read files, names and sizes, and run a network by reference once; they import torch only for that
+and to query the GPU.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from repro.errors import ParamsError, ReproError, some_of
-from repro.params import Experiment, Project, TrainedExperiment, load_experiment
+from repro.params import Experiment, Project, ReferenceModel, TrainedExperiment, load_experiment
 from repro.stages.inputs_ready import is_available
 
 if TYPE_CHECKING:
@@ -86,6 +87,10 @@ def _of_training(
 
     try:
         require_statistics(experiment.model, experiment.training, world=machine.devices)
+        if isinstance(experiment.model, ReferenceModel):
+            from repro.stages.trial import check_network
+
+            check_network(project, experiment)
     except ParamsError as error:
         yield error.what
     if experiment.start_from:

@@ -20,6 +20,7 @@ from repro.records import Journal, locked, training_key, write_bytes
 from repro.stages.lookup import open_split, training_split
 from repro.stages.model_setup import initial_weights
 from repro.stages.reporter import SILENT, Reporter, Say
+from repro.stages.trial import check_network
 from repro.tracking import Mirror, Run
 from repro.training import checkpoint
 from repro.training.distributed import Ranks
@@ -54,6 +55,7 @@ def train_experiment(
         CheckpointError, Interrupted, TrainingDiverged: see `training.train.train`.
     """
     trust(project.root)
+    check_network(project, experiment)
     split = training_split(project, experiment)
     initial, initial_sha256 = initial_weights(project, experiment)
     key = training_key(experiment, split.fingerprint, initial_sha256=initial_sha256)

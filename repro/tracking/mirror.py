@@ -60,7 +60,9 @@ class Mirror:
     def __enter__(self) -> Self:
         with Journal(self.journal_path) as journal:
             journal.event("run", **start_fields(self.run))
-            journal.event("provenance", found=collect(self.project.root, device=self.device))
+            model = self.run.params.get("model")
+            found = collect(self.project.root, device=self.device, model=model)
+            journal.event("provenance", found=found)
         diff = source_diff(self.project.root)
         if diff:
             write_bytes(self.journal_path.with_name(DIFF), diff)

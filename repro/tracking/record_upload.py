@@ -15,6 +15,7 @@ from repro.io.redact import redact_uri
 from repro.judgement import Judgement
 from repro.params import Project
 from repro.records import Record, sha256_text
+from repro.records.network import described_network
 from repro.tracking.owner import PROJECT, RETIRED, Owner, owner_of
 from repro.tracking.record_view import (
     NOTE_TAG,
@@ -174,7 +175,7 @@ def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -
         source_run_id=run_id,
         tags=tags | {"mlflow.model.isExternal": "true"},
         params={name: cut(value, LONGEST_MODEL_PARAM) for name, value in shown_params(record.params).items()},
-        model_type=str(record.params.get("model", {}).get("family", "")),
+        model_type=str(described_network(record.params.get("model"))["family"] or ""),
     )
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])  # linked on the run's page

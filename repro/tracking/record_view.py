@@ -21,6 +21,7 @@ from repro.records import DIFF, FAILING, PASSING, Record, to_json
 from repro.records.build import measured_value
 from repro.records.dvc_files import is_project_file
 from repro.records.metrics_io import read_confusion, read_curve
+from repro.records.network import described_network, network_package
 from repro.tracking.store import KEY
 
 MARKS = {
@@ -53,7 +54,7 @@ def metrics_of(record: Record) -> dict[str, float]:
 def tags_of(record: Record, found: Judgement) -> dict[str, str]:
     """Tags to filter and group runs by, without empty ones; the verdict is that of `found`."""
     git = record.provenance.get("git", {})
-    model = record.params.get("model", {})
+    network = described_network(record.params.get("model"))
     tags = {
         KEY: record.run_key,
         "repro.experiment": record.experiment,
@@ -62,9 +63,8 @@ def tags_of(record: Record, found: Judgement) -> dict[str, str]:
         "dataset": record.dataset,
         "row": ", ".join(record.rows),
         "page": ", ".join(sorted({row.partition("-")[0] for row in record.rows})),
-        "family": str(model.get("family", "")),
-        "backbone": str(model.get("backbone", "")),
-        "output_stride": str(model.get("output_stride", "")),
+        **{name: "" if value is None else str(value) for name, value in network.items()},
+        "package": network_package(record.provenance),
         "seed": str(record.params.get("seed", "")),
         "protocol_hash": record.protocol_hash,
         "interval": record.interval_kind if record.intervals else "",

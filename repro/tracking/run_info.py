@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ def read_run(entry: Mapping[str, Any]) -> Run:
     return run
 
 
+_FORBIDDEN = re.compile(r"[^\w\-. /]")  # in names of MLflow params; arguments of a network may have any name
 # Not MLflow params, which are immutable: these may change without a new run.
 _NOT_PARAMS = ("name", "rows", "note", "expect", "facts", "also")
 # Not params of a training: these may change before its record is written.
@@ -49,7 +51,7 @@ _NOT_TRAINING = ("recipe", "start_from", "evaluation", "protocol", "engine")
 def shown_params(params: Mapping[str, Any]) -> dict[str, str]:
     """MLflow params of a resolved experiment."""
     shown = flatten({key: value for key, value in params.items() if key not in _NOT_PARAMS})
-    return {name: str(value) for name, value in shown.items()}
+    return {_FORBIDDEN.sub("_", name): str(value) for name, value in shown.items()}
 
 
 def training_params(params: Mapping[str, Any]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from repro.training.schedule import Length, learning_rate, weight_decay
 
 CONVOLUTIONS = nn.modules.conv._ConvNd
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
-OURS = PartNames()
+OURS = PartNames(classifier=None)
 IMAGENET_STAGES = 4  # of a ResNet; 003's noASPP rows append three without pretrained weights
 
 
@@ -108,12 +108,12 @@ def scale_gradients(pairs: list[tuple[Tensor, float]]) -> None:
 
 
 def require_match(names: Iterable[str], prefix: str, *, key: str, needed_by: str) -> None:
-    """Raise ParamsError unless one of the names starts with `prefix`, the value of `model.KEY`."""
+    """Raise ParamsError unless one of the names starts with `prefix`, the value of `model.parts.KEY`."""
     names = list(names)
     if not prefix or not any(has_prefix(name, prefix) for name in names):
         what = f"nothing in the network has a name that begins with '{prefix}'" if prefix else "not given"
         allowed = ", ".join(dict.fromkeys(f"{name.partition('.')[0]}." for name in names))
-        raise ParamsError(f"key 'model.{key}': {what}, and {needed_by} needs it", allowed=allowed)
+        raise ParamsError(f"key 'model.parts.{key}': {what}, and {needed_by} needs it", allowed=allowed)
 
 
 def classifiers(model: nn.Module, parts: PartNames = OURS) -> list[nn.Conv2d]:

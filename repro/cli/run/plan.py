@@ -61,11 +61,13 @@ def plan(
 
 def plan_one(project: Project, name: str, machine: Machine, probe: str | None) -> tuple[Plan, list[str]]:
     """The plan of an experiment and its missing inputs."""
+    from repro.io.sources import trust
     from repro.params import load_trained
     from repro.stages.preflight import missing
     from repro.training.plan import plan as make
 
     experiment = load_trained(project, name)
+    trust(project.root)
     made = make(experiment, devices=machine.devices, probe=probe)
     return made, missing(project, experiment, machine, made)
 
