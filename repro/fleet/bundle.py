@@ -48,7 +48,7 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
     evidence = folder_evidence(project, name, thorough=True, locked=False)  # dvc.lock is not exported
     require_consistent(
         Case(
-            published=project.published,
+            project=project,
             record=record,
             current=load_experiment(project, name),
             evidence=evidence,

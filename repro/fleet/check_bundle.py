@@ -202,7 +202,7 @@ def _evidence(project: Project, archive: zipfile.ZipFile, path: Path) -> Evidenc
 
 def _check_result(project: Project, record: Record, now: Experiment, evidence: Evidence) -> None:
     """Check the result like `record` and `check` do, for the local experiment."""
-    case = Case(published=project.published, record=record, current=now, evidence=evidence)
+    case = Case(project=project, record=record, current=now, evidence=evidence)
     for found in (*contradictions(case), *outdated(case)):
         raise RecordError(found, where=evidence.where, hint=COPY)
 

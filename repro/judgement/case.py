@@ -12,10 +12,9 @@ from repro.evaluation.outputs import StoredConfusions, Totals, parse_confusions,
 from repro.evaluation.recompute import determined, from_images, from_totals, resampled
 from repro.io.json_reader import load_json
 from repro.judgement.evidence import CSV, METRICS, NPZ, Evidence
-from repro.params import Experiment, Protocol
+from repro.params import Experiment, Project, Protocol
 from repro.params.experiment import parse_experiment
 from repro.params.parse import parse
-from repro.published import Published
 from repro.records import Record
 from repro.records.build import ALSO
 from repro.records.record import Measured
@@ -25,7 +24,7 @@ from repro.records.record import Measured
 class Case:
     """A record and its evidence. `current` is the experiment in params.yaml now; None if it is missing."""
 
-    published: Published
+    project: Project
     record: Record
     current: Experiment | ReproError | None
     evidence: Evidence

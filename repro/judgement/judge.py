@@ -19,9 +19,9 @@ from repro.judgement.checks import contradictions, not_recomputed
 from repro.judgement.evidence import Evidence, folder_evidence
 from repro.judgement.outdated import outdated, outdated_measurement
 from repro.judgement.peers import KnownFacts, collect_facts, conflicts, facts_of
-from repro.params import Experiment, Project, read_yaml
+from repro.params import Band, Experiment, Project, read_yaml
 from repro.params.experiment import resolve
-from repro.records import Band, Record, Verdict, disagreement, families, seed_band, seeds_of, verdict
+from repro.records import Record, Verdict, disagreement, families, seed_band, seeds_of, verdict
 from repro.records.build import measured_value, sizes_of, why_undefined
 from repro.records.verdict import size_text, size_verdict
 
@@ -92,9 +92,7 @@ class Judge:
         if name not in self._cases:
             record = self.records[name]
             now, evidence = self.experiment(name), self._evidence(name)
-            self._cases[name] = Case(
-                published=self.project.published, record=record, current=now, evidence=evidence
-            )
+            self._cases[name] = Case(project=self.project, record=record, current=now, evidence=evidence)
         return self._cases[name]
 
     def _evidence(self, name: str) -> Evidence:
@@ -190,7 +188,7 @@ def _judge_sizes(case: Case, contradiction: str) -> Judgement:
     """Judge an experiment with `measure: cost`: printed sizes against those of the network."""
     record = case.record
     where = f"experiments/{record.experiment}/params.yaml"
-    found = sizes_of(case.published, record.rows, record.cost, where=where)
+    found = sizes_of(case.project.published, record.rows, record.cost, where=where)
     shown = next((size for size in found if not size.holds), found[-1] if found else None)
     doubt = contradiction or next(outdated(case), "") or ("" if found else "none of its rows prints a size")
     return Judgement(
@@ -231,7 +229,7 @@ def incomparable_reasons(case: Case, seeds: tuple[float, ...]) -> Iterator[str]:
 
 def _published(case: Case) -> Iterator[str]:
     """The published rows exist and have the numbers in the record."""
-    record, known, current = case.record, case.published.rows, dict[str, float]()
+    record, known, current = case.record, case.project.published.rows, dict[str, float]()
     for row_id in record.rows:
         if row_id not in known:
             yield f"row {row_id} is not on any published page"

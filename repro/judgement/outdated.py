@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from repro.errors import ReproError
 from repro.judgement.case import Case
-from repro.params import Experiment
-from repro.published import Published
+from repro.params import Experiment, Project
 from repro.records import Expected, Record
 from repro.records.build import expected, mismatches, published_metrics
 
@@ -19,7 +18,7 @@ def outdated(case: Case) -> Iterator[str]:
     """Yield changes that require measuring or recording again."""
     yield from outdated_measurement(case)
     if not isinstance(case.current, ReproError | None) and not isinstance(case.recorded, ReproError):
-        yield from _outdated_record(case.published, case.record, case.current)
+        yield from _outdated_record(case.project, case.record, case.current)
 
 
 def outdated_measurement(case: Case) -> Iterator[str]:
@@ -46,13 +45,13 @@ def _changed(record: Record, old: Experiment, new: Experiment) -> Iterator[str]:
         yield f"params changed since it was measured ({', '.join(keys)}): {_measure(record)}"
 
 
-def _outdated_record(published: Published, record: Record, now: Experiment) -> Iterator[str]:
+def _outdated_record(project: Project, record: Record, now: Experiment) -> Iterator[str]:
     """Changes that only require recording again: rows, expected number, split and number of images."""
     again = f"since it was recorded: `repro record {record.experiment}`"
     if record.rows != now.rows:
         yield f"rows changed {again}"
-    printed, _ = published_metrics(published, now)
-    if _reference(record.expectation) != _reference(expected(now, record.kind, printed)):
+    printed, _ = published_metrics(project.published, now)
+    if _reference(record.expectation) != _reference(expected(project, now, record.kind, printed)):
         yield f"the expected number changed {again}"
     if record.kind == "cost":
         return

@@ -2,6 +2,7 @@
 
 from repro.io.yaml_reader import read_yaml
 from repro.params.augmentation import Augmentation
+from repro.params.bands import Band
 from repro.params.dataset import DatasetFacts, dataset_facts, dataset_names
 from repro.params.experiment import (
     Engine,
@@ -25,6 +26,7 @@ from repro.params.training import TrainingParams
 
 __all__ = [
     "Augmentation",
+    "Band",
     "Broken",
     "DatasetFacts",
     "Engine",

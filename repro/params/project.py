@@ -11,6 +11,9 @@ from repro.errors import ParamsError
 from repro.io.names import plain_path, require_inside
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from repro.params.bands import Band
     from repro.published import Published
 
 BUILT_IN = "synthetic"  # the data set that `repro data synthetic` generates
@@ -36,6 +39,14 @@ class Project:
         from repro.published import Published  # 20 ms that most names of folders need not
 
         return Published(self.root / "published")
+
+    @cached_property
+    def bands(self) -> Mapping[str, Band]:
+        """How far a trained network may be from a published number, by data set: `bands:` of params.yaml."""
+        from repro.io.yaml_reader import read_yaml
+        from repro.params.bands import parse_bands
+
+        return parse_bands(read_yaml(self.params).get("bands"), self.params)
 
     @property
     def data(self) -> Path:

@@ -92,7 +92,7 @@ def make_record(
     weights, journal = folder / "model.safetensors", read_journal(project.journal(key))
     locks, training = lock_hashes(project.root, experiment.name), training_provenance(journal)
     published, notes = published_metrics(project.published, experiment)
-    expectation = expected(experiment, kind, published)
+    expectation = expected(project, experiment, kind, published)
     further = experiment.also.items()
     cost = inference_cost(folder / "cost.json") | training_cost(experiment, journal)
     plain = to_plain(experiment)
@@ -266,9 +266,11 @@ def remarks_of(row: Row) -> tuple[str, ...]:
     return (*row.remarks, *(() if row.metrics else ("the page prints no number in this row",)))
 
 
-def expected(experiment: Experiment, kind: Kind, published: Mapping[str, float]) -> Expected | None:
+def expected(
+    project: Project, experiment: Experiment, kind: Kind, published: Mapping[str, float]
+) -> Expected | None:
     """Return the reference of the verdict: the published row, or else the experiment's `expect:`."""
-    own, band = experiment.expect, default_band(kind, experiment.dataset)
+    own, band = experiment.expect, default_band(project.bands, kind, experiment.dataset)
     for metric in ("mIoU", "mIoU_ms_flip", *published):
         if metric in published:
             source = f"row {experiment.rows[0]}; band: {band.source}"

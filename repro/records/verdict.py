@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any, Literal, get_args
 
+from repro.params.bands import Band
 from repro.published import Row
 from repro.published.page import TOLERANCE
 
@@ -40,33 +41,10 @@ PASSING: frozenset[str] = frozenset({"reproduced", "improved", "holds"})
 FAILING: frozenset[str] = frozenset({"regressed", "drifted"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Band:
-    """A half-width in percent points, and its source."""
-
-    value: float
-    source: str
-
-
 RELEASED = Band(
     value=TOLERANCE, source="the same weights: rounding of the printed number and of other resize kernels"
 )
 DEFAULT = Band(value=0.5, source="project default for a newly trained network, about one seed's spread")
-TRAINED = {
-    "ade20k": Band(
-        value=1.5, source="seeds move ADE20K by 1 to 2 points (reports of users of public toolboxes)"
-    ),
-    "camvid": Band(
-        value=0.8,
-        source="003: two networks that are identical (dropout is inert there) print 54.0 and 54.8",
-    ),
-    "camvid12": Band(value=0.8, source="as for CamVid: the same images"),
-    "loveda": Band(
-        value=1.0, source="domain gap between scenes: the same spread as small sets, not measured"
-    ),
-    "potsdam": Band(value=1.0, source="14 test scenes: a small set, not measured"),
-    "vaihingen": Band(value=1.0, source="17 test scenes: a small set, not measured"),
-}
 # Verdicts within, below and above the band, by whether the reference is published.
 _WORDS: dict[bool, tuple[Verdict, Verdict, Verdict]] = {
     True: ("reproduced", "regressed", "improved"),
@@ -74,9 +52,9 @@ _WORDS: dict[bool, tuple[Verdict, Verdict, Verdict]] = {
 }
 
 
-def default_band(kind: Kind, dataset: str) -> Band:
-    """Return the band of a single result."""
-    return RELEASED if kind == "released" else TRAINED.get(dataset, DEFAULT)
+def default_band(bands: Mapping[str, Band], kind: Kind, dataset: str) -> Band:
+    """Return the band of a single result; `bands` are those of params.yaml for trained networks."""
+    return RELEASED if kind == "released" else bands.get(dataset, DEFAULT)
 
 
 def seed_band(values: Sequence[float]) -> Band | None:

@@ -72,7 +72,7 @@ def finish(project: Project, losses: Sequence[float] = (3.0, 2.0, 1.0), images: 
     record = replace(
         record,
         params=to_plain(experiment),
-        expectation=expected(experiment, "trained", {}),
+        expectation=expected(project, experiment, "trained", {}),
         model_sha256=sha256_file(project.weights(NAME)),
         provenance=record.provenance | {"inputs": INPUTS},
     )

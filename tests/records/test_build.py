@@ -211,10 +211,10 @@ def an_experiment() -> Experiment:
 
 def test_without_a_row_the_own_expectation_counts() -> None:
     own = replace(an_experiment(), rows=(), expect=Expectation(mIoU=47.7, band=1.0, source="measured before"))
-    wanted = expected(own, "trained", {})
+    wanted = expected(Project(ROOT), own, "trained", {})
     assert wanted is not None
     assert (wanted.metric, wanted.value, wanted.band, wanted.source) == ("mIoU", 47.7, 1.0, "measured before")
-    assert expected(replace(own, expect=None), "trained", {}) is None
+    assert expected(Project(ROOT), replace(own, expect=None), "trained", {}) is None
 
 
 def test_only_what_changes_weights_changes_the_training_key() -> None:

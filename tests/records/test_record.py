@@ -7,6 +7,7 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,9 +21,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro.errors import RecordError, UnknownNameError
+from repro.errors import RecordError, ReproError, UnknownNameError
 from repro.io import atomic
 from repro.io.redact import redact_command
+from repro.params import Project
 from repro.records import (
     Journal,
     collect,
@@ -45,6 +47,7 @@ from repro.records import (
 from repro.records.device import gpu_driver
 from repro.records.provenance import ENVIRONMENT
 from repro.records.seeds import with_replicates
+from tests.kit import PROJECT
 from tests.reports.kit import a_record
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=64)
@@ -349,10 +352,28 @@ def test_the_seed_interval_is_the_prediction_interval_of_scipy(count: int) -> No
 
 
 def test_bands_say_where_they_come_from() -> None:
-    assert default_band("released", "ade20k").value == 0.05
-    assert default_band("trained", "voc2012").value == 0.5
-    assert default_band("trained", "ade20k").value > default_band("trained", "cityscapes").value
-    assert "54.0 and 54.8" in default_band("trained", "camvid").source
+    bands = PROJECT.bands
+    assert default_band(bands, "released", "ade20k").value == 0.05
+    assert default_band(bands, "trained", "voc2012").value == 0.5
+    assert default_band(bands, "trained", "ade20k").value > default_band(bands, "trained", "cityscapes").value
+    assert "54.0 and 54.8" in default_band(bands, "trained", "camvid").source
+
+
+def test_a_band_that_is_none_is_an_error(tmp_path: Path) -> None:
+    """With the file and the key; a project without bands has the default everywhere."""
+    project = Project(tmp_path)
+    for text, words in {
+        "bands: 3": "bands: 3",
+        "bands: {a: 3}": "bands.a: 3",
+        "bands: {a: {value: -1, source: x}}": "value",
+        "bands: {a: {value: 1}}": "source",
+        "bands: {a/b: {value: 1, source: x}}": "a/b",
+    }.items():
+        project.params.write_text(text)
+        with pytest.raises(ReproError, match=re.escape(words)):
+            _ = Project(tmp_path).bands
+    project.params.write_text("{}")
+    assert project.bands == {}
 
 
 # --- provenance --------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from repro.params.protocol import protocol_hash
 from repro.records import Expected, Record, default_band, write_json, write_record
 from repro.records.metrics_io import intervals, plain_metrics
 from repro.reports.results import Declared, Results, declared_experiments
-from tests.kit import PUBLISHED, copy_pages
+from tests.kit import PROJECT, PUBLISHED, copy_pages
 
 ROOT = Path(__file__).parents[2]
 SHAPE = """recipe: scratch
@@ -53,7 +53,7 @@ def a_record(name: str = "camvid_x", row: str | None = "003-028", **changes: Any
     dataset = PUBLISHED.rows[row].dataset if row else "camvid"
     dataset = changes.get("dataset", dataset)
     split, n_images = measured_split(dataset)
-    band = default_band("trained", dataset).value if row else 0.8
+    band = default_band(PROJECT.bands, "trained", dataset).value if row else 0.8
     reference = published.get("mIoU")
     expectation = Expected(metric="mIoU", value=reference, band=band, source="test") if reference else None
     fields: dict[str, Any] = {
