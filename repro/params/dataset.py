@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +23,6 @@ from repro.params.parse import Byte, Count, Later, PlainName, parse
 from repro.params.project import Project
 
 MAX_CLASSES = 254
-IGNORED = "ignore"  # target of label values that belong to no class
 Colour = tuple[Byte, Byte, Byte]
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 PLACEHOLDER = re.compile(r"\{(\w*)\}")
@@ -85,7 +84,7 @@ class DatasetFacts:
     folder: Later[Folder | None] = None
     module: Later[str | None] = None  # "zoo/other.py", or the name of an importable module
     palette: Later[tuple[Colour, ...]] = ()  # an RGB colour per class, in tables and in coloured label files
-    values: Later[Mapping[Byte, str | Byte] | None] = None  # label value -> class or `ignore`
+    values: Later[Byte | Mapping[str, Byte | tuple[Byte, ...]]] = 0  # of the first class, or of each class
     ignore: Later[tuple[Byte | Colour, ...]] = (255,)  # label values and colours that belong to no class
     tile: Later[Tile | None] = None
     title: Later[str] = ""
@@ -113,11 +112,13 @@ class DatasetFacts:
         """The dotted name of `module`: "zoo.other" for "zoo/other.py"."""
         return dotted(self.module or "")
 
-    def target(self, value: str | int) -> int:
-        """Return the train id of a target in `values`: a class by name or number, or 255 for `ignore`."""
-        if isinstance(value, str):
-            return 255 if value == IGNORED else self.class_names.index(value)
-        return value
+    @property
+    def label_values(self) -> dict[int, int]:
+        """The train id of each value in label files, without ignored values."""
+        if isinstance(self.values, int):
+            return {self.values + number: number for number in range(self.num_classes)}
+        order = {name: number for number, name in enumerate(self.class_names)}
+        return {value: order[name] for name, value in _pairs(self.values)}
 
     def __post_init__(self) -> None:
         """Raise ValueError for invalid combinations; `parse` converts it to a ParamsError."""
@@ -126,21 +127,32 @@ class DatasetFacts:
                 raise ValueError(allowed)
 
     def _problems(self) -> tuple[tuple[bool, str], ...]:
-        names, known = self.class_names, {*self.class_names, IGNORED, *range(self.num_classes), 255}
-        folder, of_folder = self.folder, (self.palette, self.values, self.tile, self.ignore != (255,))
+        names, folder = self.class_names, self.folder
+        of_folder = (self.palette, self.values, self.tile, self.ignore != (255,))
         everything = "".join((*patterns(folder.images), folder.lists or "")) if folder else "{split}"
-        unknown = [value for value in (self.values or {}).values() if value not in known]
+        given = dict.fromkeys(names, 0) if isinstance(self.values, int) else self.values
+        values = [value for value in self.ignore if isinstance(value, int)]
+        values += (
+            self.label_values if isinstance(self.values, int) else [one for _, one in _pairs(self.values)]
+        )
         return (
             (not 1 < len(names) <= MAX_CLASSES, f"2 to {MAX_CLASSES} classes"),
             (len(set(names)) < len(names), "class names that differ from each other"),
-            (IGNORED in names, f"class names other than '{IGNORED}'"),
             (bool(folder and self.module), "one of folder and module"),
             (not _MODULE.fullmatch(self.module_name or "x"), "a module as zoo/other.py or zoo.other"),
             (folder is None and any(of_folder), "palette, values, ignore and tile together with folder"),
             (len(self.palette) not in (0, len(names)), f"a colour for each of the {len(names)} classes"),
-            (bool(unknown), f"values that lead to a class or to '{IGNORED}', not {unknown[:3]}"),
+            (given.keys() != set(names), f"values of exactly these classes: {', '.join(names)}"),
+            (len(set(values)) < len(values), "each label value once in values and ignore"),
+            (max(values, default=0) > 255, "label values up to 255"),
             ("{split}" not in everything and len(self.splits) > 1, "{split} in images or lists"),
         )
+
+
+def _pairs(values: Mapping[str, int | tuple[int, ...]]) -> Iterator[tuple[str, int]]:
+    """Yield (class, label value)."""
+    for name, given in values.items():
+        yield from ((name, value) for value in ([given] if isinstance(given, int) else given))
 
 
 def dataset_names(project: Project) -> list[str]:

@@ -131,23 +131,15 @@ class FolderDataset:
         return read_values(source, pair, self._table, self._colours, ignored=self._ignored)
 
     @cached_property
-    def _targets(self) -> dict[int, int]:
-        """Label value -> train id, without ignored values."""
-        values = self.facts.values
-        if values is None:
-            return {number: number for number in range(self.facts.num_classes)}
-        return {value: self.facts.target(target) for value, target in values.items()}
-
-    @cached_property
     def _table(self) -> Table:
         ignored = {value: IGNORE for value in self.facts.ignore if isinstance(value, int)}
-        return value_table(self._targets | ignored)
+        return value_table(ignored | self.facts.label_values)
 
     @cached_property
     def _colours(self) -> dict[int, Colour]:
         """The colour of each label value; none without a declared palette."""
         palette = self.facts.palette
-        return {value: palette[k] for value, k in self._targets.items() if k != IGNORE} if palette else {}
+        return {value: palette[k] for value, k in self.facts.label_values.items()} if palette else {}
 
     @cached_property
     def _ignored(self) -> tuple[Colour, ...]:
