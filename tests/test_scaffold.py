@@ -32,7 +32,6 @@ def project(tmp_path: Path) -> Project:
     folder = tmp_path / "experiments" / "tiny_r18_os16"
     folder.mkdir(parents=True)
     (tmp_path / "params.yaml").write_text("datasets: {tiny: {}, other: {}}\n")
-    (tmp_path / "experiments" / "pipeline.yaml").write_text("stages: {}\n")
     copy_pages(tmp_path)
     (folder / "params.yaml").write_text("# heading\ndataset: tiny\nrows: ['001-06', '003-028']\nexpect: {}\n")
     return Project(tmp_path)
@@ -52,13 +51,6 @@ def test_sync_writes_copies_and_root_stages_once(project: Project) -> None:
     assert list(root_stages(project)) == ["data", "prepare", "experiments/tiny_r18_os16", "tables"]
     assert root_stages(project)["data"]["foreach"] == ["other", "tiny"]
     assert list(root_stages(project)["prepare"]["foreach"]) == ["other", "tiny"]
-
-
-def test_a_missing_template_is_named(project: Project) -> None:
-    (project.experiments / "pipeline.yaml").unlink()
-    with pytest.raises(ParamsError, match="template") as raised:
-        sync(project)
-    assert raised.value.hint == "`git checkout HEAD -- experiments/pipeline.yaml`"
 
 
 def test_record_stage_depends_on_its_rows_alone(project: Project) -> None:
@@ -111,10 +103,7 @@ def _files(outs: list[dict[str, object]]) -> list[str]:
 
 
 def with_templates(project: Project, more: str) -> str:
-    """The dvc.yaml of the tiny experiment with `more` in its params.yaml, from this project's templates."""
-    for name in ("pipeline", "also", "released"):
-        path = f"experiments/{name}.yaml"
-        (project.root / path).write_text((ROOT / path).read_text())
+    """The dvc.yaml of the tiny experiment with `more` in its params.yaml."""
     folder = project.experiments / "tiny_r18_os16"
     (folder / "params.yaml").write_text(f"dataset: tiny\n{more}")
     sync(project)

@@ -29,7 +29,7 @@ from repro.params.protocol import Protocol
 from repro.params.reference import ReferenceModel, network_kind
 from repro.params.training import TrainingParams
 
-# Keys that experiments/pipeline.yaml reads from the experiment's own params.yaml, to build file names.
+# Keys that the stage template pipeline.yaml reads from the experiment's own params.yaml, to build file names.
 PIPELINE_KEYS = ("training", "training.split", "evaluation.split", "evaluation.protocol")
 ROOT = "params.yaml"  # name of the root file in errors
 

@@ -25,7 +25,7 @@ WRITTEN = (
 # Files to include: the package, experiments, params, published pages, project, lock and Make files.
 KEPT = re.compile(
     r"repro/(?:[^/]+/)*[^/]+\.py|repro/datasets/lists/[^/]+\.txt"
-    r"|experiments/[^/]+\.yaml|experiments/[^/]+/(?:params|dvc)\.yaml|published/[^/]+\.(?:md|ya?ml|json)"
+    r"|repro/templates/(?:[^/]+/)*[^/]+\.yaml|experiments/[^/]+\.yaml|experiments/[^/]+/(?:params|dvc)\.yaml|published/[^/]+\.(?:md|ya?ml|json)"
     r"|params\.yaml|dvc\.yaml|pyproject\.toml|requirements[^/]*\.lock|uv\.lock|(?:GNU)?[Mm]akefile|[^/]+\.mk"
 )
 MAX_FILE_BYTES = 1 << 20

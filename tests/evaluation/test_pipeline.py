@@ -29,9 +29,9 @@ FOLDER = "experiments/camvid_a"
 
 @pytest.fixture
 def checkout(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
-    """The tiny project with DVC, this project's templates and a copy of the package that may be edited."""
+    """The tiny project with DVC, and a copy of the package that may be edited."""
     shutil.copytree(ROOT / "repro", project / "repro", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pipeline.yaml", "also.yaml", "released.yaml", "dvc.yaml", "dvc.lock"):
+    for name in ("dvc.yaml", "dvc.lock"):
         shutil.copy(ROOT / "experiments" / name, project / "experiments" / name)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(project))

@@ -497,8 +497,6 @@ def bring_data(project: Project) -> None:
 def asked(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The experiments of each fleet that a command starts; nothing is run."""
     shutil.copy(ROOT / "params.yaml", project.root)
-    for name in ("pipeline", "also", "released"):
-        shutil.copy(REAL.experiments / f"{name}.yaml", project.experiments)
     (project.experiments / MOBILE).mkdir()
     shutil.copy(REAL.experiments / MOBILE / "params.yaml", project.experiments / MOBILE)
     bring_data(project)

@@ -38,8 +38,7 @@ def project(tmp_path: Path) -> Project:
     folder = tmp_path / "experiments" / NAME
     shutil.copytree(ROOT / "experiments" / NAME, folder, ignore=shutil.ignore_patterns("*.lock", "*.json"))
     copy_pages(tmp_path)
-    for name in ("params.yaml", "experiments/pipeline.yaml", "experiments/cost.yaml"):
-        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     return Project(tmp_path)
 
 

@@ -28,10 +28,7 @@ pytestmark = [pytest.mark.dvc, pytest.mark.mlflow, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 NAME = "synthetic_mobilenetv2_os16"
 STAGE = f"experiments/{NAME}"
-TEMPLATES = tuple(
-    f"experiments/{name}"
-    for name in ("also.yaml", "cost.yaml", "pipeline.yaml", "released.yaml", "dvc.yaml", "dvc.lock")
-)
+TEMPLATES = ("experiments/dvc.yaml", "experiments/dvc.lock")
 OUTPUTS = ("metrics.json", "confusion.npz", "cost.json", "curve.csv", "confusion.csv", "model.safetensors")
 
 
@@ -100,7 +97,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     own["evaluation"] |= {"split": "val", "protocol": "page000"}  # a twelfth of the views of `whole`
     params.write_text("# short\n" + yaml.safe_dump(own, sort_keys=False))
     # twenty runs of the network in place of ten seconds, in each of two chains
-    made.edit("experiments/pipeline.yaml", "cmd: repro benchmark .", "cmd: repro benchmark . --seconds 0")
+    made.edit(
+        "repro/templates/stages/pipeline.yaml", "cmd: repro benchmark .", "cmd: repro benchmark . --seconds 0"
+    )
     made.run("repro", "sync", "--files")
     for leftover in ("dvc.lock", f"{STAGE}/dvc.lock", f"reports/rows/{NAME}.json"):
         (root / leftover).unlink(missing_ok=True)

@@ -130,8 +130,7 @@ def test_every_experiment_shrinks_to_a_smoke_run(root: Path, tmp_path: Path) -> 
 def one_experiment(tmp_path: Path, root: Path) -> Project:
     """A project of one experiment that can be copied."""
     (tmp_path / "experiments" / NAME).mkdir(parents=True)
-    templates = ("experiments/pipeline.yaml", "experiments/also.yaml")
-    for path in ("params.yaml", *templates, f"experiments/{NAME}/params.yaml"):
+    for path in ("params.yaml", f"experiments/{NAME}/params.yaml"):
         shutil.copy(root / path, tmp_path / path)
     return Project(tmp_path)
 

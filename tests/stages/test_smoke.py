@@ -19,7 +19,7 @@ from repro.stages.smoke import _slowness, smoke_project
 pytestmark = pytest.mark.dvc
 
 ROOT = Path(__file__).parents[2]
-DVC_FILES = ("pipeline.yaml", "also.yaml", "released.yaml", "dvc.yaml", "dvc.lock")
+DVC_FILES = ("dvc.yaml", "dvc.lock")
 
 
 def fastest() -> dict[tuple[str, str], str]:
