@@ -6,6 +6,7 @@ zoo = repro.open(".")                 # a folder with params.yaml and experiment
 zoo.results()                         # a data frame: a row per result, published and measured
 zoo["camvid_mobilenetv2_os16"].curve()
 repro.score(maps, labels, classes=11) # metrics of label maps, without a project
+repro.log({"loss": 0.3}, step=12)     # from a training program that an experiment runs
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from repro.label_scores import score as score
+    from repro.live_log import log as log
     from repro.zoo import Result as Result
     from repro.zoo import Zoo as Zoo
     from repro.zoo import open_zoo as open
 
 __version__ = "0.1.0"
-__all__ = ["Result", "Zoo", "open", "score"]
+__all__ = ["Result", "Zoo", "log", "open", "score"]
 
 _PUBLIC = {
     "open": ("repro.zoo", "open_zoo"),
     "Zoo": ("repro.zoo", "Zoo"),
     "Result": ("repro.zoo", "Result"),
     "score": ("repro.label_scores", "score"),
+    "log": ("repro.live_log", "log"),
 }
 
 

@@ -9,6 +9,7 @@ ReproError                 exit code 2: a mistake the user can correct; printed 
 ├── RecordError            result record: missing, manually edited, or unknown schema
 ├── StorageError           disk full, no permission
 ├── IncomparableError      two results under different protocols or data
+├── Interrupted            exit code 130: a signal stopped a training
 └── CheckFailed            exit code 1: a check ran and failed
     └── TrainingDiverged   NaN, inf or diverging loss; the last good checkpoint is kept
 """
@@ -110,6 +111,12 @@ class StorageError(ReproError):
 
 class IncomparableError(ReproError):
     """Two results were not measured in the same way."""
+
+
+class Interrupted(ReproError):
+    """A signal stopped a training; what it had saved is kept."""
+
+    exit_code = 130
 
 
 class CheckFailed(ReproError):

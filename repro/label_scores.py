@@ -12,7 +12,7 @@ import numpy.typing as npt
 from repro.errors import DataError
 from repro.evaluation.confusion import LabelMap
 from repro.evaluation.evaluate import count_image, true_label
-from repro.evaluation.score import require_classes, size_of
+from repro.evaluation.map_files import require_classes, size_of
 from repro.evaluation.summary import summarise
 from repro.params.protocol import Protocol
 

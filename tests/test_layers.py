@@ -22,7 +22,7 @@ LAYERS = [
     {"params"},
     {"records"},
     {"models", "datasets", "checkpoints"},
-    {"training", "evaluation"},
+    {"training", "evaluation", "programs"},
     {"judgement"},
     {"scaffold", "reports", "tracking"},
     {"fleet"},

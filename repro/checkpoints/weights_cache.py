@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from repro.checkpoints.contents import require_checkpoint
 from repro.checkpoints.torchvision_weights import is_registry_name, registry_weights
@@ -55,6 +56,7 @@ _COMPLETE = (
 )
 
 LARGEST = 10 * 10**9  # bytes
+PROGRAMS = "programs/"  # prefix of weights that programs read, followed by the sha256
 RELEASED = "released/"  # prefix of the released weights of a published row, followed by its id
 
 
@@ -183,6 +185,20 @@ def get_released(
             _require_weights(path, url)
         note.write_text(found + "\n", encoding="utf-8")
     return path, checked(path, wanted)
+
+
+def get_file(url: str, *, sha256: str, progress: download.DownloadProgress | None = None) -> Path:
+    """Path of a program's released weights, downloaded if a file with this hash is not in the cache.
+
+    The file is not looked into: programs of any framework read it. It keeps the suffix of its link.
+    """
+    path = path_of(f"{PROGRAMS}{sha256}{Path(urlsplit(url).path).suffix[:20]}")
+    if not path.is_file():
+        with download.with_alternative(f"download {url} in a browser and save it as {path}"):
+            download.fetch(url, path, checksum=f"sha256:{sha256}", progress=progress, max_bytes=LARGEST)
+        _sha256_file(path).write_text(sha256 + "\n", encoding="utf-8")
+    checked(path, sha256)
+    return path
 
 
 def _require_weights(path: Path, url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,12 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """A remark on standard error, where it is in the way of no JSON."""
     console(stderr=True).print(text)
+
+
+def raw(text: str) -> None:
+    """What a program prints, unchanged, on standard error."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def renamed(old: str, new: str) -> None:
@@ -46,4 +53,4 @@ def aloud() -> Reporter:
     from repro.cli.progress import bar, file_bar, training_bar
     from repro.stages.reporter import Reporter
 
-    return Reporter(say=say, note=note, bar=bar, file_bar=file_bar, training_bar=training_bar)
+    return Reporter(say=say, note=note, output=raw, bar=bar, file_bar=file_bar, training_bar=training_bar)

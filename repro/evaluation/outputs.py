@@ -30,7 +30,9 @@ NO_CLASS = "(none)"  # the column of pixels predicted as no class
 COLUMNS, VARIANT = ("actual", "predicted", "count"), "variant"
 
 
-def write_result(result: EvaluationResult, folder: Path, *, split: str, model_sha256: str = "") -> None:
+def write_result(
+    result: EvaluationResult, folder: Path, *, split: str, model_sha256: str = "", program_sha256: str = ""
+) -> None:
     """Write all files of `result` into `folder`, each atomically, metrics.json last."""
     arrays = pack(result.confusions) | {
         "ids": np.array(result.ids),
@@ -44,18 +46,23 @@ def write_result(result: EvaluationResult, folder: Path, *, split: str, model_sh
     write_bytes(folder / "confusion.npz", npz(arrays | pack_groups(result.groups)))
     totals = {suffix: one.total() for suffix, one in result.confusions.items()}
     write_bytes(folder / "confusion.csv", table(totals, result.classes).encode())
-    write_json(folder / "metrics.json", metrics_json(result, split=split, model_sha256=model_sha256))
+    content = metrics_json(result, split=split, model_sha256=model_sha256, program_sha256=program_sha256)
+    write_json(folder / "metrics.json", content)
 
 
-def metrics_json(result: EvaluationResult, *, split: str, model_sha256: str = "") -> dict[str, Any]:
+def metrics_json(
+    result: EvaluationResult, *, split: str, model_sha256: str = "", program_sha256: str = ""
+) -> dict[str, Any]:
     """Content of metrics.json: metrics, tables per class, identity of data and weights.
 
     `model_sha256` is that of the experiment's weights; `repro score` and foreign weights have none.
+    `program_sha256` is that of the program that predicted, for external experiments.
     """
     flat = {name: value for name, value in result.metrics.items() if not isinstance(value, dict)}
     nested = {name: value for name, value in result.metrics.items() if isinstance(value, dict)}
-    weights = {"model_sha256": model_sha256} if model_sha256 else {}
-    return flat | {"split": split} | nested | {"dataset_fingerprint": result.fingerprint, **weights}
+    made_by = {"model_sha256": model_sha256, "program_sha256": program_sha256}
+    known = {name: value for name, value in made_by.items() if value}
+    return flat | {"split": split} | nested | {"dataset_fingerprint": result.fingerprint, **known}
 
 
 def table(totals: Mapping[str, Counts], classes: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from repro.errors import StorageError
+from repro.errors import RecordError, StorageError
 from repro.fleet.check_bundle import (
     COPY,
     MANIFEST,
@@ -39,6 +39,10 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
     if not out.parent.is_dir():
         raise StorageError("no such folder", where=out.parent, hint=f"`mkdir -p {out.parent}`")
     record, folder = read_record(project.record(name)), project.experiment_folder(name)
+    if record.kind == "external":
+        what = f"the run of '{name}' cannot be exported: a program trained it, and its files are in out/"
+        hint = "git has its record, metrics and curve; `dvc push` and `dvc pull` move out/"
+        raise RecordError(what, where=folder, allowed="a run of this project's engine", hint=hint)
     sources = {
         member: path for member, path in _sources(project, record) if is_project_file(project.root, path)
     }

@@ -43,6 +43,8 @@ CACHES = {
     "replay": "replayed run",
     "fleet": "log of a fleet",
     "import": "unpacked run",
+    "splits": "unpacked split",
+    "maps": "label maps of a program",
 }
 
 
@@ -79,10 +81,10 @@ def _why(work: Path, recorded: set[str] | None) -> str:
     """
     state = read_state(work / "journal.jsonl")
     if state is None:
-        return "" if any(work.glob("*.ckpt")) else "no training"
+        return "" if _resumable(work) else "no training"
     if state.status == "RUNNING":
         return ""
-    checkpoints = any(work.glob("*.ckpt"))
+    checkpoints = _resumable(work)
     if state.status == "FINISHED":
         if recorded is None:
             return ""
@@ -92,6 +94,11 @@ def _why(work: Path, recorded: set[str] | None) -> str:
     if not checkpoints:
         return "failed early"
     return f"{state.status.lower()}, can be resumed from iteration {state.steps}"
+
+
+def _resumable(work: Path) -> bool:
+    """Whether a work folder has checkpoints, or what a stopped program left."""
+    return any(work.glob("*.ckpt")) or any((work / "out").glob("*"))
 
 
 def _age(path: Path) -> float:

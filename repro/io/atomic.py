@@ -101,6 +101,18 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_tree(path: Path) -> str:
+    """Return a sha256 over a folder's files and their relative paths; of a file, that of its content.
+
+    Python's caches and system files are left out: running a program must not change its hash.
+    """
+    if path.is_file():
+        return sha256_file(path)
+    files = sorted(one for one in path.rglob("*") if one.is_file() and "__pycache__" not in one.parts)
+    lines = [f"{sha256_file(one)}  {one.relative_to(path).as_posix()}\n" for one in files]
+    return sha256_text("".join(lines))
+
+
 def run_key(mapping: Mapping[str, Any]) -> str:
     """Return the key of a run: 16 hex digits over its inputs (params, data fingerprint, engine, ...).
 

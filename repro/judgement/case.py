@@ -12,7 +12,7 @@ from repro.evaluation.outputs import StoredConfusions, Totals, parse_confusions,
 from repro.evaluation.recompute import determined, from_images, from_totals, resampled
 from repro.io.json_reader import load_json
 from repro.judgement.evidence import CSV, METRICS, NPZ, Evidence
-from repro.params import Experiment, Project, Protocol
+from repro.params import AnyExperiment, Experiment, Project, Protocol
 from repro.params.experiment import parse_experiment
 from repro.params.parse import parse
 from repro.records import Record
@@ -30,7 +30,7 @@ class Case:
     evidence: Evidence
 
     @cached_property
-    def recorded(self) -> Experiment | ReproError:
+    def recorded(self) -> AnyExperiment | ReproError:
         """The experiment according to the record."""
         try:
             return parse_experiment(self.record.params, self.record.experiment)

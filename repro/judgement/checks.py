@@ -19,7 +19,7 @@ from repro.evaluation.bootstrap import groups_of
 from repro.evaluation.recompute import TOLERANCE, metric_names
 from repro.judgement.case import Case, Measurement, mapping
 from repro.judgement.evidence import COST, CSV, CURVE, LOCK, METRICS, NPZ
-from repro.params import Experiment, TrainedExperiment
+from repro.params import Experiment, ExternalExperiment, TrainedExperiment
 from repro.params.experiment import num_classes
 from repro.params.protocol import protocol_hash
 from repro.records.build import run_key_of
@@ -226,7 +226,7 @@ def cost(case: Case) -> Iterator[str]:
         require(Cost, found, COST, hint="`repro benchmark` again")
         if found != claimed:
             yield f"{COST} does not match the record"
-        elif "params_M" not in found:
+        elif "params_M" not in found and case.record.kind != "external":
             yield f"{COST} has no 'params_M'"
 
 
@@ -282,12 +282,17 @@ def data(case: Case) -> Iterator[str]:
 def kind(case: Case) -> Iterator[str]:
     """Trained results have a learning curve, released ones have none."""
     content, experiment = case.evidence.read(CURVE), case.recorded
-    curve = content is not None
-    if curve and not parse_curve((content or b"").decode("utf-8", "replace"), case.evidence.where / CURVE):
+    curve, is_external = content is not None, case.record.kind == "external"
+    steps = parse_curve((content or b"").decode("utf-8", "replace"), case.evidence.where / CURVE)
+    if curve and not steps and not is_external:  # a program need not log anything
         yield f"{CURVE} has no training steps"
     if isinstance(experiment, Experiment) and experiment.cost_only != (case.record.kind == "cost"):
         measured = "cost" if experiment.cost_only else "all"
         yield f"its kind is '{case.record.kind}', but its params measure '{measured}'"
+    if is_external and isinstance(experiment, TrainedExperiment):
+        yield "its kind is 'external', but its params build a network of this project"
+    if case.record.kind in ("trained", "released") and isinstance(experiment, ExternalExperiment):
+        yield f"its kind is '{case.record.kind}', but its params run a program"
     if case.record.kind == "trained" and not curve:
         yield f"its kind is 'trained', but {CURVE} is missing"
     if case.record.kind == "released" and curve:

@@ -5,10 +5,12 @@ from repro.params.augmentation import Augmentation
 from repro.params.bands import Band
 from repro.params.dataset import DatasetFacts, dataset_facts, dataset_names
 from repro.params.experiment import (
+    AnyExperiment,
     Engine,
     Evaluation,
     Expectation,
     Experiment,
+    ExternalExperiment,
     TrainedExperiment,
     also_names,
     load_experiment,
@@ -25,6 +27,7 @@ from repro.params.reference import NetworkParams, ReferenceModel
 from repro.params.training import TrainingParams
 
 __all__ = [
+    "AnyExperiment",
     "Augmentation",
     "Band",
     "Broken",
@@ -33,6 +36,7 @@ __all__ = [
     "Evaluation",
     "Expectation",
     "Experiment",
+    "ExternalExperiment",
     "ModelParams",
     "NetworkParams",
     "Project",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Le
 from pydantic import Discriminator, Tag
@@ -24,6 +24,7 @@ from repro.params.model import ModelParams
 from repro.params.names import experiment_name, experiment_names
 from repro.params.parse import Later, PlainName, parse, to_plain
 from repro.params.problems import Loc
+from repro.params.program import External
 from repro.params.project import Project
 from repro.params.protocol import Protocol
 from repro.params.reference import ReferenceModel, network_kind
@@ -31,6 +32,7 @@ from repro.params.training import TrainingParams
 
 # Keys that the stage template pipeline.yaml reads from the experiment's own params.yaml, to build file names.
 PIPELINE_KEYS = ("training", "training.split", "evaluation.split", "evaluation.protocol")
+EXTERNAL = "external"  # the protocol of programs that declare nothing
 ROOT = "params.yaml"  # name of the root file in errors
 
 
@@ -117,17 +119,36 @@ class TrainedExperiment(Experiment):
         return self.training.split
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExternalExperiment(Experiment):
+    """An experiment whose network a program of any framework trains and evaluates."""
+
+    external: External
+
+    @property
+    def training_split(self) -> str | None:
+        return self.external.train.split if self.external.train else None
+
+
+AnyExperiment: TypeAlias = TrainedExperiment | ExternalExperiment
+
+
 def num_classes(experiment: Experiment, protocol: Protocol) -> int:
     """Return the number of classes: without class 0 if the protocol has `reduce_zero_label`."""
     return experiment.facts.num_classes - int(protocol.reduce_zero_label)
 
 
-def parse_experiment(plain: Mapping[str, Any], where: object) -> Experiment:
+def parse_experiment(plain: Mapping[str, Any], where: object) -> AnyExperiment:
     """Parse resolved params, as `to_plain` wrote them. Raises ParamsError."""
-    return parse(TrainedExperiment, plain, where)
+    return parse(kind_of(plain), plain, where)
 
 
-def load_experiment(project: Project, name: str) -> Experiment:
+def kind_of(plain: Mapping[str, Any]) -> type[TrainedExperiment] | type[ExternalExperiment]:
+    """The class of an experiment, from its own or its resolved params."""
+    return ExternalExperiment if "external" in plain else TrainedExperiment
+
+
+def load_experiment(project: Project, name: str) -> AnyExperiment:
     """Load and resolve an experiment.
 
     Args:
@@ -179,7 +200,7 @@ def check_start_from(project: Project, name: str, start: object) -> None:
             return
 
 
-def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: Path) -> Experiment:
+def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: Path) -> AnyExperiment:
     """Merge an experiment's own keys with the root blocks it names, and parse the result.
 
     Args:
@@ -188,9 +209,10 @@ def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: P
         root: Content of the root params.yaml.
         where: Path of its params.yaml, for errors.
     """
-    for key in ("dataset", "recipe", "evaluation"):
+    kind = kind_of(own)
+    for key in ("dataset", *(("recipe",) if kind is TrainedExperiment else ()), "evaluation"):
         _require(own, key, where, otherwise="see the other experiments")
-    recipe = _block(root, "recipes", own["recipe"])
+    recipe = _block(root, "recipes", own["recipe"]) if kind is TrainedExperiment else {}
     merged = merge(recipe, own)
     source = partial(_source, own=own, recipe=recipe, where=where)
     evaluation = parse(Evaluation, merged["evaluation"], lambda loc: source(("evaluation", *loc)))
@@ -198,21 +220,52 @@ def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: P
     merged |= {
         "name": name,
         "facts": _facts(root, own["dataset"], where),
-        "protocol": _typed(Protocol, root, "protocols", evaluation.protocol),
-        "also": {name: _typed(Protocol, root, "protocols", name) for name in further},
+        "protocol": _protocol(root, evaluation.protocol),
+        "also": {name: _protocol(root, name) for name in further},
         "engine": to_plain(parse(Engine, section(root, "engine"), f"{ROOT}: engine")),
     }
     if network_kind(merged.get("model")) == "ReferenceModel":
         merged["model"] |= {"sources": _sources(merged["model"], where)}
-    experiment = parse(TrainedExperiment, merged, source)
+    experiment: AnyExperiment = parse(kind, merged, source)
+    if isinstance(experiment, ExternalExperiment):
+        return _checked_external(experiment, where)
     for key in PIPELINE_KEYS:
         _require_own(own, key, where)
+    _check_mode(experiment, where)
     if experiment.cost_only and experiment.protocol.crop is None:
         hint = "the crop is the input size of the benchmark"
         raise ParamsError("key 'measure': 'cost' requires a protocol with a crop", where=where, hint=hint)
     for key in ("training", "evaluation"):
         _check_split(f"{key}.split", getattr(experiment, key).split, experiment.facts.splits, where)
     return experiment
+
+
+def _checked_external(experiment: ExternalExperiment, where: Path) -> ExternalExperiment:
+    """Return an external experiment. Raises ParamsError for splits and protocols that it cannot have."""
+    splits = {
+        "external.train.split": experiment.training_split,
+        "evaluation.split": experiment.evaluation.split,
+    }
+    for key, split in splits.items():
+        if split is not None:
+            _check_split(key, split, experiment.facts.splits, where)
+    if experiment.also:
+        what = "key 'also': the maps of a program are measured under one protocol"
+        raise ParamsError(what, where=where, hint="make another experiment for another protocol")
+    _check_mode(experiment, where)
+    return experiment
+
+
+def _check_mode(experiment: Experiment, where: Path) -> None:
+    """Raise ParamsError unless a program has a protocol of mode external, and a network another mode."""
+    external = isinstance(experiment, ExternalExperiment)
+    named = {experiment.evaluation.protocol: experiment.protocol, **experiment.also}
+    for name, protocol in named.items():
+        if (protocol.mode == "external") != external:
+            what = f"key 'evaluation.protocol': '{name}' has mode {protocol.mode}"
+            allowed = "mode external" if external else "mode whole or slide, which this project's engine runs"
+            hint = "`protocol: external` is built in" if external else None
+            raise ParamsError(what, where=where, allowed=allowed, hint=hint)
 
 
 def _require(
@@ -288,6 +341,13 @@ def section(root: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return a section of the root params.yaml, such as `recipes:`. Raises ParamsError if it is missing."""
     _require(root, name, ROOT, otherwise="`git diff params.yaml` shows the changes")
     return _mapping(root[name], f"{ROOT}: {name}")
+
+
+def _protocol(root: Mapping[str, Any], name: str) -> Any:
+    """A protocol of the root params.yaml; `external` is built in where no block has its name."""
+    if name == EXTERNAL and name not in (root.get("protocols") or {}):
+        return {"mode": "external"}
+    return _typed(Protocol, root, "protocols", name)
 
 
 def _block(root: Mapping[str, Any], kind: str, key: object) -> Mapping[str, Any]:

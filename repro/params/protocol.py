@@ -33,7 +33,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-from repro.params.parse import BelowOne, Count, ResizeRule
+from repro.params.parse import BelowOne, Count, Later, ResizeRule
 
 Scale = Annotated[float, Gt(0), Le(8)]
 Scales = Annotated[tuple[Scale, ...], MinLen(1)]
@@ -51,7 +51,7 @@ class Variant:
 class Protocol:
     """An evaluation protocol. Sizes are (height, width) in pixels unless noted."""
 
-    mode: Literal["whole", "slide"]
+    mode: Literal["whole", "slide", "external"]  # external: a program predicts, and the fields say how it did
 
     # Input image. Always resized as uint8, bilinear, half-pixel centres (OpenCV).
     base: tuple[Count, Count] | None = None  # limits of (long, short) side; keeps the ratio; None: no resize
@@ -74,6 +74,8 @@ class Protocol:
     precision: Literal["fp32", "bf16"] = "fp32"  # of the network; logits are merged in fp32
     batch: Count = 1  # images of equal size, or tiles of an image, per forward pass
 
+    words: Later[str] = ""  # mode external: what else decides the number, such as the rule of a resize
+
     # Counted pixels and classes.
     first: Count | None = None  # only this many images of the split
     reduce_zero_label: bool = False  # ignore label 0 and decrement the others
@@ -89,10 +91,16 @@ class Protocol:
         tiling = (self.crop, self.stride, self.overlap)
         if self.mode == "whole" and tiling != (None, None, None):
             raise ValueError("mode whole without crop, stride and overlap")
+        if self.mode == "external" and self.ms_flip is not None:
+            raise ValueError("mode external without ms_flip: a program writes one map per image")
+        if self.mode != "external" and self.words:
+            raise ValueError("words with mode external only: the other modes are defined by the fields")
         if self.mode == "slide" and (self.crop is None or (self.stride is None) == (self.overlap is None)):
             raise ValueError("mode slide with crop and one of stride, overlap")
-        if self.crop is not None and any(
-            step > side for step, side in zip(self.step, self.crop, strict=True)
+        if (
+            self.crop is not None
+            and self.mode == "slide"
+            and any(step > side for step, side in zip(self.step, self.crop, strict=True))
         ):
             raise ValueError("a stride of at most the crop")
         if self.zero_tile == "nan" and self.overlap is None:

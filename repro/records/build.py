@@ -10,7 +10,15 @@ from typing import Any
 
 from repro.errors import RecordError
 from repro.io.atomic import run_key, sha256_file
-from repro.params import Experiment, Project, Protocol, TrainedExperiment, to_plain
+from repro.params import (
+    AnyExperiment,
+    Experiment,
+    ExternalExperiment,
+    Project,
+    Protocol,
+    TrainedExperiment,
+    to_plain,
+)
 from repro.published import Published, Row
 from repro.published.page import QUIRK, page_value
 from repro.records.flatten import drop_neutral_defaults
@@ -48,10 +56,26 @@ def training_key(experiment: TrainedExperiment, dataset_fingerprint: str, *, ini
     return run_key(made_from)
 
 
-def run_key_of(experiment: Experiment, inputs: Mapping[str, Any]) -> str:
+def program_key(experiment: ExternalExperiment, inputs: Mapping[str, Any]) -> str:
+    """Return the run key of a training by a program: its command, its files, its data, seed and weights.
+
+    What predicts is not included: an edit of it does not require training again.
+    """
+    train, weights = experiment.external.train, experiment.external.weights
+    made_from = {
+        "command": train.command if train else "",
+        "weights": weights.sha256 if weights else "",
+        "seed": experiment.seed,
+        "deps": dict(inputs.get("deps") or {}),
+        "fingerprint": str(inputs.get("training_fingerprint")),
+    }
+    return run_key(made_from)
+
+
+def run_key_of(experiment: AnyExperiment, inputs: Mapping[str, Any]) -> str:
     """Return the run key of any experiment from its resolved params and the `inputs` of its record."""
-    if not isinstance(experiment, TrainedExperiment):
-        raise TypeError(f"no run key of a {type(experiment).__name__}")
+    if isinstance(experiment, ExternalExperiment):
+        return program_key(experiment, inputs)
     fingerprint, initial = (str(inputs.get(name)) for name in ("training_fingerprint", "initial_sha256"))
     return training_key(experiment, fingerprint, initial_sha256=initial)
 
@@ -72,7 +96,7 @@ def make_record(
     dataset_fingerprint: str,
     key: str,
     kind: Kind = "trained",
-    inputs: Mapping[str, str] | None = None,
+    inputs: Mapping[str, Any] | None = None,
 ) -> Record:
     """Build the record of an experiment from the outputs of its stages, with the verdict "unmeasured".
 
@@ -118,7 +142,7 @@ def make_record(
         expectation=expectation,
         verdict="unmeasured",
         notes=notes,
-        model_sha256=sha256_file(weights) if weights.is_file() else None,
+        model_sha256=sha256_file(weights) if weights.is_file() else found.get("model_sha256"),
         params=plain,
         run_key=key,
         provenance=origin | {"locks": locks, "training": training, "inputs": inputs},
@@ -270,6 +294,8 @@ def expected(
     project: Project, experiment: Experiment, kind: Kind, published: Mapping[str, float]
 ) -> Expected | None:
     """Return the reference of the verdict: the published row, or else the experiment's `expect:`."""
+    is_released = isinstance(experiment, ExternalExperiment) and experiment.external.train is None
+    kind = "released" if is_released else kind
     own, band = experiment.expect, default_band(project.bands, kind, experiment.dataset)
     for metric in ("mIoU", "mIoU_ms_flip", *published):
         if metric in published:

@@ -8,10 +8,18 @@ from typing import Any
 
 from repro.params.reference import network_kind
 
+NETWORK = ("model", "external")  # blocks of params.yaml that say what the network is
 
-def described_network(model: object) -> dict[str, Any]:
-    """Family, backbone and output stride of a `model:` block; by reference, `build` stands for the family."""
+
+def described_network(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Family, backbone and output stride from an experiment's params.
+
+    Of a network by reference `build` stands for the family; of a program it is what its params declare.
+    """
     keys = ("family", "backbone", "output_stride")
+    external, model = params.get("external"), params.get("model")
+    if isinstance(external, Mapping) and external:
+        return dict.fromkeys(keys) | {"family": external.get("family")}
     if not isinstance(model, Mapping):
         return dict.fromkeys(keys)
     if network_kind(model) == "ReferenceModel":

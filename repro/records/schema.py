@@ -106,6 +106,7 @@ class Metrics(_Open):
     recall: dict[str, Percent] = Field(default_factory=dict)
     dataset_fingerprint: str = ""
     model_sha256: str = ""
+    program_sha256: str = ""  # of the program that predicted, for external experiments
     interval: str = ""  # kind of the intervals
     undefined: dict[str, str] = Field(default_factory=dict)  # metric -> why it is null
 

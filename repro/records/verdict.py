@@ -35,7 +35,7 @@ from repro.published import Row
 from repro.published.page import TOLERANCE
 
 Verdict = Literal["reproduced", "improved", "regressed", "holds", "drifted", "unmeasured", "incomparable"]
-Kind = Literal["trained", "released", "smoke", "cost"]
+Kind = Literal["trained", "released", "smoke", "cost", "external"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 PASSING: frozenset[str] = frozenset({"reproduced", "improved", "holds"})
 FAILING: frozenset[str] = frozenset({"regressed", "drifted"})

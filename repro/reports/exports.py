@@ -143,7 +143,7 @@ def _model_metadata(record: Record) -> dict[str, Any]:
     params, cost = record.params, record.cost
     crop = (params.get("augmentation") or {}).get("crop")
     said = {
-        "backbone": described_network(params.get("model"))["backbone"],
+        "backbone": described_network(params)["backbone"],
         **reference(record),
         "crop size": f"({crop[0]},{crop[1]})" if crop else None,
         "Parameters": round(cost["params_M"] * 1e6) if cost.get("params_M") else None,
@@ -171,7 +171,7 @@ def reference(record: Record) -> dict[str, Any]:
 
 
 def _family(record: Record) -> str:
-    return str(described_network(record.params.get("model"))["family"] or "unknown")
+    return str(described_network(record.params)["family"] or "unknown")
 
 
 def _yaml(value: object) -> str:

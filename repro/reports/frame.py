@@ -14,7 +14,7 @@ from repro.params.experiment import merge
 from repro.published import Row
 from repro.published.page import QUIRK
 from repro.records import Record
-from repro.records.network import described_network
+from repro.records.network import NETWORK, described_network
 from repro.reports.columns import COUNT, NUMBER, TEXT, typed
 from repro.reports.formatting import device_text, size_text
 from repro.reports.gate import Finding, finding
@@ -119,13 +119,13 @@ def _of_row(row: Row, ours: Mapping[str, Any]) -> dict[str, Any]:
 def of_experiment(results: Results, name: str) -> dict[str, Any]:
     """What is known here of an experiment."""
     declared, record = results.experiments.get(name), results.records.get(name)
-    recorded = {"model": _mapping(record.params.get("model") if record else {})}
-    model = merge(recorded, {"model": declared.model} if declared else {})["model"]
+    recorded = {key: _mapping(record.params.get(key) if record else {}) for key in NETWORK}
+    params = merge(recorded, declared.network if declared else {})
     links = measured_links(results.project, name)
     return {
         "experiment": name,
         "dataset": results.dataset(name),
-        **described_network(model),
+        **described_network(params),
         **({"label": declared.note, "recipe": declared.recipe} if declared else {}),
         **(_measured(record) if record else {}),
         **_judged(finding(results, name)),

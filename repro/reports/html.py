@@ -89,7 +89,7 @@ def _line(row: Row | None, name: str, record: Record | None, results: Results) -
     published = row.metrics.get(metric) if row else None
     measured = measured_value(record.metrics, record.expectation) if record else None
     low, high = record.intervals.get(metric, (None, None)) if record else (None, None)
-    model = described_network(record.params.get("model") if record else None)
+    model = described_network(record.params if record else {})
     return {
         "row": row.id if row else "",
         "experiment": name,

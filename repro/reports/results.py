@@ -16,6 +16,7 @@ from repro.params.names import experiment_names
 from repro.params.project import Project
 from repro.published import Published, Row
 from repro.records import Record, read_records
+from repro.records.network import NETWORK
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -30,7 +31,7 @@ class Declared:
     rows: tuple[str, ...] = ()
     note: str = ""
     recipe: str = ""
-    model: Mapping[str, Any] = field(default_factory=dict)
+    network: Mapping[str, Any] = field(default_factory=dict)  # its blocks of NETWORK
     raw: Mapping[str, Any] = field(default_factory=dict)  # the whole file
 
 
@@ -179,17 +180,18 @@ def declared_experiments(project: Project) -> tuple[dict[str, Declared], Broken]
 def _declared(project: Project, name: str) -> Declared:
     path = project.params_of(name)
     raw = read_yaml(path)
-    model = raw.get("model") or {}
-    if not isinstance(model, Mapping):
-        what = f"key 'model': got {model!r}"[:200]
-        raise ParamsError(what, where=path, allowed="indented `key: value` lines")
+    network = {key: raw.get(key) or {} for key in NETWORK if key in raw}
+    for key, block in network.items():
+        if not isinstance(block, Mapping):
+            what = f"key '{key}': got {block!r}"[:200]
+            raise ParamsError(what, where=path, allowed="indented `key: value` lines")
     return Declared(
         name=name,
         dataset=str(raw.get("dataset", "")),
         rows=project.published.row_ids(raw.get("rows", []), path),
         note=str(raw.get("note", "")),
         recipe=str(raw.get("recipe", "")),
-        model=model,
+        network=network,
         raw=raw,
     )
 

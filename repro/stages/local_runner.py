@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from repro.params import Experiment, Project, TrainedExperiment, load_trained
-from repro.params.experiment import no_network
+from repro.params import AnyExperiment, ExternalExperiment, Project, TrainedExperiment, load_trained
 from repro.records import Record
 from repro.records.verdict import Kind
 from repro.stages.benchmark import benchmark_experiment
 from repro.stages.evaluate import evaluate_all
+from repro.stages.evaluate_program import evaluate_with_program
 from repro.stages.prepare import prepare_missing
 from repro.stages.record import record_experiment
 from repro.stages.reporter import SILENT, Reporter
 from repro.stages.train import train_experiment
+from repro.stages.train_program import train_with_program
 from repro.training.distributed import Ranks, join
 
 
 def run_stages(
     project: Project,
-    experiment: Experiment,
+    experiment: AnyExperiment,
     device: str,
     *,
     bench_seconds: float = 10.0,
@@ -28,14 +29,26 @@ def run_stages(
 
     An experiment that measures only the cost of a network runs the last two. Raises what the stages raise.
     """
-    if not isinstance(experiment, TrainedExperiment):
-        raise no_network(experiment)
+    if isinstance(experiment, ExternalExperiment):
+        return run_programs(project, experiment, kind=kind, reporter=reporter)
     ranks, folder = join(device), project.experiment_folder(experiment.name)
     place = str(ranks.device)
     if not experiment.cost_only:
         train_with_start(project, experiment, ranks, reporter)
         evaluate_all(project, experiment, device=place, reporter=reporter)
     benchmark_experiment(project, experiment, folder, device=place, seconds=bench_seconds)
+    return record_experiment(project, experiment, kind=kind)
+
+
+def run_programs(
+    project: Project, experiment: ExternalExperiment, *, kind: Kind, reporter: Reporter
+) -> Record:
+    """Prepare (if needed), train and evaluate with the experiment's programs, and record."""
+    prepare_missing(project, experiment)
+    if experiment.external.train is not None:
+        train_with_program(project, experiment, reporter=reporter)
+    folder = project.experiment_folder(experiment.name)
+    evaluate_with_program(project, experiment, folder, reporter=reporter)
     return record_experiment(project, experiment, kind=kind)
 
 

@@ -6,9 +6,9 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from repro.errors import CheckFailed, ReproError
+from repro.errors import CheckFailed, Interrupted, ReproError
 from repro.fleet.workspace import has_dvc, run_dvc
-from repro.params import Experiment, Project
+from repro.params import AnyExperiment, Experiment, Project
 from repro.stages.reporter import Reporter, Say
 from repro.stages.summary import show_in_mlflow, summary
 
@@ -38,8 +38,6 @@ def each(experiments: Sequence[E], do: Callable[[E], None], note: Say) -> None:
 
 
 def _is_stop(error: Exception) -> bool:
-    from repro.training.monitor import Interrupted  # imports torch, which is not needed under DVC
-
     return isinstance(error, Interrupted)
 
 
@@ -48,7 +46,7 @@ def _format(error: Exception) -> str:
 
 
 def run_pipeline(
-    project: Project, experiment: Experiment, device: str, reporter: Reporter, *, stdout: int | None = None
+    project: Project, experiment: AnyExperiment, device: str, reporter: Reporter, *, stdout: int | None = None
 ) -> None:
     """Run `dvc repro experiments/NAME`, or without DVC the same stages in this process.
 

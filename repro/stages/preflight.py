@@ -6,13 +6,21 @@ and to query the GPU.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from repro.errors import ParamsError, ReproError, some_of
-from repro.params import Experiment, Project, ReferenceModel, TrainedExperiment, load_experiment
+from repro.params import (
+    Experiment,
+    ExternalExperiment,
+    Project,
+    ReferenceModel,
+    TrainedExperiment,
+    load_experiment,
+)
 from repro.stages.inputs_ready import is_available
 
 if TYPE_CHECKING:
@@ -56,6 +64,8 @@ def blockers(
     found = list(_of_data(project, experiment))
     if isinstance(experiment, TrainedExperiment) and not project.weights(experiment.name).is_file():
         found += _of_training(project, experiment, machine, made)
+    if isinstance(experiment, ExternalExperiment):
+        found += _of_programs(project, experiment)
     return found
 
 
@@ -69,6 +79,19 @@ def missing(project: Project, experiment: TrainedExperiment, machine: Machine, m
     if start and not project.weights(start).is_file():
         found.append(f"weights of {start}: repro run {start}")
     return list(dict.fromkeys(found))
+
+
+def _of_programs(project: Project, experiment: ExternalExperiment) -> Iterator[str]:
+    """Programs and files in `deps` that are not there."""
+    programs = {"train": experiment.external.train, "predict": experiment.external.predict}
+    for key, program in programs.items():
+        if program is None:
+            continue
+        name = shlex.split(program.command)[0]
+        if shutil.which(str(project.root / name) if "/" in name else name) is None:
+            yield f"program: no '{name}' (external.{key})"
+        missing = [dep for dep in program.deps if not (project.root / dep).exists()]
+        yield from (f"file: no '{dep}' (external.{key}.deps)" for dep in missing)
 
 
 def _of_data(project: Project, experiment: Experiment) -> Iterator[str]:

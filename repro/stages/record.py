@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from repro.errors import RecordError
 from repro.evaluation.outputs import read_confusions
 from repro.judgement import Judge, Judgement, folder_evidence, from_project
 from repro.judgement.evidence import NPZ
-from repro.params import Experiment, Project, TrainedExperiment
-from repro.params.experiment import no_network
+from repro.params import AnyExperiment, ExternalExperiment, Project
 from repro.records import (
     Record,
     make_record,
@@ -26,13 +26,13 @@ from repro.stages.lookup import open_split, training_split
 from repro.stages.model_setup import initial_sha256
 
 
-def record_experiment(project: Project, experiment: Experiment, *, kind: Kind = "trained") -> Record:
+def record_experiment(project: Project, experiment: AnyExperiment, *, kind: Kind = "trained") -> Record:
     """Build the record, write it to reports/rows/NAME.json and return it. Raises like `build`."""
     path = project.record(experiment.name)
     return write_record(path, build(project, experiment, kind=kind))
 
 
-def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -> Record:
+def build(project: Project, experiment: AnyExperiment, *, kind: Kind = "trained") -> Record:
     """Build the record with its verdict and the fingerprints of its data.
 
     Raises:
@@ -42,6 +42,8 @@ def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -
         return make_cost_record(project, experiment)
     measured = open_split(project, experiment).fingerprint
     inputs = training_inputs(project, experiment)
+    if kind == "trained" and isinstance(experiment, ExternalExperiment):
+        kind = "external"
     folder = project.experiment_folder(experiment.name)
     for name in ("", *(f"{ALSO}/{one}" for one in experiment.also)):
         read_confusions(folder / name / NPZ)  # the interval is recomputed from it
@@ -59,17 +61,19 @@ def build(project: Project, experiment: Experiment, *, kind: Kind = "trained") -
     return judged(made, judgement_of(project, experiment, {**known, made.experiment: made}))
 
 
-def training_inputs(project: Project, experiment: Experiment) -> dict[str, str]:
+def training_inputs(project: Project, experiment: AnyExperiment) -> dict[str, Any]:
     """What determines the weights besides the params; stored in the record."""
-    if not isinstance(experiment, TrainedExperiment):
-        raise no_network(experiment)
+    if isinstance(experiment, ExternalExperiment):
+        from repro.stages.evaluate_program import program_inputs
+
+        return program_inputs(project, experiment)
     return {
         "training_fingerprint": training_split(project, experiment).fingerprint,
         "initial_sha256": initial_sha256(project, experiment),
     }
 
 
-def judgement_of(project: Project, experiment: Experiment, records: Mapping[str, Record]) -> Judgement:
+def judgement_of(project: Project, experiment: AnyExperiment, records: Mapping[str, Record]) -> Judgement:
     """Judge a record before it is written; RecordError if its files contradict it."""
     name, others = experiment.name, from_project(project)
     judge = Judge(

@@ -28,12 +28,14 @@ def no_bar(text: str) -> AbstractContextManager[None]:
 class Reporter:
     """Output of a stage; by default there is none.
 
-    `say` gets results and `note` progress messages. Bars are context managers, shown while their block runs:
-    `bar` counts images, `file_bar` bytes of a download, `training_bar` shows a training.
+    `say` gets results, `note` progress messages, and `output` what a program prints, with its line ends. Bars
+    are context managers, shown while their block runs: `bar` counts images, `file_bar` bytes of a download,
+    `training_bar` shows a training.
     """
 
     say: Say = silent
     note: Say = silent
+    output: Say = silent
     bar: Callable[[str], AbstractContextManager[Count | None]] = no_bar
     file_bar: Callable[[str], AbstractContextManager[Bytes | None]] = no_bar
     training_bar: Callable[[], AbstractContextManager[Progress | None]] = nullcontext

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from repro.errors import CheckFailed, ParamsError
 from repro.fleet.check_bundle import difference
 from repro.fleet.workspace import has_dvc, run_dvc
-from repro.params import Experiment, Project, experiment_name, load_experiment, to_plain
+from repro.params import AnyExperiment, Project, experiment_name, load_experiment, to_plain
 from repro.params.names import SEED_COPY
 from repro.records import read_record, write_text
 from repro.records.record import Seeds
@@ -23,7 +23,7 @@ SEED, DATASET = (re.compile(rf"""(['"]?){key}\1\s*:""") for key in ("seed", "dat
 
 def run_seeds(
     project: Project,
-    experiment: Experiment,
+    experiment: AnyExperiment,
     seeds: int,
     device: str,
     reporter: Reporter = SILENT,
@@ -47,7 +47,7 @@ def without_copies(names: Iterable[str]) -> list[str]:
     return [name for name in chosen if not SEED_COPY.search(name) or SEED_COPY.sub("", name) not in chosen]
 
 
-def report_seeds(project: Project, experiments: Iterable[Experiment], say: Say, note: Say) -> None:
+def report_seeds(project: Project, experiments: Iterable[AnyExperiment], say: Say, note: Say) -> None:
     """Update the record of every measured experiment, and report the spread of its seeds."""
     for experiment in experiments:
         if project.record(experiment.name).is_file():
@@ -55,7 +55,7 @@ def report_seeds(project: Project, experiments: Iterable[Experiment], say: Say, 
             say(f"{experiment.name}: {seeds_text(project, experiment) or 'one seed'}")
 
 
-def record_again(project: Project, experiment: Experiment, note: Say) -> None:
+def record_again(project: Project, experiment: AnyExperiment, note: Say) -> None:
     """Build NAME's record again from all its seeds, through DVC if the project uses it."""
     if not has_dvc(project):
         from repro.stages.record import record_experiment  # imports torch
@@ -67,7 +67,7 @@ def record_again(project: Project, experiment: Experiment, note: Say) -> None:
         raise CheckFailed(f"the stage `record` failed (dvc exit code {code})", where=experiment.folder)
 
 
-def seeds_text(project: Project, experiment: Experiment) -> str:
+def seeds_text(project: Project, experiment: AnyExperiment) -> str:
     """'mIoU of 3 seeds: mean 50.12, sd 0.31, 95 % prediction interval 48.58 to 51.66', or ''."""
     found = read_record(project.record(experiment.name)).seeds
     return text_of(found) if found else ""
@@ -82,12 +82,12 @@ def text_of(seeds: Seeds) -> str:
     return f"{spread}, 95 % prediction interval {low:.2f} to {high:.2f}"
 
 
-def seed_family(project: Project, experiment: Experiment, seeds: int) -> list[Experiment]:
+def seed_family(project: Project, experiment: AnyExperiment, seeds: int) -> list[AnyExperiment]:
     """The experiment and its copies with the next seeds, NAME_seed1 and so on."""
     return [experiment, *(seed_copy(project, experiment, number) for number in range(1, seeds))]
 
 
-def seed_copy(project: Project, base: Experiment, number: int) -> Experiment:
+def seed_copy(project: Project, base: AnyExperiment, number: int) -> AnyExperiment:
     """NAME_seedK, created from NAME; without results, an outdated copy is replaced.
 
     Raises:
@@ -109,7 +109,7 @@ def seed_copy(project: Project, base: Experiment, number: int) -> Experiment:
     return copy
 
 
-def differing(copy: Experiment, base: Experiment, seed: int) -> list[str]:
+def differing(copy: AnyExperiment, base: AnyExperiment, seed: int) -> list[str]:
     """Parameters in which `copy` differs from `base` with `seed`."""
     plain = [{k: v for k, v in to_plain(one).items() if k not in OWN} for one in (copy, base)]
     return list(difference(plain[0] | {"seed": copy.seed}, plain[1] | {"seed": seed}))

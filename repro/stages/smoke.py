@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -22,11 +22,15 @@ import yaml
 
 from repro.datasets.prepare.smoke_fixtures import write_fixture
 from repro.params import (
+    AnyExperiment,
+    Experiment,
+    ExternalExperiment,
     NetworkParams,
     Project,
     ReferenceModel,
     TrainedExperiment,
     experiment_names,
+    load_experiment,
     load_trained,
     read_each,
     to_plain,
@@ -45,8 +49,10 @@ STAND_IN = Folder(images="{split}/images/{id}.png", labels="{split}/labels/{id}.
 BASE = (96, 65)  # long and short side of an image before the network
 
 
-def smoke_project(project: Project, experiment: TrainedExperiment) -> tuple[Project, TrainedExperiment]:
+def smoke_project(project: Project, experiment: AnyExperiment) -> tuple[Project, AnyExperiment]:
     """Create .repro/smoke/<name>/ with generated raw data; returns (project, experiment)."""
+    if isinstance(experiment, ExternalExperiment):
+        return program_project(project, experiment)
     root = project.cache_folder("smoke", experiment.name)
     shutil.rmtree(root, ignore_errors=True)
     small, line = Project(root), lineage(project, experiment)
@@ -55,16 +61,36 @@ def smoke_project(project: Project, experiment: TrainedExperiment) -> tuple[Proj
     _write(small.params, shared_params(line, facts, splits))
     for e in line:
         _write(small.params_of(e.name), own_params(e))
-        copy_sources(project, small, e.model)
+        copy_files(project, small, e.model.sources if isinstance(e.model, ReferenceModel) else ())
     (root / "SMOKE.txt").write_text(NOTE + "\n", encoding="utf-8")
     return small, load_trained(small, experiment.name)
 
 
-def copy_sources(project: Project, small: Project, model: NetworkParams) -> None:
-    """Copy the project's files that define a network by reference."""
-    for file in model.sources if isinstance(model, ReferenceModel) else ():
-        (small.root / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(project.root / file, small.root / file)
+def copy_files(project: Project, small: Project, files: Iterable[str]) -> None:
+    """Copy files and folders of the project that define a network by reference, or a program."""
+    for file in files:
+        source, target = project.root / file, small.root / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        else:
+            shutil.copy(source, target)
+
+
+def program_project(project: Project, experiment: ExternalExperiment) -> tuple[Project, AnyExperiment]:
+    """As `smoke_project`, with the files of the programs."""
+    root = project.cache_folder("smoke", experiment.name)
+    shutil.rmtree(root, ignore_errors=True)
+    small, programs, name = Project(root), experiment.external, experiment.dataset
+    facts = {name: small_facts(experiment.facts)}
+    splits = {name: write_fixture(name, small.data / name, facts[name])}
+    _write(small.params, shared_params([experiment], facts, splits))
+    own = {"dataset": name, "note": NOTE, "seed": experiment.seed, "external": to_plain(programs)}
+    protocol = f"smoke_{experiment.evaluation.protocol}"
+    own["evaluation"] = {"split": experiment.evaluation.split, "protocol": protocol}
+    _write(small.params_of(experiment.name), own)
+    copy_files(project, small, [*programs.predict.deps, *(programs.train.deps if programs.train else ())])
+    return small, load_experiment(small, experiment.name)
 
 
 def lineage(project: Project, experiment: TrainedExperiment) -> list[TrainedExperiment]:
@@ -88,7 +114,7 @@ def small_facts(facts: DatasetFacts) -> DatasetFacts:
 
 
 def shared_params(
-    line: Sequence[TrainedExperiment],
+    line: Sequence[Experiment],
     known: Mapping[str, DatasetFacts],
     splits: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Any]:
@@ -106,7 +132,7 @@ def shared_params(
     }
 
 
-def smoke_protocols(experiment: TrainedExperiment) -> dict[str, Protocol]:
+def smoke_protocols(experiment: Experiment) -> dict[str, Protocol]:
     """The protocols of an experiment by their names in the smoke project."""
     also = {f"smoke_{name}": protocol for name, protocol in experiment.also.items()}
     return {f"smoke_{experiment.evaluation.protocol}": experiment.protocol, **also}
@@ -147,7 +173,9 @@ def small_training(experiment: TrainedExperiment) -> dict[str, Any]:
 
 
 def small_protocol(protocol: Protocol) -> dict[str, Any]:
-    """The protocol with small images and tiles, and two images."""
+    """The protocol with small images and tiles, and two images; that of a program only says what it does."""
+    if protocol.mode == "external":
+        return dict(to_plain(protocol))
     small = replace(
         protocol,
         first=2,
@@ -172,15 +200,16 @@ def run_smokes(
 
     `on_done` is called with the name and the seconds of every successful run.
     """
-    whole, broken = read_each(names or experiment_names(project), partial(load_trained, project))
+    whole, broken = read_each(names or experiment_names(project), partial(load_experiment, project))
     for name, error in broken.items():
         if names:
             raise error
         reporter.note(f"left out {name}: {error.what}")
-    chosen = list(whole.values()) if names else representatives(list(whole.values()))
+    can = runnable(whole.values(), reporter)
+    chosen = can if names else representatives(can)
     keep, began = len(chosen) == 1, time.monotonic()  # the weights of a network have 20 to 500 MB
 
-    def run(one: TrainedExperiment) -> None:
+    def run(one: AnyExperiment) -> None:
         on_done(one.name, run_smoke(project, one, device, keep=keep, reporter=reporter))
 
     each(chosen, run, reporter.note)
@@ -188,9 +217,19 @@ def run_smokes(
         reporter.say(f"smoke runs of {len(chosen)} experiments: {time.monotonic() - began:.0f} s")
 
 
+def runnable(experiments: Iterable[AnyExperiment], reporter: Reporter) -> list[AnyExperiment]:
+    """Those that can be run in a smoke run: a program only if its params say so; the others are named."""
+    found = list(experiments)
+    for one in found:
+        if isinstance(one, ExternalExperiment) and not one.external.smoke:
+            why = "its program does not declare `external.smoke: true`"
+            reporter.note(f"left out {one.name}: {why}")
+    return [one for one in found if not isinstance(one, ExternalExperiment) or one.external.smoke]
+
+
 def run_smoke(
     project: Project,
-    experiment: TrainedExperiment,
+    experiment: AnyExperiment,
     device: str,
     *,
     keep: bool = True,
@@ -199,7 +238,7 @@ def run_smoke(
     """Run every stage in .repro/smoke/NAME/, kept if `keep` or on failure; returns the seconds it took."""
     began = time.monotonic()
     small, shrunk = smoke_project(project, experiment)
-    with _untracked():
+    with _environment(REPRO_TRACKING="off", REPRO_SMOKE="1"):
         run_stages(small, shrunk, device, bench_seconds=0.1, kind="smoke", reporter=reporter)
     generated_files.write(generated_files.generated_files(load_results(small)))
     if not keep:
@@ -210,19 +249,20 @@ def run_smoke(
 
 
 @contextmanager
-def _untracked() -> Iterator[None]:
-    """Disable MLflow."""
-    before = os.environ.get("REPRO_TRACKING")
-    os.environ["REPRO_TRACKING"] = "off"
+def _environment(**variables: str) -> Iterator[None]:
+    """Set environment variables for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        os.environ.pop("REPRO_TRACKING")
-        if before is not None:
-            os.environ["REPRO_TRACKING"] = before
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
-def representatives(experiments: Sequence[TrainedExperiment]) -> list[TrainedExperiment]:
+def representatives(experiments: Sequence[AnyExperiment]) -> list[AnyExperiment]:
     """Few fast experiments that cover every page with each of its families, and every data set.
 
     A greedy set cover: repeatedly takes the experiment with most uncovered traits.
@@ -235,9 +275,11 @@ def representatives(experiments: Sequence[TrainedExperiment]) -> list[TrainedExp
     return sorted(chosen, key=lambda e: e.name)
 
 
-def traits(experiment: TrainedExperiment) -> set[tuple[str, ...]]:
+def traits(experiment: AnyExperiment) -> set[tuple[str, ...]]:
     """What `experiment` covers: page, family and backbone; data set; a start from another experiment."""
     pages = {row.rpartition("-")[0] for row in experiment.rows} or {""}
+    if isinstance(experiment, ExternalExperiment):
+        return {(page, "external", experiment.external.family) for page in pages}
     found: set[tuple[str, ...]] = {(page, *network_traits(experiment.model)) for page in pages}
     start = {("starts from another",)} if experiment.start_from is not None else set()
     return found | {("data", experiment.dataset)} | start
@@ -251,8 +293,10 @@ def network_traits(model: NetworkParams) -> tuple[str, ...]:
     return (model.family, f"{backbone} {model.resnet.version}" if backbone == "resnet" else backbone)
 
 
-def _slowness(experiment: TrainedExperiment) -> tuple[int, int, str]:
+def _slowness(experiment: AnyExperiment) -> tuple[int, int, str]:
     """A key that sorts fast networks first; how fast others than these backbones are is not known."""
+    if isinstance(experiment, ExternalExperiment):
+        return len(BACKBONES), 0, experiment.name
     model = experiment.model
     if isinstance(model, ReferenceModel) or model.backbone not in BACKBONES:
         return len(BACKBONES), 0, experiment.name

@@ -17,6 +17,7 @@ from repro.evaluation.evaluate import Stopped, evaluate
 from repro.io.sources import trust
 from repro.params import Project, TrainedExperiment, to_plain
 from repro.records import Journal, locked, training_key, write_bytes
+from repro.records.curve import curve_csv
 from repro.stages.lookup import open_split, training_split
 from repro.stages.model_setup import initial_weights
 from repro.stages.reporter import SILENT, Reporter, Say
@@ -25,7 +26,7 @@ from repro.tracking import Mirror, Run
 from repro.training import checkpoint
 from repro.training.distributed import Ranks
 from repro.training.loop import Outcome
-from repro.training.monitor import curve_csv, signalled
+from repro.training.monitor import signalled
 from repro.training.train import train, validation_loss
 from repro.training.train_step import Validate
 

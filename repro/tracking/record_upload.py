@@ -175,7 +175,7 @@ def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -
         source_run_id=run_id,
         tags=tags | {"mlflow.model.isExternal": "true"},
         params={name: cut(value, LONGEST_MODEL_PARAM) for name, value in shown_params(record.params).items()},
-        model_type=str(described_network(record.params.get("model"))["family"] or ""),
+        model_type=str(described_network(record.params)["family"] or ""),
     )
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])  # linked on the run's page

@@ -54,7 +54,7 @@ def metrics_of(record: Record) -> dict[str, float]:
 def tags_of(record: Record, found: Judgement) -> dict[str, str]:
     """Tags to filter and group runs by, without empty ones; the verdict is that of `found`."""
     git = record.provenance.get("git", {})
-    network = described_network(record.params.get("model"))
+    network = described_network(record.params)
     tags = {
         KEY: record.run_key,
         "repro.experiment": record.experiment,

@@ -16,13 +16,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from repro.errors import Interrupted
 from repro.io.threads import in_order
 from repro.models import number_formats
 from repro.params.training import TrainingParams
 from repro.records import peak_memory, reset_peak_memory
 from repro.training import optimizers, runtime
 from repro.training.checkpoint import Best, finish_writing, restore, save
-from repro.training.monitor import Interrupted, Speed, Status, Stop, signals
+from repro.training.monitor import Speed, Status, Stop, signals
 from repro.training.schedule import Length, better
 from repro.training.train_step import Batch, Run, Task, check_compiled, memory_format, start, update
 

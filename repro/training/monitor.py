@@ -1,24 +1,20 @@
-"""Monitoring of a training: speed, divergence, signals, and the learning curve in curve.csv."""
+"""Monitoring of a training: speed, divergence, signals."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from repro.errors import ReproError, TrainingDiverged
+from repro.errors import TrainingDiverged
 from repro.params.training import TrainingParams
-from repro.records import read_journal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +34,6 @@ class Progress(Protocol):
     """Called after every update."""
 
     def __call__(self, status: Status) -> None: ...
-
-
-class Interrupted(ReproError):
-    """A signal stopped the training; a checkpoint is saved."""
-
-    exit_code = 130
 
 
 @dataclass
@@ -161,32 +151,3 @@ def diverged(what: str) -> TrainingDiverged:
         f"training diverged: {what}",
         hint="lower training.lr or add training.warmup; earlier checkpoints are kept",
     )
-
-
-FIELDS = ("step", "loss", "lr", "val_mIoU")
-_COLUMNS = {"train/loss": "loss", "train/lr": "lr", "val/mIoU": "val_mIoU"}
-ROWS = 1000  # about the most rows of a curve: every k-th loss is kept, and all validations
-
-
-def curve_csv(journal: Path) -> str:
-    """The journal's losses, learning rates and validations as CSV, one row per step."""
-    rows = _rows(journal)
-    losses = [step for step, row in rows.items() if "loss" in row]
-    kept = set(losses[:: len(losses) // ROWS + 1]) | set(losses[-1:])
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {"step": step} | row for step, row in sorted(rows.items()) if step in kept or "val_mIoU" in row
-    )
-    return text.getvalue()
-
-
-def _rows(journal: Path) -> dict[int, dict[str, str]]:
-    rows: dict[int, dict[str, str]] = {}
-    for entry in read_journal(journal):
-        if entry["kind"] == "metrics":
-            values = {_COLUMNS[k]: f"{v:.6g}" for k, v in entry["values"].items() if k in _COLUMNS}
-            if values:
-                rows.setdefault(entry["step"], {}).update(values)
-    return rows

@@ -44,6 +44,7 @@ from repro.published.page import page_json
 from repro.published.page import read_page as read_page_file
 from repro.records import from_json, read_journal, sha256_text, to_json
 from repro.records.build import training_cost, training_provenance
+from repro.records.curve import curve_csv
 from repro.records.metrics_io import inference_cost, intervals, plain_metrics, read_metrics
 from repro.reports import tables
 from repro.reports.gate import finding
@@ -54,7 +55,6 @@ from repro.reports.listing import listing
 from repro.tracking.address import require_address, shown_address, sqlite_path
 from repro.tracking.record_view import metrics_of, note_of, tags_of
 from repro.tracking.run_info import state_of
-from repro.training.monitor import curve_csv
 from tests.params.test_params import HERE, OWN
 from tests.params.test_params import ROOT as BLOCKS
 from tests.reports.kit import COST, a_project, a_record, results

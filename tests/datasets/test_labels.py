@@ -536,7 +536,7 @@ def test_what_is_a_file_of_the_system() -> None:
 
 
 def test_score_reads_maps_as_labels_are_read(tmp_path: Path) -> None:
-    from repro.evaluation.score import Legend, match, read_map
+    from repro.evaluation.map_files import Legend, MapFile, match, read_map
 
     palette = DATASETS["camvid"].PALETTE
     legend, ids = Legend.of(palette), kit.blocks(1, range(11))
@@ -550,18 +550,18 @@ def test_score_reads_maps_as_labels_are_read(tmp_path: Path) -> None:
     }
     for name, data in forms.items():
         (tmp_path / f"{name}.PNG").write_bytes(data)
-        assert np.array_equal(read_map(tmp_path / f"{name}.PNG", legend, (12, 16)), ids), name
+        assert np.array_equal(read_map(MapFile(path=tmp_path / f"{name}.PNG"), legend, (12, 16)), ids), name
     (tmp_path / "._gray.PNG").write_bytes(b"\0\5\x16\7")
     assert len(match(tmp_path, list(forms))) == len(forms)
 
 
 @pytest.mark.parametrize("kind", sorted(BROKEN))
 def test_score_of_a_broken_map_is_one_clear_error(tmp_path: Path, kind: str) -> None:
-    from repro.evaluation.score import Legend, read_map
+    from repro.evaluation.map_files import Legend, MapFile, read_map
 
     (tmp_path / "a.png").write_bytes(BROKEN[kind][0]())
     with pytest.raises(DataError):
-        read_map(tmp_path / "a.png", Legend.of(voc_colours(21)), (12, 16))
+        read_map(MapFile(path=tmp_path / "a.png"), Legend.of(voc_colours(21)), (12, 16))
 
 
 def test_opencv_agrees_on_gray_and_colours_of_8_bits() -> None:

@@ -60,8 +60,14 @@ def test_what_is_missing_is_null_in_json() -> None:
 
 
 def test_params_of_any_type_make_no_column_of_another_type() -> None:
-    odd = Declared(name="camvid_odd", dataset="camvid", model={"output_stride": "wide", "backbone": ["a", 1]})
-    huge = Declared(name="camvid_huge", dataset="camvid", model={"output_stride": 10**30, "backbone": True})
+    odd = Declared(
+        name="camvid_odd",
+        dataset="camvid",
+        network={"model": {"output_stride": "wide", "backbone": ["a", 1]}},
+    )
+    huge = Declared(
+        name="camvid_huge", dataset="camvid", network={"model": {"output_stride": 10**30, "backbone": True}}
+    )
     frame = results(declared=[odd, huge]).to_frame()
     assert frame.tail(2)[["output_stride", "backbone"]].isna().all(axis=None)
 

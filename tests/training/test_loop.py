@@ -17,10 +17,10 @@ from repro.errors import ParamsError, TrainingDiverged
 from repro.models import build, build_on_meta
 from repro.params import Project, load_experiment
 from repro.records import read_journal
+from repro.records.curve import curve_csv
 from repro.training import optimizers, runtime
 from repro.training.loop import DEPTH, prefetch
 from repro.training.losses import counted_pixels, only_classes
-from repro.training.monitor import curve_csv
 from repro.training.schedule import learning_rate
 from repro.training.train_step import start, update
 from tests.models.kit import TINY, dense, model_params

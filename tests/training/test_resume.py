@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import torch
 
-from repro.errors import CheckpointError
+from repro.errors import CheckpointError, Interrupted
 from repro.records import read_journal
 from repro.training import checkpoint, loop, monitor
 from repro.training.checkpoint import remove_checkpoints, rewind
-from repro.training.monitor import Interrupted, Status
+from repro.training.monitor import Status
 from tests.training.kit import Cut, batches, numbers, run_tiny, same, some_params
 
 
@@ -307,7 +307,7 @@ def test_a_signal_during_a_validation_saves_and_the_resumed_run_equals_one_never
         return None
 
     whole = run_tiny(tmp_path / "whole", p, validate=size)
-    with pytest.raises(monitor.Interrupted, match=f"after {stopped_at} of 12"):
+    with pytest.raises(Interrupted, match=f"after {stopped_at} of 12"):
         run_tiny(tmp_path / "cut", p, validate=interrupted)
     assert not monitor.signalled()
     assert torch.load(checkpoint.checkpoints(tmp_path / "cut")[-1])["iteration"] == stopped_at

@@ -10,11 +10,18 @@ if TYPE_CHECKING:
     from repro.evaluation.summary import EvaluationResult
 
 
-def report(result: EvaluationResult, split: str, *, as_json: bool, model_sha256: str = "") -> None:
+def report(
+    result: EvaluationResult,
+    split: str,
+    *,
+    as_json: bool,
+    model_sha256: str = "",
+    program_sha256: str = "",
+) -> None:
     """The numbers, or all of metrics.json."""
     from repro.evaluation.outputs import metrics_json
 
-    values = metrics_json(result, split=split, model_sha256=model_sha256)
+    values = metrics_json(result, split=split, model_sha256=model_sha256, program_sha256=program_sha256)
     if as_json:
         emit_json(values)
         return

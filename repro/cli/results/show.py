@@ -88,7 +88,7 @@ def sections(
     }
 
 
-PARTS = ("seed", "model", "augmentation", "training", "evaluation", "protocol")
+PARTS = ("seed", "model", "augmentation", "training", "external", "evaluation", "protocol")
 
 
 def parameters(experiment: Experiment, *, everything: bool) -> dict[str, str]:
@@ -133,8 +133,10 @@ def about(known: Mapping[str, Row], experiment: Experiment, verdict: str) -> dic
 
 
 def made_by(experiment: Experiment) -> dict[str, str]:
-    from repro.params import TrainedExperiment
+    from repro.params import ExternalExperiment, TrainedExperiment
 
+    if isinstance(experiment, ExternalExperiment):
+        return {"family": experiment.external.family}
     return {"recipe": experiment.recipe} if isinstance(experiment, TrainedExperiment) else {}
 
 

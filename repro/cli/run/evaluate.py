@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from repro.cli.arguments import Device, Out, ProtocolName
 from repro.cli.console import Json, Name
 from repro.cli.results.evaluation_view import report
+
+if TYPE_CHECKING:
+    from repro.params import ExternalExperiment, Project
 
 
 def evaluate(
@@ -25,11 +31,13 @@ def evaluate(
     Example: repro evaluate camvid_mobilenetv2_os16
     """
     from repro.cli.reporter import aloud
-    from repro.params import find_project, load_trained
+    from repro.params import ExternalExperiment, find_project, load_experiment
     from repro.records import sha256_file
 
     project = find_project()
-    experiment = load_trained(project, name)
+    experiment = load_experiment(project, name)
+    if isinstance(experiment, ExternalExperiment):
+        return evaluate_program(project, experiment, protocol=protocol, out=out, json=json)
 
     # after the params: importing torch takes seconds, and a mistake is reported at once
     from repro.stages.evaluate import evaluate_experiment, require_outside, result_folder
@@ -43,3 +51,27 @@ def evaluate(
     if result is not None:
         sha256 = sha256_file(project.weights(experiment.name))
         report(result, experiment.evaluation.split, as_json=json, model_sha256=sha256)
+
+
+def evaluate_program(
+    project: Project, experiment: ExternalExperiment, *, protocol: str | None, out: Path | None, json: bool
+) -> None:
+    """Predict with the experiment's program and score its maps."""
+    from repro.cli.reporter import aloud
+    from repro.errors import ParamsError
+    from repro.stages.evaluate import require_outside
+    from repro.stages.evaluate_program import evaluate_with_program, identity, program_sha256
+
+    own = experiment.evaluation.protocol
+    if protocol not in (None, own):
+        what = f"the program of '{experiment.name}' predicts under '{own}', not under '{protocol}'"
+        raise ParamsError(what, hint="make another experiment for another protocol")
+    folder = project.experiment_folder(experiment.name) if out is None else require_outside(project, out)
+    result = evaluate_with_program(project, experiment, folder, reporter=aloud())
+    report(
+        result,
+        experiment.evaluation.split,
+        as_json=json,
+        model_sha256=identity(project, experiment),
+        program_sha256=program_sha256(project, experiment),
+    )

@@ -14,7 +14,7 @@ from repro.cli.run.fleet_view import line, live, print_nothing_to_run, show_plan
 if TYPE_CHECKING:
     from repro.errors import ReproError
     from repro.fleet import Estimate, Job, Launcher
-    from repro.params import Experiment, Project
+    from repro.params import AnyExperiment, Project
 
 
 def run_names(
@@ -94,7 +94,7 @@ def run_seed_fleet(project: Project, names: Sequence[str], options: FleetOptions
     print_seeds(project, bases, options)
 
 
-def print_seeds(project: Project, bases: Iterable[Experiment], options: FleetOptions) -> None:
+def print_seeds(project: Project, bases: Iterable[AnyExperiment], options: FleetOptions) -> None:
     """Print the spread over the seeds; on standard error where standard output is JSON."""
 
     from repro.stages.seeds import report_seeds
@@ -120,7 +120,7 @@ def require_all(
 
 
 def before_start(
-    project: Project, experiments: Sequence[Experiment], options: FleetOptions, *, with_gpu: bool = True
+    project: Project, experiments: Sequence[AnyExperiment], options: FleetOptions, *, with_gpu: bool = True
 ) -> dict[str, list[str]]:
     """Experiment -> reasons why it cannot run; ParamsError unless --keep-going, which prints them."""
     from repro.stages.preflight import blocked, cannot_start, this_machine

@@ -16,7 +16,7 @@ from repro.cli.run.fleet_options import FleetOptions, LauncherName
 from repro.cli.run.fleet_run import before_start, require_all, run_fleet
 
 if TYPE_CHECKING:
-    from repro.params import Experiment, Project
+    from repro.params import AnyExperiment, Project
     from repro.stages.reporter import Reporter
 
 WHICH = "Which experiments"
@@ -226,7 +226,7 @@ def run_here(
 
 
 def run_one(
-    project: Project, experiment: Experiment, seeds: int, device: str, as_json: bool
+    project: Project, experiment: AnyExperiment, seeds: int, device: str, as_json: bool
 ) -> dict[str, Any]:
     """Run one experiment with its other seeds, if any, and return what its record says."""
     from repro.records import read_record

@@ -9,7 +9,7 @@ import typer
 from repro.cli.console import Json, Name, emit_json
 
 if TYPE_CHECKING:
-    from repro.params import TrainedExperiment
+    from repro.params import ExternalExperiment, Project, TrainedExperiment
     from repro.training.loop import Outcome
 
 
@@ -32,10 +32,12 @@ def train(
     Example: repro train camvid_mobilenetv2_os16
     """
     from repro.cli.reporter import aloud
-    from repro.params import find_project, load_trained
+    from repro.params import ExternalExperiment, find_project, load_experiment
 
     project = find_project()
-    experiment = load_trained(project, name)
+    experiment = load_experiment(project, name)
+    if isinstance(experiment, ExternalExperiment):
+        return train_program(project, experiment, fresh=fresh, json=json)
 
     # after the params: importing torch takes seconds, and a mistake is reported at once
     from repro.stages.train import train_experiment
@@ -51,6 +53,17 @@ def train(
             emit_json(as_json(experiment, outcome))
     finally:
         leave()
+
+
+def train_program(project: Project, experiment: ExternalExperiment, *, fresh: bool, json: bool) -> None:
+    """Train with the experiment's program; its output goes to standard error."""
+    from repro.cli.reporter import aloud
+    from repro.stages.train_program import train_with_program
+
+    train_with_program(project, experiment, fresh=fresh, reporter=aloud())
+    if json:
+        folder = experiment.folder
+        emit_json({"experiment": experiment.name, "out": f"{folder}/out", "curve": f"{folder}/curve.csv"})
 
 
 def as_json(experiment: TrainedExperiment, outcome: Outcome) -> dict[str, Any]:
