@@ -108,7 +108,7 @@ def _imported(params: ReferenceModel) -> Callable[..., object]:
         hint = "install the package, or put the file into the project" if missing else None
         raise _wrong(params, f"cannot be imported: {_text(error)}", hint=hint) from error
     if not callable(found):
-        raise _wrong(params, f"is a {type(found).__name__}", allowed="a function or class")
+        raise _wrong(params, f"is {_kind(found)}", allowed="a function or class")
     return found  # type: ignore[no-any-return]
 
 
@@ -175,9 +175,10 @@ def _wrong(
 
 def _kind(value: object) -> str:
     """What came, in a few words."""
+    name = type(value).__name__
     if isinstance(value, Tensor):
-        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {list(value.shape)}"
-    return f"a {type(value).__name__}"
+        name = f"{str(value.dtype).removeprefix('torch.')} tensor of shape {list(value.shape)}"
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _text(error: BaseException) -> str:

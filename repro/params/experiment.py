@@ -235,6 +235,7 @@ def resolve(name: str, own: Mapping[str, Any], root: Mapping[str, Any], where: P
     if experiment.cost_only and experiment.protocol.crop is None:
         hint = "the crop is the input size of the benchmark"
         raise ParamsError("key 'measure': 'cost' requires a protocol with a crop", where=where, hint=hint)
+    _check_crop(experiment, where)
     for key in ("training", "evaluation"):
         _check_split(f"{key}.split", getattr(experiment, key).split, experiment.facts.splits, where)
     return experiment
@@ -296,6 +297,13 @@ def _source(loc: Loc, own: Mapping[str, Any], recipe: Mapping[str, Any], where: 
         elif isinstance(over, Mapping) and isinstance(base, Mapping) and part in base:
             return f"{ROOT}: recipes.{own['recipe']}"
     return where
+
+
+def _check_crop(experiment: TrainedExperiment, where: Path) -> None:
+    divisor, crop = experiment.model.size_divisor, experiment.augmentation.crop
+    if any(side % divisor for side in crop):
+        allowed = f"multiples of model.size_divisor ({divisor})"
+        raise ParamsError(f"key 'augmentation.crop': got {list(crop)}", where=where, allowed=allowed)
 
 
 def _check_split(key: str, split: str, splits: Iterable[str], where: Path) -> None:

@@ -141,7 +141,8 @@ def smoke_protocols(experiment: Experiment) -> dict[str, Protocol]:
 def own_params(experiment: TrainedExperiment) -> dict[str, Any]:
     """The experiment's params with small sizes, without pretrained weights and published rows."""
     plain, (protocol, *also) = to_plain(experiment), smoke_protocols(experiment)
-    crop = [min(side, SIDE) for side in experiment.augmentation.crop]
+    divisor = experiment.model.size_divisor
+    crop = [min(side, max(SIDE // divisor, 1) * divisor) for side in experiment.augmentation.crop]
     base = experiment.augmentation.base and list(BASE)
     return {
         "dataset": experiment.dataset,

@@ -10,7 +10,7 @@ from repro.models import Trial, try_reference, without_memory
 from repro.models.layers import multiple_of
 from repro.params import Project, Protocol, ReferenceModel, TrainedExperiment
 from repro.stages.lookup import open_split
-from repro.training.optimizers import parameter_groups
+from repro.training.optimizers import check_parts
 
 Sizes = Iterator[tuple[int, int]]
 
@@ -30,7 +30,7 @@ def check_network(project: Project, experiment: TrainedExperiment) -> None:
     without_memory(
         model,
         num_classes=classes,
-        run=lambda net: parameter_groups(net, experiment.training, model.parts),
+        run=lambda net: check_parts(net, experiment.training, model.parts),
     )
 
 

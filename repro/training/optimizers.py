@@ -107,6 +107,14 @@ def scale_gradients(pairs: list[tuple[Tensor, float]]) -> None:
             parameter.grad.mul_(factor)
 
 
+def check_parts(model: nn.Module, params: TrainingParams, parts: PartNames) -> None:
+    """Raise ParamsError for a part that is needed, or given for the norms, and matches nothing in `model`."""
+    parameter_groups(model, params, parts)
+    if parts.norms:
+        norms = [name for name, module in model.named_modules() if isinstance(module, NORMS)]
+        require_match(norms, parts.norms, key="norms", needed_by="training.batch_norm or norm_affine")
+
+
 def require_match(names: Iterable[str], prefix: str, *, key: str, needed_by: str) -> None:
     """Raise ParamsError unless one of the names starts with `prefix`, the value of `model.parts.KEY`."""
     names = list(names)

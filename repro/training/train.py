@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -98,6 +100,8 @@ def network(
     Without `initial`, a network by reference gets its `pretrained_args`, unless not `pretrained`.
     """
     torch.manual_seed(experiment.seed)
+    random.seed(experiment.seed)  # the code of a network by reference may draw from any of them
+    np.random.seed(experiment.seed % 2**32)
     start = pretrained and initial is None
     model = build(experiment.model, num_classes=experiment.facts.num_classes, pretrained=start)
     if initial is not None:
