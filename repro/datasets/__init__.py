@@ -97,11 +97,9 @@ def described(project: Project, name: str) -> DatasetModule:
 
 def declared_facts(project: Project, name: str) -> DatasetFacts | None:
     """Return the block `datasets.NAME` of params.yaml if it declares a data set of the zoo."""
-    block, where = (
-        (read_yaml(project.params).get("datasets") or {}).get(name),
-        f"params.yaml: datasets.{name}",
-    )
-    if not isinstance(block, Mapping) or not {"folder", "module"} & block.keys():
+    block = (read_yaml(project.params).get("datasets") or {}).get(name)
+    where = f"params.yaml: datasets.{name}"
+    if not isinstance(block, Mapping) or not (block.get("folder") or block.get("module")):
         if name not in DATASETS and block is not None:
             raise UnknownNameError("data set", name, DATASETS, where=where, hint=_DECLARE.format(name))
         return None

@@ -283,6 +283,10 @@ def test_names(tmp_path: Path) -> None:
         dataset_module(project, "tinny")
     assert caught.value.hint == "did you mean 'tiny'?"
     assert dataset_module(project, "ade20k") is built_in("ade20k")
+    zoo(
+        tmp_path, {"ade20k": to_plain(DatasetFacts(classes=150, splits={"val": 2}))}
+    )  # as smoke runs write it
+    assert dataset_module(project, "ade20k") is built_in("ade20k")
 
 
 MODULE = """
