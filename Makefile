@@ -44,9 +44,9 @@ data/synthetic: | .venv/ready
 	repro data synthetic
 	dvc commit --quiet --force data.dvc # into DVC's cache, so that dvc checkout and dvc push know it
 
-demo: setup ## prepare, train, evaluate, record and tabulate the built-in data set, in the folder demo/
-	python -m repro.stages.demo
-	cd demo && dvc repro experiments/$(DEMO) && dvc repro --single-item tables
+demo: setup ## make a zoo in the folder demo/ and run it: data, training, evaluation, record, tables
+	repro init demo
+	cd demo && dvc repro
 	cd demo && repro table --dataset synthetic && repro check $(DEMO)
 	@echo
 	@echo 'The demo is a project of its own, which git ignores: $(CURDIR)/demo'

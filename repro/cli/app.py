@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from repro.cli import docs, doctor
+from repro.cli import docs, doctor, init
 from repro.cli.aliases import WithFormerNames
 from repro.cli.data import check as data_check
 from repro.cli.data import data, prepare
@@ -101,6 +101,7 @@ BUNDLE: dict[str, Command] = {"export": bundle.export, "import": bundle.import_r
 
 PANELS: dict[str, dict[str, Command | typer.Typer]] = {
     "Start": {
+        "init": init.init,
         "doctor": doctor.doctor,
         "data": _group("Data sets: list, download, link, verify.", DATA),
         "page": _group("Published result pages: lint, import, check links, export.", PAGE),

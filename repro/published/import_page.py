@@ -84,13 +84,20 @@ def import_page(text: str, *, source: str, origin: str = "", column_map: ColumnM
         DataError: The page has no table with rows, or two columns fill one field.
     """
     given = column_map or ColumnMap()
-    raw: dict[str, Any] = {"source": {"id": source, "origin": origin}, "tables": [], "rows": {}}
     problems: list[Problem] = []
     found = [(table, _columns(table, given)) for table in require_tables(text, origin)]
+    about = {"id": source, "origin": origin} | _title([table for table, _ in found])
+    raw: dict[str, Any] = {"source": about, "tables": [], "rows": {}}
     require_one_of_each([(table.number, columns) for table, columns in found], origin or "the page")
     for table, columns in found:
         raw["tables"].append(_add_table(raw, table, columns, given, problems))
     return Imported(raw=raw, problems=tuple(problems))
+
+
+def _title(found: Sequence[MarkdownTable]) -> dict[str, str]:
+    """The heading of level 1 that all tables are under."""
+    titles = {dict(table.headings).get(1, "") for table in found}
+    return {"title": plain(title)} if len(titles) == 1 and (title := titles.pop()) else {}
 
 
 def _columns(table: MarkdownTable, given: ColumnMap) -> tuple[Column, ...]:

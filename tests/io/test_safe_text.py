@@ -120,12 +120,27 @@ def test_nothing_in_a_text_of_others_is_obeyed(
     code = guarded(lambda: app(words, standalone_mode=False))
     shown = capsys.readouterr()
     assert code in (0, 1, 2), shown.err
-    assert shown.out or words[0] == "report"
+    assert shown.out or words[0] == "report" or "import" in words
     for text in (shown.out, shown.err, *(path.read_text() for path in evil_project.glob("report.html"))):
         assert not obeyed(text.partition("application/json")[2] if "<title>" in text else text)
     assert not any(line.startswith("second") for line in shown.out.split("\n"))
-    if "json" in words[-1] or words[:2] == ["page", "import"]:
+    if "json" in words[-1]:
         json.loads(shown.out)
+
+
+def test_a_page_of_others_is_printed_as_json(
+    evil_project: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Outside a project; in one the import writes a file."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("outside"))
+    words = ["page", "import", str(evil_project / "page.md"), "--id", "mine"]
+    assert guarded(lambda: app(words, standalone_mode=False)) == 0
+    shown = capsys.readouterr()
+    assert not obeyed(shown.out + shown.err)
+    assert "mine-01" in json.loads(shown.out)["rows"]
 
 
 def test_mlflow_gets_no_such_text(evil_project: Path) -> None:

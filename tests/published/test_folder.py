@@ -74,7 +74,7 @@ def test_rows_are_those_of_the_folder(tmp_path: Path) -> None:
     page(tmp_path, "mine"), page(tmp_path, "002")
     found = Published(tmp_path)
     assert list(found.rows) == ["002-01", "002-02", "mine-01", "mine-02"]
-    assert (found.page_id("2"), found.page("mine").title) == ("002", "RESULTS.md")
+    assert (found.page_id("2"), found.page("mine").title) == ("002", "Zoo")
     assert [row.label for row in found.page("mine").rows.values()] == ["R-18", "R-50"]
 
 
