@@ -293,6 +293,7 @@ def _record_stage(project: Project, name: str, params: Mapping[str, Any]) -> dic
         page = project.published.rows[row].page
         pages.setdefault(f"published/{page}.json", []).append(f"rows.{row}")
     own = [key for key in ("rows", "expect", "note", "measure") if key in params]
+    own += ["external.family"] if "external" in params else []
     results = ("cost.json",) if params.get("measure") == "cost" else RESULTS
     also = [f"also/{protocol}/metrics.json" for protocol in params.get("also", [])]
     return {

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from repro.datasets.formats.image_io import present_values
 from repro.datasets.sets.spec import IGNORE
-from repro.errors import DataError
+from repro.errors import DataError, ParamsError
 from repro.evaluation import boundary
 from repro.evaluation.confusion import LabelMap, count, squeeze
 from repro.evaluation.score_maps import argmax
@@ -99,6 +99,9 @@ def predictor(
     model: nn.Module, *, protocol: Protocol, model_params: NetworkParams, device: str = "cpu"
 ) -> Predict:
     """Create a function from images of one size to their label maps, per suffix of the metrics."""
+    if protocol.mode == "external":
+        what = "no network is run under a protocol of mode external: it says how a program predicted"
+        raise ParamsError(what, allowed="a protocol of mode whole or slide")
     forward = forward_of(model, model_params, protocol, device)
     rule = logits_rule(protocol, model_params.resize)
 

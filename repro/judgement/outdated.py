@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from repro.errors import ReproError
+from repro.io.atomic import sha256_tree
 from repro.judgement.case import Case
-from repro.params import Experiment, Project
+from repro.params import Experiment, ExternalExperiment, Project
+from repro.params.program import External
 from repro.records import Expected, Record
 from repro.records.build import expected, mismatches, published_metrics
 
@@ -32,6 +34,7 @@ def outdated_measurement(case: Case) -> Iterator[str]:
         yield f"measured with params that this version does not know ({recorded.what}): {_measure(record)}"
     else:
         yield from _changed(record, recorded, current)
+        yield from _changed_files(case, current)
 
 
 def _changed(record: Record, old: Experiment, new: Experiment) -> Iterator[str]:
@@ -39,10 +42,27 @@ def _changed(record: Record, old: Experiment, new: Experiment) -> Iterator[str]:
     if type(old) is not type(new):
         yield f"measured by another kind of experiment: {_measure(record)}"
         return
-    keys = [key for key in vars(new) if key not in IGNORED and getattr(old, key) != getattr(new, key)]
+    keys = [key for key in vars(new) if key not in IGNORED and _value(old, key) != _value(new, key)]
     keys += [f"protocol {name}" for name in old.also.keys() & new.also if old.also[name] != new.also[name]]
     if keys:
         yield f"params changed since it was measured ({', '.join(keys)}): {_measure(record)}"
+
+
+def _value(experiment: Experiment, key: str) -> object:
+    value = getattr(experiment, key)
+    return value.defining() if isinstance(value, External) else value
+
+
+def _changed_files(case: Case, current: Experiment) -> Iterator[str]:
+    """Files of programs that are not as they were; they are hashed, never run."""
+    inputs = case.record.provenance.get("inputs")
+    if not isinstance(current, ExternalExperiment) or not isinstance(inputs, dict):
+        return
+    known = {**(inputs.get("deps") or {}), **(inputs.get("predict_deps") or {})}
+    paths = {dep: case.project.root / dep for dep in current.external.deps}  # never those of a record
+    changed = [dep for dep, path in paths.items() if not path.exists() or sha256_tree(path) != known.get(dep)]
+    if changed:
+        yield f"files changed since it was measured ({', '.join(changed)}): {_measure(case.record)}"
 
 
 def _outdated_record(project: Project, record: Record, now: Experiment) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -88,6 +88,16 @@ class External:
             if name in used and given is None:
                 block = "train" if name == "out" else name
                 raise ValueError(f"a `{block}:` block, because a command uses {{{name}}}")
+
+    @property
+    def deps(self) -> tuple[str, ...]:
+        """Files and folders that either program depends on."""
+        return (*(self.train.deps if self.train else ()), *self.predict.deps)
+
+    def defining(self) -> External:
+        """The same without what changes no number: time limits, log files, smoke runs."""
+        train = self.train and replace(self.train, timeout=None, log=None, log_format="auto")
+        return replace(self, train=train, predict=replace(self.predict, timeout=None), smoke=False)
 
 
 def names_in(command: str) -> list[str]:

@@ -72,7 +72,7 @@ def run(
         process = start(command)
         started(process.pid)
         tail: deque[str] = deque(maxlen=LAST_LINES)
-        reader = threading.Thread(target=_copy, args=(process.stdout, log, show, tail), daemon=True)
+        reader = threading.Thread(target=_copy, args=(_output(process), log, show, tail), daemon=True)
         reader.start()
         try:
             late = _wait(process, command, received, meanwhile)
@@ -106,6 +106,12 @@ def start(command: Command) -> subprocess.Popen[bytes]:
         ) from None
 
 
+def _output(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    if process.stdout is None:
+        raise ValueError("the program was started without a pipe")
+    return process.stdout
+
+
 @contextmanager
 def _passing_signals() -> Iterator[list[int]]:
     """The signals that arrive; without the main thread, which receives them, none."""
@@ -125,17 +131,18 @@ def _passing_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _copy(output: IO[bytes] | None, log: IO[bytes], show: Callable[[str], None], tail: deque[str]) -> None:
-    """Copy the output to the log and the terminal, and keep its last lines."""
+def _copy(output: IO[bytes], log: IO[bytes], show: Callable[[str], None], tail: deque[str]) -> None:
+    """Copy the output to the log and the terminal, keep its last lines, and close it."""
     rest = ""
-    while output is not None and (block := os.read(output.fileno(), 1 << 16)):
-        with suppress(ValueError):  # the log is closed: a process that left the group writes on
-            log.write(block)
-            log.flush()
-        text = block.decode("utf-8", errors="replace")
-        show(text)
-        *lines, rest = (rest + text).replace("\r", "\n").split("\n")
-        tail.extend(line.strip() for line in [*lines, rest[-1000:]] if line.strip())
+    with output:
+        while block := os.read(output.fileno(), 1 << 16):
+            with suppress(ValueError):  # the log is closed: a process that left the group writes on
+                log.write(block)
+                log.flush()
+            text = block.decode("utf-8", errors="replace")
+            show(text)
+            *lines, rest = (rest + text).replace("\r", "\n").split("\n")
+            tail.extend(line.strip() for line in [*lines, rest[-1000:]] if line.strip())
 
 
 def _wait(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from repro.datasets.prepare.prepared_split import Split
 from repro.errors import ParamsError, UnknownNameError
 from repro.params import Experiment, Project, Protocol, TrainedExperiment, parse, read_yaml
+from repro.params.experiment import EXTERNAL
 
 
 def training_split(project: Project, experiment: TrainedExperiment) -> Split:
@@ -43,6 +44,8 @@ def prepared_split(project: Project, dataset: str, split: str) -> Split:
 def protocol_named(project: Project, name: str) -> Protocol:
     """Protocol of the root params.yaml; UnknownNameError for other names."""
     blocks = read_yaml(project.params).get("protocols", {})
+    if name == EXTERNAL and name not in blocks:
+        return Protocol(mode="external")
     if name not in blocks:
         raise UnknownNameError("protocol", name, blocks)
     return parse(Protocol, blocks[name], f"{project.params}: protocols.{name}")

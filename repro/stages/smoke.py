@@ -89,7 +89,7 @@ def program_project(project: Project, experiment: ExternalExperiment) -> tuple[P
     protocol = f"smoke_{experiment.evaluation.protocol}"
     own["evaluation"] = {"split": experiment.evaluation.split, "protocol": protocol}
     _write(small.params_of(experiment.name), own)
-    copy_files(project, small, [*programs.predict.deps, *(programs.train.deps if programs.train else ())])
+    copy_files(project, small, programs.deps)
     return small, load_experiment(small, experiment.name)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -48,21 +50,22 @@ ROOT_PARAMS = {
     "recipes": {},
     "protocols": {},
 }
+PYTHON = shlex.quote(sys.executable)
 EXTERNAL: dict[str, Any] = {
     "family": "nearest mean",
     "train": {
-        "command": "python tools/train.py {images} {labels} {out} {seed}",
+        "command": f"{PYTHON} tools/train.py {{images}} {{labels}} {{out}} {{seed}}",
         "deps": ["tools/train.py"],
         "split": "train",
     },
     "predict": {
-        "command": "python tools/predict.py {out}/means.json {images} {maps}",
+        "command": f"{PYTHON} tools/predict.py {{out}}/means.json {{images}} {{maps}}",
         "deps": ["tools/predict.py"],
     },
 }
 
 
-def program_project(root: Path, *, raw: Path | None = None) -> Project:
+def program_project(root: Path) -> Project:
     """A project with raw data, the two programs and one experiment."""
     (root / "tools").mkdir(parents=True)
     (root / "tools" / "train.py").write_text(TRAIN)
@@ -74,7 +77,7 @@ def program_project(root: Path, *, raw: Path | None = None) -> Project:
 
 
 def write_experiment(root: Path, name: str = NAME, **external: Any) -> None:
-    """Write an experiment's params.yaml; `external` replaces keys of its block, None removes one."""
+    """Write an experiment's params.yaml; `external` replaces keys of its block, and None removes one."""
     block = {key: value for key, value in {**EXTERNAL, **external}.items() if value is not None}
     params = {
         "dataset": "camvid",
@@ -95,7 +98,7 @@ def loaded(project: Project, name: str = NAME) -> ExternalExperiment:
     return found
 
 
-def script(project: Project, name: str, code: str) -> str:
-    """Write tools/NAME.py and return its path in the project."""
+def program(project: Project, name: str, code: str, *words: str) -> dict[str, Any]:
+    """Write tools/NAME.py, and return the command that runs it with `words`, and its deps."""
     (project.root / "tools" / f"{name}.py").write_text(textwrap.dedent(code))
-    return f"tools/{name}.py"
+    return {"command": " ".join([PYTHON, f"tools/{name}.py", *words]), "deps": [f"tools/{name}.py"]}

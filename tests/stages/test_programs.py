@@ -1,0 +1,327 @@
+"""An experiment that programs train and evaluate: stages, keys, records, and what programs do wrong."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from repro.cli.app import app
+from repro.errors import CheckFailed, CheckpointError, DataError, ParamsError, RecordError, ReproError
+from repro.fleet.bundle import export_run
+from repro.judgement import Judge, from_project
+from repro.params import Project
+from repro.records import Record, read_journal, read_records, sha256_file
+from repro.stages.evaluate_program import evaluate_with_program
+from repro.stages.local_runner import run_stages
+from repro.stages.record import record_experiment
+from repro.stages.reporter import Reporter
+from repro.stages.smoke import run_smokes
+from repro.stages.train_program import train_with_program
+from repro.tracking.run_info import read_state
+from tests.programs.kit import EXTERNAL, NAME, loaded, program, program_project, write_experiment
+
+COPY = """\
+import os, shutil, sys
+source, maps = sys.argv[1:]
+for name in os.listdir(source):
+    shutil.copy(os.path.join(source, name), maps)
+"""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that was run once."""
+    project = program_project(tmp_path_factory.mktemp("programs") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPRO_TRACKING", "off")
+        run_stages(project, loaded(project), "cpu")
+    return project.root
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    shutil.copytree(template, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setenv("REPRO_TRACKING", "off")
+    monkeypatch.setenv("REPRO_HOME", str(tmp_path / "home"))
+    return Project(tmp_path / "project")
+
+
+def record(project: Project) -> Record:
+    return read_records(project.rows)[0][NAME]
+
+
+def outdated(project: Project) -> str:
+    known, _ = read_records(project.rows)
+    return Judge(project=project, records=known, experiment=from_project(project)).outdated(NAME)
+
+
+def predict_with(project: Project, code: str, *words: str, **keys: Any) -> None:
+    write_experiment(project.root, predict=program(project, "other", code, *words) | keys)
+
+
+def evaluate(project: Project) -> dict[str, Any]:
+    folder = project.experiment_folder(NAME)
+    evaluate_with_program(project, loaded(project), folder)
+    return dict(json.loads((folder / "metrics.json").read_text()))
+
+
+def test_a_program_is_trained_evaluated_and_recorded(project: Project) -> None:
+    made, folder = record(project), project.experiment_folder(NAME)
+    assert made.kind == "external"
+    assert made.cost == {}
+    assert 0 < made.metrics["mIoU"] < 100
+    assert made.params["external"]["family"] == "nearest mean"
+    assert (folder / "curve.csv").read_text().splitlines()[1:] == ["1,1,0.1,", "2,0.5,0.1,"]
+    assert sorted(path.name for path in (folder / "overlays").iterdir()) == ["val0.png", "val1.png"]
+    assert outdated(project) == ""
+    state = read_state(project.journal(made.run_key))
+    assert state is not None
+    assert (state.status, state.steps) == ("FINISHED", 2)
+    assert "trained with seed 0" in (project.work_folder(made.run_key) / "program.log").read_text()
+
+
+def test_its_maps_are_scored_as_repro_score_does(project: Project) -> None:
+    maps = project.root / ".repro" / "maps" / NAME / "maps"
+    words = (
+        "score",
+        "--predictions",
+        str(maps),
+        "-d",
+        "camvid",
+        "-s",
+        "val",
+        "--protocol",
+        "external",
+        "--json",
+    )
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    ours = json.loads((project.experiment_folder(NAME) / "metrics.json").read_text())
+    made_by = ("model_sha256", "program_sha256")
+    assert json.loads(done.stdout) == {key: value for key, value in ours.items() if key not in made_by}
+
+
+def test_perfect_maps_are_a_hundred(project: Project) -> None:
+    """255 in the labels is not counted, whatever the map has there."""
+    predict_with(project, COPY, "{labels}", "{maps}")
+    assert evaluate(project)["mIoU"] == 100.0
+
+
+def test_what_trains_is_the_run_key_and_what_predicts_is_not(project: Project) -> None:
+    made = record(project)
+    (project.root / "tools" / "predict.py").open("a").write("# edited\n")
+    assert "files changed since it was measured (tools/predict.py)" in outdated(project)
+    with pytest.raises(RecordError, match="another command or other files"):
+        record_experiment(project, loaded(project))
+    evaluate(project)
+    again = record_experiment(project, loaded(project))
+    assert again.run_key == made.run_key
+    assert again.model_sha256 == made.model_sha256
+    assert outdated(project) == ""
+    (project.root / "tools" / "train.py").open("a").write("# edited\n")
+    assert "tools/train.py" in outdated(project)
+    with pytest.raises(CheckpointError, match="another command, seed, data"):
+        evaluate(project)
+    train_with_program(project, loaded(project))
+    evaluate(project)
+    assert record_experiment(project, loaded(project)).run_key != made.run_key
+
+
+def test_a_time_limit_and_a_log_file_change_no_key(project: Project) -> None:
+    train = EXTERNAL["train"] | {"timeout": 60, "log": "{out}/log.json", "log_format": "csv"}
+    write_experiment(project.root, train=train, predict=EXTERNAL["predict"] | {"timeout": 9}, smoke=True)
+    assert outdated(project) == ""
+    assert record_experiment(project, loaded(project)).run_key == record(project).run_key
+    write_experiment(project.root, predict=EXTERNAL["predict"] | {"command": "x {maps}"})
+    assert "params changed since it was measured (external)" in outdated(project)
+
+
+RESUMABLE = """\
+import json, os, sys
+out = sys.argv[1]
+state = os.path.join(out, "state")
+done = int(open(state).read()) if os.path.exists(state) else 0
+for step in range(done + 1, 5):
+    with open(os.path.join(out, "log.json"), "a") as file:
+        print(json.dumps({"step": step, "loss": 1 / step, "from": done}), file=file)
+    open(state, "w").write(str(step))
+    if step == 2 and not done:
+        sys.exit("killed")
+"""
+
+
+def test_a_second_start_finds_what_the_first_one_left(project: Project) -> None:
+    train = program(project, "resumable", RESUMABLE, "{out}") | {"split": "train", "log": "{out}/log.json"}
+    write_experiment(project.root, train=train)
+    with pytest.raises(CheckFailed, match="exit code 1; it said: killed"):
+        train_with_program(project, loaded(project))
+    notes: list[str] = []
+    out = train_with_program(project, loaded(project), reporter=Reporter(note=notes.append))
+    assert any("continuing with what an earlier start left" in note for note in notes), notes
+    log = [json.loads(line) for line in (out / "log.json").read_text().splitlines()]
+    assert [(line["step"], line["from"]) for line in log] == [(1, 0), (2, 0), (3, 2), (4, 2)]
+    key = (out / ".run_key").read_text().strip()
+    steps = [entry["step"] for entry in read_journal(project.journal(key)) if entry["kind"] == "metrics"]
+    assert steps == [1, 2, 3, 4]
+    train_with_program(project, loaded(project), fresh=True)  # which stops at 2 again
+
+
+def test_nothing_in_out_is_an_error(project: Project) -> None:
+    write_experiment(project.root, train=program(project, "idle", "", "{out}") | {"split": "train"})
+    with pytest.raises(CheckFailed, match="left nothing in {out}"):
+        train_with_program(project, loaded(project))
+
+
+ONE_MAP = """\
+import sys
+from PIL import Image
+Image.new("L", (int(sys.argv[2]), 12), int(sys.argv[3])).save(sys.argv[1] + "/val0.png")
+"""
+TWO_MAPS = (
+    ONE_MAP + 'Image.new("L", (int(sys.argv[2]), 12), int(sys.argv[3])).save(sys.argv[1] + "/val1.png")\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "error", "text"),
+    [
+        ("", ("{maps}",), CheckFailed, "wrote nothing into {maps}"),
+        (ONE_MAP, ("{maps}", "16", "0"), DataError, "1 missing: val1"),
+        (TWO_MAPS, ("{maps}", "9", "0"), DataError, "9x12 pixels, the image has 16x12"),
+        (TWO_MAPS, ("{maps}", "16", "77"), DataError, "values of no class: 77"),
+        ("import time; time.sleep(60)", ("{maps}",), CheckFailed, "did not end within 1 s"),
+    ],
+)
+def test_wrong_maps_are_one_clear_error(
+    project: Project, code: str, words: tuple[str, ...], error: type[ReproError], text: str
+) -> None:
+    predict_with(project, code, *words, timeout=1 if "sleep" in code else None)
+    before = (project.experiment_folder(NAME) / "metrics.json").read_bytes()
+    with pytest.raises(error) as caught:
+        evaluate(project)
+    assert text in str(caught.value)
+    assert caught.value.allowed is not None
+    assert (project.experiment_folder(NAME) / "metrics.json").read_bytes() == before
+
+
+def test_a_missing_file_and_a_missing_program_are_named_before_a_run(project: Project) -> None:
+    predict = {"command": "no_such_program {maps}", "deps": ["tools/gone.py"]}
+    write_experiment(project.root, predict=predict)
+    done = CliRunner().invoke(app, ["run", NAME])
+    assert done.exit_code == 2
+    assert "no 'no_such_program' (external.predict)" in done.output
+    assert "no 'tools/gone.py' (external.predict.deps)" in done.output
+    with pytest.raises(DataError, match=r"external.predict.deps.*tools/gone.py"):
+        evaluate(project)
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """A server of the files in tmp_path/web."""
+    (tmp_path / "web").mkdir()
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "web"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_released_weights_are_evaluated_without_training(
+    project: Project, address: str, tmp_path: Path
+) -> None:
+    trained = project.experiment_folder(NAME) / "out" / "means.json"
+    shutil.copy(trained, tmp_path / "web" / "means.json")
+    predict = EXTERNAL["predict"] | {
+        "command": EXTERNAL["predict"]["command"].replace("{out}/means.json", "{weights}")
+    }
+    weights = {"url": f"{address}/means.json", "sha256": sha256_file(trained)}
+    before = record(project).metrics
+    write_experiment(project.root, "released", train=None, predict=predict, weights=weights)
+    made = run_stages(project, loaded(project, "released"), "cpu")
+    assert made.metrics == before
+    assert made.model_sha256 == weights["sha256"]
+    assert not (project.experiment_folder("released") / "curve.csv").exists()
+    known, _ = read_records(project.rows)
+    judge = Judge(project=project, records=known, experiment=from_project(project))
+    assert judge.outdated("released") == ""
+    wrong = weights | {"sha256": "0" * 64}
+    write_experiment(project.root, "released", train=None, predict=predict, weights=wrong)
+    with pytest.raises(ReproError, match="checksum|sha256"):
+        run_stages(project, loaded(project, "released"), "cpu")
+    with pytest.raises(ParamsError, match="trains nothing"):
+        train_with_program(project, loaded(project, "released"))
+
+
+def test_cost_is_what_the_program_declares(project: Project) -> None:
+    path = project.experiment_folder(NAME) / "out" / "cost.json"
+    path.write_text(json.dumps({"params_M": 3.75, "input_size": [12, 16]}))
+    evaluate(project)
+    made = record_experiment(project, loaded(project))
+    assert made.cost == {"params_M": 3.75, "input_size": [12, 16]}
+    assert outdated(project) == ""
+    path.write_text(json.dumps({"parameters": 3.75}))
+    with pytest.raises(RecordError, match="unknown key 'parameters'"):
+        evaluate(project)
+
+
+def test_a_smoke_run_needs_a_declaration(project: Project) -> None:
+    notes: list[str] = []
+    reporter = Reporter(note=notes.append, say=notes.append)
+    run_smokes(project, [NAME], "cpu", reporter)
+    assert any("does not declare `external.smoke: true`" in note for note in notes), notes
+    write_experiment(project.root, smoke=True)
+    run_smokes(project, [NAME], "cpu", reporter)
+    assert any("every stage works" in note for note in notes), notes
+
+
+def test_seeds_and_export(project: Project) -> None:
+    done = CliRunner().invoke(app, ["run", NAME, "--seeds", "2"])
+    assert done.exit_code == 0, done.output
+    assert "mIoU of 2 seeds" in done.output
+    assert record(project).seeds is not None
+    with pytest.raises(RecordError, match="cannot be exported"):
+        export_run(project, NAME, project.root / "run.repro.zip")
+
+
+READING = (
+    ("list",),
+    ("show", NAME),
+    ("explain", NAME, "mIoU"),
+    ("table",),
+    ("check",),
+    ("report", "-o", "report.html"),
+    ("plan", NAME),
+    ("sync", "--files"),
+)
+
+
+def test_commands_that_read_run_no_program(project: Project) -> None:
+    trap = program(project, "trap", "open('ran', 'w')", "{maps}", "{out}")
+    write_experiment(
+        project.root,
+        train={**trap, "command": trap["command"].replace("{maps}", ""), "split": "train"},
+        predict=trap,
+    )
+    texts = {words[0]: CliRunner().invoke(app, words).output for words in READING}
+    assert not (project.root / "ran").exists()
+    assert "nearest mean" in texts["show"]
+    assert "Traceback" not in "".join(texts.values())
+
+
+def test_networks_and_programs_are_told_apart(project: Project) -> None:
+    for command in ("cost", "benchmark", "verify"):
+        done = CliRunner().invoke(app, [command, NAME])
+        assert done.exit_code == 2, command
+        assert "runs a program" in done.output, command
