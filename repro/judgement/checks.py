@@ -226,7 +226,7 @@ def cost(case: Case) -> Iterator[str]:
         require(Cost, found, COST, hint="`repro benchmark` again")
         if found != claimed:
             yield f"{COST} does not match the record"
-        elif "params_M" not in found and case.record.kind != "external":
+        elif "params_M" not in found and not isinstance(case.recorded, ExternalExperiment):
             yield f"{COST} has no 'params_M'"
 
 

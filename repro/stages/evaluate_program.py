@@ -53,7 +53,7 @@ def evaluate_with_program(
     """
     split, predict = open_split(project, experiment), experiment.external.predict
     note_unlisted(project, predict, "external.predict", reporter)
-    weights = identity(project, experiment)
+    weights, program = identity(project, experiment), program_sha256(project, experiment)
     maps = _predict(project, experiment, split, reporter)
     shown = evenly(OVERLAYS, min(len(split), experiment.protocol.first or len(split)))
     with overlay_writer(folder / "overlays", split, experiment.protocol) as keep:
@@ -71,7 +71,6 @@ def evaluate_with_program(
                 progress=progress,
                 keep=keep_map,
             )
-    program = program_sha256(project, experiment)
     _write_cost(project, experiment, folder)
     write_result(
         result, folder, split=experiment.evaluation.split, model_sha256=weights, program_sha256=program

@@ -92,19 +92,8 @@ def test_a_program_is_trained_evaluated_and_recorded(project: Project) -> None:
 
 def test_its_maps_are_scored_as_repro_score_does(project: Project) -> None:
     maps = project.root / ".repro" / "maps" / NAME / "maps"
-    words = (
-        "score",
-        "--predictions",
-        str(maps),
-        "-d",
-        "camvid",
-        "-s",
-        "val",
-        "--protocol",
-        "external",
-        "--json",
-    )
-    done = CliRunner().invoke(app, words)
+    which = ("-d", "camvid", "-s", "val", "--protocol", "external", "--json")
+    done = CliRunner().invoke(app, ("score", "--predictions", str(maps), *which))
     assert done.exit_code == 0, done.output
     ours = json.loads((project.experiment_folder(NAME) / "metrics.json").read_text())
     made_by = ("model_sha256", "program_sha256")
@@ -117,9 +106,13 @@ def test_perfect_maps_are_a_hundred(project: Project) -> None:
     assert evaluate(project)["mIoU"] == 100.0
 
 
+def edit(path: Path) -> None:
+    path.write_text(path.read_text() + "# edited\n")
+
+
 def test_what_trains_is_the_run_key_and_what_predicts_is_not(project: Project) -> None:
     made = record(project)
-    (project.root / "tools" / "predict.py").open("a").write("# edited\n")
+    edit(project.root / "tools" / "predict.py")
     assert "files changed since it was measured (tools/predict.py)" in outdated(project)
     with pytest.raises(RecordError, match="another command or other files"):
         record_experiment(project, loaded(project))
@@ -128,7 +121,7 @@ def test_what_trains_is_the_run_key_and_what_predicts_is_not(project: Project) -
     assert again.run_key == made.run_key
     assert again.model_sha256 == made.model_sha256
     assert outdated(project) == ""
-    (project.root / "tools" / "train.py").open("a").write("# edited\n")
+    edit(project.root / "tools" / "train.py")
     assert "tools/train.py" in outdated(project)
     with pytest.raises(CheckpointError, match="another command, seed, data"):
         evaluate(project)
@@ -173,12 +166,13 @@ def test_a_second_start_finds_what_the_first_one_left(project: Project) -> None:
     key = (out / ".run_key").read_text().strip()
     steps = [entry["step"] for entry in read_journal(project.journal(key)) if entry["kind"] == "metrics"]
     assert steps == [1, 2, 3, 4]
-    train_with_program(project, loaded(project), fresh=True)  # which stops at 2 again
+    with pytest.raises(CheckFailed, match="exit code 1"):  # as the first one
+        train_with_program(project, loaded(project), fresh=True)
 
 
 def test_nothing_in_out_is_an_error(project: Project) -> None:
     write_experiment(project.root, train=program(project, "idle", "", "{out}") | {"split": "train"})
-    with pytest.raises(CheckFailed, match="left nothing in {out}"):
+    with pytest.raises(CheckFailed, match="left nothing in"):
         train_with_program(project, loaded(project))
 
 
@@ -217,10 +211,10 @@ def test_wrong_maps_are_one_clear_error(
 def test_a_missing_file_and_a_missing_program_are_named_before_a_run(project: Project) -> None:
     predict = {"command": "no_such_program {maps}", "deps": ["tools/gone.py"]}
     write_experiment(project.root, predict=predict)
-    done = CliRunner().invoke(app, ["run", NAME])
-    assert done.exit_code == 2
-    assert "no 'no_such_program' (external.predict)" in done.output
-    assert "no 'tools/gone.py' (external.predict.deps)" in done.output
+    error = CliRunner().invoke(app, ["run", NAME]).exception
+    assert isinstance(error, ParamsError)
+    assert "no 'no_such_program' (external.predict)" in error.what
+    assert "no 'tools/gone.py' (external.predict.deps)" in error.what
     with pytest.raises(DataError, match=r"external.predict.deps.*tools/gone.py"):
         evaluate(project)
 
@@ -258,7 +252,7 @@ def test_released_weights_are_evaluated_without_training(
     assert judge.outdated("released") == ""
     wrong = weights | {"sha256": "0" * 64}
     write_experiment(project.root, "released", train=None, predict=predict, weights=wrong)
-    with pytest.raises(ReproError, match="checksum|sha256"):
+    with pytest.raises(ReproError, match="sha256"):
         run_stages(project, loaded(project, "released"), "cpu")
     with pytest.raises(ParamsError, match="trains nothing"):
         train_with_program(project, loaded(project, "released"))
@@ -323,5 +317,4 @@ def test_commands_that_read_run_no_program(project: Project) -> None:
 def test_networks_and_programs_are_told_apart(project: Project) -> None:
     for command in ("cost", "benchmark", "verify"):
         done = CliRunner().invoke(app, [command, NAME])
-        assert done.exit_code == 2, command
-        assert "runs a program" in done.output, command
+        assert "runs a program" in str(done.exception), command
