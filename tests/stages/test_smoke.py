@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from repro.params import Project, experiment_names, load_experiment
 from repro.scaffold import sync
@@ -62,9 +61,6 @@ def pipeline(folder: Path, name: str) -> Project:
     """A smoke project of the experiment, with this project's DVC files."""
     (folder / "experiments").mkdir()
     small, _ = smoke_project(Project(folder), load_experiment(Project(ROOT), name))
-    shared = yaml.safe_load(small.params.read_text())
-    shared["recipes"]["smoke"] = {"model": {}}  # the stages name this key
-    small.params.write_text(yaml.safe_dump(shared, sort_keys=False))
     for file in (*(f"experiments/{file}" for file in DVC_FILES), ".dvc/config"):
         (small.root / file).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / file, small.root / file)
