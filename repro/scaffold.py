@@ -208,25 +208,27 @@ def _pipeline(published: Mapping[str, Row], params: Mapping[str, Any]) -> str:
     return text if row is None else _with_stage(text, _of_row(template("released"), row))
 
 
-def _recipe(root: Mapping[str, Any], params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The recipe that an experiment names; {} if there is none, which `repro sync` reports elsewhere."""
+def _recipe(root: Mapping[str, Any], params: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The recipe that an experiment names; None if there is none, which `repro sync` reports elsewhere."""
     recipes = root.get("recipes")
     found = recipes.get(params.get("recipe")) if isinstance(recipes, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, Mapping) else None
 
 
 def _sources(project: Project, root: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
     """The project's files that define the network; none of a network of ours, or of an installed one."""
-    model = merge(_recipe(root, params), params).get("model")
+    model = merge(_recipe(root, params) or {}, params).get("model")
     build = model.get("build") if isinstance(model, Mapping) else None
     return source_files(project.root, build.partition(":")[0]) if isinstance(build, str) else []
 
 
 def _with_network(
-    text: str, params: Mapping[str, Any], recipe: Mapping[str, Any], sources: Sequence[str]
+    text: str, params: Mapping[str, Any], recipe: Mapping[str, Any] | None, sources: Sequence[str]
 ) -> str:
     """`text` with the network's sources as dependencies, and without the recipe's `model` if it is unused."""
-    if network_kind(params.get("model")) == "ReferenceModel" or (recipe and "model" not in recipe):
+    if network_kind(params.get("model")) == "ReferenceModel" or (
+        recipe is not None and "model" not in recipe
+    ):
         text = re.sub(rf"(?m)^ +- {re.escape(RECIPE_MODEL)}\n", "", text)
     deps = "".join(rf"\g<1>- ../../{name}\n" for name in sources)
     return re.sub(rf"(?m)^( +)- {re.escape(NO_RUN_CACHE)}\n", rf"\g<0>{deps}", text) if sources else text
