@@ -10,6 +10,7 @@ from repro.errors import UnknownNameError
 from repro.published import Published, Row
 from repro.published.sources import Source
 from repro.records import Record
+from repro.records.network import network_package
 from repro.reports import formatting
 from repro.reports.frame import claimed
 from repro.reports.gate import finding
@@ -37,6 +38,7 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
         "protocol": ""
         if of_training or not record.metrics
         else f"{record.protocol_hash} ({protocol_text(record)})",
+        "network": _network(record),
         "weights": f"sha256 {record.model_sha256}" if record.model_sha256 and not is_cost else "",
         "record": f"{path} (content {record.content_hash[:16]})",
         "run": f"{record.run_key} ({record.kind})",
@@ -46,6 +48,13 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
         "notes": "; ".join(record.notes),
     }
     return {key: text for key, text in facts.items() if text}
+
+
+def _network(record: Record) -> str:
+    """What was called for a network by reference, and its package; "" for ours."""
+    model = record.params.get("model") or {}
+    package = network_package(record.provenance)
+    return f"{model['build']} ({package})" if "build" in model else ""
 
 
 def unmeasured(name: str, published: Sequence[Row], metric: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+from repro.checkpoints.files import read_metadata
 from repro.datasets.prepare.prepared_split import Split
 from repro.errors import ParamsError
 from repro.evaluation.evaluate import evaluate
@@ -15,11 +16,12 @@ from repro.evaluation.outputs import write_result
 from repro.evaluation.summary import EvaluationResult
 from repro.evaluation.visualize import keeper
 from repro.io.sources import trust
-from repro.params import Experiment, Project, TrainedExperiment
+from repro.params import Experiment, Project, TrainedExperiment, to_plain
 from repro.params.experiment import num_classes
 from repro.params.protocol import Protocol
 from repro.records import sha256_file
 from repro.records.build import ALSO
+from repro.records.network import network_origin
 from repro.stages.lookup import open_split
 from repro.stages.model_setup import trained_model
 from repro.stages.reporter import SILENT, Reporter
@@ -73,6 +75,7 @@ def evaluate_experiment(
     split = open_split(project, experiment)
     weights = project.weights(experiment.name)
     model = trained_model(weights, experiment, device)
+    note_other_package(weights, experiment, reporter)
     with overlay_writer(folder / "overlays", split, protocol) as keep, reporter.bar("evaluate") as progress:
         result = evaluate(
             model,
@@ -88,6 +91,14 @@ def evaluate_experiment(
         return None
     write_result(result, folder, split=experiment.evaluation.split, model_sha256=sha256_file(weights))
     return result
+
+
+def note_other_package(weights: Path, experiment: TrainedExperiment, reporter: Reporter) -> None:
+    """Report that the package of a network by reference has changed since the weights were trained."""
+    then = read_metadata(weights).get("package")
+    now = network_origin(to_plain(experiment.model)).get("package")
+    if then and now and then != now:
+        reporter.note(f"the network was trained with {then}, this is {now}: the result may differ")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from repro.io.sources import trust
 from repro.params import Project, TrainedExperiment, to_plain
 from repro.records import Journal, locked, training_key, write_bytes
 from repro.records.curve import curve_csv
+from repro.records.network import network_origin
 from repro.stages.lookup import open_split, training_split
 from repro.stages.model_setup import initial_weights
 from repro.stages.reporter import SILENT, Reporter, Say
@@ -99,7 +100,9 @@ def promote(
     """Write curve.csv and model.safetensors to the experiment's folder, each atomically."""
     folder = project.experiment_folder(experiment.name)
     write_bytes(folder / "curve.csv", curve_csv(work / "journal.jsonl").encode())
-    save_model(folder / "model.safetensors", weights, {"experiment": experiment.name, "run_key": key})
+    package = network_origin(to_plain(experiment.model)).get("package")
+    made = {"experiment": experiment.name, "run_key": key} | ({"package": package} if package else {})
+    save_model(folder / "model.safetensors", weights, made)
     note(f"wrote {os.path.relpath(folder)}/model.safetensors and curve.csv")
 
 
