@@ -11,10 +11,10 @@ import typer
 
 from repro.cli.console import Json, console, emit_json
 
+COMMIT = {"git add . && git commit -m 'New zoo'": "results name the commit that they were made with"}
 NEXT = {
     "dvc repro": "prepare the built-in data, train, evaluate, record, make the tables (5 minutes on 2 cores)",
-    "repro check": "does the recorded number hold against the published one?",
-    "repro page import FILE --id ID": "your own results page: its rows are what experiments stand for",
+    "repro check": "does the measured number hold against the published one?",
 }
 
 
@@ -28,15 +28,15 @@ def init(
 
     Example: repro init myzoo
     """
-    from repro.stages.init import init_zoo
+    from repro.stages.init import init_zoo, without_git
 
     written = [os.path.relpath(path) for path in init_zoo(folder)]
     if json:
         return emit_json({"folder": str(folder.resolve()), "written": written})
     for path in written:
         console().print(f"wrote {path}", markup=False, highlight=False)
+    console().print("Next:" if written else "Nothing is missing. Next:")
     enter = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
-    console().print("Next:" if written else "nothing is missing. Next:")
-    for command, what in NEXT.items():
+    for command, what in (NEXT if without_git(folder) else COMMIT | NEXT).items():
         console().print(f"  {enter}{command}\n      {what}", markup=False, highlight=False)
         enter = ""

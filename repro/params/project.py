@@ -113,5 +113,5 @@ def find_project(start: Path | None = None) -> Project:
         "not inside a project",
         where=(start or Path.cwd()).resolve(),
         allowed="a folder with params.yaml and experiments/, or one below it",
-        hint="cd into the project and repeat the command",
+        hint="cd into the project, or start one: `repro init DIR`",
     )

@@ -81,6 +81,11 @@ def repository(root: Path) -> Path | None:
         return None
 
 
+def without_git(root: Path) -> bool:
+    """Whether DVC runs without git in this zoo."""
+    return NO_GIT in (root / DVC).read_text(encoding="utf-8")
+
+
 def zoo_texts(root: Path, top: Path | None, *, is_new: bool) -> dict[Path, str]:
     """Path -> content of the files of a zoo in `root`, which is part of the repository `top`."""
     found = {target(path): path.read_text(encoding="utf-8") for path in ZOO.rglob("*") if path.is_file()}

@@ -133,7 +133,8 @@ def test_the_command_says_what_comes_next(in_tmp: Path) -> None:
     said = CliRunner().invoke(app, ["init", "my zoo"]).output
     assert "wrote my zoo/params.yaml" in said
     next_ = [line.strip() for line in said.partition("Next:")[2].splitlines() if line.startswith("  ")]
-    assert next_[::2] == ["cd 'my zoo' && dvc repro", "repro check", "repro page import FILE --id ID"]
+    commit = "cd 'my zoo' && git add . && git commit -m 'New zoo'"
+    assert next_[::2] == [commit, "dvc repro", "repro check"]
     again = CliRunner().invoke(app, ["init", "my zoo", "--json"]).output
     assert json.loads(again)["written"] == []
 
