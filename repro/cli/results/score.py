@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def score(
-    predictions: Annotated[Path, typer.Option("--predictions", help="Folder of <id>.png label maps.")],
+    predictions: Annotated[Path, typer.Option("--predictions", help="Folder of label maps.")],
     dataset: Annotated[
         str | None,
         typer.Option("--dataset", "-d", help="Data set, e.g. camvid.", autocompletion=completion.datasets),
@@ -38,7 +38,9 @@ def score(
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Score label maps against a prepared split, or against a folder of labels: one PNG an image.
+    """Score label maps against a prepared split, or a folder of labels: <id>.png, <id>.npy, or an .npz.
+
+    A PNG may have train ids or the data set's colours.
 
     Same counting, metrics and interval as `repro evaluate`; --out also writes metrics.json, confusion.npz
     and confusion.csv, which `repro compare` reads: give it the protocol of what you will compare with.

@@ -28,6 +28,8 @@ def evaluate(
     On several GPUs: torchrun --nproc-per-node 4 -m repro evaluate NAME. The result is bit-identical; on CPUs
     that needs the same OMP_NUM_THREADS per process.
 
+    An experiment with `external:` is predicted by its program, and the maps are scored (docs/programs.md).
+
     Example: repro evaluate camvid_mobilenetv2_os16
     """
     from repro.cli.reporter import aloud

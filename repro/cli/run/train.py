@@ -29,6 +29,8 @@ def train(
     On several GPUs: torchrun --nproc-per-node 4 -m repro train NAME. On several machines: the same command
     in torchrun's or SLURM's environment, with the project on a shared disk.
 
+    An experiment with `external:` is trained by its program, which writes NAME/out (docs/programs.md).
+
     Example: repro train camvid_mobilenetv2_os16
     """
     from repro.cli.reporter import aloud
