@@ -18,13 +18,14 @@ from repro.judgement.case import Case
 from repro.judgement.checks import contradictions, not_recomputed
 from repro.judgement.evidence import Evidence, folder_evidence
 from repro.judgement.outdated import outdated, outdated_measurement
-from repro.judgement.peers import KnownFacts, collect_facts, conflicts, facts_of
+from repro.judgement.peers import Peers, collect_facts, conflicts, facts_of
 from repro.params import Band, Experiment, Project, read_yaml
 from repro.params.experiment import resolve
 from repro.records import Record, Verdict, disagreement, families, seed_band, seeds_of, verdict
 from repro.records.build import measured_value, sizes_of, why_undefined
 from repro.records.verdict import size_text, size_verdict
 
+KEPT = 256  # parsed results in memory: ten thousand would be gigabytes
 NO_REFERENCE = "no reference: no published number, and no `expect:` in its params.yaml"
 
 
@@ -72,6 +73,7 @@ class Judge:
         experiment: Returns the current experiment by name, see `from_project`.
         thorough: Also recompute intervals and hash weights, which takes seconds per result.
         evidence: Returns the files of an experiment; default: those in its folder.
+        peers: What connects the records; default: read from the records, all of them.
     """
 
     project: Project
@@ -79,17 +81,29 @@ class Judge:
     experiment: Callable[[str], Experiment | ReproError | None]
     thorough: bool = True
     evidence: Callable[[str], Evidence] | None = None
+    peers: Peers | None = None
     _cases: dict[str, Case] = field(default_factory=dict)
     _contradictions: dict[str, str] = field(default_factory=dict)
 
     @cached_property
-    def families(self) -> dict[str, list[Record]]:
-        """Records that differ only in the seed, by family key."""
-        return families(self.records.values())
+    def _peers(self) -> Peers:
+        if self.peers is not None:
+            return self.peers
+        lines = ((name, facts_of(one, self._evidence(name).lock)) for name, one in self.records.items())
+        found = families(self.records.values())
+        names = {key: tuple(one.experiment for one in family) for key, family in found.items()}
+        return Peers(families=names, facts=collect_facts(lines))
+
+    def _family(self, record: Record) -> list[Record]:
+        """The record and those of its other seeds."""
+        names = self._peers.families.get(record.family_key, ())
+        return seeds_of(record, [self.records[name] for name in names if name in self.records])
 
     def case(self, name: str) -> Case:
         """Return the record of an experiment and its evidence."""
         if name not in self._cases:
+            if len(self._cases) >= KEPT:
+                self._cases.clear()
             record = self.records[name]
             now, evidence = self.experiment(name), self._evidence(name)
             self._cases[name] = Case(project=self.project, record=record, current=now, evidence=evidence)
@@ -100,18 +114,11 @@ class Judge:
             return self.evidence(name)
         return folder_evidence(self.project, name, thorough=self.thorough)
 
-    @cached_property
-    def _known(self) -> KnownFacts:
-        """Statements of all records about the files in their dvc.lock."""
-        return collect_facts(
-            (name, facts_of(record, self._evidence(name).lock)) for name, record in self.records.items()
-        )
-
     def contradiction(self, name: str) -> str:
         """Return the first contradiction in the files of a result, "" if it is consistent."""
         if name not in self._contradictions:
             case = self.case(name)
-            others = conflicts(facts_of(case.record, case.evidence.lock), self._known)
+            others = conflicts(facts_of(case.record, case.evidence.lock), self._peers.facts)
             self._contradictions[name] = next(contradictions(case), "") or next(others, "")
         return self._contradictions[name]
 
@@ -125,7 +132,7 @@ class Judge:
         record, wanted = case.record, case.record.expectation
         if record.kind == "cost":
             return _judge_sizes(case, self.contradiction(name))
-        family = seeds_of(record, self.families.get(record.family_key, ()))
+        family = self._family(record)
         numbers = (_number(self.case(one.experiment), record.primary) for one in family)
         seeds = tuple(value for value in numbers if value is not None)
         doubt = (

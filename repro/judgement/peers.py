@@ -7,6 +7,7 @@ fingerprint, and md5 and sha256 of weights must correspond one to one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from repro.judgement.evidence import WEIGHTS
@@ -25,6 +26,19 @@ class Fact(NamedTuple):
 
 
 KnownFacts = Mapping[tuple[str, str], Mapping[str, str]]  # (kind, key) -> value -> an experiment with it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peers:
+    """What connects the results of a project.
+
+    Attributes:
+        families: key -> names of the results that differ only in the seed.
+        facts: statements of all results about the files in their dvc.lock.
+    """
+
+    families: Mapping[str, tuple[str, ...]]
+    facts: KnownFacts
 
 
 def facts_of(record: Record, lock: Lock | None) -> Iterator[Fact]:

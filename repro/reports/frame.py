@@ -66,6 +66,7 @@ def results_frame(results: Results) -> DataFrame:
 def result_lines(results: Results) -> Iterator[dict[str, Any]]:
     """What the frame is made of."""
     known = {name: of_experiment(results, name) for name in results.names()}
+    results.cache.save()
     claims = {name: claimed(results, name) for name in known}
     standing: dict[str, list[str]] = {}
     for name, row_ids in claims.items():
@@ -80,9 +81,9 @@ def result_lines(results: Results) -> Iterator[dict[str, Any]]:
 
 def claimed(results: Results, name: str) -> list[str]:
     """The published rows of an experiment: those in its params.yaml, or else in its record."""
-    declared, record = results.experiments.get(name), results.records.get(name)
-    found = declared.rows if declared else record.rows if record else ()
-    return [row_id for row_id in dict.fromkeys(found) if row_id in results.published.rows]
+    claim = results.claims.get(name)
+    found = (claim.declared if claim.declared is not None else claim.recorded) if claim else ()
+    return [row_id for row_id in dict.fromkeys(found or ()) if row_id in results.published.rows]
 
 
 def beside(ours: Mapping[str, Any], row: Row | None = None) -> dict[str, Any]:
@@ -118,6 +119,10 @@ def _of_row(row: Row, ours: Mapping[str, Any]) -> dict[str, Any]:
 
 def of_experiment(results: Results, name: str) -> dict[str, Any]:
     """What is known here of an experiment."""
+    return results.kept("line", name, lambda: _of_experiment(results, name))
+
+
+def _of_experiment(results: Results, name: str) -> dict[str, Any]:
     declared, record = results.experiments.get(name), results.records.get(name)
     recorded = {key: _mapping(record.params.get(key) if record else {}) for key in NETWORK}
     params = merge(recorded, declared.network if declared else {})
@@ -129,6 +134,7 @@ def of_experiment(results: Results, name: str) -> dict[str, Any]:
         **({"label": declared.note, "recipe": declared.recipe} if declared else {}),
         **(_measured(record) if record else {}),
         **_judged(finding(results, name)),
+        "undefined_miou": record.undefined.get("mIoU") if record else None,
         "config_path": links.get("config"),
         "log_path": links.get("log"),
         "weights_url": links.get("model"),

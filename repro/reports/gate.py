@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from repro.errors import ParamsError
@@ -60,7 +60,9 @@ def check(
     everything: bool = False,
 ) -> list[Finding]:
     """Findings on the named experiments, on those of a data set, on all, or (default) on all measured."""
-    return [finding(results, name) for name in chosen(results, names, dataset, everything)]
+    found = [finding(results, name) for name in chosen(results, names, dataset, everything)]
+    results.cache.save()
+    return found
 
 
 def chosen(results: Results, names: Sequence[str], dataset: str | None, everything: bool) -> list[str]:
@@ -77,15 +79,20 @@ def chosen(results: Results, names: Sequence[str], dataset: str | None, everythi
 
 def finding(results: Results, name: str) -> Finding:
     """The verdict on one experiment, computed from its record."""
-    record = results.records.get(name)
+    raw = results.kept("finding", name, lambda: asdict(_finding(results, name)))
+    lists = {key: tuple(raw[key]) for key in ("rows", "not_recomputed")}
+    return Finding(**{**raw, **lists, "interval": tuple(raw["interval"]) if raw["interval"] else None})
+
+
+def _finding(results: Results, name: str) -> Finding:
     if name in results.damaged:
         return about(results, name, "incomparable", str(results.damaged[name]).splitlines()[0])
-    if record is None and name in results.broken:
+    if name not in results.records and name in results.broken:
         why = f"its params.yaml cannot be read: {results.broken[name].what}"
         return about(results, name, "incomparable", why)
-    if record is None:
+    if name not in results.records:
         return about(results, name, "unmeasured", "nothing recorded")
-    return _judged(results, record)
+    return _judged(results, results.records[name])
 
 
 def about(

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from repro.errors import ParamsError, ReproError, UnknownNameError
+from repro.errors import ReproError, UnknownNameError
 from repro.io.yaml_reader import read_yaml
 from repro.judgement import Judge
+from repro.judgement.peers import Peers
 from repro.params.experiment import Experiment, resolve
 from repro.params.folders import Broken, read_each
 from repro.params.names import experiment_names
 from repro.params.project import Project
 from repro.published import Published, Row
-from repro.records import Record, read_records
-from repro.records.network import NETWORK
+from repro.records import Record
+from repro.records.record import read_row
+from repro.reports.claims import Claim, Declared, claim_of, peers_of, read_claims, read_declared
+from repro.reports.lazy import Lazy
+from repro.reports.results_cache import NOTHING_KEPT, ResultsCache, digest, large_stamp, open_cache, stamps
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-
-@dataclass(frozen=True, kw_only=True)
-class Declared:
-    """What an experiment folder says about itself, before anything is resolved."""
-
-    name: str
-    dataset: str
-    rows: tuple[str, ...] = ()
-    note: str = ""
-    recipe: str = ""
-    network: Mapping[str, Any] = field(default_factory=dict)  # its blocks of NETWORK
-    raw: Mapping[str, Any] = field(default_factory=dict)  # the whole file
+T = TypeVar("T")
+__all__ = ["Declared", "Results", "declared_experiments", "load_results"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +39,47 @@ class Results:
     damaged: Mapping[str, ReproError] = field(default_factory=dict)
     broken: Mapping[str, ReproError] = field(default_factory=dict)  # folders whose params.yaml cannot be read
     thorough: bool = False  # judge with intervals and weights too
+    cache: ResultsCache = NOTHING_KEPT
+    stamps: Mapping[str, str] = field(default_factory=dict)  # of the files of each experiment, for `cache`
+    read: Mapping[str, Claim] | None = None  # what `load_results` read of each experiment
+
+    @cached_property
+    def claims(self) -> Mapping[str, Claim]:
+        """What each experiment says of itself."""
+        if self.read is not None:
+            return self.read
+        names = dict.fromkeys([*self.records, *self.experiments])
+        return {name: claim_of(self.experiments.get(name), self.records.get(name)) for name in names}
+
+    def kept(self, kind: str, name: str, compute: Callable[[], T]) -> T:
+        """The value of `compute` for an experiment, from the cache if nothing it depends on has changed.
+
+        Args:
+            kind: what is computed.
+            name: of the experiment.
+            compute: returns JSON types, computed from the files of the experiment, of its seeds and of those
+                that share a file with them, and from what `results_cache.basis` covers.
+        """
+        kind = f"{kind}, thorough" if self.thorough else kind
+        return self.cache.get(kind, name, self._stamp(name), compute)
+
+    def _stamp(self, name: str) -> str:
+        if not self.stamps:
+            return ""
+        claim = self.claims.get(name, Claim())
+        related = self.peers.families.get(claim.family, (name,))
+        facts = (fact for one in related for fact in self._claim(one).facts)
+        known = (repr(self.peers.facts[fact.kind, fact.key]) for fact in facts)
+        large = (large_stamp(self.project, self._claim(one).large) for one in related)
+        return digest([*(self.stamps.get(one, "") for one in related), *known, *large])
+
+    def _claim(self, name: str) -> Claim:
+        return self.claims.get(name, Claim())
+
+    @cached_property
+    def peers(self) -> Peers:
+        """What connects the results with each other."""
+        return peers_of(self.claims)
 
     @property
     def published(self) -> Published:
@@ -55,10 +90,10 @@ class Results:
     def by_row(self) -> dict[str, str]:
         """Published row id -> the experiment that stands for it; a measured one goes first."""
         found: dict[str, str] = {}
-        declared = {name: one.rows for name, one in self.experiments.items()}
-        recorded = {name: record.rows for name, record in self.records.items()}
-        for name, claimed in (*sorted(recorded.items()), *sorted(declared.items())):
-            for row_id in claimed:
+        recorded = [(name, one.recorded) for name, one in sorted(self.claims.items())]
+        declared = [(name, one.declared) for name, one in sorted(self.claims.items())]
+        for name, claimed in (*recorded, *declared):
+            for row_id in claimed or ():
                 found.setdefault(row_id, name)
         return found
 
@@ -68,17 +103,21 @@ class Results:
         return Judge(
             project=self.project,
             records=self.records,
-            experiment=self.resolved.get,
+            experiment=self._resolve,
             thorough=self.thorough,
+            peers=self.peers,
         )
 
+    def _resolve(self, name: str) -> Experiment | ReproError | None:
+        """What params.yaml says now of an experiment; the error where it cannot be read."""
+        if name in self.broken:
+            return self.broken[name]
+        raw = self.experiments[name].raw if name in self.experiments else {}
+        return _resolved(self.project, name, raw, self._shared) if raw else None
+
     @cached_property
-    def resolved(self) -> dict[str, Experiment | ReproError]:
-        """What params.yaml says now of each recorded experiment; the error where it cannot be read."""
-        measured = {name: self.experiments[name].raw for name in self.records if name in self.experiments}
-        shared = read_yaml(self.project.params) if measured else {}
-        found = {name: _resolved(self.project, name, raw, shared) for name, raw in measured.items() if raw}
-        return found | {name: error for name, error in self.broken.items() if name in self.records}
+    def _shared(self) -> Mapping[str, Any]:
+        return read_yaml(self.project.params)
 
     def seeds(self, record: Record) -> list[float]:
         """What a record and its other seeds measured of the record's own metric."""
@@ -105,8 +144,7 @@ class Results:
 
     def dataset(self, name: str) -> str:
         """The data set of an experiment."""
-        record, declared = self.records.get(name), self.experiments.get(name)
-        return record.dataset if record else declared.dataset if declared else ""
+        return self._claim(name).dataset
 
     def datasets(self) -> list[str]:
         """Every data set that a published row or an experiment uses."""
@@ -151,20 +189,31 @@ class Results:
         return [name for name in self.names() if name not in published]
 
 
-def load_results(project: Project, *, thorough: bool = False) -> Results:
+def load_results(project: Project, *, thorough: bool = False, cache: bool = True) -> Results:
     """Records and experiments of a checkout; what cannot be read is listed, for the others can.
 
-    `thorough`: for the gate, which also recomputes intervals and hashes weights.
+    Args:
+        project: the project.
+        thorough: for the gate, which also recomputes intervals and hashes weights.
+        cache: use and renew the judgements of earlier commands.
     """
-    records, damaged = read_records(project.rows)
-    experiments, broken = declared_experiments(project)
+    _ = project.published.rows  # one error of a page, not one of each experiment
+    recorded = (path.stem for path in project.rows.glob("*.json"))
+    names = sorted({*experiment_names(project), *recorded})
+    kept, own = open_cache(project) if cache else NOTHING_KEPT, stamps(project, names)
+    claims, damaged, broken = read_claims(project, names, kept, own)
+    declared = [name for name in names if claims[name].declared is not None]
+    measured = [name for name in names if claims[name].recorded is not None]
     return Results(
         project=project,
-        records=records,
-        experiments=experiments,
+        records=Lazy(measured, lambda name: read_row(project.record(name))),
+        experiments=Lazy(declared, lambda name: read_declared(project, name)),
         damaged=damaged,
         broken=broken,
         thorough=thorough,
+        cache=kept,
+        stamps=own,
+        read=claims,
     )
 
 
@@ -174,26 +223,7 @@ def declared_experiments(project: Project) -> tuple[dict[str, Declared], Broken]
     Nothing is resolved: 140 files in 0.2 s. Raises ParamsError for a page that cannot be read.
     """
     _ = project.published.rows  # one error of a page, not one of each experiment
-    return read_each(experiment_names(project), lambda name: _declared(project, name))
-
-
-def _declared(project: Project, name: str) -> Declared:
-    path = project.params_of(name)
-    raw = read_yaml(path)
-    network = {key: raw.get(key) or {} for key in NETWORK if key in raw}
-    for key, block in network.items():
-        if not isinstance(block, Mapping):
-            what = f"key '{key}': got {block!r}"[:200]
-            raise ParamsError(what, where=path, allowed="indented `key: value` lines")
-    return Declared(
-        name=name,
-        dataset=str(raw.get("dataset", "")),
-        rows=project.published.row_ids(raw.get("rows", []), path),
-        note=str(raw.get("note", "")),
-        recipe=str(raw.get("recipe", "")),
-        network=network,
-        raw=raw,
-    )
+    return read_each(experiment_names(project), lambda name: read_declared(project, name))
 
 
 def _resolved(

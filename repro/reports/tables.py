@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from repro.published import Row
@@ -98,12 +99,29 @@ class Marks:
     """The footnotes of one table."""
 
     def __init__(self) -> None:
-        self.devices, self.protocols = formatting.Footnotes(), formatting.Footnotes(numbered=True)
-        self.intervals = formatting.Footnotes(numbered=True, prefix="i")
+        self._of = {
+            "device": formatting.Footnotes(),
+            "protocol": formatting.Footnotes(numbered=True),
+            "interval": formatting.Footnotes(numbered=True, prefix="i"),
+        }
+
+    def resolved(self, cell: str) -> str:
+        """`cell` with the marks of its notes in place of the notes."""
+        while found := _NOTE.search(cell):
+            kind, note = found.groups()
+            cell = self._of[kind].mark(cell[: found.start()], note) + cell[found.end() :]
+        return cell
 
     def notes(self) -> list[str]:
-        named = {"device": self.devices, "protocol": self.protocols, "interval": self.intervals}
-        return [note for name, one in named.items() for note in one.notes(name)]
+        return [note for name, one in self._of.items() for note in one.notes(name)]
+
+
+_NOTE = re.compile("\0(\\w+)\1(.*?)\0", re.DOTALL)
+
+
+def noted(cell: str, kind: str, note: str) -> str:
+    """`cell` followed by a note for `Marks.resolved`; unchanged when either is empty."""
+    return f"{cell}\0{kind}\1{note}\0" if cell and note else cell
 
 
 def _table(
@@ -115,15 +133,17 @@ def _table(
     columns: Sequence[str] = COLUMNS,
 ) -> Grid:
     marks = Marks()
-    lines = [_line(results, row, results.by_row.get(row.id, ""), marks, base) for row in rows]
-    lines += [_line(results, None, name, marks, base) for name in own]
+    found = [_line(results, row, results.by_row.get(row.id, ""), base) for row in rows]
+    found += [_line(results, None, name, base) for name in own]
+    results.cache.save()
+    lines = [{key: marks.resolved(cell) for key, cell in line.items()} for line in found]
     cells = tuple(tuple(line.get(column, "") for column in columns) for line in lines)
     grid = Grid(title=title, columns=tuple(columns), rows=cells).used()
     notes = [MACS_NOTE] if "GMACs" in grid.columns else []
     shown = " ".join(cell for row in grid.rows for cell in row)
     notes += [note for note in marks.notes() if note.partition(" ")[0] in shown]
     notes += own_notes(results, dict.fromkeys(line["experiment"] for line in lines))
-    notes += undefined_notes(results, dict.fromkeys(line["experiment"] for line in lines))
+    notes += dict.fromkeys(note for line in lines for note in line["undefined"].splitlines())
     if "links" in columns and any(
         "[log]" in line["links"] and "[model]" not in line["links"] for line in lines
     ):
@@ -133,38 +153,40 @@ def _table(
 
 def own_notes(results: Results, names: Iterable[str]) -> list[str]:
     """What the params.yaml of measured experiments says of them: a reader of the number must see it too."""
-    declared = {name: results.experiments[name].note for name in names if name in results.experiments}
-    return [f"{name}: {note}" for name, note in declared.items() if note and name in results.records]
+    notes = {name: results.claims[name].note for name in names if name in results.records}
+    return [f"{name}: {note}" for name, note in notes.items() if note]
 
 
-def undefined_notes(results: Results, names: Iterable[str]) -> list[str]:
+def undefined_notes(record: Record) -> list[str]:
     """Why a metric of a result has no value: the class that is absent."""
     notes = []
-    for record in (results.records[name] for name in names if name in results.records):
-        under: dict[str, Record | Measured] = {record.experiment: record}
-        under |= {f"{record.experiment}, {name}": one for name, one in record.also.items()}
-        for name, one in under.items():
-            reasons = [(metric, why) for metric, why in one.undefined.items() if metric.startswith("mIoU")]
-            notes += [f"{name}: {metric} is undefined: {why}" for metric, why in reasons]
+    under: dict[str, Record | Measured] = {record.experiment: record}
+    under |= {f"{record.experiment}, {name}": one for name, one in record.also.items()}
+    for name, one in under.items():
+        reasons = [(metric, why) for metric, why in one.undefined.items() if metric.startswith("mIoU")]
+        notes += [f"{name}: {metric} is undefined: {why}" for metric, why in reasons]
     return notes
 
 
-def _line(
-    results: Results,
-    row: Row | None,
-    name: str,
-    marks: Marks,
-    base: str,
-) -> dict[str, str]:
+def _line(results: Results, row: Row | None, name: str, base: str) -> dict[str, str]:
+    """The cells of a result by column, with notes that `Marks` resolves."""
+    if not name:
+        return _cells(results, row, name, base)
+    kind = f"cells {row.id if row else ''} {base}"
+    return results.kept(kind, name, lambda: _cells(results, row, name, base))
+
+
+def _cells(results: Results, row: Row | None, name: str, base: str) -> dict[str, str]:
     record = results.records.get(name)
     line = {"row": row.id if row else "", "experiment": name, "verdict": "unmeasured" if name else "not run"}
     line |= _published(row) if row else {}
     if record:
-        line |= _measured(record, row, marks) | _judged(results, record, row)
+        line |= _measured(record, row) | _judged(results, record, row)
         line |= _sizes(record, row)
     ours = measured_links(results.project, name, base=base) if name else {}
     theirs = {f"published {role}": url for role, url in (row.links if row else {}).items() if role == "model"}
-    return line | {"links": link_cell(ours | theirs)}
+    undefined = "\n".join(undefined_notes(record)) if record else ""
+    return line | {"links": link_cell(ours | theirs), "undefined": undefined}
 
 
 def _published(row: Row) -> dict[str, str]:
@@ -184,30 +206,30 @@ def _sizes(record: Record, row: Row | None) -> dict[str, str]:
     return {"size (MiB)": f"{found['size_MB']:.2f}"} if "size_MB" in found else {}
 
 
-def _measured(record: Record, row: Row | None, marks: Marks) -> dict[str, str]:
+def _measured(record: Record, row: Row | None) -> dict[str, str]:
     cost = record.cost
     latency, memory = cost.get("latency_ms_p50"), cost.get("peak_memory_MiB")
     device, smoke = formatting.device_text(cost), " (smoke run)" if record.kind == "smoke" else ""
     protocol = record.protocol_hash[:8] if record.metrics or record.undefined else ""
     return {
         "measured mIoU": formatting.metric(record, "mIoU") + smoke,
-        "95 % interval": marks.intervals.mark(formatting.interval(record), record.interval_kind),
+        "95 % interval": noted(formatting.interval(record), "interval", record.interval_kind),
         "as the page computes": formatting.metric(record, "mIoU" + QUIRK),
         "measured ms+flip": formatting.metric(record, "mIoU_ms_flip"),
         "params (M)": f"{cost['params_M']:.2f}" if cost.get("params_M") is not None else "",
         "GMACs": formatting.macs(cost),
-        "latency p50 (ms)": marks.devices.mark("" if latency is None else f"{latency:.1f}", device),
-        "memory (MiB)": marks.devices.mark("" if memory is None else f"{memory:.0f}", device),
-        "protocol": marks.protocols.mark(protocol, protocol_text(record)),
-        "other protocols": " · ".join(other_protocol(record, one, marks) for one in record.also.values()),
+        "latency p50 (ms)": noted("" if latency is None else f"{latency:.1f}", "device", device),
+        "memory (MiB)": noted("" if memory is None else f"{memory:.0f}", "device", device),
+        "protocol": noted(protocol, "protocol", protocol_text(record)),
+        "other protocols": " · ".join(other_protocol(record, one) for one in record.also.values()),
     }
 
 
-def other_protocol(record: Record, one: Measured, marks: Marks) -> str:
+def other_protocol(record: Record, one: Measured) -> str:
     """mIoU and interval of the same weights under a further protocol; footnotes describe both."""
-    interval = marks.intervals.mark(formatting.interval(one), one.interval_kind)
+    interval = noted(formatting.interval(one), "interval", one.interval_kind)
     cell = " ".join([formatting.metric(one, "mIoU"), interval]).strip()
-    return marks.protocols.mark(cell, protocol_text(record, one))
+    return noted(cell, "protocol", protocol_text(record, one))
 
 
 def _judged(results: Results, record: Record, row: Row | None) -> dict[str, str]:

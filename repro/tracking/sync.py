@@ -8,7 +8,7 @@ from typing import Any
 
 from repro.judgement import Judge, folder_evidence, from_project
 from repro.params import Project
-from repro.records import Record, read_records
+from repro.records import Record, families, read_records
 from repro.tracking.address import tracking_uri
 from repro.tracking.owned_runs import Known, delete_all, has_twin, known_runs, label, mark_in_git, superseded
 from repro.tracking.owner import tracking_params
@@ -105,7 +105,7 @@ def _join(client: Any, project: Project, uri: str, judge: Judge, known: Known, r
     """Update parent runs of several machines and of seeds."""
     with reported(report, "runs of several machines"):
         known = join_machines(client, known)
-    for members in judge.families.values():
+    for members in families(judge.records.values()).values():
         with reported(report, f"seeds of {stem(members[0].experiment)}"):
             join_family(client, project, uri, members, judge.judge, known)
 
@@ -148,7 +148,9 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
         judge = judge_of(project, records.values(), recording=record.experiment)
         _sync(client, project, uri, record, judge, known, states)
         known = join_machines(client, known_runs(client, project, uri))
-        join_family(client, project, uri, judge.families[record.family_key], judge.judge, known)
+        join_family(
+            client, project, uri, families(judge.records.values())[record.family_key], judge.judge, known
+        )
         for alias, name in champions(project).get(record.dataset, {}).items():
             if name == record.experiment:  # a changed record has a new run
                 point(client, project, uri, record, alias)
