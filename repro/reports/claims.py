@@ -5,15 +5,17 @@ Reading it takes milliseconds an experiment, so `results_cache` keeps it until o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
-from repro.errors import ParamsError, RecordError, ReproError
+from repro.errors import ParamsError, ReproError
 from repro.io.yaml_reader import read_yaml
 from repro.judgement.evidence import LOCK, NPZ, WEIGHTS
 from repro.judgement.peers import Fact, Peers, collect_facts, facts_of
-from repro.params.folders import Broken
+from repro.params.folders import Broken, read_each
 from repro.params.project import Project
 from repro.records import Record
 from repro.records.network import NETWORK
@@ -47,6 +49,7 @@ class Claim:
         family: key of the results that differ only in the seed.
         facts: statements that must agree with those of other results.
         large: md5 of matrices and weights, which only DVC's cache may hold.
+        own_code: whether its run key depends on files of the project that params.yaml does not list.
     """
 
     dataset: str = ""
@@ -56,6 +59,7 @@ class Claim:
     family: str = ""
     facts: tuple[Fact, ...] = ()
     large: tuple[str, ...] = ()
+    own_code: bool = False
 
 
 def claim_of(declared: Declared | None, record: Record | None, lock: Lock | None = None) -> Claim:
@@ -69,48 +73,48 @@ def claim_of(declared: Declared | None, record: Record | None, lock: Lock | None
         family=record.family_key if record else "",
         facts=tuple(facts_of(record, lock)) if record else (),
         large=tuple(md5 for name, md5 in outs.items() if name.endswith((NPZ, WEIGHTS))),
+        own_code=_has_code(declared.raw if declared else {}) or _has_code(record.params if record else {}),
     )
 
 
+def _has_code(params: Mapping[str, Any]) -> bool:
+    """A network by reference, or a program of the project."""
+    model = params.get("model")
+    return "external" in params or (isinstance(model, Mapping) and "build" in model)
+
+
 def read_claims(
-    project: Project, names: Iterable[str], cache: ResultsCache, stamps: Mapping[str, str]
-) -> tuple[dict[str, Claim], dict[str, ReproError], Broken]:
+    project: Project,
+    with_params: Collection[str],
+    with_record: Collection[str],
+    cache: ResultsCache,
+    stamps: Mapping[str, str],
+) -> tuple[dict[str, Claim], Broken, Broken]:
     """The claim of each experiment; errors of records and of params.yaml by name.
 
     What cannot be read is read again by every command, until it is mended.
     """
     claims: dict[str, Claim] = {}
-    damaged: dict[str, ReproError] = {}
-    broken: Broken = {}
-    for name in names:
-        record, declared = project.record(name).is_file(), project.params_of(name).is_file()
-
-        def compute(name: str = name, record: bool = record, declared: bool = declared) -> dict[str, Any]:
-            return asdict(_read(project, name, record, declared, damaged, broken))
-
-        claims[name] = _from_json(cache.get("claim", name, stamps[name], compute))
-        known = claims[name]
-        if record and known.recorded is None and name not in damaged:
-            _read(project, name, record, declared, damaged, broken)
-        if declared and known.declared is None and name not in broken:
-            _read(project, name, record, declared, damaged, broken)
-    return claims, damaged, broken
+    for name, stamp in stamps.items():
+        kept = cache.get("claim", name, stamp, partial(_read, project, name, with_params, with_record))
+        claims[name] = _from_json(kept)
+    damaged = [name for name in stamps if name in with_record and claims[name].recorded is None]
+    broken = [name for name in stamps if name in with_params and claims[name].declared is None]
+    _, why_damaged = read_each(damaged, lambda name: read_row(project.record(name)))
+    _, why_broken = read_each(broken, lambda name: read_declared(project, name))
+    return claims, why_damaged, why_broken
 
 
 def _read(
-    project: Project, name: str, record: bool, declared: bool, damaged: dict[str, ReproError], broken: Broken
-) -> Claim:
-    found: Record | None = None
-    stated: Declared | None = None
-    try:
-        found = read_row(project.record(name)) if record else None
-    except RecordError as error:
-        damaged[name] = error
-    try:
-        stated = read_declared(project, name) if declared else None
-    except ReproError as error:
-        broken[name] = error
-    return claim_of(stated, found, read_lock(project.experiment_folder(name) / LOCK))
+    project: Project, name: str, with_params: Collection[str], with_record: Collection[str]
+) -> dict[str, Any]:
+    """The claim of an experiment as JSON types, without what cannot be read."""
+    stated = record = None
+    with suppress(ReproError):
+        stated = read_declared(project, name) if name in with_params else None
+    with suppress(ReproError):
+        record = read_row(project.record(name)) if name in with_record else None
+    return asdict(claim_of(stated, record, read_lock(project.experiment_folder(name) / LOCK)))
 
 
 def _from_json(raw: Mapping[str, Any]) -> Claim:

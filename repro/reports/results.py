@@ -20,7 +20,7 @@ from repro.records import Record
 from repro.records.record import read_row
 from repro.reports.claims import Claim, Declared, claim_of, peers_of, read_claims, read_declared
 from repro.reports.lazy import Lazy
-from repro.reports.results_cache import NOTHING_KEPT, ResultsCache, digest, large_stamp, open_cache, stamps
+from repro.reports.results_cache import NOTHING_KEPT, ResultsCache, digest, held_by_dvc, open_cache, stamps
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -64,14 +64,18 @@ class Results:
         return self.cache.get(kind, name, self._stamp(name), compute)
 
     def _stamp(self, name: str) -> str:
-        if not self.stamps:
+        """Stamp of all files that the judgement of an experiment depends on; "" if it may not be kept."""
+        related = self.peers.families.get(self._claim(name).family, (name,))
+        claims = [self._claim(one) for one in related]
+        if not self.stamps or any(claim.own_code for claim in claims):
             return ""
-        claim = self.claims.get(name, Claim())
-        related = self.peers.families.get(claim.family, (name,))
-        facts = (fact for one in related for fact in self._claim(one).facts)
-        known = (repr(self.peers.facts[fact.kind, fact.key]) for fact in facts)
-        large = (large_stamp(self.project, self._claim(one).large) for one in related)
-        return digest([*(self.stamps.get(one, "") for one in related), *known, *large])
+        known = [repr(self.peers.facts[fact.kind, fact.key]) for claim in claims for fact in claim.facts]
+        held = [self._held(claim.large) for claim in claims]
+        return digest([*(self.stamps.get(one, "") for one in related), *known, *held])
+
+    @cached_property
+    def _held(self) -> Callable[[Iterable[str]], str]:
+        return held_by_dvc(self.project)
 
     def _claim(self, name: str) -> Claim:
         return self.claims.get(name, Claim())
@@ -198,10 +202,13 @@ def load_results(project: Project, *, thorough: bool = False, cache: bool = True
         cache: use and renew the judgements of earlier commands.
     """
     _ = project.published.rows  # one error of a page, not one of each experiment
-    recorded = (path.stem for path in project.rows.glob("*.json"))
-    names = sorted({*experiment_names(project), *recorded})
+    with_params, with_record = (
+        set(experiment_names(project)),
+        {one.stem for one in project.rows.glob("*.json")},
+    )
+    names = sorted(with_params | with_record)
     kept, own = open_cache(project) if cache else NOTHING_KEPT, stamps(project, names)
-    claims, damaged, broken = read_claims(project, names, kept, own)
+    claims, damaged, broken = read_claims(project, with_params, with_record, kept, own)
     declared = [name for name in names if claims[name].declared is not None]
     measured = [name for name in names if claims[name].recorded is not None]
     return Results(

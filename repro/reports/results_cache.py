@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from repro.errors import ReproError
 from repro.params.project import Project
-from repro.records.dvc_files import cached_file
+from repro.records.dvc_files import cache_folder
 
 T = TypeVar("T")
 PACKAGE = Path(__file__).parents[1]
@@ -116,44 +116,35 @@ def basis(project: Project) -> str:
     code = sorted(PACKAGE.rglob("*.py"))
     shared = [project.params, *sorted((root / "published").glob("*"))]
     shared += [root / ".dvc" / "config", root / ".dvc" / "config.local"]
-    return stamp([*code, *shared, *sorted(project.prepared.glob("*/*.zip"))])
+    return stamp(map(str, [*code, *shared, *sorted(project.prepared.glob("*/*.zip"))]))
 
 
 def stamps(project: Project, names: Iterable[str]) -> dict[str, str]:
     """Stamp of the record and the files of each experiment; "" where one changed a moment ago."""
-    return {name: stamp(_files(project, name)) for name in names}
+    rows, experiments = str(project.rows), str(project.experiments)
+    return {name: stamp([f"{rows}/{name}.json", *_files(f"{experiments}/{name}")]) for name in names}
 
 
-def _files(project: Project, name: str) -> Iterator[Path | os.DirEntry[str]]:
-    yield project.rows / f"{name}.json"
-    yield from _evidence(project.experiments / name)
+def _files(folder: str) -> Iterator[str]:
+    """The files that are judged, in a folder and in its also/<protocol>/."""
+    yield from (f"{folder}/{name}" for name in EVIDENCE)
+    with suppress(OSError):
+        for protocol in sorted(os.listdir(f"{folder}/also")):
+            yield from (f"{folder}/also/{protocol}/{name}" for name in EVIDENCE)
 
 
-def _evidence(folder: Path | str) -> Iterator[Path | os.DirEntry[str]]:
-    """The files that are judged, in folder and in also/<protocol>/."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    yield from (entry for entry in entries if entry.name in EVIDENCE)
-    if any(entry.name == "also" for entry in entries):
-        for inner in sorted(os.scandir(os.path.join(folder, "also")), key=lambda entry: entry.name):
-            if inner.is_dir():
-                yield from _evidence(inner.path)
-
-
-def stamp(files: Iterable[Path | os.DirEntry[str]]) -> str:
-    """Names, sizes and modification times of files that exist, as text; "" if one is too recent to tell."""
-    now, parts = time.time_ns(), []
-    for file in files:
+def stamp(files: Iterable[str]) -> str:
+    """Sizes and modification times of files as text; "" if one is too recent, or none exists."""
+    parts, newest = [], 0
+    for place, file in enumerate(files):
         try:
-            found = file.stat()
+            found = os.stat(file)
         except OSError:
             continue
-        if now - found.st_mtime_ns < RECENT_NS:
-            return ""
-        parts.append(f"{file.name}:{found.st_size}:{found.st_mtime_ns}:{found.st_ino}")
-    return digest(parts)
+        newest = max(newest, found.st_mtime_ns)
+        parts.append(f"{place}:{found.st_size}:{found.st_mtime_ns}:{found.st_ino}")
+    recent = time.time_ns() - newest < RECENT_NS
+    return "" if recent or not parts else digest(parts)
 
 
 def digest(parts: Iterable[str]) -> str:
@@ -162,7 +153,11 @@ def digest(parts: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:24] if all(texts) else ""
 
 
-def large_stamp(project: Project, md5s: Iterable[str]) -> str:
-    """Which of these files DVC's cache holds: `dvc pull` may have brought one since."""
-    held = [md5[:12] for md5 in md5s if cached_file(project.root, md5)]
-    return "held " + " ".join(held)
+def held_by_dvc(project: Project) -> Callable[[Iterable[str]], str]:
+    """A function that says which files, by md5, DVC's cache holds: `dvc pull` may have brought one since."""
+    folder = f"{cache_folder(project.root)}/files/md5"
+
+    def held(md5s: Iterable[str]) -> str:
+        return "held " + " ".join(md5 for md5 in md5s if os.path.isfile(f"{folder}/{md5[:2]}/{md5[2:]}"))
+
+    return held
