@@ -18,8 +18,8 @@ from repro.judgement.peers import Fact, Peers, collect_facts, facts_of
 from repro.params.folders import Broken, read_each
 from repro.params.project import Project
 from repro.records import Record
-from repro.records.network import NETWORK
 from repro.records.dvc_files import Lock, read_lock
+from repro.records.network import NETWORK
 from repro.records.record import read_row
 from repro.reports.results_cache import ResultsCache
 

@@ -66,7 +66,9 @@ def dataset_tables(results: Results, dataset: str, *, base: str = "") -> list[Gr
 
 def measured_table(results: Results, *, base: str = "", columns: Sequence[str] = COLUMNS) -> list[Grid]:
     """Every result measured so far in one table, with those of `columns` that any row fills."""
-    measured = [row for row in results.published.rows.values() if results.record_of(row.id)]
+    measured = [
+        row for row in results.published.rows.values() if results.by_row.get(row.id) in results.records
+    ]
     own = [name for name in results.own() if name in results.records]
     if not measured and not own:
         return [Grid(title="", columns=("results",), rows=(("nothing measured yet",),))]

@@ -41,6 +41,9 @@ def check(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Also pass where nothing was measured yet.")
     ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Judge unchanged results again too.")
+    ] = False,
 ) -> None:
     """Check that recorded results still hold: exit 0 all pass, 1 a regression, 2 cannot compare.
 
@@ -52,7 +55,7 @@ def check(
     from repro.reports import ci_formats, gate
     from repro.reports.results import load_results
 
-    results = load_results(find_project(), thorough=True)
+    results = load_results(find_project(), thorough=True, cache=not no_cache)
     name_broken(results.broken)
     wanted = names or []
     if against:
