@@ -41,9 +41,7 @@ def check(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Also pass where nothing was measured yet.")
     ] = False,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Judge unchanged results again too.")
-    ] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Judge unchanged results again too.")] = False,
 ) -> None:
     """Check that recorded results still hold: exit 0 all pass, 1 a regression, 2 cannot compare.
 
