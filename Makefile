@@ -76,9 +76,9 @@ check: setup ## ruff, formatting, types, generated files
 	repro table --check
 	repro docs --check
 
-smoke: setup ## run every stage of one experiment of each page and family, on stand-in data
+smoke: setup ## run every stage of one experiment of each page and family, on stand-in data; the walk of docs/your-own-zoo.md
 	repro run --smoke
-	python -m pytest -m smoke tests/stages/test_smoke.py
+	python -m pytest -m smoke tests/stages/test_smoke.py tests/stages/test_walk.py
 
 ui: setup ## MLflow's own UI on the demo's store (on this project's: repro ui)
 	cd $(if $(wildcard demo/params.yaml),demo,.) && repro ui
