@@ -40,7 +40,8 @@ def listing(
     query: str | None = None,
 ) -> list[Line]:
     """A mapping with FIELDS of each experiment that meets everything; numbers are percent."""
-    known = [name for name in results.names() if name not in results.stray]
+    stray = results.stray
+    known = [name for name in results.names() if name not in stray]
     found = [_line(results, name) for name in matching(names, known)]
     results.cache.save()
     lines: list[Line] = [
