@@ -37,6 +37,9 @@ _YES, _NO = re.compile(r"(?i)yes|true|y|✓|✔|√|✅"), re.compile(r"(?i)no|f
 _SPLITS = {"val": "val", "validation": "val", "test": "test"}
 
 
+NOT_KNOWN = "not known as a metric; name it in the column map if it is one"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """A cell or a column that holds something, but could not be read."""
@@ -163,10 +166,8 @@ def _unread_numbers(table: MarkdownTable, columns: Sequence[Column]) -> list[Pro
         cells = [read_number(line.cells[index]) for line in table.rows if index < len(line.cells)]
         numbers = [cell.value for cell in cells if isinstance(cell, Number) and cell.unit in ("", "%")]
         if numbers and 2 * len(numbers) >= len(cells) and all(0 <= value <= 100 for value in numbers):
-            reason = "not known as a metric; name it in the column map if it is one"
-            found.append(
-                Problem(line=table.number, column=column.title, text=f"{numbers[0]:g}, ...", reason=reason)
-            )
+            text = f"{numbers[0]:g}, ..."
+            found.append(Problem(line=table.number, column=column.title, text=text, reason=NOT_KNOWN))
     return found
 
 

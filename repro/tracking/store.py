@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sqlite3
@@ -58,6 +59,7 @@ def _with_tables(uri: str) -> Any:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # "Creating initial tables"
     for seconds in (*CREATION_WAITS, None):
         try:
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)

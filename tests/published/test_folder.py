@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from repro.cli.app import app
@@ -146,6 +147,18 @@ def test_an_import_in_a_project_keeps_rows_page_and_map(project: Project) -> Non
     assert (
         run("table", "--page", "mine", "--values", "published") == TEXT.partition("\n\n## Cityscapes\n\n")[2]
     )
+
+
+def test_columns_that_no_title_explains_come_with_a_map_to_paste(project: Project) -> None:
+    text = "## Cityscapes\n\n| net | ss | msf: all |\n| --- | --- | --- |\n| A | 70.1 | 72.3 |\n"
+    (project.root / "RESULTS.md").write_text(text)
+    said = run("page", "import", "RESULTS.md", "--id", "mine")
+    assert "write mine.yaml and import again:" in said
+    pasted = said[said.index("columns:\n") :]
+    assert yaml.safe_load(pasted) == {"columns": {"ss": "ignore", "msf: all": "ignore"}}
+    (project.published.folder / "mine.yaml").write_text(pasted.replace("ignore", "mIoU", 1))
+    assert "columns:" not in run("page", "import", "RESULTS.md", "--id", "mine")
+    assert Project(project.root).published.rows["mine-01"].metrics == {"mIoU": 70.1}
 
 
 def test_an_import_again_updates_what_nobody_edited(project: Project) -> None:

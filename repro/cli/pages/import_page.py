@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,20 @@ def report(found: Imported) -> None:
     unread = f", {counted(len(found.problems), 'problem')}" if found.problems else ""
     size = f"{counted(len(found.raw['tables']), 'table')}, {counted(len(rows), 'row')}"
     console(stderr=True).print(f"{size}, {measured} with a metric{unread}")
+    print_map(found)
+
+
+def print_map(found: Imported) -> None:
+    """Print a column map to paste, for columns whose titles do not say which metric they hold."""
+    from repro.published.columns import METRICS
+    from repro.published.import_page import NOT_KNOWN
+
+    titles = dict.fromkeys(problem.column for problem in found.problems if problem.reason == NOT_KNOWN)
+    if titles:
+        name, fields = found.raw["source"]["id"], ", ".join(METRICS[:6])
+        lines = [f"  {json.dumps(title, ensure_ascii=False)}: ignore" for title in titles]
+        head = f"to say what these columns hold ({fields}, ...), write {name}.yaml and import again:"
+        console(stderr=True).print("\n".join([head, "columns:", *lines]), markup=False, highlight=False)
 
 
 def json_of(found: Imported) -> str:
