@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from repro.errors import DataError, ParamsError
+from repro.io.names import plain_name
 from repro.published.cell import plain
 from repro.published.datasets import dataset_named
 
@@ -121,7 +122,7 @@ def read_map(raw: object, where: object) -> ColumnMap:
         raise ParamsError("not a column map", where=where, allowed=allowed)
     dataset, columns = raw.get("dataset", {}), raw.get("columns", {})
     if isinstance(dataset, str):
-        dataset = {"name": dataset}
+        dataset = {"name": plain_name(dataset, "data set", where=where)}
     if not isinstance(dataset, Mapping) or set(dataset) - {"name", "column", "heading"} or len(dataset) > 1:
         raise ParamsError(f"dataset: {dataset!r}", where=where, allowed=allowed)
     if not isinstance(dataset.get("heading", 1), int):
@@ -161,7 +162,7 @@ def require_one_of_each(tables: Sequence[tuple[int, Sequence[Column]]], where: o
         f"several columns fill one field: {'; '.join(dict.fromkeys(_described(same) for _, same in twice))}",
         where=f"{where}, tables in lines {lines}",
         allowed="one column per field and table",
-        hint="write a column map that says which one counts, and give it with --map:\ncolumns:\n"
+        hint="say which one counts in a column map: published/ID.yaml, or a file for --map:\ncolumns:\n"
         + "\n".join(choices),
     )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from repro.errors import ParamsError, UnknownNameError
+from repro.io.names import plain_name
 from repro.published.page import Page, Row, read_page
 from repro.published.sources import FILE, Source, read_sources
 
@@ -87,13 +88,22 @@ class Published:
         path = self.path(page_id)
         require_id(page_id, where=path)
         page = read_page(path)
-        foreign = next((row.id for row in page.rows.values() if row.page != page_id), None)
-        if page.id != page_id or foreign is not None:
-            what = f"the file of page '{page_id}' holds " + (
-                f"row '{foreign}'" if page.id == page_id else f"page '{page.id}'"
-            )
-            raise ParamsError(what, where=path, allowed=f"page {page_id} with rows {page_id}-01, ...")
+        if wrong := next(_contradictions(page, page_id), ""):
+            raise ParamsError(wrong, where=path, allowed=f"page {page_id} with rows {page_id}-01, ...")
+        for row in page.rows.values():
+            if row.dataset:  # names a file of the reports
+                plain_name(row.dataset, f"data set of row {row.id}", where=path)
         return page
+
+
+def _contradictions(page: Page, page_id: str) -> Iterator[str]:
+    """What a file says that its name does not."""
+    if page.id != page_id:
+        yield f"the file of page '{page_id}' holds page '{page.id}'"
+    own = re.compile(rf"{page_id}-[A-Za-z0-9_]+")  # becomes part of paths and of DVC's files
+    yield from (
+        f"the file of page '{page_id}' holds row '{one[:80]}'" for one in page.rows if not own.fullmatch(one)
+    )
 
 
 def require_id(page_id: str, *, where: object) -> str:

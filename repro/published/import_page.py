@@ -29,6 +29,7 @@ from repro.published.datasets import dataset_named
 from repro.published.markdown import common_layout, fill, layout, nesting, tables, without_nesting
 from repro.published.page_table import Line, MarkdownTable
 
+NAME_CHARACTERS = 60  # of a data set that a heading names
 _STRIDE = re.compile(r"(?i)(?:os\W?|-d|stride\W?)(8|16|32)\b")
 _DEPTH = re.compile(r"(?i)(?:resnet|r)-?(18|34|50|101|152)(?!\d)")
 _NAMES = re.compile(r"(?i)mobilenet(?:_?v\d)?|xception|densenet\d*|vgg\d*")
@@ -371,4 +372,4 @@ def _dataset(table: MarkdownTable, columns: Sequence[Column], cells: Sequence[st
 
 def _slug(text: str) -> str:
     text = plain(text)
-    return dataset_named(text) or re.sub(r"\W+", "_", text.lower()).strip("_")
+    return dataset_named(text) or re.sub(r"\W+", "_", text.lower()).strip("_")[:NAME_CHARACTERS]

@@ -192,13 +192,13 @@ def _cells(results: Results, row: Row | None, name: str, base: str) -> dict[str,
 
 
 def _published(row: Row) -> dict[str, str]:
-    sized = "size_MB" in row.cost  # rows of sizes alone: their parameters are compared too
+    params = row.cost.get("params_M") if "size_MB" in row.cost else None  # compared where a size is
     return {
         "model": row.label,
         "published mIoU": formatting.percent(row.metrics.get("mIoU")),
         "published ms+flip": formatting.percent(row.metrics.get("mIoU_ms_flip")),
-        "published params (M)": f"{row.cost['params_M']:g}" if sized else "",
-        "published size (MiB)": f"{row.cost['size_MB']:g}" if sized else "",
+        "published params (M)": "" if params is None else f"{params:g}",
+        "published size (MiB)": f"{row.cost['size_MB']:g}" if "size_MB" in row.cost else "",
     }
 
 

@@ -104,9 +104,33 @@ def test_a_file_that_is_no_page_is_one_error_with_its_name(
 
 def test_a_row_is_of_the_page_that_its_id_names(tmp_path: Path) -> None:
     path = page(tmp_path, "mine")
-    page(tmp_path, "other").write_text(path.read_text().replace('"id": "mine"', '"id": "other"'))
-    with pytest.raises(ParamsError, match="holds row 'mine-01'"):
-        _ = Published(tmp_path).rows
+    other = page(tmp_path, "other")
+    for row in ("mine-01", "other-", "other-../../x", "other-01\\n"):
+        other.write_text(path.read_text().replace('"id": "mine"', '"id": "other"').replace("mine-01", row))
+        with pytest.raises(ParamsError, match=f"holds row '{row[:6]}"):
+            _ = Published(tmp_path).rows
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "-x", "x" * 300])
+def test_a_data_set_of_a_page_is_a_name(project: Project, name: str) -> None:
+    """It becomes a file of reports/tables."""
+    path = page(project.published.folder, "mine")
+    path.write_text(path.read_text().replace('"dataset": "cityscapes"', f'"dataset": "{name}"', 1))
+    error = RUN.invoke(app, ["table", "--write"]).exception
+    assert isinstance(error, ReproError)
+    assert "not a data set of row mine-01" in error.what
+    (project.root / "RESULTS.md").write_text(TEXT.replace("Cityscapes", "Scenes " * 100))
+    run("page", "import", "RESULTS.md", "--id", "mine", "--force")
+    assert len(project.published.rows["mine-01"].dataset) == 60
+    (project.published.folder / "mine.yaml").write_text(f"dataset: '{name}'\n")
+    assert isinstance(RUN.invoke(app, ["page", "import", "RESULTS.md", "--id", "mine"]).exception, ReproError)
+
+
+def test_sizes_without_parameters_are_shown(project: Project) -> None:
+    text = TEXT.replace("| mIoU |", "| mIoU | Size (MB) |").replace("| --- |\n", "| --- | --- |\n")
+    page(project.published.folder, "mine", text.replace("70.10 |", "70.10 | 26.6 |"))
+    run("table", "--write")
+    assert "26.6" in run("table", "--dataset", "cityscapes")
 
 
 def test_a_page_is_not_another_whose_id_begins_alike(project: Project) -> None:
