@@ -76,9 +76,10 @@ check: setup ## ruff, formatting, types, generated files
 	repro table --check
 	repro docs --check
 
-smoke: setup ## run every stage of one experiment of each page and family, on stand-in data; the walk of docs/your-own-zoo.md
+smoke: setup ## run all stages of an experiment of each page and family on stand-in data, examples/ and the walk
 	repro run --smoke
 	python -m pytest -m smoke tests/stages/test_smoke.py tests/stages/test_walk.py
+	$(or $(wildcard .venv-parity/bin/python),python) -m pytest -m smoke tests/stages/test_examples.py
 
 ui: setup ## MLflow's own UI on the demo's store (on this project's: repro ui)
 	cd $(if $(wildcard demo/params.yaml),demo,.) && repro ui
