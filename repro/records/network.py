@@ -38,6 +38,12 @@ def network_origin(model: object) -> dict[str, str]:
     return {"build": build, "package": "this project" if model.get("sources") else _distribution(build)}
 
 
+def network_sources(model: object) -> tuple[str, ...]:
+    """The project's files that define a network by reference."""
+    sources = model.get("sources") if isinstance(model, Mapping) else None
+    return tuple(sources) if isinstance(sources, Mapping) else ()
+
+
 def _distribution(build: str) -> str:
     """Name and version of the installed distribution that has the module of `build`; "" if none has it."""
     top = build.partition(":")[0].partition(".")[0]

@@ -11,7 +11,7 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from repro.io.atomic import sha256_file, sha256_text
 from repro.io.git import git, is_shallow
 from repro.io.redact import redact_command
 from repro.records.device import cpu_identity, device_identity, gpu_driver
-from repro.records.network import network_origin
+from repro.records.network import network_origin, network_sources
 from repro.records.source_diff import shortened, source_changes
 
 SECONDS = 60.0  # timeout of git
@@ -47,12 +47,13 @@ def collect(
         root: The project root.
         device: "cpu", "cuda:0", ...: adds the identity of the device, which imports torch.
         command: The command line; default: that of this process.
-        model: The resolved `model:` block: adds the package of a network by reference.
+        model: The resolved `model:` block: adds the package of a network by reference, and its sources to the
+            recorded difference.
     """
     origin = network_origin(model)
     return {
         "at": timestamp(),
-        "git": git_state(root),
+        "git": git_state(root, network_sources(model)),
         "command": redact_command(sys.argv if command is None else command),
         "python": platform.python_version(),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -70,7 +71,7 @@ def timestamp() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def git_state(root: Path) -> dict[str, Any]:
+def git_state(root: Path, code: Collection[str] = ()) -> dict[str, Any]:
     """Return the commit, whether source files differ from it, and the sha256 of the stored diff.
 
     Optional keys: `not_kept` lists changed files that are not in the diff, `masked` those with redacted
@@ -82,7 +83,7 @@ def git_state(root: Path) -> dict[str, Any]:
         return {"commit": None, "dirty": None, "diff_sha256": None, "unknown": _why(error, root)}
     shallow = {"shallow": True} if is_shallow(root) else {}
     try:
-        changes = source_changes(root)
+        changes = source_changes(root, code)
     except ReproError as error:
         return {"commit": commit, "dirty": None, "diff_sha256": None, "unknown": _why(error, root), **shallow}
     named = {"not_kept": shortened(changes.left_out), "masked": shortened(changes.masked)}

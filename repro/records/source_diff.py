@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,20 +46,25 @@ class SourceDiff:
     masked: tuple[str, ...]
 
 
-def source_diff(root: Path) -> bytes:
+def source_diff(root: Path, code: Collection[str] = ()) -> bytes:
     """Return only the patch; b"" without changes, and if git fails."""
     try:
-        return source_changes(root).patch
+        return source_changes(root, code).patch
     except ReproError:  # the reason is in the provenance
         return b""
 
 
-def source_changes(root: Path) -> SourceDiff:
-    """Return the changes of source files below `root` against HEAD, including untracked files."""
+def source_changes(root: Path, code: Collection[str] = ()) -> SourceDiff:
+    """Return the changes of source files below `root` against HEAD, including untracked files.
+
+    Args:
+        root: The project root.
+        code: Files to include besides those listed here: the sources of a network by reference.
+    """
     paths = ["--", ".", *(f":(exclude,glob){pattern}" for pattern in WRITTEN)]
     changed = _names(root, "diff", "HEAD", "--name-only", "--no-renames", "--relative", "-z", *paths)
     new = _names(root, "ls-files", "--others", "--exclude-standard", "-z", *paths)
-    kept = {name: name in changed for name in sorted({*changed, *new}) if is_included(root, name)}
+    kept = {name: name in changed for name in sorted({*changed, *new}) if is_included(root, name, code)}
     sections = {name: _section(root, name, is_tracked) for name, is_tracked in kept.items()}
     redacted = {name: _redacted(section, name) for name, section in sections.items()}
     parts = {name: part for name, part in redacted.items() if part is not None}
@@ -70,10 +75,10 @@ def source_changes(root: Path) -> SourceDiff:
     )
 
 
-def is_included(root: Path, name: str) -> bool:
+def is_included(root: Path, name: str, code: Collection[str] = ()) -> bool:
     """Return whether a changed file (path below `root`) is included: listed, not a link, not too large."""
     path = root / name
-    if not KEPT.fullmatch(name) or is_secret_file(name) or path.is_symlink():
+    if not (KEPT.fullmatch(name) or name in code) or is_secret_file(name) or path.is_symlink():
         return False
     return not path.exists() or (path.is_file() and path.stat().st_size <= MAX_FILE_BYTES)
 

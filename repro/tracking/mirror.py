@@ -21,6 +21,7 @@ from typing import Self
 from repro.io.redact import redact_text
 from repro.params import Project
 from repro.records import DIFF, Journal, collect, source_diff, write_bytes
+from repro.records.network import network_sources
 from repro.tracking.address import tracking_uri
 from repro.tracking.run_info import Run, Status, start_fields
 
@@ -63,7 +64,7 @@ class Mirror:
             model = self.run.params.get("model")
             found = collect(self.project.root, device=self.device, model=model)
             journal.event("provenance", found=found)
-        diff = source_diff(self.project.root)
+        diff = source_diff(self.project.root, network_sources(model))
         if diff:
             write_bytes(self.journal_path.with_name(DIFF), diff)
         if self.live and is_wanted():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -298,3 +299,15 @@ def test_a_commit_that_is_not_here_is_named_before_a_replay(project: Project) ->
     write_record(project.record(NAME), changed(record, {"git": {"commit": "ab" * 20, "dirty": False}}))
     with pytest.raises(ReproError, match="commit abababababab is not in this clone"):
         replay(project, NAME, run=lambda tree, arguments: None)
+
+
+def test_the_sources_of_the_network_that_ran_are_included_and_no_other_code(project: Project) -> None:
+    write(project.root, {"zoo/nets.py": f'x = 1\nTOKEN = "{SECRET}"\n', "zoo/other.py": "y = 2\n"})
+    assert {"zoo/nets.py", "zoo/other.py"} <= {*source_changes(project.root).left_out}
+    found = source_changes(project.root, ("zoo/nets.py",))
+    assert b"zoo/nets.py" in found.patch
+    assert SECRET.encode() not in found.patch
+    assert "zoo/nets.py" not in found.left_out
+    assert "zoo/other.py" in found.left_out
+    model = {"build": "zoo.nets:Net", "sources": {"zoo/nets.py": "0" * 64}}
+    assert collect(project.root, model=model)["git"]["diff_sha256"] == hashlib.sha256(found.patch).hexdigest()
