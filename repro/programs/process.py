@@ -20,10 +20,11 @@ from types import FrameType
 from typing import IO
 
 from repro.errors import CheckFailed, Interrupted, ParamsError
+from repro.io.safe_text import one_line
 
 GRACE = 30.0  # seconds between a signal and SIGKILL
 POLL = 0.1  # seconds
-LAST_LINES = 5  # of the output, in an error
+LAST_LINES = 3  # of the output, in an error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,17 @@ def _copy(output: IO[bytes], log: IO[bytes], show: Callable[[str], None], tail: 
             text = block.decode("utf-8", errors="replace")
             show(text)
             *lines, rest = (rest + text).replace("\r", "\n").split("\n")
-            tail.extend(line.strip() for line in [*lines, rest[-1000:]] if line.strip())
+            tail.extend(map(_shown, filter(_says, lines)))
+        tail.extend(map(_shown, filter(_says, [rest])))
+
+
+def _says(line: str) -> bool:
+    """Whether a line has more than the marks below a line of a traceback."""
+    return bool(line.strip(" ^~\t"))
+
+
+def _shown(line: str) -> str:
+    return one_line(line.strip())[:300]
 
 
 def _wait(
