@@ -106,17 +106,20 @@ class ColumnMap:
     dataset: `{column: TITLE}`, `{heading: LEVEL}` (2 is "##"), or `{name: NAME}` for the whole page.
     columns: Field by title of the column; `ignore` for columns that must not be read.
     lint_off: Rules of `repro page lint` that are switched off for this page (`lint: {ignore: [RULE, ...]}`).
+    lint_datasets: Words by which this page's labels name data sets (`lint: {datasets: {cs: cityscapes}}`).
     """
 
     dataset: Mapping[str, str | int] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     lint_off: tuple[str, ...] = ()
+    lint_datasets: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_map(raw: object, where: object) -> ColumnMap:
     """Check the content of a map file. Raises ParamsError for unknown keys and fields."""
     allowed = (
-        "dataset: {column: TITLE | heading: LEVEL} or a name; columns: {TITLE: FIELD}; lint: {ignore: [RULE]}"
+        "dataset: {column: TITLE | heading: LEVEL} or a name; columns: {TITLE: FIELD}; "
+        "lint: {ignore: [RULE], datasets: {WORD: NAME}}"
     )
     if not isinstance(raw, Mapping) or set(raw) - {"dataset", "columns", "lint"}:
         raise ParamsError("not a column map", where=where, allowed=allowed)
@@ -132,12 +135,20 @@ def read_map(raw: object, where: object) -> ColumnMap:
     for title, name in columns.items():
         if name not in FIELDS:
             raise ParamsError(f"columns: {title}: {name!r}", where=where, allowed=", ".join(FIELDS))
-    lint = raw.get("lint", {})
-    off = lint.get("ignore", []) if isinstance(lint, Mapping) and set(lint) <= {"ignore"} else None
-    if not isinstance(off, list) or not all(isinstance(rule, str) for rule in off):
-        raise ParamsError(f"lint: {lint!r}", where=where, allowed=allowed)
     titles = {_key(str(title)): str(name) for title, name in columns.items()}
-    return ColumnMap(dataset=dict(dataset), columns=titles, lint_off=tuple(off))
+    off, words = _lint(raw.get("lint", {}), where, allowed)
+    return ColumnMap(dataset=dict(dataset), columns=titles, lint_off=off, lint_datasets=words)
+
+
+def _lint(raw: object, where: object, allowed: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The rules that are switched off, and the words that name data sets."""
+    if isinstance(raw, Mapping) and set(raw) <= {"ignore", "datasets"}:
+        off, words = raw.get("ignore", []), raw.get("datasets", {})
+        if isinstance(off, list) and isinstance(words, Mapping):
+            texts = [*off, *words, *words.values()]
+            if all(isinstance(one, str) for one in texts):
+                return tuple(off), {word.lower(): name for word, name in words.items()}
+    raise ParamsError(f"lint: {raw!r}"[:200], where=where, allowed=allowed)
 
 
 def read_columns(titles: Sequence[str], given: ColumnMap) -> tuple[Column, ...]:

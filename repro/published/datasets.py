@@ -50,10 +50,15 @@ def dataset_named(text: str) -> str:
         >>> dataset_named("Pascal VOC 2012 + Aug")
         'voc2012'
     """
-    spaced = re.sub(r"[_/-]", " ", text)
-    found = {_name(match) for match in _PATTERN.finditer(spaced) if _is_word(spaced, match)}
+    found = datasets_named(text)
     found = found - {"coco"} or found  # "Cityscapes, COCO-pretrained" is a result on Cityscapes
     return found.pop() if len(found) == 1 else ""
+
+
+def datasets_named(text: str) -> set[str]:
+    """Every data set that a text names."""
+    spaced = re.sub(r"[_/-]", " ", text)
+    return {_name(match) for match in _PATTERN.finditer(spaced) if _is_word(spaced, match)}
 
 
 def _name(match: re.Match[str]) -> str:

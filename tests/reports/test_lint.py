@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from repro.cli.app import app
+from repro.cli.pages.lint import map_of
 from repro.errors import DataError, ParamsError, ReproError
 from repro.published.import_page import import_page
 from repro.published.markdown import read_page as read_markdown
@@ -86,9 +87,14 @@ def test_every_known_defect_is_found(what: str) -> None:
     assert missed == []
 
 
+def words(page_id: str) -> Mapping[str, str]:
+    """The page's own names of data sets."""
+    return map_of(PUBLISHED.path(page_id).with_suffix(".yaml")).lint_datasets
+
+
 FOUND = {
-    page_id: {(one.line, one.rule) for one in lint(page_markdown(PUBLISHED.page(page_id)))}
-    for page_id in PUBLISHED.ids
+    page.id: {(one.line, one.rule) for one in lint(page_markdown(page), words=words(page.id))}
+    for page in PUBLISHED.pages.values()
 }
 
 
@@ -107,6 +113,19 @@ def test_the_map_of_a_page_switches_rules_off(tmp_path: Path) -> None:
     answer = RUN.invoke(app, ["page", "lint", str(page)])
     assert isinstance(answer.exception, ReproError)
     assert "did you mean 'emphasis'?" in str(answer.exception)
+
+
+def test_the_map_of_a_page_names_data_sets(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(SOUND.replace("| R-50-D8 | 512x512 ", "| cs.R-50-D8 | 512x512 "))
+    assert RUN.invoke(app, ["page", "lint", str(page)]).exit_code == 0
+    page.with_suffix(".yaml").write_text("lint: {datasets: {cs: cityscapes}}\n")
+    assert (
+        "'cs.R-50-D8' names cityscapes under 'ADE20K'" in RUN.invoke(app, ["page", "lint", str(page)]).output
+    )
+    for wrong in ("lint: {datasets: [cs]}", "lint: {datasets: {cs: 3}}", "lint: {data: {}}", "lint: 3"):
+        page.with_suffix(".yaml").write_text(wrong)
+        assert isinstance(RUN.invoke(app, ["page", "lint", str(page)]).exception, ParamsError), wrong
 
 
 def test_flags_are_all_covered() -> None:

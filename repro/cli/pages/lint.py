@@ -14,6 +14,7 @@ from repro.io.safe_text import one_line
 
 if TYPE_CHECKING:
     from repro.published import Published
+    from repro.published.columns import ColumnMap
 
 Pages = Annotated[
     list[Path] | None, typer.Argument(metavar="PAGE", help="Markdown pages; default: those of the project.")
@@ -23,7 +24,8 @@ Pages = Annotated[
 def lint(pages: Pages = None, json: Json = False) -> None:
     """Find mistakes in results pages: links, units, labels, numbers; exit 1 if there are any.
 
-    The file PAGE.yaml beside PAGE.md switches rules off by name: `lint: {ignore: [emphasis]}`.
+    The file PAGE.yaml beside PAGE.md switches rules off by name: `lint: {ignore: [emphasis]}`, and says by
+    which words labels name data sets: `lint: {datasets: {cs: cityscapes}}`.
 
     Example: repro page lint README.md
     """
@@ -33,8 +35,12 @@ def lint(pages: Pages = None, json: Json = False) -> None:
 
     given = {path: page_with_table(path) for path in pages or ()}
     texts = given or published_texts(find_project().published)
-    off = {path: rules_off(path.with_suffix(".yaml")) for path in texts}
-    found = [(str(path), one) for path, text in texts.items() for one in lint_text(text, off[path])]
+    maps = {path: map_of(path.with_suffix(".yaml")) for path in texts}
+    found = [
+        (str(path), one)
+        for path, text in texts.items()
+        for one in lint_text(text, maps[path].lint_off, maps[path].lint_datasets)
+    ]
     if json:
         emit_json([{"page": name, **vars(problem)} for name, problem in found])
     else:
@@ -46,18 +52,18 @@ def lint(pages: Pages = None, json: Json = False) -> None:
     console(stderr=True).print(f"nothing wrong in {counted(len(texts), 'page')}")
 
 
-def rules_off(path: Path) -> tuple[str, ...]:
-    """The rules that the map of a page switches off; none without a map. Raises for unknown names."""
+def map_of(path: Path) -> ColumnMap:
+    """The map beside a page: rules that it switches off, names of data sets. Raises for unknown rules."""
     from repro.errors import UnknownNameError
     from repro.io.yaml_reader import read_yaml
-    from repro.published.columns import read_map
+    from repro.published.columns import ColumnMap, read_map
     from repro.reports.lint import NAMES
 
-    off = read_map(read_yaml(path), path).lint_off if path.is_file() else ()
-    for rule in off:
+    found = read_map(read_yaml(path), path) if path.is_file() else ColumnMap()
+    for rule in found.lint_off:
         if rule not in NAMES:
             raise UnknownNameError("rule", rule, NAMES, where=path)
-    return off
+    return found
 
 
 def page_with_table(path: Path) -> str:

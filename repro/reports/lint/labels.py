@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from repro.published.page_table import Line, MarkdownTable
 from repro.reports.lint.reading import (
@@ -72,12 +72,12 @@ def _named(row: Line, column: int) -> bool:
     return text[:1].isalpha() and text not in EMPTY
 
 
-def wrong_table(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
-    """A row that names a data set which its section does not."""
+def wrong_table(found: Sequence[MarkdownTable], words: Mapping[str, str]) -> Iterator[Problem]:
+    """A row that names a data set which its section does not; `words` are the page's own names of them."""
     for table in found:
-        section = datasets(f"{table.section} {table.title}")
+        section = datasets(f"{table.section} {table.title}", words)
         for row in table.rows:
-            foreign = datasets(label(row)) - section
+            foreign = datasets(label(row), words) - section
             if section and foreign:
                 text = f"'{label(row)}' names {'/'.join(sorted(foreign))} under '{table.title}'"
                 yield Problem(rule="wrong-table", line=row.number, text=text)
@@ -139,7 +139,6 @@ def _number_columns(table: MarkdownTable) -> int:
 
 RULES: dict[str, Rule] = {
     "duplicate-label": duplicate_label,
-    "wrong-table": wrong_table,
     "slip": slip,
     "shape": shape,
     "no-metric": no_metric,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from repro.published.datasets import datasets_named
 from repro.published.page_table import Line, MarkdownTable
 from repro.reports.grid import plain
 
@@ -21,22 +22,6 @@ _DEPTH = re.compile(r"(?i)(?:resnet|res|(?<!h)r)[-_]?(18|34|50|100|101|152)(?!\d
 _DENSE = re.compile(r"(?i)dense(?:net)?(\d+)k(\d+)")
 _METHOD = re.compile(r"(?i)(deep|fcn|psp|u-?net|upernet|segformer|mask)[\w+ ]*")  # a method, no backbone
 _OTHERS = re.compile(r"(?i)mobilenet|xception|vgg|hrnet|swin")
-DATASETS = {
-    "camvid": "camvid",
-    "cityscapes": "cityscapes",
-    "city": "cityscapes",
-    "cs": "cityscapes",
-    "voc": "voc",
-    "pascal": "voc",
-    "ade20k": "ade20k",
-    "ade": "ade20k",
-    "loveda": "loveda",
-    "potsdam": "potsdam",
-    "vaihingen": "vaihingen",
-    "isaid": "isaid",
-    "aerial": "aerial",
-    "inria": "aerial",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +111,7 @@ def dense(text: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found else None
 
 
-def datasets(text: str) -> set[str]:
-    """Data sets that a text names."""
-    return {DATASETS[word] for word in re.split(r"[\W_\d]+", text.lower()) if word in DATASETS}
+def datasets(text: str, words: Mapping[str, str]) -> set[str]:
+    """Data sets that a text names, also by a page's own `words`; "COCO" is mostly that of pretraining."""
+    own = {words[word] for word in re.split(r"[\W_\d]+", text.lower()) if word in words}
+    return (datasets_named(text) | own) - {"coco"}
