@@ -68,6 +68,7 @@ def compare(
     union_bug: bool = False,
     force: bool = False,
     resamples: int = RESAMPLES,
+    in_words: str = "",
 ) -> Comparison:
     """Compare B with A.
 
@@ -77,12 +78,13 @@ def compare(
         union_bug: compare the mIoU as page 000 computes it.
         force: compare despite different protocols or data.
         resamples: number of bootstrap resamples.
+        in_words: how the protocols differ, if the caller knows; for the error.
 
     Raises:
         IncomparableError: no common image, other classes, no such variant, or (without `force`) different
             protocols or data.
     """
-    warnings = incompatibilities(a, b, variant)
+    warnings = incompatibilities(a, b, variant, in_words)
     if warnings and not force:
         raise IncomparableError("; ".join(warnings), hint="--force compares them with a warning")
     ids = common(a, b)
@@ -112,7 +114,9 @@ def compare(
     )
 
 
-def incompatibilities(a: StoredConfusions, b: StoredConfusions, variant: str) -> list[str]:
+def incompatibilities(
+    a: StoredConfusions, b: StoredConfusions, variant: str, in_words: str = ""
+) -> list[str]:
     """Differences in images, protocol or data; IncomparableError if a comparison is impossible."""
     if a.classes != b.classes:
         raise IncomparableError("the two results have different classes")
@@ -127,7 +131,7 @@ def incompatibilities(a: StoredConfusions, b: StoredConfusions, variant: str) ->
         both = f"{len(common(a, b))} in common"
         differences.append(f"different images ({len(a.ids)} and {len(b.ids)}, {both})")
     if a.protocol != b.protocol:
-        differences.append(f"different protocols ({a.protocol} and {b.protocol})")
+        differences.append(f"different protocols ({in_words or f'{a.protocol} and {b.protocol}'})")
     if a.fingerprint != b.fingerprint:
         differences.append(f"different data ({a.fingerprint[:12]} and {b.fingerprint[:12]})")
     return differences

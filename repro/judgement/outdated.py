@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from repro.errors import ReproError
 from repro.io.atomic import sha256_tree
 from repro.judgement.case import Case
-from repro.params import Experiment, ExternalExperiment, Project
+from repro.params import Experiment, ExternalExperiment, Project, to_plain
 from repro.params.program import External
+from repro.params.protocol_words import protocol_differences
 from repro.records import Expected, Record
 from repro.records.build import expected, mismatches, published_metrics
 
@@ -45,7 +46,9 @@ def _changed(record: Record, old: Experiment, new: Experiment) -> Iterator[str]:
     keys = [key for key in vars(new) if key not in IGNORED and _value(old, key) != _value(new, key)]
     keys += [f"protocol {name}" for name in old.also.keys() & new.also if old.also[name] != new.also[name]]
     if keys:
-        yield f"params changed since it was measured ({', '.join(keys)}): {_measure(record)}"
+        words = protocol_differences(to_plain(old.protocol), to_plain(new.protocol))
+        how = f"; {', '.join(words)}" if words else ""
+        yield f"params changed since it was measured ({', '.join(keys)}{how}): {_measure(record)}"
 
 
 def _value(experiment: Experiment, key: str) -> object:

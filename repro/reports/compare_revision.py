@@ -20,6 +20,7 @@ from repro.io.git import git, is_shallow, known_failure, run_git
 from repro.io.json_reader import load_json
 from repro.judgement.evidence import LOCK, NPZ, WEIGHTS, folder_evidence
 from repro.params import Project, Protocol, parse
+from repro.params.protocol_words import protocol_differences
 from repro.published.page import QUIRK
 from repro.records import PASSING, Record, Verdict, from_json, verdict
 from repro.records.build import measured_value, why_undefined
@@ -52,13 +53,18 @@ def _compare_one(
         return found  # nothing before; or the gate alone decides, for no revision excuses what it fails
     for what in ("dataset_fingerprint", "split", "n_images", "protocol_hash", "kind"):
         if getattr(new, what) != getattr(old, what):
-            return replace(found, verdict="incomparable", reason=f"{what} differs from {rev}")
+            return replace(found, verdict="incomparable", reason=_differs(what, new, old, rev))
     wrong = _files_differ(results.project.root, old, new, commit)
     if wrong:
         return replace(found, verdict="incomparable", reason=f"{wrong} {rev}")
     if new.kind == "cost":
         return found  # a size is counted, not measured: it is the printed one or it is not
     return _expected_before(results, found, old, rev) or _difference(results, found, old, commit, rev)
+
+
+def _differs(what: str, new: Record, old: Record, rev: str) -> str:
+    words = protocol_differences(new.protocol, old.protocol) if what == "protocol_hash" else []
+    return f"{what} differs from {rev}" + (f": {', '.join(words)}" if words else "")
 
 
 def _files_differ(root: Path, old: Record, new: Record, commit: str) -> str:

@@ -56,7 +56,8 @@ def compare(
 
     project = find_project()
     stored = [read_confusions(matrices(project, side, protocol)) for side in (a, b)]
-    found = run(stored[0], stored[1], variant="_ms_flip" if ms_flip else "", force=force)
+    variant, words = "_ms_flip" if ms_flip else "", protocols_in_words(project, a, b, protocol)
+    found = run(stored[0], stored[1], variant=variant, force=force, in_words=words)
     if pictures is not None:
         renamed("--pictures", "--images")
     if (folder := images or pictures) is not None:
@@ -112,6 +113,21 @@ def matrices(project: Project, side: str, protocol: str | None) -> Path:
     if protocol is not None:
         require_measured(project, experiment, protocol)
     return result_folder(project, experiment, protocol) / "confusion.npz"
+
+
+def protocols_in_words(project: Project, a: str, b: str, protocol: str | None) -> str:
+    """How the protocols of two recorded results differ; "" where one of them has no record."""
+    from repro.errors import ReproError
+    from repro.params.names import experiment_name
+    from repro.params.protocol_words import protocol_differences
+    from repro.records import read_record
+
+    try:
+        records = [read_record(project.record(experiment_name(side))) for side in (a, b)]
+    except ReproError:
+        return ""
+    first, second = (one.also.get(protocol or "", one) for one in records)
+    return ", ".join(protocol_differences(first.protocol, second.protocol))
 
 
 def require_measured(project: Project, experiment: Experiment, protocol: str) -> None:
