@@ -56,7 +56,8 @@ def test_nothing_has_changed(project: Project) -> None:
             "protocol: page003_321",
             "evaluation, protocol; mode whole against slide, scales 1 against 0.5 to 1.5 (5), rounding round "
             "against floor, tiles none against 321x321, overlap none against 0.333333, "
-            "pad tiles no against yes, second variant (scales 0.5 to 1.75 (6), mirror images yes) against none",
+            "pad tiles no against yes, second variant "
+            "(scales 0.5 to 1.75 (6), mirror images yes) against none",
         ),
         ("params.yaml", "weight_decay: 5.0e-4", "weight_decay: 5.0e-3", "training"),
         ("params.yaml", "training: 1", "training: 2", "engine"),
