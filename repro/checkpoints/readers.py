@@ -17,6 +17,7 @@ from repro.errors import CheckpointError, UnknownNameError, some_of
 from repro.records import sha256_file
 
 OURS = "ours"
+OWN_NAMES = "own"  # those of a network by reference
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")  # DataParallel, torch.compile, Lightning
 COUNTERS = ("total_ops", "total_params", "n_averaged", "steps")  # of thop, and of torch's and MMEngine's EMA
 CONVERTED = {"float16", "bfloat16", "float64"}
@@ -131,10 +132,31 @@ class Inspection:
     remarks: tuple[str, ...] = ()
 
 
-def inspect(path: Path, *, key: str | None = None) -> Inspection:
-    """Read and describe `path`; `key` selects one of several networks."""
+def inspect(path: Path, *, key: str | None = None, any_format: bool = False) -> Inspection:
+    """Read and describe `path`.
+
+    Args:
+        path: The file.
+        key: Selects one of several networks.
+        any_format: Describe a file of an unknown format too, such as that of a network by reference.
+
+    Raises:
+        CheckpointError: It is not a checkpoint, or of an unknown format.
+    """
     found = open_checkpoint(path, key=key)
     state = found.state
+    if any_format:
+        return Inspection(
+            format=OWN_NAMES,
+            scope="network",
+            network="with the names of its author",
+            classes=None,
+            entries=len(state),
+            parameters=_parameters(state),
+            auxiliary=False,
+            sha256=sha256_file(path),
+            remarks=found.remarks,
+        )
     if is_safetensors(path) and "experiment" in (note := read_metadata(path)):
         return _inspect_own(path, state, note)
     name = guess_format(state, path)

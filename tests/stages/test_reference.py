@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
+from repro.checkpoints import load_model
 from repro.cli.app import app
 from repro.io import sources
 from repro.params import Project, load_trained
@@ -127,6 +129,7 @@ def inside(small: Project) -> None:
         patch.chdir(small.root)
         weights = "experiments/mine/model.safetensors"
         assert json.loads(cli("weights", "inspect", weights, "--json").stdout)["fits"] == ["mine"]
+        foreign_weights(small)
         image = next((small.root / "data" / "synthetic").rglob("*.png"))
         cli("predict", "mine", str(image), "-o", "maps")
         assert (small.root / "maps" / image.name).is_file()
@@ -138,6 +141,19 @@ def inside(small: Project) -> None:
         read_only(small)
         (small.root / "zoo_blocks.py").write_text(BLOCKS + "# edited\n")
         assert "params changed since it was measured (model)" in cli("check", ok=False).output
+
+
+def foreign_weights(small: Project) -> None:
+    """A file of the author has the author's names: it fits as it is, and is described."""
+    state, _ = load_model(small.weights("mine"))
+    torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, "author.pth")
+    found = json.loads(cli("weights", "inspect", "author.pth", "--json").stdout)
+    assert (found["format"], found["fits"]) == ("own", ["mine"])
+    cli("weights", "convert", "author.pth", "-e", "mine", "-o", "again.safetensors")
+    again, _ = load_model(small.root / "again.safetensors")
+    assert all(torch.equal(again[name], value) for name, value in state.items())
+    torch.save({"strange.weight": torch.zeros(1)}, "other.pth")
+    assert "unknown checkpoint format" in str(cli("weights", "inspect", "other.pth", ok=False).exception)
 
 
 def read_only(small: Project) -> None:

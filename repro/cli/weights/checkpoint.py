@@ -31,11 +31,18 @@ def inspect(file: File, key: Key = None, json: Json = False) -> None:
     import dataclasses
 
     from repro.checkpoints import inspect as look
+    from repro.checkpoints.readers import OWN_NAMES
+    from repro.errors import CheckpointError
 
-    found = look(file, key=key)
+    try:
+        found = look(file, key=key)
+        fits = _fitting(file, found.format, found.classes, key=key) if found.scope == "network" else []
+    except CheckpointError:
+        if not file.is_file() or not (fits := _fitting(file, OWN_NAMES, None, key=key)):
+            raise
+        found = look(file, key=key, any_format=True)  # weights of a network by reference
     values = dataclasses.asdict(found)
     remarks = values.pop("remarks")
-    fits = _fitting(file, found.format, found.classes, key=key) if found.scope == "network" else []
     if json:
         emit_json({"file": str(file)} | values | {"remarks": remarks, "fits": fits})
         return
@@ -103,6 +110,7 @@ def _write_ours(
 ) -> None:
     from repro import checkpoints
     from repro.checkpoints import weights_cache
+    from repro.checkpoints.readers import OWN_NAMES
     from repro.params import ReferenceModel
     from repro.records import sha256_file
     from repro.stages.model_setup import random_weights
@@ -112,7 +120,7 @@ def _write_ours(
     for remark in opened.remarks:
         console(stderr=True).print(f"{file.name}: {remark}")
     if isinstance(experiment.model, ReferenceModel):
-        name, of_backbone = "its own", False
+        name, of_backbone = OWN_NAMES, False
     else:
         name = _format(source) if source else checkpoints.guess_format(state, file)
         of_backbone = checkpoints.FORMATS[name].scope == "backbone"
