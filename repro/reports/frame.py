@@ -107,7 +107,7 @@ def _of_row(row: Row, ours: Mapping[str, Any]) -> dict[str, Any]:
         "row": row.id,
         "page": row.page,
         "published_dataset": row.dataset,
-        "family": row.family,
+        "family": row.family or ours.get("family"),
         "label": row.label,
         "published": row.metrics.get("mIoU"),
         "published_ms_flip": row.metrics.get("mIoU_ms_flip"),

@@ -20,7 +20,7 @@ from repro.evaluation.outputs import write_result
 from repro.io.json_reader import read_json
 from repro.io.sources import trust
 from repro.models import build, build_on_meta
-from repro.params import ModelParams, Project, TrainedExperiment, to_plain
+from repro.params import Experiment, ModelParams, Project, TrainedExperiment, to_plain
 from repro.params.experiment import num_classes
 from repro.params.protocol import protocol_hash
 from repro.published import Row
@@ -102,13 +102,21 @@ def verify_released(
 
 def row_of(project: Project, experiment: TrainedExperiment, weights: Path | None) -> Row:
     """The row to compare with: the first one, or without a local file the first that links weights."""
+    first = first_row(project, experiment)
+    if weights is not None:
+        return first
+    return published_weights.released_row(experiment, project.published.rows)
+
+
+def first_row(project: Project, experiment: Experiment) -> Row:
+    """The first published row of an experiment; ParamsError without one."""
     known = project.published.rows
     mine = [known[name] for name in experiment.rows if name in known]
     if not mine:
         what = f"'{experiment.name}' has no published row to compare with"
         hint = "to evaluate weights without a row: `repro weights convert`, then `repro evaluate`"
         raise ParamsError(what, where=f"{experiment.folder}/params.yaml", allowed="rows: [ROW]", hint=hint)
-    return mine[0] if weights is not None else published_weights.released_row(experiment, known)
+    return mine[0]
 
 
 def find_weights(row: Row, weights: Path | None, sha256: str | None, reporter: Reporter) -> tuple[Path, str]:

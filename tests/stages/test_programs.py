@@ -26,6 +26,7 @@ from repro.stages.record import record_experiment
 from repro.stages.reporter import Reporter
 from repro.stages.smoke import run_smokes
 from repro.stages.train_program import train_with_program
+from repro.stages.verify_program import verify_program
 from repro.tracking.run_info import read_state
 from tests.programs.kit import EXTERNAL, NAME, loaded, program, program_project, write_experiment
 
@@ -250,12 +251,31 @@ def test_released_weights_are_evaluated_without_training(
     known, _ = read_records(project.rows)
     judge = Judge(project=project, records=known, experiment=from_project(project))
     assert judge.outdated("released") == ""
+    verified_with_its_row(project, made.metrics["mIoU"])
     wrong = weights | {"sha256": "0" * 64}
     write_experiment(project.root, "released", train=None, predict=predict, weights=wrong)
     with pytest.raises(ReproError, match="sha256"):
         run_stages(project, loaded(project, "released"), "cpu")
     with pytest.raises(ParamsError, match="trains nothing"):
         train_with_program(project, loaded(project, "released"))
+
+
+def verified_with_its_row(project: Project, mIoU: float) -> None:
+    """`repro verify`: reproduced within ±0.05, differs beyond, and measured once."""
+    path = project.params_of("released")
+    path.write_text(path.read_text() + "rows: [mine-01]\n")
+    for printed, verdict in ((f"{mIoU:.2f}", "reproduced"), (f"{mIoU + 0.1:.2f}", "differs")):
+        page = project.root / "RESULTS.md"
+        page.write_text(f"| Method | Dataset | mIoU |\n|---|---|---|\n| mean | CamVid | {printed} |\n")
+        done = CliRunner().invoke(app, ["page", "import", str(page), "--id", "mine", "--force"])
+        assert done.exit_code == 0, done.output
+        again = Project(project.root)  # which reads the page again
+        found = verify_program(again, loaded(again, "released"))
+        assert (found.row, found.verdict) == ("mine-01", verdict)
+        shutil.rmtree(project.root / ".repro" / "maps", ignore_errors=True)
+    assert not (project.root / ".repro" / "maps").exists()  # the second one came from the cache
+    with pytest.raises(ParamsError, match="no released weights to verify"):
+        verify_program(project, loaded(project))
 
 
 def test_cost_is_what_the_program_declares(project: Project) -> None:
@@ -315,6 +335,6 @@ def test_commands_that_read_run_no_program(project: Project) -> None:
 
 
 def test_networks_and_programs_are_told_apart(project: Project) -> None:
-    for command in ("cost", "benchmark", "verify"):
+    for command in ("cost", "benchmark"):
         done = CliRunner().invoke(app, [command, NAME])
         assert "runs a program" in str(done.exception), command

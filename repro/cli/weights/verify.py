@@ -13,6 +13,7 @@ from repro.cli.output_path import output_file
 from repro.cli.reporter import aloud, say
 
 if TYPE_CHECKING:
+    from repro.params import ExternalExperiment, Project
     from repro.stages.verify import Verification
 
 
@@ -35,31 +36,52 @@ def verify(
     are cached: the same file, network, protocol and data are evaluated once. Exit code 1 with a list of
     possible reasons where the numbers differ. In a pipeline: dvc repro experiments/NAME/dvc.yaml:released
 
+    An experiment with `external.weights` is verified by its program (docs/programs.md).
+
     Example: repro verify loveda_r18_os8
     """
     from repro.errors import CheckFailed
-    from repro.params import find_project, load_trained
+    from repro.params import ExternalExperiment, find_project, load_experiment
     from repro.records import write_json
     from repro.stages.verify import to_json, verify_released
 
     project = find_project()
-    experiment = load_trained(project, name)
-    found = verify_released(
-        project,
-        experiment,
-        weights=weights,
-        sha256=sha256,
-        key=key,
-        device=device,
-        fresh=fresh,
-        reporter=aloud(),
-    )
+    experiment = load_experiment(project, name)
+    if isinstance(experiment, ExternalExperiment):
+        refuse((weights, sha256, key))
+        found = verify_by_program(project, experiment, fresh=fresh)
+    else:
+        found = verify_released(
+            project,
+            experiment,
+            weights=weights,
+            sha256=sha256,
+            key=key,
+            device=device,
+            fresh=fresh,
+            reporter=aloud(),
+        )
     if out is not None:
         write_json(out, to_json(found))
     emit_json(to_json(found)) if json else print_verdict(found)
     if found.verdict != "reproduced":
         what = f"row {found.row}: {found.verdict}; what may differ:"
         raise CheckFailed("\n".join([what, *found.reasons]))
+
+
+def refuse(options: tuple[object, ...]) -> None:
+    """ParamsError for options that concern the files of a network of this project."""
+    from repro.errors import ParamsError
+
+    if any(option is not None for option in options):
+        what = "--weights, --sha256 and --key are for networks of this project"
+        raise ParamsError(what, hint="`external.weights` in params.yaml names the file of a program")
+
+
+def verify_by_program(project: Project, experiment: ExternalExperiment, *, fresh: bool) -> Verification:
+    from repro.stages.verify_program import verify_program
+
+    return verify_program(project, experiment, fresh=fresh, reporter=aloud())
 
 
 def print_verdict(found: Verification) -> None:
