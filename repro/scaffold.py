@@ -74,8 +74,8 @@ def new_experiment(project: Project, name: str, like: str) -> Path:
         raise UnknownNameError("experiment", like, experiment_names(project))
     if target.exists():
         raise ParamsError(f"experiment '{name}' exists", where=target, hint="choose another name, or edit it")
+    _ = read_yaml(source), project.published.rows  # raises ParamsError, before anything is written
     target.parent.mkdir(exist_ok=True)
-    read_yaml(source)  # raises ParamsError if it is invalid
     write_text(target, HEADING.format(like=like) + settings_text(source.read_text(encoding="utf-8")))
     sync(project)
     return target

@@ -18,13 +18,18 @@ from repro.errors import ParamsError
 from repro.io.json_reader import read_json
 from repro.published.markdown import fill, links
 
-_LINK_NAMES = {"cfg": "config", "config": "config", "model": "model", "log": "log", "download": "model"}
+_LINK_NAMES = {
+    **dict.fromkeys(("cfg", "config", "configs"), "config"),
+    **dict.fromkeys(("model", "weights", "checkpoint", "ckpt", "download"), "model"),
+    **dict.fromkeys(("log", "logs"), "log"),
+}
 # For link texts without a meaning ("Github", "here"): suffixes of the file name.
 _LINK_ENDS = {
     "model": (".pth", ".pth.tar", ".pt", ".ckpt", ".safetensors", ".pkl"),
     "log": (".log", ".log.json"),
     "config": (".py", ".yaml", ".yml"),
 }
+_CORRECT = "correct the file, or write it again: `repro page import FILE --id ID --force`"
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -154,9 +159,10 @@ class Page:
 def read_page(path: Path) -> Page:
     """Read a page file. Raises ParamsError if it is invalid."""
     try:
-        return page_from_json(read_json(path, error=ParamsError))
+        return page_from_json(read_json(path, error=ParamsError, hint=_CORRECT))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ParamsError(f"not a page of published results: {error}", where=path) from error
+        what = f"not a page of published results: {error}"
+        raise ParamsError(what, where=path, hint=_CORRECT) from error
 
 
 def page_from_json(raw: Mapping[str, Any]) -> Page:

@@ -43,6 +43,7 @@ def init_zoo(root: Path) -> list[Path]:
     Raises:
         ParamsError: `root` has a params.yaml or a dvc.yaml of something else.
     """
+    root = root.resolve()
     require_free(root)
     root.mkdir(parents=True, exist_ok=True)
     top, project = repository(root), Project(root)

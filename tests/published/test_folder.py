@@ -95,11 +95,24 @@ def test_a_file_that_is_no_page_is_one_error_with_its_name(
     declare(project, "one", "mine-01"), declare(project, "two", "mine-02")
     wrong = project.published.path(name)
     wrong.write_text(mine.read_text() if text == TEXT else text)
-    for command in (["list"], ["check"], ["table"], ["sync"], ["page", "links"], ["page", "lint"]):
+    new = ["new", "three", "--like", "one"]
+    for command in (
+        new,
+        ["explain", "one"],
+        ["report"],
+        ["init"],
+        ["list"],
+        ["check"],
+        ["table"],
+        ["sync"],
+        ["page", "links"],
+        ["page", "lint"],
+    ):
         answer = RUN.invoke(app, command)
         assert isinstance(answer.exception, ParamsError), command
         assert words in answer.exception.what
         assert (answer.exception.where, answer.output) == (str(wrong), ""), command
+    assert not (project.experiments / "three").exists()
 
 
 def test_a_row_is_of_the_page_that_its_id_names(tmp_path: Path) -> None:
