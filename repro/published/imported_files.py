@@ -6,7 +6,7 @@ edited; it is replaced only when that is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from repro.errors import ParamsError, ReproError, StorageError
 from repro.io.atomic import sha256_text, write_text
 from repro.io.json_reader import read_json
 from repro.published.folder import Published
-from repro.published.page import page_json
+from repro.published.page import page_from_json, page_json, read_page
 
 
 def page_files(
@@ -49,6 +49,22 @@ def write_page(files: Mapping[Path, str], *, force: bool = False) -> list[Path]:
     for path in changed:
         write_text(path, files[path])
     return changed
+
+
+def moved_rows(path: Path, raw: Mapping[str, Any]) -> Iterator[str]:
+    """What became of the rows of the page in `path`: ids that name another row in `raw`, or none.
+
+    Experiments and records name rows by id, so a row that is inserted above them moves them all.
+    """
+    try:
+        before = read_page(path).rows if path.is_file() else {}
+    except ParamsError:
+        return  # it is replaced, and nothing is known of it
+    after = page_from_json(raw).rows
+    for row_id, row in before.items():
+        now = after.get(row_id)
+        if now is None or now.label != row.label:
+            yield f"row {row_id} was '{row.label}', now " + (f"'{now.label}'" if now else "there is none")
 
 
 def _stated(raw: Mapping[str, Any], text: str) -> str:

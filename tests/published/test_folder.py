@@ -208,6 +208,20 @@ def test_an_import_again_updates_what_nobody_edited(project: Project) -> None:
     assert project.published.rows["mine-02"].metrics == {"mIoU": 75.4}
 
 
+def test_rows_that_moved_are_named(project: Project) -> None:
+    """An experiment names a row by its id."""
+    source = project.root / "RESULTS.md"
+    source.write_text(TEXT)
+    run("page", "import", "RESULTS.md", "--id", "mine")
+    source.write_text(TEXT.replace("| Net | R-18 | 70.10 |", "| Net | R-18 | 70.30 |"))
+    assert "moved" not in run("page", "import", "RESULTS.md", "--id", "mine")
+    source.write_text(TEXT.replace("| Net | R-18", "| Net | R-9 | 65.00 |\n| Net | R-18"))
+    said = run("page", "import", "RESULTS.md", "--id", "mine")
+    assert "row mine-01 was 'R-18', now 'R-9'\nrow mine-02 was 'R-50', now 'R-18'\n2 rows moved" in said
+    source.write_text(TEXT.replace("| Net | R-50 | 75.20 |\n", ""))
+    assert "row mine-03 was 'R-50', now there is none" in run("page", "import", "RESULTS.md", "--id", "mine")
+
+
 @pytest.mark.parametrize("edited", ["mine.json", "mine.md", "mine.yaml"])
 def test_an_edit_is_replaced_only_when_that_is_asked_for(project: Project, edited: str) -> None:
     (project.root / "RESULTS.md").write_text(TEXT)

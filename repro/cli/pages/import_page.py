@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from repro.published.columns import ColumnMap
     from repro.published.import_page import Imported
 
+SHOWN = 20  # rows that moved
+
 
 def import_(
     page: Annotated[
@@ -75,12 +77,18 @@ def import_(
 
 def keep(project: Project, found: Imported, text: str, column_map: Path | None, *, force: bool) -> None:
     """Write the page into the project, and say which files changed."""
-    from repro.published.imported_files import page_files, write_page
+    from repro.published.imported_files import moved_rows, page_files, write_page
 
     map_text = None if column_map is None else column_map.read_text(encoding="utf-8")
     files = page_files(project.published, found.raw, text=text, map_text=map_text)
+    moved = list(moved_rows(next(iter(files)), found.raw))
     for path in write_page(files, force=force):
         console(stderr=True).print(f"wrote {path.relative_to(project.root)}")
+    for one in moved[:SHOWN]:
+        console(stderr=True).print(one_line(one), markup=False)
+    if moved:
+        what = f"{counted(len(moved), 'row')} moved: check `rows:` of the experiments that name them"
+        console(stderr=True).print(what)
 
 
 def report(found: Imported) -> None:
