@@ -19,8 +19,9 @@ from repro.io.json_reader import read_json
 from repro.judgement.evidence import METRICS
 from repro.params import ExternalExperiment, Project
 from repro.params.program import arguments
+from repro.params.protocol import Protocol
 from repro.programs import process
-from repro.records import write_json
+from repro.records import locked, write_json
 from repro.records.build import program_key
 from repro.records.metrics_io import read_metrics
 from repro.records.schema import Cost, require
@@ -38,6 +39,8 @@ from repro.stages.train_program import (
     weights_file,
 )
 
+MAPS = "maps"  # in .repro: the label maps of the last evaluation
+
 
 def evaluate_with_program(
     project: Project, experiment: ExternalExperiment, folder: Path, *, reporter: Reporter = SILENT
@@ -51,31 +54,31 @@ def evaluate_with_program(
         CheckFailed: The program failed, exceeded its time limit, or wrote no map.
         Interrupted: A signal stopped it.
     """
-    split, predict = open_split(project, experiment), experiment.external.predict
-    note_unlisted(project, predict, "external.predict", reporter)
+    split = open_split(project, experiment)
+    note_unlisted(project, experiment.external.predict, "external.predict", reporter)
     weights, program = identity(project, experiment), program_sha256(project, experiment)
-    maps = _predict(project, experiment, split, reporter)
-    shown = evenly(OVERLAYS, min(len(split), experiment.protocol.first or len(split)))
-    with overlay_writer(folder / "overlays", split, experiment.protocol) as keep:
-
-        def keep_map(index: int, truth: LabelMap, prediction: LabelMap) -> None:
-            if index in shown:
-                keep(index, split.image(index), truth, prediction)
-
-        with reporter.bar("score") as progress:
-            result = score(
-                maps,
-                split,
-                palette=split.palette,
-                protocol=experiment.protocol,
-                progress=progress,
-                keep=keep_map,
-            )
+    with locked(project.root / ".repro" / MAPS / f".{experiment.name}.lock", "this evaluation is running"):
+        maps = _predict(project, experiment, split, reporter)
+        result = _score(maps, split, experiment.protocol, folder, reporter)
     _write_cost(project, experiment, folder)
     write_result(
         result, folder, split=experiment.evaluation.split, model_sha256=weights, program_sha256=program
     )
     return result
+
+
+def _score(
+    maps: Path, split: Split, protocol: Protocol, folder: Path, reporter: Reporter
+) -> EvaluationResult:
+    """Score the maps, and write overlays of some of them."""
+    shown = evenly(OVERLAYS, min(len(split), protocol.first or len(split)))
+    with overlay_writer(folder / "overlays", split, protocol) as keep, reporter.bar("score") as progress:
+
+        def keep_map(index: int, truth: LabelMap, prediction: LabelMap) -> None:
+            if index in shown:
+                keep(index, split.image(index), truth, prediction)
+
+        return score(maps, split, palette=split.palette, protocol=protocol, progress=progress, keep=keep_map)
 
 
 def identity(project: Project, experiment: ExternalExperiment) -> str:
@@ -120,7 +123,7 @@ def program_sha256(project: Project, experiment: ExternalExperiment) -> str:
 
 def _predict(project: Project, experiment: ExternalExperiment, split: Split, reporter: Reporter) -> Path:
     """Run the program with an empty folder for its maps, and return the folder."""
-    work = project.cache_folder("maps", experiment.name)
+    work = project.cache_folder(MAPS, experiment.name)
     shutil.rmtree(work, ignore_errors=True)
     maps = work / "maps"
     maps.mkdir(parents=True)

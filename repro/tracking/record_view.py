@@ -51,6 +51,11 @@ def metrics_of(record: Record) -> dict[str, float]:
     return {_FORBIDDEN.sub("_", name): float(value) for name, value in found.items()}
 
 
+def _program(record: Record) -> Mapping[str, Any]:
+    """The program that predicted; {} for a network of this project."""
+    return dict((record.params.get("external") or {}).get("predict") or {})
+
+
 def tags_of(record: Record, found: Judgement) -> dict[str, str]:
     """Tags to filter and group runs by, without empty ones; the verdict is that of `found`."""
     git = record.provenance.get("git", {})
@@ -65,6 +70,7 @@ def tags_of(record: Record, found: Judgement) -> dict[str, str]:
         "page": ", ".join(sorted({row.partition("-")[0] for row in record.rows})),
         **{name: "" if value is None else str(value) for name, value in network.items()},
         "package": network_package(record.provenance),
+        "predict": str(_program(record).get("command", "")),
         "seed": str(record.params.get("seed", "")),
         "protocol_hash": record.protocol_hash,
         "interval": record.interval_kind if record.intervals else "",

@@ -44,6 +44,11 @@ def read_run(entry: Mapping[str, Any]) -> Run:
 _FORBIDDEN = re.compile(r"[^\w\-. /]")  # in names of MLflow params; arguments of a network may have any name
 # Not MLflow params, which are immutable: these may change without a new run.
 _NOT_PARAMS = ("name", "rows", "note", "expect", "facts", "also")
+# The same of programs: what their run key does not cover. The family and what predicts are tags.
+_NOT_IN_KEY = (
+    *("external.family", "external.predict.", "external.smoke"),
+    *("external.train.timeout", "external.train.log"),
+)
 # Not params of a training: these may change before its record is written.
 _NOT_TRAINING = ("recipe", "start_from", "evaluation", "protocol", "engine")
 
@@ -51,7 +56,8 @@ _NOT_TRAINING = ("recipe", "start_from", "evaluation", "protocol", "engine")
 def shown_params(params: Mapping[str, Any]) -> dict[str, str]:
     """MLflow params of a resolved experiment."""
     shown = flatten({key: value for key, value in params.items() if key not in _NOT_PARAMS})
-    return {_FORBIDDEN.sub("_", name): str(value) for name, value in shown.items()}
+    kept = {name: value for name, value in shown.items() if not name.startswith(_NOT_IN_KEY)}
+    return {_FORBIDDEN.sub("_", name): str(value) for name, value in kept.items()}
 
 
 def training_params(params: Mapping[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -11,11 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
 from repro.cli.app import app
-from repro.errors import CheckFailed, CheckpointError, DataError, ParamsError, RecordError, ReproError
+from repro.errors import (
+    CheckFailed,
+    CheckpointError,
+    DataError,
+    ParamsError,
+    RecordError,
+    ReproError,
+    StorageError,
+)
 from repro.fleet.bundle import export_run
 from repro.judgement import Judge, from_project
 from repro.params import Project
@@ -27,7 +37,7 @@ from repro.stages.reporter import Reporter
 from repro.stages.smoke import run_smokes
 from repro.stages.train_program import train_with_program
 from repro.stages.verify_program import verify_program
-from repro.tracking.run_info import read_state
+from repro.tracking.run_info import read_state, shown_params
 from tests.programs.kit import EXTERNAL, NAME, loaded, program, program_project, write_experiment
 
 COPY = """\
@@ -85,6 +95,8 @@ def test_a_program_is_trained_evaluated_and_recorded(project: Project) -> None:
     assert (folder / "curve.csv").read_text().splitlines()[1:] == ["1,1,0.1,", "2,0.5,0.1,"]
     assert sorted(path.name for path in (folder / "overlays").iterdir()) == ["val0.png", "val1.png"]
     assert outdated(project) == ""
+    shown = {name for name in shown_params(made.params) if name.startswith("external.")}
+    assert shown == {f"external.{name}" for name in ("train.command", "train.deps", "train.split", "weights")}
     state = read_state(project.journal(made.run_key))
     assert state is not None
     assert (state.status, state.steps) == ("FINISHED", 2)
@@ -169,6 +181,16 @@ def test_a_second_start_finds_what_the_first_one_left(project: Project) -> None:
     assert steps == [1, 2, 3, 4]
     with pytest.raises(CheckFailed, match="exit code 1"):  # as the first one
         train_with_program(project, loaded(project), fresh=True)
+
+
+def test_a_program_that_outlived_its_start_is_not_joined_by_another(project: Project) -> None:
+    key = record(project).run_key
+    began = {"pid": os.getpid(), "since": psutil.Process().create_time()}
+    (project.work_folder(key) / "program.json").write_text(json.dumps(began))
+    with pytest.raises(StorageError, match=f"still running, as process {os.getpid()}"):
+        train_with_program(project, loaded(project))
+    (project.work_folder(key) / "program.json").write_text(json.dumps(began | {"since": 0.0}))
+    train_with_program(project, loaded(project))
 
 
 def test_nothing_in_out_is_an_error(project: Project) -> None:

@@ -61,8 +61,9 @@ def evaluate_program(
     """Predict with the experiment's program and score its maps."""
     from repro.cli.reporter import aloud
     from repro.errors import ParamsError
+    from repro.records.metrics_io import read_metrics
     from repro.stages.evaluate import require_outside
-    from repro.stages.evaluate_program import evaluate_with_program, identity, program_sha256
+    from repro.stages.evaluate_program import evaluate_with_program
 
     own = experiment.evaluation.protocol
     if protocol not in (None, own):
@@ -70,10 +71,11 @@ def evaluate_program(
         raise ParamsError(what, hint="make another experiment for another protocol")
     folder = project.experiment_folder(experiment.name) if out is None else require_outside(project, out)
     result = evaluate_with_program(project, experiment, folder, reporter=aloud())
+    made = read_metrics(folder / "metrics.json")  # hashing what was trained takes seconds per gigabyte
     report(
         result,
         experiment.evaluation.split,
         as_json=json,
-        model_sha256=identity(project, experiment),
-        program_sha256=program_sha256(project, experiment),
+        model_sha256=made["model_sha256"],
+        program_sha256=made["program_sha256"],
     )
