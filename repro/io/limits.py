@@ -14,6 +14,7 @@ from repro.errors import ReproError
 MiB = 2**20
 YAML_BYTES = MiB  # the root params.yaml has 12 kB
 YAML_NODES = 100_000  # scalars, lists and mappings with all aliases expanded
+LOCK_BYTES = 64 * MiB  # dvc.lock of a project: 1 kB per experiment
 JSON_BYTES = 32 * MiB  # a record with 150 classes and ten protocols has 200 kB
 NPZ_BYTES = 1024 * MiB  # per-image confusions, compressed and expanded; 2,000 images x 150 classes: 20 MB
 CSV_BYTES = 32 * MiB  # a confusion matrix of 254 classes has 2 MB

@@ -11,6 +11,7 @@ from repro.fleet.workspace import has_dvc, run_dvc
 from repro.params import AnyExperiment, Experiment, Project
 from repro.stages.reporter import Reporter, Say
 from repro.stages.summary import show_in_mlflow, summary
+from repro.stages.up_to_date import is_up_to_date, params_stamp, remember
 
 E = TypeVar("E", bound=Experiment)
 
@@ -50,6 +51,7 @@ def run_pipeline(
 ) -> None:
     """Run `dvc repro experiments/NAME`, or without DVC the same stages in this process.
 
+    DVC is not started if the experiment is up to date since the last run.
     `stdout` is the file descriptor for DVC's output, see `run_dvc`. Raises CheckFailed if a stage failed
     under DVC; without DVC, what the stage raises.
     """
@@ -59,8 +61,13 @@ def run_pipeline(
         made = run_stages(project, experiment, device, reporter=reporter)
         reporter.say(summary(made))
         return show_in_mlflow(project, made, reporter.note)
+    if is_up_to_date(project, experiment):
+        return reporter.say(f"{experiment.name} is up to date")
+    before = params_stamp(project, experiment)
     code = run_dvc(project, "repro", experiment.folder, stdout=stdout)
     if code:
         raise CheckFailed(
             f"a stage failed (dvc exit code {code})", where=experiment.folder, hint="see its output above"
         )
+    if params_stamp(project, experiment) == before:
+        remember(project, experiment)
