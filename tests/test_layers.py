@@ -33,7 +33,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 DOORS = {"mlflow": {"tracking"}, "dvc": set(), "typer": {"cli"}, "rich": {"cli"}}
 WITHOUT_TORCH = ("pipeline", "inputs_ready", "seeds", "summary", "reporter")  # of repro.stages
 NAMES = {"opencv_python_headless": "cv2", "pillow": "PIL", "pyyaml": "yaml"}  # where not the package's own
-RUN_AS_PROGRAMS = {"dvc"}
+RUN_AS_PROGRAMS = {"dvc", "ruamel.yaml.clib"}  # the second one speeds up the first
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in LEVEL)
 
 

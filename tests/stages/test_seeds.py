@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -41,8 +40,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root, home = Path(__file__).parents[2], tmp_path_factory.mktemp("seeds")
     (home / "experiments").mkdir()
     project, shrunk = smoke_project(Project(home), load_experiment(Project(root), NAME))
-    for template in ("pipeline", "also", "released"):
-        shutil.copy(root / "experiments" / f"{template}.yaml", project.experiments)
     path = project.root / shrunk.folder / "params.yaml"
     expect = {"mIoU": 0.0, "band": 100.0, "source": "anything will do"}
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"expect": expect}, sort_keys=False))
