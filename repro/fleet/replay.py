@@ -52,8 +52,15 @@ def replay(
         name: experiment with a record.
         run: runs a command of repro in a folder, for tests.
         say: called with progress messages.
+
+    Raises:
+        RecordError: a program made the record, or its commit is not known.
     """
     record = read_row(project.record(name))
+    if record.kind == "external":
+        what = f"'{record.experiment}' cannot be replayed: a program trained it, in an environment that is not recorded"
+        hint = f"`repro train {record.experiment} --fresh`, then `repro evaluate {record.experiment}`"
+        raise RecordError(what, where=project.record(name), hint=hint)
     tree = project.cache_folder("replay", record.experiment)
     try:
         worktree(project, record, tree)

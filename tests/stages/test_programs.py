@@ -27,6 +27,7 @@ from repro.errors import (
     StorageError,
 )
 from repro.fleet.bundle import export_run
+from repro.fleet.replay import replay
 from repro.judgement import Judge, from_project
 from repro.params import Project
 from repro.records import Record, read_journal, read_records, sha256_file
@@ -329,6 +330,8 @@ def test_seeds_and_export(project: Project) -> None:
     assert record(project).seeds is not None
     with pytest.raises(RecordError, match="cannot be exported"):
         export_run(project, NAME, project.root / "run.repro.zip")
+    with pytest.raises(RecordError, match="cannot be replayed"):
+        replay(project, NAME)
 
 
 READING = (
