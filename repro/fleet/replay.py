@@ -58,7 +58,7 @@ def replay(
     """
     record = read_row(project.record(name))
     if record.kind == "external":
-        what = f"'{record.experiment}' cannot be replayed: a program trained it, in an environment that is not recorded"
+        what = f"'{record.experiment}' cannot be replayed: the environment of its program is not recorded"
         hint = f"`repro train {record.experiment} --fresh`, then `repro evaluate {record.experiment}`"
         raise RecordError(what, where=project.record(name), hint=hint)
     tree = project.cache_folder("replay", record.experiment)
