@@ -154,8 +154,14 @@ def digest(parts: Iterable[str]) -> str:
 
 
 def held_by_dvc(project: Project) -> Callable[[Iterable[str]], str]:
-    """A function that says which files, by md5, DVC's cache holds: `dvc pull` may have brought one since."""
-    folder = f"{cache_folder(project.root)}/files/md5"
+    """A function that says which files, by md5, DVC's cache holds: `dvc pull` may have brought one since.
+
+    It returns "", so that nothing is kept, where DVC's settings cannot be read.
+    """
+    try:
+        folder = f"{cache_folder(project.root)}/files/md5"
+    except ReproError:
+        return lambda md5s: ""
 
     def held(md5s: Iterable[str]) -> str:
         return "held " + " ".join(md5 for md5 in md5s if os.path.isfile(f"{folder}/{md5[:2]}/{md5[2:]}"))
