@@ -61,6 +61,12 @@ def write(text: str, *, stderr: bool = False) -> None:
     (sys.stderr if stderr else sys.stdout).write(printable(text))
 
 
+def pass_through(text: str) -> None:
+    """What a program of the zoo prints, unchanged, on standard error: its colours and progress bars work."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
 def show_any_character() -> None:
     """A character that the terminal's encoding lacks becomes "?" on standard output, not a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from repro.cli.console import console
+from repro.cli.console import console, pass_through
 
 if TYPE_CHECKING:
     from repro.errors import ReproError
@@ -25,8 +24,7 @@ def note(text: str) -> None:
 
 def raw(text: str) -> None:
     """What a program prints, unchanged, on standard error."""
-    sys.stderr.write(text)
-    sys.stderr.flush()
+    pass_through(text)
 
 
 def renamed(old: str, new: str) -> None:

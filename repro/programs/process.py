@@ -198,7 +198,7 @@ def _check(code: int, command: Command, received: Sequence[int], tail: Sequence[
         name = signal.Signals(received[0]).name
         what = f"{name}: the program was stopped; what it had saved is kept"
         raise Interrupted(what, where=command.log, hint="repeat the command to continue")
-    said = f"; it said: {' | '.join(tail)}" if tail else "; it said nothing"
+    said = f"; it said: {' / '.join(tail)}" if tail else "; it said nothing"
     if late:
         what = f"the program did not end within {command.timeout:g} s"
         hint = "raise `timeout:`, or repeat the command if the program can resume"

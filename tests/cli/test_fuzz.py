@@ -36,7 +36,7 @@ from repro.fleet.scheduler import speeds
 from repro.io.atomic import canonical
 from repro.io.redact import redact_text
 from repro.io.yaml_reader import load_yaml
-from repro.params import Project, load_experiment
+from repro.params import Project, load_experiment, load_trained
 from repro.params.experiment import resolve
 from repro.published.import_page import import_page
 from repro.published.markdown import read_page
@@ -189,6 +189,7 @@ LINES: list[dict[str, Any]] = [
 @fuzz
 @given(lines=spoilt(LINES), torn_=torn("\n".join(map(json.dumps, LINES)).encode()))
 def test_journals(project: Project, lines: Any, torn_: bytes) -> None:
+    experiment = load_trained(Project(Path(__file__).parents[2]), "camvid_mobilenetv2_os16")
     path = project.journal("0123456789abcdef")
     path.parent.mkdir(parents=True, exist_ok=True)
     for content in ("".join(json.dumps(line) + "\n" for line in lines).encode(), torn_):
@@ -197,7 +198,7 @@ def test_journals(project: Project, lines: Any, torn_: bytes) -> None:
         answer(
             lambda entries=entries: state_of(entries),  # type: ignore[misc]
             lambda: curve_csv(path),
-            lambda entries=entries: training_cost(entries, batch=4),  # type: ignore[misc]
+            lambda entries=entries: training_cost(experiment, entries),  # type: ignore[misc]
             lambda entries=entries: training_provenance(entries),  # type: ignore[misc]
             lambda: speeds(project, "cpu"),
         )

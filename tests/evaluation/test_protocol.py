@@ -37,6 +37,7 @@ OTHER = {
     "absent": "zero",
     "union_bug": True,
     "boundary_ratio": 0.02,
+    "words": "resized by PIL",
     "ms_flip": Variant(scales=(0.5, 1.0)),
 }
 

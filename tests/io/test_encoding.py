@@ -77,12 +77,12 @@ def test_a_locale_without_utf8(command: tuple[str, ...]) -> None:
 def test_json_keeps_what_the_terminal_lacks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("| method | mIoU |\n| --- | --- |\n| R-50 – naïve | 70.1 |\n", encoding="utf-8")
-    printed = run("page", "import", str(page), "--source", "x").stdout
+    printed = run("page", "import", str(page), "--source", "x", cwd=tmp_path).stdout  # outside a project
     assert "R-50 – naïve" in json.loads(printed.decode("ascii"))["rows"]["x-01"]["cells"]
 
 
-def run(*command: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
+def run(*command: str, cwd: Path = ROOT, **settings: str) -> subprocess.CompletedProcess[bytes]:
     """Run `repro COMMAND` in an ASCII locale."""
     locale = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
     program = [sys.executable, "-c", "from repro.cli import main; main()", *command]
-    return subprocess.run(program, cwd=ROOT, env={**os.environ, **locale, **settings}, capture_output=True)
+    return subprocess.run(program, cwd=cwd, env={**os.environ, **locale, **settings}, capture_output=True)
