@@ -12,12 +12,12 @@ import numpy.typing as npt
 from repro.errors import DataError
 from repro.evaluation.confusion import LabelMap
 from repro.evaluation.evaluate import count_image, true_label
+from repro.evaluation.label_folder import MOST_CLASSES
 from repro.evaluation.map_files import require_classes, size_of
 from repro.evaluation.summary import summarise
 from repro.params.protocol import Protocol
 
 Label = npt.NDArray[np.integer[Any]]
-MOST_CLASSES = 254  # 255 is the ignored label
 
 
 def score(
@@ -49,7 +49,7 @@ def score(
         50.0
     """
     names = _names(classes)
-    protocol = Protocol(mode="whole", ignore_index=_ignored(ignore, len(names)))
+    protocol = Protocol(mode="whole", ignore_index=_ignored(ignore))
     seen = []
     for i, (found, truth) in enumerate(_pairs(maps, labels)):
         where = f"image {i}"
@@ -97,7 +97,7 @@ def _names(classes: int | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _ignored(ignore: int, classes: int) -> int:
+def _ignored(ignore: int) -> int:
     if not 0 <= ignore <= 255:
         raise DataError(f"ignore: got {ignore!r}", allowed="0 to 255")
     return ignore

@@ -214,19 +214,13 @@ class Result:
         """Built once per device, so that a loop over images loads the weights once."""
         known: dict[str, Any] = self.__dict__.setdefault("_predictors", {})
         if device not in known:
-            from repro.evaluation.evaluate import predictor
             from repro.io.sources import trust
-            from repro.stages.model_setup import chosen_device, trained_model
+            from repro.stages.model_setup import chosen_device, trained_predictor
 
             place, experiment = chosen_device(device), load_trained(self.project, self.name)
             trust(self.project.root)
-            model = trained_model(self.project.weights(self.name), experiment, place).eval()
-            known[device] = predictor(
-                model,
-                protocol=experiment.protocol.single_variant(ms_flip=False),
-                model_params=experiment.model,
-                device=place,
-            )
+            protocol = experiment.protocol.single_variant(ms_flip=False)
+            known[device] = trained_predictor(self.project, experiment, protocol=protocol, device=place)
         return known[device]
 
     @property

@@ -17,6 +17,7 @@ from repro.judgement.evidence import LOCK, NPZ, WEIGHTS
 from repro.judgement.peers import Fact, Peers, collect_facts, facts_of
 from repro.params.folders import Broken, read_each
 from repro.params.project import Project
+from repro.params.reference import network_kind
 from repro.records import Record
 from repro.records.dvc_files import Lock, read_lock
 from repro.records.network import NETWORK
@@ -79,8 +80,7 @@ def claim_of(declared: Declared | None, record: Record | None, lock: Lock | None
 
 def _has_code(params: Mapping[str, Any]) -> bool:
     """A network by reference, or a program of the project."""
-    model = params.get("model")
-    return "external" in params or (isinstance(model, Mapping) and "build" in model)
+    return "external" in params or network_kind(params.get("model")) == "ReferenceModel"
 
 
 def read_claims(

@@ -7,7 +7,6 @@ modification time, and the same code judges. Without the file, or with a damaged
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from repro.errors import ReproError
+from repro.io.atomic import sha256_text
 from repro.params.project import Project
 from repro.records.dvc_files import cache_folder
 
@@ -98,7 +98,7 @@ class ResultsCache:
     def _connection(self) -> sqlite3.Connection:
         store = sqlite3.connect(str(self.path), timeout=5)
         found = store.execute("PRAGMA user_version").fetchone()[0]
-        wanted = int(hashlib.sha256(self.basis.encode()).hexdigest()[:7], 16)
+        wanted = int(sha256_text(self.basis)[:7], 16)
         if found != wanted:
             with store:
                 store.execute("DROP TABLE IF EXISTS entries")
@@ -150,7 +150,7 @@ def stamp(files: Iterable[str]) -> str:
 def digest(parts: Iterable[str]) -> str:
     """One short stamp of several; "" if one of them is "": then nothing may be kept."""
     texts = list(parts)
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:24] if all(texts) else ""
+    return sha256_text("\0".join(texts))[:24] if all(texts) else ""
 
 
 def held_by_dvc(project: Project) -> Callable[[Iterable[str]], str]:

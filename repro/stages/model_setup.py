@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from repro.checkpoints import check_finite, check_same_network, load_model, pretrained_backbone, pretrained_id
 from repro.errors import ParamsError
+from repro.evaluation.evaluate import Predict, predictor
 from repro.models import build
-from repro.params import Project, TrainedExperiment
+from repro.params import Project, Protocol, TrainedExperiment
 from repro.params.experiment import num_classes
 from repro.records import sha256_file
 from repro.training.distributed import pick_device, read_slurm_environment
@@ -29,6 +30,14 @@ def trained_model(path: Path, experiment: TrainedExperiment, device: str) -> nn.
     check_finite(state, where=path, hint=hint)
     model.load_state_dict(state)
     return model.to(device)
+
+
+def trained_predictor(
+    project: Project, experiment: TrainedExperiment, *, protocol: Protocol, device: str
+) -> Predict:
+    """A function from images to label maps, by the experiment's weights; raises like `trained_model`."""
+    model = trained_model(project.weights(experiment.name), experiment, device).eval()
+    return predictor(model, protocol=protocol, model_params=experiment.model, device=device)
 
 
 def initial_weights(project: Project, experiment: TrainedExperiment) -> tuple[dict[str, Tensor] | None, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -149,8 +150,8 @@ def cached_or_measured(
         "fingerprint": split.fingerprint,
         "engine": experiment.engine.evaluation,
     }
-    folder = project.root / ".repro" / "released" / run_key(made_from)
-    if fresh or not (folder / "metrics.json").is_file():
+
+    def measure(folder: Path) -> None:
         with reporter.bar("verify") as progress:
             result = evaluate(
                 converted(source, experiment).to(device),
@@ -162,6 +163,17 @@ def cached_or_measured(
                 progress=progress,
             )
         write_result(result, folder, split=experiment.evaluation.split)
+
+    return kept_metrics(project, made_from, measure, fresh=fresh)
+
+
+def kept_metrics(
+    project: Project, made_from: Mapping[str, Any], measure: Callable[[Path], object], *, fresh: bool
+) -> dict[str, Any]:
+    """metrics.json of what is evaluated, from .repro/released; `measure` writes it into a folder."""
+    folder = project.root / ".repro" / "released" / run_key(made_from)
+    if fresh or not (folder / "metrics.json").is_file():
+        measure(folder)
     return read_json(folder / "metrics.json", hint="repeat the command with --fresh")
 
 

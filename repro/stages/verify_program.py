@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from repro.datasets.prepare.prepared_split import Split
 from repro.errors import ParamsError
 from repro.evaluation import published_weights
-from repro.io.json_reader import read_json
 from repro.params import ExternalExperiment, Project
 from repro.params.protocol import protocol_hash
 from repro.published import Row
-from repro.records import run_key
 from repro.stages.evaluate_program import evaluate_with_program, program_sha256
 from repro.stages.lookup import open_split
 from repro.stages.reporter import SILENT, Reporter
-from repro.stages.verify import Verification, first_row
+from repro.stages.verify import Verification, first_row, kept_metrics
 
 
 def verify_program(
@@ -63,10 +62,8 @@ def _metrics(
         "fingerprint": split.fingerprint,
         "engine": experiment.engine.evaluation,
     }
-    folder = project.root / ".repro" / "released" / run_key(made_from)
-    if fresh or not (folder / "metrics.json").is_file():
-        evaluate_with_program(project, experiment, folder, reporter=reporter)
-    return read_json(folder / "metrics.json", hint="repeat the command with --fresh")
+    measure = partial(evaluate_with_program, project, experiment, reporter=reporter)
+    return kept_metrics(project, made_from, measure, fresh=fresh)
 
 
 def _reasons(experiment: ExternalExperiment, row: Row, split: Split, metrics: dict[str, Any]) -> list[str]:

@@ -181,12 +181,11 @@ def draw(
 ) -> None:
     """Predict the most changed images again with both networks and write them side by side."""
     from repro.errors import IncomparableError
-    from repro.evaluation.evaluate import predictor
     from repro.evaluation.visualize import colours, file_name, png, side_by_side
     from repro.params import load_trained
     from repro.records import write_bytes
     from repro.stages.lookup import open_split, protocol_named
-    from repro.stages.model_setup import chosen_device, trained_model
+    from repro.stages.model_setup import chosen_device, trained_predictor
 
     experiments = [load_trained(project, side) for side in sides]
     splits = [open_split(project, experiment) for experiment in experiments]
@@ -194,10 +193,10 @@ def draw(
         raise IncomparableError("--images needs one split for both experiments")
     place = chosen_device(device)
     predicts = [
-        predictor(
-            trained_model(project.weights(one.name), one, place).eval(),
+        trained_predictor(
+            project,
+            one,
             protocol=one.protocol if protocol is None else protocol_named(project, protocol),
-            model_params=one.model,
             device=place,
         )
         for one in experiments

@@ -35,12 +35,12 @@ def predict(
     """
     from repro.datasets import dataset_module
     from repro.errors import ParamsError
-    from repro.evaluation.evaluate import evaluated_classes, predictor
+    from repro.evaluation.evaluate import evaluated_classes
     from repro.evaluation.visualize import predict_images
     from repro.io.sources import trust
     from repro.params import find_project, load_trained
     from repro.stages.lookup import protocol_named
-    from repro.stages.model_setup import chosen_device, trained_model
+    from repro.stages.model_setup import chosen_device, trained_predictor
 
     project = find_project()
     experiment = load_trained(project, name)
@@ -49,9 +49,8 @@ def predict(
         raise ParamsError("the protocol has no second variant", hint="leave --ms-flip out")
     place = chosen_device(device)
     trust(project.root)
-    model = trained_model(project.weights(experiment.name), experiment, place).eval()
     one = chosen.single_variant(ms_flip=ms_flip)
-    run = predictor(model, protocol=one, model_params=experiment.model, device=place)
+    run = trained_predictor(project, experiment, protocol=one, device=place)
     module = dataset_module(project, experiment.dataset)
     classes = evaluated_classes(module.CLASSES, chosen)
     palette = module.PALETTE[-len(classes) :]
