@@ -172,7 +172,7 @@ def test_a_copy_claims_neither_rows_nor_numbers() -> None:
     assert settings_text("rows:\n- 001-06\n- 003-028\nseed: 0\nnote: |\n  x\n") == "seed: 0\n"
 
 
-def test_another_seed_keeps_rows_and_is_no_second_claim(project: Project) -> None:
+def test_another_seed_keeps_rows_and_is_not_a_second_claim(project: Project) -> None:
     source = project.experiments / "tiny_r18_os16" / "params.yaml"
     copy = project.experiments / "tiny_r18_os16_seed1" / "params.yaml"
     copy.parent.mkdir()

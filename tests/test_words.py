@@ -61,5 +61,16 @@ def test_documents_use_the_terms_of_the_glossary() -> None:
     assert uses == {}
 
 
+def test_names_of_tests_use_the_terms_of_the_glossary() -> None:
+    # Nothing is compared but the names: a test of a message quotes what it must not say.
+    uses = {
+        f"{path.relative_to(ROOT)}:{name}": words
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if (words := found(name.replace("_", " ")))
+    }
+    assert uses == {}
+
+
 def test_a_replaced_word_is_found() -> None:
     assert found("It goes on; one a file; Told twice") == ["Told", "goes on", "one a file"]

@@ -156,7 +156,7 @@ def test_inspection_names_format_network_classes_and_hash(tmp_path: Path) -> Non
         ("sssegmentation", net(S3, "resnet18", 8), "DeepLabV3 R-18, deep stem"),
     ],
 )
-def test_networks_are_told_apart(tmp_path: Path, name: str, raw: dict[str, Any], network: str) -> None:
+def test_networks_are_distinguished(tmp_path: Path, name: str, raw: dict[str, Any], network: str) -> None:
     found = inspect(foreign_file(tmp_path / "x.pth", name, model_params(raw), 21))
     assert (found.format, found.network, found.classes) == (name, network, 21)
 
@@ -225,7 +225,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_download_that_breaks_goes_on_where_it_stopped(url: str, tmp_path: Path, ranges: bool) -> None:
+def test_a_download_that_breaks_resumes_where_it_stopped(url: str, tmp_path: Path, ranges: bool) -> None:
     Server.ranges, Server.breaks = ranges, [100_000, 50_000]
     seen: list[tuple[int, int | None]] = []
     path = tmp_path / "weights.pth"
@@ -263,7 +263,7 @@ def test_another_content_is_deleted_and_named(url: str, tmp_path: Path, checksum
 
 
 @pytest.mark.usefixtures("at_once")
-def test_errors_of_the_server_and_of_the_network_are_told(url: str, tmp_path: Path) -> None:
+def test_errors_of_the_server_and_of_the_network_are_reported(url: str, tmp_path: Path) -> None:
     Server.status = 404
     with pytest.raises(DownloadError, match="404"):
         fetch(url, tmp_path / "weights.pth", checksum=None)
@@ -314,7 +314,7 @@ def test_weights_are_fetched_once(own_store: Path, url: str, monkeypatch: pytest
     assert next(weights_cache.stored()).sha256 == DIGEST
 
 
-def test_without_a_network_the_way_by_hand_is_named(own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_manual_way_is_named(own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nobody_there = weights_cache.Weights(url="http://127.0.0.1:9/resnet.pth", sha256=DIGEST, used_by="a test")
     monkeypatch.setitem(weights_cache.KNOWN, "local", nobody_there)
     monkeypatch.setattr("repro.io.download.ATTEMPTS", 1)

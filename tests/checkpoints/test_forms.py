@@ -219,7 +219,7 @@ ODD: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_a_tensor_that_is_no_plain_weight_is_named(tmp_path: Path, theirs: State, kind: str) -> None:
+def test_a_tensor_that_is_not_a_plain_weight_is_named(tmp_path: Path, theirs: State, kind: str) -> None:
     """Sparse, quantised and meta ones were tracebacks; scales and imaginary parts were lost in silence."""
     path = tmp_path / "odd.pth"
     with warnings.catch_warnings():
@@ -380,7 +380,7 @@ INPUTS = {
 
 @pytest.mark.parametrize("network", ["resnet18", "mobilenetv2", "slim"])
 @pytest.mark.slow
-def test_the_same_picture_gives_the_same_features(network: str) -> None:
+def test_the_same_image_gives_the_same_features(network: str) -> None:
     """Except at the border, where zero padding represents another mean."""
     slim = SLIM | {"family": "deeplabv3", "head": {"fuse": "sum", "decoder_convs": 0}}
     raw = net(slim, "resnet50", 16) if network == "slim" else net(PLUS, network, 16)

@@ -53,7 +53,7 @@ def test_a_damaged_page_is_named(project: Path) -> None:
     assert str(found["advice"]).startswith("correct the file, or write it again: `repro page import")
 
 
-def test_a_missing_data_set_is_no_failure_and_has_its_own_cure(project: Path) -> None:
+def test_a_missing_data_set_is_not_a_failure_and_has_its_own_cure(project: Path) -> None:
     (project / "data").mkdir()
     (project / "data/camvid").symlink_to("/nowhere")
     found = doctor()

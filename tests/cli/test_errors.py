@@ -109,7 +109,7 @@ def test_who_reads_the_output_does_not_change_the_answer(root: Path, command: st
     assert "Traceback" not in done.stderr
 
 
-def test_a_fault_of_the_program_is_no_failed_check(root: Path) -> None:
+def test_a_fault_of_the_program_is_not_a_failed_check(root: Path) -> None:
     """Python's own exit code for it, 1, says of `repro check` that something regressed."""
     done = shell("repro", root, code=FAULTY)
     assert done.returncode == 3

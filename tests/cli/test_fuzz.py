@@ -393,7 +393,7 @@ def test_addresses(project: Project, monkeypatch: pytest.MonkeyPatch, uri: str) 
 
 @fuzz
 @given(content=st.binary(max_size=200), size=st.integers(0, 2**31 - 1))
-def test_pictures(folder: Path, content: bytes, size: int) -> None:
+def test_images(folder: Path, content: bytes, size: int) -> None:
     head = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + size.to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
     (folder / "overlays").mkdir(exist_ok=True)
     (folder / "overlays/x.png").write_bytes(head + content)

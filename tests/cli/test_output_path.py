@@ -82,7 +82,7 @@ def test_no_folder_is_made_for_it(command: str) -> None:
 
 @pytest.mark.parametrize("command", ["report", "import", "metadata"])
 @pytest.mark.parametrize("path", ["", ".."])
-def test_a_folder_is_no_file(command: str, path: str) -> None:
+def test_a_folder_is_not_a_file(command: str, path: str) -> None:
     error = refused(command, path)
     assert error.what == "cannot write there: a folder, not a file"
     assert error.where == str(Path(path).resolve())

@@ -61,7 +61,7 @@ def repro(*words: str, code: int = 0) -> str:
 
 
 @pytest.mark.parametrize("path", ["", ".", "..", "experiments", "/"])
-def test_the_project_is_no_data_set(project: Path, tmp_path: Path, path: str) -> None:
+def test_the_project_is_not_a_data_set(project: Path, tmp_path: Path, path: str) -> None:
     """Regression: `repro data link camvid "$CAMVID"` with an unset variable linked the project itself."""
     repro("data", "link", "camvid", str(tmp_path / "mine"))
     assert "no data set to link" in repro("data", "link", "camvid", path, code=2)
@@ -70,7 +70,7 @@ def test_the_project_is_no_data_set(project: Path, tmp_path: Path, path: str) ->
     assert (project / "data" / "camvid").resolve() == tmp_path / "mine"
 
 
-def test_a_picture_that_cannot_be_written_is_said_first(project: Path, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_written_is_said_first(project: Path, tmp_path: Path) -> None:
     assert "no such folder" in repro("data", "stats", "camvid", "--plot", "nowhere/x.png", code=2)
     assert "FILE.png" in repro("data", "stats", "camvid", "--plot", "x.foo", code=2)
     assert "`--picture` is now `--plot`" in repro("data", "stats", "camvid", "--picture", "x.foo", code=2)
@@ -78,7 +78,7 @@ def test_a_picture_that_cannot_be_written_is_said_first(project: Path, tmp_path:
     assert "FILE.png" in repro("data", "stats", "camvid", "--plot", str(tmp_path / "x.png"), code=2)
 
 
-def test_link_checks_prepares_and_tells(project: Path, tmp_path: Path) -> None:
+def test_link_checks_prepares_and_reports(project: Path, tmp_path: Path) -> None:
     out = repro("data", "link", "camvid", str(tmp_path / "mine"))
     assert "train: 2 of 367 images, 16x12, 2 decoded, 11 classes seen" in out
     assert "write your numbers" not in out, "they stand in params.yaml"
@@ -121,7 +121,7 @@ def test_list_shows_every_archive_with_what_is_known_of_it(project: Path) -> Non
     assert "unknown dataset 'camvit'" in repro("data", "list", "camvit", code=2)
 
 
-def test_a_wrong_archive_is_told_by_a_deep_look(
+def test_a_wrong_archive_is_reported_by_a_deep_look(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Manually downloaded archives are compared with the published checksum."""
@@ -162,7 +162,7 @@ def test_link_refuses_what_is_wrong_and_links_nothing(project: Path, tmp_path: P
     assert "unknown dataset 'camvit'" in repro("data", "link", "camvit", str(tmp_path), code=2)
 
 
-def test_a_data_set_that_is_not_there(project: Path) -> None:
+def test_a_missing_data_set(project: Path) -> None:
     assert "`repro data link camvid PATH`" in repro("prepare", "camvid", code=2)
     assert "not prepared" in repro("data", "stats", "camvid", code=2)
     assert "unknown data set in params.yaml 'ade20k'" in repro("prepare", "ade20k", code=2)
@@ -210,7 +210,7 @@ def test_verify(project: Path, tmp_path: Path) -> None:
     assert "duplicate images across splits (leakage)" in out
 
 
-def test_an_image_in_two_splits_is_told_without_a_deep_look(
+def test_an_image_in_two_splits_is_reported_without_a_deep_look(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The copy has another name and is not among the images that a quick check decodes."""
@@ -227,7 +227,7 @@ def test_an_image_in_two_splits_is_told_without_a_deep_look(
     )
 
 
-def test_verify_tells_machines_of_shared_images_and_notes(project: Path, tmp_path: Path) -> None:
+def test_verify_reports_shared_images_and_notes_to_machines(project: Path, tmp_path: Path) -> None:
     kit.save(tmp_path / "mine/val/val0.png", kit.photo(0)[..., 0])
     repro("data", "link", "camvid", str(tmp_path / "mine"))
     (found,) = json.loads(repro("data", "verify", "--json"))
@@ -408,7 +408,7 @@ def test_a_download_is_checked_and_kept(file: Download, tmp_path: Path, server: 
 
 
 @pytest.mark.parametrize("have", [1000, len(CONTENT)])
-def test_a_download_goes_on_where_it_stopped(
+def test_a_download_resumes_where_it_stopped(
     file: Download, tmp_path: Path, server: ThreadingHTTPServer, have: int
 ) -> None:
     (tmp_path / "a.zip.part").write_bytes(CONTENT[:have])

@@ -166,7 +166,7 @@ def test_the_forms_of_a_folder(tmp_path: Path) -> None:
         assert found.image(0).shape == (12, 16, 3), form.__name__
 
 
-def test_a_split_without_labels_and_an_archive_with_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_a_split_without_labels_and_an_archive_with_an_inner_folder(tmp_path: Path) -> None:
     raw = tiny(tmp_path / "top" / "tiny-main")
     (raw / "masks" / "c.png").unlink()
     shutil.make_archive(str(tmp_path / "tiny"), "zip", tmp_path / "top")

@@ -182,7 +182,7 @@ def test_orientation_is_ignored_in_every_format(kind: str, turned: int) -> None:
         assert np.array_equal(expected, upright)
 
 
-def test_predict_reads_a_picture_as_prepare_does(tmp_path: Path) -> None:
+def test_predict_reads_an_image_as_prepare_does(tmp_path: Path) -> None:
     from repro.evaluation.visualize import read_image
 
     exif = Image.Exif()
@@ -208,7 +208,7 @@ def test_other_formats_under_the_name_of_a_label_are_refused(kind: str) -> None:
         read_label_file(out.getvalue(), "label.png")
 
 
-def test_a_tiff_that_is_compressed_with_loss_is_no_label() -> None:
+def test_a_tiff_that_is_compressed_with_loss_is_not_a_label() -> None:
     with pytest.raises(DataError, match="TIFF with lossy compression"):
         read_label_file(tiff_of(kit.photo(1, (16, 16)), compression="jpeg"), "x")
 
@@ -366,7 +366,7 @@ def test_a_palette_of_a_set_of_colours_is_read_by_its_colours(bits: int) -> None
 
 
 @pytest.mark.parametrize(("kind", "bits"), [(png_kit.GRAY, 1), (png_kit.GRAY, 8), (png_kit.GRAY_ALPHA, 8)])
-def test_gray_is_no_label_of_colours(kind: int, bits: int) -> None:
+def test_gray_is_not_a_label_of_colours(kind: int, bits: int) -> None:
     data = png_kit.encode(samples(kind, bits, (3, 4)), kind, bits)
     with pytest.raises(DataError, match=f"expected a colour label, found {bits}-bit gray"):
         read_colour_label(data, "x", {(0, 0, 0): 0})

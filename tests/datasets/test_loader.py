@@ -224,7 +224,7 @@ def test_an_interrupted_build_leaves_nothing(copied: Split, monkeypatch: pytest.
     assert np.array_equal(loader.open_cache(copied).label(6), copied.label(6))
 
 
-def test_a_cache_that_does_not_fit_tells_its_size(copied: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_does_not_fit_reports_its_size(copied: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(copied.path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(StorageError, match=r"the pixel cache needs 0\.0 GB"):

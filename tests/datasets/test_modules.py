@@ -289,7 +289,7 @@ def test_isprs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["potsdam", "vaihingen", "camvid_original"])
-def test_a_wrong_folder_is_told_with_the_layout(tmp_path: Path, name: str) -> None:
+def test_a_wrong_folder_is_reported_with_the_layout(tmp_path: Path, name: str) -> None:
     """Not the first missing file; these three data sets have no marker folders."""
     raw = kit.camvid(tmp_path / "raw")
     for run in (partial(inspect, name, raw), partial(kit.prepared, name, raw, tmp_path / "out", val=1)):
@@ -299,7 +299,7 @@ def test_a_wrong_folder_is_told_with_the_layout(tmp_path: Path, name: str) -> No
         assert caught.value.hint
 
 
-def test_a_few_wrong_colours_of_isprs_are_ignored_and_told(
+def test_a_few_wrong_colours_of_isprs_are_ignored_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("repro.datasets.sets.isprs.TILE", 64)

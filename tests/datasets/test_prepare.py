@@ -94,7 +94,7 @@ def _prepared(raw: Path, out: Path) -> Path:
 # Interrupted
 
 
-def test_an_interrupted_preparation_goes_on(
+def test_an_interrupted_preparation_resumes(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in the second split: finished work is not repeated, and the bytes are the same."""
@@ -415,7 +415,7 @@ def test_a_colour_label_of_16_bits(tmp_path: Path) -> None:
         kit.prepared("isaid", tmp_path / "raw", tmp_path / "out", train=1)
 
 
-def test_gray_and_turned_photographs_are_read_and_told(tmp_path: Path) -> None:
+def test_gray_and_turned_photographs_are_read_and_reported(tmp_path: Path) -> None:
     """ADE20K has gray JPEGs; EXIF orientation is ignored, for labels are drawn on the stored pixels."""
     raw = kit.ade20k(tmp_path / "raw")
     folder = raw / "ADEChallengeData2016/images/validation"
@@ -486,7 +486,7 @@ def test_a_list_that_is_not_utf8_names_the_file_and_the_line(tmp_path: Path, tex
         assert caught.value.where == str(path)
 
 
-def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_an_id(tmp_path: Path) -> None:
     raw = kit.voc2012(tmp_path / "raw")
     path = raw / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
@@ -539,7 +539,7 @@ def test_splits_to_train_on_may_overlap(tmp_path: Path) -> None:
     assert inspect("voc2012", kit.voc2012(tmp_path / "raw")).shared == {}
 
 
-def test_a_link_that_leads_nowhere_is_no_full_disk(
+def test_a_link_that_leads_nowhere_is_not_a_full_disk(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A drive that is temporarily missing: the error says so, and finished work is kept."""
@@ -662,7 +662,7 @@ def test_half_an_archive(raw: Path, tmp_path: Path, kind: str) -> None:
     assert str(caught.value.where).endswith(f"owner.{kind}")
 
 
-def test_a_damaged_prepared_split_is_told(raw: Path, tmp_path: Path) -> None:
+def test_a_damaged_prepared_split_is_reported(raw: Path, tmp_path: Path) -> None:
     path = _prepared(raw, tmp_path / "out")
     with zipfile.ZipFile(path) as archive:
         offset = archive.getinfo("labels/train1.png").header_offset

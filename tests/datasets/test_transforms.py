@@ -105,7 +105,7 @@ def test_no_class_appears_that_was_not_there(name: str, seed: int) -> None:
 
 @given(name=names, seed=seeds)
 @settings(max_examples=80, deadline=None)
-def test_ignore_lies_in_the_padding_only(name: str, seed: int) -> None:
+def test_ignore_is_in_the_padding_only(name: str, seed: int) -> None:
     """The pixels that are not ignored form a full rectangle, with the padding colour outside."""
     augmentation = without_colour(AUGMENTATIONS[name])
     image = np.full((60, 80, 3), 77, dtype=np.uint8)

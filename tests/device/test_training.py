@@ -64,7 +64,7 @@ def test_losses_are_those_of_the_cpu(tmp_path: Path, choice: str) -> None:
 
 
 @pytest.mark.parametrize("choice", ["sgd", "adam", "bf16", "fp16 sgd", "fp16 adam"])
-def test_a_cut_training_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str) -> None:
+def test_a_cut_training_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str) -> None:
     """Bit for bit: optimiser, scaler and losses come back from the checkpoint onto the device."""
     monkeypatch.setattr(torch.amp, "GradScaler", restless_scaler)
     params = some_params(checkpoint_minutes=0, **CHOICES[choice])
@@ -77,7 +77,7 @@ def test_a_cut_training_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.Monk
     assert numbers(tmp_path / "cut") == numbers(tmp_path / "whole")
 
 
-def test_a_training_of_the_device_goes_on_on_the_cpu(tmp_path: Path) -> None:
+def test_a_training_of_the_device_resumes_on_the_cpu(tmp_path: Path) -> None:
     with pytest.raises(PowerCut):
         run_tiny(tmp_path, some_params(checkpoint_minutes=0), ranks=HERE, feed=cut_at(5))
     assert run_tiny(tmp_path, some_params(checkpoint_minutes=0)).resumed_from == 5

@@ -204,7 +204,7 @@ def test_no_gpu_is_said(project: Path, run: Run) -> None:
 
 @pytest.mark.parametrize("device", ["cdua", "mps", "cuda:99", "cpu:x"])
 @pytest.mark.parametrize("command", ["evaluate", "benchmark"])
-def test_a_device_that_is_not_there_is_said(project: Path, run: Run, command: str, device: str) -> None:
+def test_a_missing_device_is_an_error(project: Path, run: Run, command: str, device: str) -> None:
     if device == "mps" and torch.backends.mps.is_available():
         pytest.skip("THIS MACHINE HAS MPS")
     code, _, err = run(command, "camvid_a", "--device", device)
@@ -409,7 +409,7 @@ def test_score_of_ids_and_of_colours_is_one_number(project: Path, run: Run) -> N
     assert json.loads(ids)["aAcc"] == pytest.approx(100 * (1 - wrong / valid), abs=1e-4)
 
 
-def test_score_of_our_own_predictions_is_evaluate(project: Path, run: Run) -> None:
+def test_score_of_predictions_equals_evaluate(project: Path, run: Run) -> None:
     """repro predict on the split's images, then repro score: the numbers of repro evaluate."""
     split = Split.open(project / "prepared/camvid/test.zip")
     images = []
@@ -564,7 +564,7 @@ def test_predict_with_unusable_weights_writes_nothing(project: Path, run: Run, d
     assert not (project / "maps").exists()
 
 
-def test_predict_never_replaces_a_picture(project: Path, run: Run) -> None:
+def test_predict_never_replaces_an_image(project: Path, run: Run) -> None:
     image_file = project / "street.png"
     Image.fromarray(np.full((40, 60, 3), 99, np.uint8)).save(image_file)
     before = image_file.read_bytes()
@@ -578,7 +578,7 @@ def test_predict_never_replaces_a_picture(project: Path, run: Run) -> None:
 @pytest.mark.parametrize(
     ("size", "words"), [((1, 1), "1x1 pixels is too small"), (None, "not a readable image")], ids=str
 )
-def test_predict_says_which_picture_is_too_small(
+def test_predict_says_which_image_is_too_small(
     project: Path, run: Run, size: tuple[int, int] | None, words: str
 ) -> None:
     image_file = project / "tiny.png"
@@ -737,7 +737,7 @@ def test_verify_needs_a_row_with_weights(project: Path, run: Run) -> None:
     assert "no published row to compare with" in err
 
 
-def test_pictures_are_spread() -> None:
+def test_images_are_spread() -> None:
     assert evenly(6, 233) == [0, 46, 93, 139, 186, 232]
     assert evenly(6, 2) == [0, 1]
     assert evenly(6, 0) == []

@@ -170,11 +170,11 @@ def test_first_maximum_is_argmax(classes: int) -> None:
     assert torch.equal(first_maximum(map_CHW), map_CHW.argmax(0).to(torch.uint8))
 
 
-def test_first_maximum_of_nan_is_no_class() -> None:
+def test_first_maximum_of_nan_is_not_a_class() -> None:
     assert first_maximum(torch.full((3, 1, 2), torch.nan)).tolist() == [[255, 255]]
 
 
-def test_axis_matrix_by_hand() -> None:
+def test_axis_matrix_against_manual_values() -> None:
     assert axis_matrix(2, 4, "half_pixel").tolist() == [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]
     assert axis_matrix(2, 4, "tf_legacy").tolist() == [[1, 0], [0.5, 0.5], [0, 1], [0, 1]]
     assert axis_matrix(3, 2, "align_corners").tolist() == [[1, 0, 0], [0, 0, 1]]

@@ -109,7 +109,7 @@ def test_a_wrong_array_is_one_clear_error(tmp_path: Path, write: Callable[[Path]
         read(match(tmp_path, ["a"])[0])
 
 
-def test_a_file_that_is_no_npz(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_npz(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_text("no archive")
     with pytest.raises(DataError, match="not an NPZ file"):
         match(tmp_path, ["a"])

@@ -63,7 +63,7 @@ def test_clear_difference_is_found() -> None:
     assert changes == sorted(changes, reverse=True)
 
 
-def test_no_difference_is_no_discovery() -> None:
+def test_no_difference_is_not_a_discovery() -> None:
     """Of 200 pairs of equally good results about 5 % have p below 0.05, and most intervals hold 0."""
     hits = inside = 0
     for seed in range(200):
@@ -104,7 +104,7 @@ def test_pairing_takes_the_images_out() -> None:
     assert (paired_high - paired_low) < (high - low) / 5
 
 
-def test_holm_by_hand() -> None:
+def test_holm_against_manual_values() -> None:
     def one(name: str, p: float | None) -> Difference:
         return Difference(name=name, a=1.0, b=1.0, difference=0.0, low=0.0, high=0.0, p=p)
 

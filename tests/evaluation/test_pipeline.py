@@ -84,7 +84,7 @@ def test_released_weights_are_verified_only_when_asked_for(checkout: Path, run: 
     assert json.loads(found.read_text())["verdict"] == "differs"
 
 
-def test_a_further_protocol_is_a_stage_of_its_own(checkout: Path, run: Run) -> None:  # noqa: F811
+def test_a_further_protocol_is_a_separate_stage(checkout: Path, run: Run) -> None:  # noqa: F811
     """It writes beside the main results, which it neither reads nor changes; an edit of it runs it alone."""
     declare(checkout, "camvid_a", also=["tiles"])
     run("sync", "--files")

@@ -239,7 +239,7 @@ def validations(*values: float) -> Callable[[object], dict[str, float]]:
     return lambda model: {"mIoU": next(rest)}
 
 
-def test_a_training_goes_past_an_undefined_validation(tmp_path: Path) -> None:
+def test_a_training_survives_an_undefined_validation(tmp_path: Path) -> None:
     params = some_params(keep="best", validate_every=4)
     found = run_tiny(tmp_path / "a", params, validate=validations(math.nan, 30.0, 20.0))
     assert (found.chosen, found.no_best) == (8, False)

@@ -312,7 +312,7 @@ def test_a_run_key_names_no_other_folder(project: Project, tmp_path: Path, key: 
         ("metrics.json", '{"mIoU_low": 1}'),
     ],
 )
-def test_what_is_no_exported_run_is_said_plainly(
+def test_what_is_not_an_exported_run_is_said_plainly(
     project: Project, tmp_path: Path, member: str, content: str
 ) -> None:
     path = export_run(project, NAME, tmp_path / "run.zip").path
@@ -465,7 +465,7 @@ def finish_journal(project: Project, losses: Sequence[float]) -> None:
 
 
 @pytest.mark.parametrize("is_worktree", [True, False])
-def test_what_an_ended_replay_left_is_no_obstacle(committed: Project, is_worktree: bool) -> None:
+def test_what_an_ended_replay_left_is_not_an_obstacle(committed: Project, is_worktree: bool) -> None:
     tree = committed.root / ".repro" / "replay" / NAME
     if is_worktree:
         _git(committed.root, "worktree", "add", "--detach", str(tree))
@@ -521,7 +521,7 @@ def test_journals_of_different_length_part_at_the_missing_step() -> None:
 # --- terminal -----------------------------------------------------------------------------------------------
 
 
-def test_show_tells_result_and_course(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_show_reports_result_and_course(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.root)
     shown = CliRunner().invoke(app, ["show", NAME])
     assert shown.exit_code == 0, shown.output
@@ -619,7 +619,7 @@ def test_gc_shows_first_and_keeps_what_is_needed(project: Project, monkeypatch: 
     assert (project.experiments / NAME / "model.safetensors").exists()
 
 
-def test_gc_tells_a_repetition_that_can_be_resumed(project: Project) -> None:
+def test_gc_reports_a_repetition_that_can_be_resumed(project: Project) -> None:
     """Parameters that are recorded, trained again and stopped: not what the record came from."""
     path = project.journal(KEY)
     with Journal(path) as journal:

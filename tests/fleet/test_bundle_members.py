@@ -63,7 +63,7 @@ def refused(home: Project, bundle: Path, why: str) -> None:
         ),
     ],
 )
-def test_a_second_spelling_is_no_member(bundle: Path, home: Project, member: str) -> None:
+def test_a_second_spelling_is_not_a_member(bundle: Path, home: Project, member: str) -> None:
     """`./model.safetensors` beside `model.safetensors` was verified as one and placed as the other."""
     assert not allowed(member)
     with zipfile.ZipFile(bundle, "a") as archive:

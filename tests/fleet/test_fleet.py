@@ -101,7 +101,7 @@ def test_gpus_are_numbered_within_those_that_may_be_used() -> None:
         visible_gpus("0", "")
 
 
-def test_a_crash_is_tried_once_more_and_a_failure_keeps_the_rest_going(project: Project) -> None:
+def test_a_crash_is_tried_again_and_a_failure_keeps_the_rest_going(project: Project) -> None:
     text = """
 import os, signal, sys
 from pathlib import Path
@@ -450,7 +450,7 @@ def test_a_journal_of_another_version_or_a_damaged_one_is_left_out(
 
 
 @pytest.mark.parametrize("seconds", [0.0, -3600.0, 1e-9])
-def test_a_clock_that_was_set_tells_no_speed(project: Project, seconds: float) -> None:
+def test_a_clock_that_was_set_gives_no_speed(project: Project, seconds: float) -> None:
     mobile = load_experiment(REAL, MOBILE)
     training_of(project, mobile, iterations=100, seconds=seconds)
     assert speeds(project, "cpu")(mobile) == pytest.approx(95.0 * (os.cpu_count() or 1))
@@ -480,7 +480,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "3d", "-1h"])
-def test_what_is_no_duration(text: str) -> None:
+def test_what_is_not_a_duration(text: str) -> None:
     with pytest.raises(ParamsError, match="not a duration"):
         parse_duration(text)
 
@@ -606,7 +606,7 @@ def test_the_document_comes_also_when_one_of_many_failed(
     assert [one["experiment"] for one in json.loads(capfd.readouterr().out)] == [MOBILE]
 
 
-def test_a_smoke_run_tells_its_seconds_as_json(
+def test_a_smoke_run_reports_its_seconds_as_json(
     asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("repro.stages.smoke.run_smoke", lambda *_, **__: 3.14)
@@ -684,7 +684,7 @@ def test_a_plan_of_the_others_comes_although_one_is_broken(asked: list[list[str]
     assert found.exception is None
 
 
-def test_a_record_of_other_params_is_no_reason_to_leave_it_out(project: Project) -> None:
+def test_a_record_of_other_params_is_not_a_reason_to_leave_it_out(project: Project) -> None:
     """`repro run NAME` would train it again; --dry-run said that there was nothing to do."""
     recorded(project)
     path = project.experiments / MOBILE / "params.yaml"
@@ -795,7 +795,7 @@ def test_what_sbatch_refuses_is_said(
 
 
 @pytest.mark.parametrize("setting", ["partition", "=3", "time="])
-def test_what_is_no_setting_for_sbatch(setting: str) -> None:
+def test_what_is_not_a_setting_for_sbatch(setting: str) -> None:
     assert parse_options(["partition=gpu", "gpus_per_node=1"]) == {"partition": "gpu", "gpus_per_node": 1}
     assert parse_options(["account=0042", "nice=0"]) == {"account": "0042", "nice": 0}
     with pytest.raises(ParamsError, match="KEY=VALUE"):

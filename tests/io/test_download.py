@@ -121,7 +121,7 @@ def test_a_good_file_is_kept(tmp_path: Path, server: Callable[..., str], name: s
     assert (tmp_path / name).read_bytes() == body
 
 
-def test_a_length_that_is_no_number_is_no_length(tmp_path: Path, server: Callable[..., str]) -> None:
+def test_a_length_that_is_not_a_number_is_not_a_length(tmp_path: Path, server: Callable[..., str]) -> None:
     fetch(server(200, {"Content-Length": "abc"}, zipped()), tmp_path / "a.zip", checksum=None)
     assert zipfile.is_zipfile(tmp_path / "a.zip")
 
@@ -239,7 +239,7 @@ def test_released_weights_that_are_no_checkpoint_do_not_stay(
     assert not [path for path in (tmp_path / "weights").rglob("*") if path.is_file()]
 
 
-def test_an_xml_answer_is_no_picture_archive(tmp_path: Path) -> None:
+def test_an_xml_answer_is_not_an_image_archive(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>')
     with pytest.raises(DownloadError, match="a web page"):

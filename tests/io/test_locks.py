@@ -65,7 +65,7 @@ def test_a_killed_holder_leaves_a_lock_that_can_be_taken(tmp_path: Path) -> None
     assert not list(tmp_path.glob("*.holder"))
 
 
-def test_who_waits_reads_for_whom_and_goes_on(
+def test_who_waits_reads_for_whom_and_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(locks, "NOTICE_SECONDS", 0.2)

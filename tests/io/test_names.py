@@ -297,7 +297,7 @@ def test_the_id_of_a_run_on_a_server_names_no_folder(
     assert [folder.name for folder in folders] == ["0"]
 
 
-def test_what_lies_behind_a_link_is_never_deleted(project: Project, tmp_path: Path) -> None:
+def test_the_target_of_a_link_is_never_deleted(project: Project, tmp_path: Path) -> None:
     """Regression: a link can be committed in an ignored folder, and `repro gc --yes` deleted its target."""
     shutil.rmtree(project.root / ".repro", ignore_errors=True)
     (project.root / ".repro").mkdir()
@@ -336,7 +336,7 @@ def test_a_circle_of_starts_is_said(project: Project, line: list[str]) -> None:
 
 
 @pytest.mark.parametrize("own", ["a' or tags.x = '", "../x", "", "A" * 16])
-def test_the_id_of_a_clone_is_no_part_of_a_question(project: Project, own: str) -> None:
+def test_the_id_of_a_clone_is_not_part_of_a_question(project: Project, own: str) -> None:
     path = project.root / ".repro" / "clone.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"id": own, "path": str(project.root.resolve())}))
@@ -347,7 +347,7 @@ def test_the_id_of_a_clone_is_no_part_of_a_question(project: Project, own: str) 
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, ".", ".git", "a\nb", "a\n", None, 3])
-def test_what_is_no_plain_name(tmp_path: Path, name: object) -> None:
+def test_what_is_not_a_plain_name(tmp_path: Path, name: object) -> None:
     assert not is_plain_name(name)
     with pytest.raises(ReproError, match="not a name"):
         plain_name(name)

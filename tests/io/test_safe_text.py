@@ -114,7 +114,7 @@ def evil_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
     ids=" ".join,
 )
-def test_nothing_in_a_text_of_others_is_obeyed(
+def test_control_characters_in_foreign_text_are_escaped(
     evil_project: Path, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = guarded(lambda: app(words, standalone_mode=False))

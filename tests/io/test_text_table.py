@@ -69,7 +69,7 @@ def test_facts_are_lined_up() -> None:
     assert facts({}) == ""
 
 
-def test_no_module_writes_a_table_of_its_own() -> None:
+def test_no_module_lays_out_its_own_table() -> None:
     """Only repro/io/text_table.py writes markdown rows; docstrings may contain one."""
     wrong = []
     for path in PACKAGE.rglob("*.py"):

@@ -122,7 +122,7 @@ def test_no_combination_passes(attacks: list[str]) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(attack=st.sampled_from(sorted(set(ATTACKS) - {"mIoU"})))
-def test_a_good_result_that_was_tampered_with_is_no_pass_either(attack: str) -> None:
+def test_a_good_result_that_was_tampered_with_does_not_pass_either(attack: str) -> None:
     assert not verdict_after([attack], mIoU=50.0).passes
 
 
@@ -221,14 +221,14 @@ def test_another_prepared_file_may_have_another_fingerprint() -> None:
         assert verdicts(project) == {NAME: True, OTHER: True}
 
 
-def test_weights_that_were_trained_again_have_a_sha256_and_a_run_key_of_their_own() -> None:
+def test_weights_that_were_trained_again_have_another_sha256_and_run_key() -> None:
     with two_results() as project:
         of_record(lambda r: r.update(model_sha256="56" * 32, run_key="f" * 16))(project)
         write_lock(project, NAME, weights="d" * 32)
         assert verdicts(project, "HEAD") == {NAME: True, OTHER: True}
 
 
-def test_nothing_measured_is_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_measured_does_not_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_project(tmp_path)
     monkeypatch.chdir(tmp_path)
     answer = CliRunner().invoke(app, ["check"])

@@ -118,13 +118,13 @@ def test_a_key_of_a_later_version_with_a_neutral_default_changes_nothing(project
     assert found(project).verdict == "reproduced"
 
 
-def test_a_key_that_is_gone_is_no_pass(project: Project) -> None:
+def test_a_key_that_is_gone_does_not_pass(project: Project) -> None:
     recorded(project, lambda record: replace(record, params={**record.params, "removed": 1}))
     assert found(project).verdict == "incomparable"
     assert "params that this version does not know (unknown key 'removed')" in found(project).reason
 
 
-def test_a_result_without_its_params_is_no_pass(project: Project) -> None:
+def test_a_result_without_its_params_does_not_pass(project: Project) -> None:
     add(project, a_record("camvid_gone", row="003-029", metrics={"mIoU": 52.7}))
     (project.experiments / "camvid_gone" / "params.yaml").unlink()
     one = found(project, "camvid_gone")

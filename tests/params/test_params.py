@@ -148,7 +148,7 @@ def shared(path: str, value: object, *, instead: str | None = None) -> dict[str,
         ("seed", 10**22, "key 'seed'", "less than or equal to"),
     ],
 )
-def test_values_that_cannot_be_are_told_in_plain_words(
+def test_values_that_cannot_be_are_reported_in_plain_words(
     path: str, value: object, what: str, allowed: str | None
 ) -> None:
     with pytest.raises(ParamsError) as error:
@@ -218,7 +218,7 @@ def test_tiles_leave_no_gap(stride: list[int], fits: bool) -> None:
         ),
     ],
 )
-def test_a_mistake_in_a_shared_block_is_told_with_the_block(
+def test_a_mistake_in_a_shared_block_is_reported_with_the_block(
     root: dict[str, Any], what: str, where: str, hint: str | None
 ) -> None:
     own = OWN | {"seed": "y"} if where == str(HERE) else OWN
@@ -307,7 +307,7 @@ def test_broken_yaml_names_the_file(project: Project, text: str) -> None:
         ("training: {lr: 1.0, lr: 1.0}\n", "duplicate key 'lr' in line 1"),
     ],
 )
-def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, what: str) -> None:
+def test_a_duplicate_key_is_refused(tmp_path: Path, text: str, what: str) -> None:
     """DVC rejects it too, with an internal message."""
     path = tmp_path / "params.yaml"
     path.write_text(text)

@@ -57,7 +57,7 @@ def test_a_failure_is_one_clear_error(
     assert caught.value.exit_code == 1
 
 
-def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_program(tmp_path: Path) -> None:
     (tmp_path / "data.txt").write_text("")
     for name, words in {"no_such_program": "no program", "./data.txt": "cannot be run: Permission"}.items():
         with pytest.raises(ParamsError, match=words) as caught:

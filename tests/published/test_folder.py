@@ -88,7 +88,7 @@ def test_rows_are_those_of_the_folder(tmp_path: Path) -> None:
         ("x", TEXT, "page 'mine'"),
     ],
 )
-def test_a_file_that_is_no_page_is_one_error_with_its_name(
+def test_a_file_that_is_not_a_page_is_one_error_with_its_name(
     project: Project, name: str, text: str, words: str
 ) -> None:
     mine = page(project.published.folder, "mine")
@@ -249,7 +249,7 @@ def test_an_edited_page_can_be_read_again(project: Project) -> None:
     assert project.published.rows["mine-02"].metrics == {"mIoU": 75.4}
 
 
-def test_a_page_typed_by_hand_is_not_replaced(project: Project) -> None:
+def test_a_page_typed_manually_is_not_replaced(project: Project) -> None:
     page(project.published.folder, "mine")
     (project.root / "RESULTS.md").write_text(TEXT)
     for page_id, words in (("mine", "mine.json: edited"), ("sources", "invalid id"), ("a-b", "invalid id")):

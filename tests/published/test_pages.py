@@ -44,7 +44,7 @@ def test_the_page_beside_the_rows_has_the_same_tables() -> None:
         assert PUBLISHED.path(page.id).with_suffix(".md").read_text() == page_markdown(page)
 
 
-def test_lines_stand_where_the_page_has_them() -> None:
+def test_lines_are_where_the_page_has_them() -> None:
     for page in PUBLISHED.pages.values():
         for table in page.tables:
             numbers = [page.rows[part].line if part in page.rows else None for part in table.body]

@@ -140,7 +140,7 @@ def test_rows_of_other_repositories_are_left_out(repository: tuple[Path, str, st
     assert source_changes.changes({"c/d": root}, source_of(then, {"data.py": {"x": 1}}), {"903": now}) == {}
 
 
-def test_a_file_that_is_gone_and_a_commit_that_is_not_there(repository: tuple[Path, str, str]) -> None:
+def test_a_file_that_is_gone_and_a_missing_commit(repository: tuple[Path, str, str]) -> None:
     root, then, now = repository
     known = source_of(now, {"new/net.py": {"network": 1}})
     (what,) = source_changes.changes({"a/b": root}, known, {"903": then})
@@ -152,7 +152,9 @@ def test_a_file_that_is_gone_and_a_commit_that_is_not_there(repository: tuple[Pa
 
 
 @pytest.mark.parametrize("argument", ["a/b", "a/b=/nowhere/at/all"])
-def test_an_argument_that_is_no_mirror_ends_with_2(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_argument_that_is_not_a_mirror_ends_with_2(
+    argument: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert source_changes.main([argument]) == 2
     assert "OWNER/NAME=FOLDER" in capsys.readouterr().err
 

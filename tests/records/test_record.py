@@ -279,7 +279,7 @@ def test_an_edited_record_is_refused(tmp_path: Path) -> None:
         ('{"schema": 1, "experiment": "x"}', "missing key"),
     ],
 )
-def test_what_is_no_record_says_so(tmp_path: Path, content: str, message: str) -> None:
+def test_what_is_not_a_record_says_so(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(content)
     with pytest.raises(RecordError, match=message):
@@ -298,7 +298,7 @@ def test_nan_never_enters_a_record(tmp_path: Path) -> None:
     assert not (tmp_path / "x.json").exists()
 
 
-def test_a_record_with_nan_is_no_record(tmp_path: Path) -> None:
+def test_a_record_with_nan_is_not_a_record(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_record(path, a_record(metrics={"mIoU": 81.25}))
     path.write_text(path.read_text().replace("81.25", "NaN"))
@@ -333,7 +333,7 @@ def test_verdicts(measured: float | None, reference: float | None, comparable: b
     assert verdict(measured=measured, reference=reference, band=0.5, comparable=comparable) == expected
 
 
-def test_three_seeds_stand_for_the_measurement() -> None:
+def test_three_seeds_represent_the_measurement() -> None:
     seeds = [49.0, 50.0, 51.0]
     assert verdict(measured=60.0, reference=50.0, band=0.01, seeds=seeds) == "reproduced"
     assert verdict(measured=50.0, reference=60.0, band=0.01, seeds=seeds) == "regressed"
@@ -395,7 +395,7 @@ def _git(root: Path, *arguments: str) -> str:
     return subprocess.check_output(["git", *identity, *arguments], cwd=root, text=True)
 
 
-def test_provenance_tells_code_from_results(repository: Path) -> None:
+def test_provenance_separates_code_and_results(repository: Path) -> None:
     git = collect(repository)["git"]
     assert git == {
         "commit": _git(repository, "rev-parse", "HEAD").strip(),
@@ -473,7 +473,7 @@ def test_device_identity_names_processor_and_threads() -> None:
     assert identity["memory_GiB"] > 0
 
 
-def test_an_nvidia_gpu_is_told_with_driver_and_libraries(
+def test_an_nvidia_gpu_is_recorded_with_driver_and_libraries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its properties and nvidia-smi are simulated; the rest is torch."""
@@ -531,7 +531,7 @@ atomic.write_bytes(Path({str(path)!r}), b"half")
     assert list(left.iterdir()) == []
 
 
-def test_outside_a_project_the_half_lies_beside_the_file(tmp_path: Path) -> None:
+def test_outside_a_project_the_half_is_beside_the_file(tmp_path: Path) -> None:
     assert atomic.temporary_path(tmp_path / "a.json").parent == tmp_path
 
 

@@ -70,7 +70,7 @@ def test_what_the_record_says_of_seeds_that_agree() -> None:
         {"verdict": "incomparable", "notes": ("measured on 'val'",)},
     ],
 )
-def test_seeds_that_were_measured_otherwise_do_not_count(change: dict[str, Any]) -> None:
+def test_seeds_that_were_measured_differently_do_not_count(change: dict[str, Any]) -> None:
     records = family(58.9, 60.1, 60.0, **change)
     assert seeds_of(records[0], records) == records[:1]
     assert with_seed_statistics(records[0], records) == records[0]

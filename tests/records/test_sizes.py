@@ -77,7 +77,7 @@ def test_the_gate_compares_the_sizes(project: Project, millions: float, verdict:
     )
 
 
-def test_another_network_in_params_is_no_pass(project: Project) -> None:
+def test_another_network_in_params_does_not_pass(project: Project) -> None:
     recorded(project)
     path = project.experiments / NAME / "params.yaml"
     path.write_text(path.read_text().replace("growth: 32", "growth: 36"))

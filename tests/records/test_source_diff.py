@@ -277,7 +277,7 @@ def test_a_worktree_a_detached_head_and_a_submodule_know_their_commit(
     assert git_state(tmp_path / "tree")["unknown"] == "the repository of this worktree is missing"
 
 
-def test_a_git_that_fails_later_is_no_clean_tree(
+def test_a_git_that_fails_later_is_not_a_clean_tree(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: an unreadable index counted as a tree without changes."""

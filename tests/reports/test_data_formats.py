@@ -55,7 +55,7 @@ def test_numbers_and_addresses_come_back(kind: str) -> None:
     assert back["verdict"].tolist() == frame["verdict"].tolist()
 
 
-def test_nothing_in_a_csv_is_computed_or_obeyed() -> None:
+def test_nothing_in_a_csv_is_evaluated() -> None:
     odd = replace(a_record(), provenance={"at": "=1+1", "git": {"commit": "a\x1b[31m\nb"}})
     text = csv_text(results(odd).to_frame())
     assert "'=1+1" in text
@@ -77,7 +77,7 @@ def test_a_table_as_data(measured: Path, command: str) -> None:
     assert mine["gap"] == 0.1235
 
 
-def test_parquet_needs_a_place_that_is_no_terminal(measured: Path) -> None:
+def test_parquet_needs_a_place_that_is_not_a_terminal(measured: Path) -> None:
     for asked in (["metadata", "parquet"], ["table", "--page", "1", "-f", "parquet"]):
         answer = RUN.invoke(app, asked)
         assert isinstance(answer.exception, ParamsError)

@@ -47,7 +47,7 @@ def test_numbers_are_numbers_and_addresses_are_whole() -> None:
     )
 
 
-def test_experiments_that_stand_for_one_row_have_a_line_each() -> None:
+def test_experiments_of_one_row_have_a_line_each() -> None:
     frame = results(a_record(), a_record("camvid_x_seed1")).to_frame()
     assert frame[frame["row"] == "003-028"]["experiment"].tolist() == ["camvid_x", "camvid_x_seed1"]
 

@@ -340,7 +340,7 @@ def test_a_large_drop_within_the_noise_of_images_holds(repository: Any) -> None:
 
 
 @pytest.mark.parametrize("planted", [-2.0, -30.0])
-def test_a_number_that_its_matrices_do_not_give_is_no_pass(repository: Any, planted: float) -> None:
+def test_a_number_that_its_matrices_do_not_give_does_not_pass(repository: Any, planted: float) -> None:
     """Equal matrices would call any number of the record reproduced."""
     record = load_results(repository).records["camvid_x"]
     forged = {**record.metrics, "mIoU": record.metrics["mIoU"] + planted}
@@ -360,7 +360,7 @@ def test_a_small_drop_needs_no_matrices(repository: Any) -> None:
     assert (found.passes, found.reason) == (True, "within the band of HEAD")
 
 
-def test_a_large_drop_without_matrices_is_no_pass(repository: Any) -> None:
+def test_a_large_drop_without_matrices_does_not_pass(repository: Any) -> None:
     measure(repository, wrong=[0.2] * 12)
     for path in (repository.root / ".dvc" / "cache").rglob("*"):
         if path.is_file():
@@ -482,7 +482,7 @@ def test_without_git_there_is_an_error_that_says_so(repository: Any, monkeypatch
         compare(repository)
 
 
-def test_a_deleted_record_is_no_pass_and_a_new_one_is_judged_by_its_row(repository: Any) -> None:
+def test_a_deleted_record_does_not_pass_and_a_new_one_is_judged_by_its_row(repository: Any) -> None:
     (repository.rows / "camvid_x.json").unlink()
     add(repository, a_record("camvid_new", row="003-029", metrics={"mIoU": 10.0}, n_images=12))
     found = compare_revision.compare(load_results(repository), "HEAD", ["camvid_new"])
@@ -494,7 +494,7 @@ def test_an_improvement_passes(repository: Any) -> None:
     assert compare(repository).verdict == "improved"
 
 
-def test_a_damaged_old_record_is_no_pass(repository: Any) -> None:
+def test_a_damaged_old_record_does_not_pass(repository: Any) -> None:
     path = repository.rows / "camvid_x.json"
     raw = to_json(a_record())
     write_json(path, raw | {"n_images": 1})

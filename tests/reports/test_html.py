@@ -145,7 +145,7 @@ def test_a_damaged_record_is_not_unmeasured(project: Project) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5])
-def test_a_damaged_picture_is_named_and_left_out(project: Project, share: float) -> None:
+def test_a_damaged_image_is_named_and_left_out(project: Project, share: float) -> None:
     good = project.experiments / "camvid_a" / "overlays" / "0.png"
     content = good.read_bytes()
     good.with_name("1.png").write_bytes(content[: int(share * len(content))])

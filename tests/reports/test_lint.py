@@ -343,7 +343,7 @@ def test_a_page_in_which_nothing_can_be_wrong_does_not_pass(tmp_path: Path, text
     assert (error.what, error.where) == ("no table in this page", str(tmp_path / "mistyped.md"))
 
 
-def test_one_page_is_told_as_one(tmp_path: Path) -> None:
+def test_one_page_is_reported_as_one(tmp_path: Path) -> None:
     (tmp_path / "sound.md").write_text(SOUND)
     assert RUN.invoke(app, ["page", "lint", str(tmp_path / "sound.md")]).stderr == "nothing wrong in 1 page\n"
 

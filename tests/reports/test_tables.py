@@ -80,7 +80,7 @@ def test_measured_without_records_keeps_words_and_empties_numbers(page_id: str) 
                 assert not (column.format and cell), (row_id, column.field, cell)
 
 
-def test_our_numbers_stand_in_the_pages_places() -> None:
+def test_our_numbers_are_in_the_pages_columns() -> None:
     record = a_record("voc2012_v3_r50_os8", row="002-01", metrics={"mIoU": 77.615}, cost={})
     page = PUBLISHED.page("002")
     before, after = (
@@ -329,7 +329,7 @@ def test_download_cells_are_made(tmp_path: Path) -> None:
     }
 
 
-def test_the_note_of_a_measured_experiment_stands_below_its_number(tmp_path: Path) -> None:
+def test_the_note_of_a_measured_experiment_is_below_its_number(tmp_path: Path) -> None:
     """Such as how it differs from the row; of one that is not measured it says nothing about a number."""
     project = a_project(tmp_path, a_record())
     for name in ("camvid_x", "camvid_y"):
@@ -535,7 +535,7 @@ def test_a_condition_that_cannot_be_read(text: str) -> None:
         listing(results(a_record()), conditions=[text])
 
 
-def test_what_is_no_record_of_an_experiment_is_not_listed(
+def test_what_is_not_a_record_of_an_experiment_is_not_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = a_project(tmp_path, a_record(), a_record("camvid_y", row=None))

@@ -231,7 +231,7 @@ def test_a_published_number_makes_only_the_record_again(clone: Clone) -> None:
     assert clone.repro(STAGE) in ([], [STAGE])
 
 
-def test_code_is_no_dependency_but_its_version_is(clone: Clone) -> None:
+def test_code_is_not_a_dependency_but_its_version_is(clone: Clone) -> None:
     with (clone.root / "repro/evaluation/metrics.py").open("a") as file:
         file.write("# a refactor\n")
     assert clone.repro("--dry", STAGE) == []

@@ -359,7 +359,7 @@ def test_commands_that_read_run_no_program(project: Project) -> None:
     assert "Traceback" not in "".join(texts.values())
 
 
-def test_networks_and_programs_are_told_apart(project: Project) -> None:
+def test_networks_and_programs_are_distinguished(project: Project) -> None:
     for command in ("cost", "benchmark"):
         done = CliRunner().invoke(app, [command, NAME])
         assert "runs a program" in str(done.exception), command

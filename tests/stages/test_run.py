@@ -84,7 +84,7 @@ def test_ci_runs_the_smoke(root: Path) -> None:
     assert "- run: make smoke\n" in (root / ".github" / "workflows" / "ci.yml").read_text()
 
 
-def test_many_go_on_after_one_that_failed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_continue_after_one_that_failed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = load_experiment(Project(root), NAME)
     done: list[str] = []
 

@@ -55,7 +55,7 @@ def records(project: Project) -> list[Record]:
 
 
 @pytest.mark.slow
-def test_every_seed_is_an_experiment_with_weights_of_its_own(trained: Project) -> None:
+def test_every_seed_is_an_experiment_with_separate_weights(trained: Project) -> None:
     found = records(trained)
     assert [record.params["seed"] for record in found] == [0, 1, 2]
     assert len({record.model_sha256 for record in found}) == 3
@@ -77,7 +77,7 @@ def test_the_record_holds_mean_deviation_and_t_interval(trained: Project) -> Non
 
 
 @pytest.mark.slow
-def test_show_and_table_tell_the_spread(trained: Project) -> None:
+def test_show_and_table_print_the_spread(trained: Project) -> None:
     seeds = records(trained)[0].seeds
     assert seeds is not None
     assert seeds.half is not None

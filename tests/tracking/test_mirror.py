@@ -126,7 +126,7 @@ def test_a_training_is_shown_whole_and_once(project: Project) -> None:
     assert sync(project).sent == []
 
 
-def test_a_killed_training_ends_as_killed_and_goes_on_without_a_step_twice(project: Project) -> None:
+def test_a_killed_training_ends_as_killed_and_resumes_without_a_repeated_step(project: Project) -> None:
     """kill -9 in the middle; the resumed run writes the steps since its checkpoint again."""
     code = f"""
 import time
@@ -213,7 +213,7 @@ def test_the_error_of_an_earlier_try_does_not_stay(project: Project) -> None:
     assert "repro.error" not in the_run(client).data.tags
 
 
-def test_a_resumed_run_that_came_out_otherwise_is_made_anew(project: Project) -> None:
+def test_a_resumed_run_that_differs_is_created_again(project: Project) -> None:
     train(project, steps=10, live=False)
     client, uri = open_client(project), tracking_uri(project)
     before = send_journal(client, project, uri, _state(project))
@@ -611,7 +611,7 @@ def test_aliases_are_in_git_and_follow_a_rebuild_and_a_new_record(project: Proje
         assert version.run_id == the_run(client, key).info.run_id
 
 
-def test_an_alias_of_what_is_not_measured_is_told(project: Project) -> None:
+def test_an_alias_of_what_is_not_measured_is_reported(project: Project) -> None:
     path = project.root / "reports" / "champions.yaml"
     path.write_text("camvid: {champion: camvid_gone}\n")
     message = sync(project).failed["champion of camvid"]

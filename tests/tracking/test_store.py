@@ -86,7 +86,7 @@ def test_an_address_is_shown_without_its_secrets(
 
 
 @pytest.mark.parametrize("uri", ["file:///runs", "mlflow.db", "ftp://u:secret@h", "http://"])
-def test_an_address_that_can_be_no_store_is_told_with_those_that_can(uri: str, tmp_path: Path) -> None:
+def test_an_address_that_cannot_be_a_store_is_reported_with_those_that_can(uri: str, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="not the address of an MLflow store") as caught:
         read_runs(a_project(tmp_path), uri)
     assert caught.value.where == redact_uri(uri)
@@ -111,7 +111,7 @@ def test_without_a_driver_the_address_stays(monkeypatch: pytest.MonkeyPatch) -> 
     assert with_driver("postgresql://h/db") == "postgresql://h/db"
 
 
-def test_an_error_that_quotes_a_part_of_an_address_tells_no_secret() -> None:
+def test_an_error_that_quotes_a_part_of_an_address_contains_no_secret() -> None:
     text = redact_text('could not translate host name "secret@h" to an address: at http://a.b/c')
     assert text == 'could not translate host name "***@h" to an address: at http://a.b/c'
 
@@ -209,7 +209,7 @@ def test_doctor_sees_a_damaged_store(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert state_of(project, f"sqlite:///{tmp_path}/no/x.db", monkeypatch).startswith("no such folder: ")
 
 
-def test_doctor_tells_busy_from_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_distinguishes_busy_and_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = a_project(tmp_path)
     assert store_state(project)[1:] == (True, "")  # nothing yet: the first use makes it
     monkeypatch.setattr("repro.tracking.health.CHECK_SECONDS", 0.1)
@@ -267,7 +267,7 @@ def test_a_busy_port_is_said_before_mlflow_starts(tmp_path: Path, monkeypatch: p
         ui(port=port, host="no such host")
 
 
-def test_the_address_is_no_argument_of_the_web_interface(
+def test_the_address_is_not_an_argument_of_the_web_interface(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from repro.cli.results.ui import ui
@@ -286,7 +286,7 @@ def test_the_address_is_no_argument_of_the_web_interface(
     assert os.environ["MLFLOW_BACKEND_STORE_URI"] == with_driver("postgresql://u:secret@h/db")
 
 
-def test_a_record_that_mlflow_did_not_get_is_told_without_secrets(
+def test_a_record_that_mlflow_did_not_get_is_reported_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from repro.cli.reporter import note
@@ -319,7 +319,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_store_lies_in_the_project_whatever_its_folder_is_called(
+def test_the_store_is_in_the_project_whatever_its_folder_is_called(
     name: str, tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -335,7 +335,7 @@ def test_the_store_lies_in_the_project_whatever_its_folder_is_called(
     assert os.listdir(tmp_path / "clones") == [name]
 
 
-def test_a_rebuilt_store_lies_in_the_project_too(
+def test_a_rebuilt_store_is_in_the_project_too(
     tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

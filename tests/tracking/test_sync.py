@@ -86,7 +86,7 @@ def test_logs_show_a_line_without_a_kind(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("wrong", ["50.25", "NaN"])
-def test_a_damaged_record_is_told_and_the_others_are_sent(
+def test_a_damaged_record_is_reported_and_the_others_are_sent(
     project: Project, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
     add_record(project, "camvid_a", key="a")
@@ -188,7 +188,7 @@ def test_a_parent_of_seeds_says_what_its_records_say(project: Project) -> None:
 @pytest.mark.parametrize(
     "other", [{"n_images": 24}, {"dataset_fingerprint": "cd" * 32}, {"protocol_hash": "f"}]
 )
-def test_a_seed_that_was_measured_otherwise_is_not_in_the_mean(
+def test_a_seed_that_was_measured_differently_is_not_in_the_mean(
     project: Project, other: dict[str, Any]
 ) -> None:
     """As the gate has it: other images, data or protocol say nothing about the same number."""
@@ -215,7 +215,7 @@ def test_one_seed_that_is_left_has_no_parent(project: Project) -> None:
     assert not any("mlflow.parentRunId" in run.data.tags for run in runs)
 
 
-def test_a_run_that_was_made_anew_for_its_journal_has_its_parent_again(project: Project) -> None:
+def test_a_run_that_was_created_again_for_its_journal_has_its_parent_again(project: Project) -> None:
     train(project, steps=3, live=False)
     add_record(project, "camvid_r18_os16", key=KEY, seed=0)
     add_record(project, "camvid_r18_os16_seed1", key="b", seed=1)
@@ -335,7 +335,7 @@ def test_a_lost_store_is_rebuilt_though_a_champion_has_no_record(project: Projec
 # --- the registry, and what others wrote --------------------------------------------------------------------
 
 
-def test_a_store_that_does_not_answer_is_told_in_plain_words(
+def test_a_store_that_does_not_answer_is_reported_in_plain_words(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://u:secret@127.0.0.1:{free_port()}")
@@ -354,7 +354,7 @@ def test_an_alias_that_mlflow_refuses_is_refused_first(project: Project, alias: 
     assert active_runs(open_client(project)) == []
 
 
-def test_an_alias_that_is_noted_no_more_goes_and_one_set_by_hand_stays(project: Project) -> None:
+def test_an_alias_that_is_no_longer_noted_is_removed_and_one_set_manually_stays(project: Project) -> None:
     record = add_record(project, "camvid_a", key=KEY)
     for alias in ("champion", "Second"):
         promote(project, record, alias=alias)
@@ -383,7 +383,7 @@ def test_the_note_counts_the_published_rows(project: Project) -> None:
     assert open_client(project).get_experiment_by_name("camvid").tags["mlflow.note.content"] == note
 
 
-def test_the_command_tells_mlflow_the_headline_of_the_gate(
+def test_the_command_sends_mlflow_the_headline_of_the_gate(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     received: dict[str, Any] = {}

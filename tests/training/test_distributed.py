@@ -73,7 +73,7 @@ def test_a_killed_process_ends_the_job_with_a_message(jobs: tuple[Path, dict[str
 
 
 @pytest.mark.slow
-def test_a_job_goes_on_with_another_number_of_processes(jobs: tuple[Path, dict[str, str]]) -> None:
+def test_a_job_resumes_with_another_number_of_processes(jobs: tuple[Path, dict[str, str]]) -> None:
     """Documented tolerance: 1e-6 without dropout; the order of images is the same for any number."""
     folder, _ = jobs
     events = read_journal(folder / "killed" / "journal.jsonl")

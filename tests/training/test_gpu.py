@@ -48,7 +48,7 @@ def run(work: Path, **changes: Any) -> Outcome:
     PRECISIONS,
     ids=lambda changes: str(changes["precision"]),
 )
-def test_a_cut_training_goes_on_exactly(
+def test_a_cut_training_resumes_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     """Dropout draws from the device's random state, fp16 from the scaler's: both are in the checkpoint.

@@ -148,7 +148,7 @@ def test_squeeze_and_excitation_does_not_decay() -> None:
         ),
     ],
 )
-def test_slim_multiplies_gradients_of_all_that_imagenet_did_not_teach(
+def test_slim_multiplies_gradients_of_all_but_imagenet_weights(
     root: Path, name: str, inside: set[str], outside: set[str]
 ) -> None:
     """Its scope lr_multiply: the whole head, and blocks 5 to 7 where there is no ASPP (page 003)."""
@@ -318,7 +318,7 @@ def test_plateau_lowers_the_rate_and_survives_a_resume(tmp_path: Path) -> None:
     assert rates(tmp_path / "b", None) == whole
 
 
-def test_the_journal_tells_losses_rates_and_checkpoints(tmp_path: Path) -> None:
+def test_the_journal_reports_losses_rates_and_checkpoints(tmp_path: Path) -> None:
     run_tiny(tmp_path, some_params(iterations=5))
     assert [step for step, _ in numbers(tmp_path)] == [2, 4, 5]
     kinds = [entry["kind"] for entry in read_journal(tmp_path / "journal.jsonl")]

@@ -76,7 +76,7 @@ def test_two_checkpoints_are_kept_and_named_by_their_content(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
-def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_newest_checkpoint_is_skipped(tmp_path: Path, damage: str) -> None:
     p = some_params(checkpoint_minutes=0)
     whole = run_tiny(tmp_path / "whole", p)
     with pytest.raises(PowerCut):
@@ -153,7 +153,7 @@ def test_a_damaged_checkpoint_takes_no_good_ones_place(tmp_path: Path) -> None:
     ]
 
 
-def test_training_goes_on_while_a_checkpoint_is_written(
+def test_training_continues_while_a_checkpoint_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk takes three updates' time; what it holds then is the run as it was when it was saved."""

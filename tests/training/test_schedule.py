@@ -106,7 +106,7 @@ def test_curve_has_both_ends_and_no_more_than_asked() -> None:
     assert len(list(curve(params(iterations=3), images=160, points=7))) == 3
 
 
-def test_a_batch_larger_than_the_data_is_told() -> None:
+def test_a_batch_larger_than_the_data_is_reported() -> None:
     with pytest.raises(ParamsError, match="batch size 16 exceeds the 10 images of 'train'"):
         length(params(epochs=1), images=10)
 
@@ -125,7 +125,7 @@ def test_a_batch_larger_than_the_data_is_told() -> None:
         ({"epochs": 1, "lr": 0}, "greater than 0"),
     ],
 )
-def test_impossible_params_are_told(changes: dict[str, Any], said: str) -> None:
+def test_impossible_params_are_reported(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ParamsError) as caught:
         params(**changes)
     assert said in str(caught.value)

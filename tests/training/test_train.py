@@ -216,7 +216,7 @@ def test_two_trainings_in_one_folder_are_refused(small: Small) -> None:
         trained(small)
 
 
-def test_training_goes_on_from_another_experiments_weights(small: Small) -> None:
+def test_training_starts_from_another_experiments_weights(small: Small) -> None:
     """Two stages, as page 003 quotes the paper: then BN frozen, another output stride, another rate."""
     project, first = small
     trained(small)
