@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from repro.errors import DataError
 from repro.evaluation.confusion import LabelMap
-from repro.evaluation.evaluate import count_image, true_label
+from repro.evaluation.image_counts import count_image, true_label
 from repro.evaluation.label_folder import MOST_CLASSES
 from repro.evaluation.map_files import require_classes, size_of
 from repro.evaluation.summary import summarise

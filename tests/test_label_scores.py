@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -70,3 +72,13 @@ def test_errors_name_the_image_and_what_is_allowed() -> None:
 
 def test_examples_in_the_docstrings_hold() -> None:
     assert doctest.testmod(label_scores) == doctest.TestResults(failed=0, attempted=3)
+
+
+def test_scoring_arrays_imports_no_torch() -> None:
+    code = """
+import sys, numpy as np, repro
+label = np.array([[0, 1]])
+print(repro.score([label], [label], classes=2)["mIoU"], *({"torch", "pandas", "mlflow"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["100.0"]

@@ -18,13 +18,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from repro.datasets.formats.image_io import present_values
-from repro.datasets.sets.spec import IGNORE
 from repro.errors import DataError, ParamsError
-from repro.evaluation import boundary
-from repro.evaluation.confusion import LabelMap, count, squeeze
+from repro.evaluation.confusion import LabelMap
+from repro.evaluation.image_counts import ImageCounts, count_image, evaluated_classes, true_label
 from repro.evaluation.score_maps import argmax
-from repro.evaluation.summary import EvaluationResult, ImageCounts, Images, summarise
+from repro.evaluation.summary import EvaluationResult, Images, Progress, summarise
 from repro.evaluation.tta import Forward, Image, Views, image_size, is_zero_tile, logits_rule, merge, views_of
 from repro.io.threads import in_order
 from repro.models import normalise, number_formats, pad_to_multiple, resize_logits
@@ -35,7 +33,6 @@ from repro.published.page import QUIRK
 
 Predictions = dict[str, LabelMap]  # suffix of the metrics -> prediction
 Predict = Callable[[Sequence[Image]], list[Predictions]]
-Progress = Callable[[int, int], None]  # (images done, images in total)
 
 
 def evaluate(
@@ -88,11 +85,6 @@ def evaluate(
     if any_rank_stopped(stopped()):
         raise Stopped
     return summarise(gather(seen), split, number, classes=classes, protocol=protocol)
-
-
-def evaluated_classes(classes: Sequence[str], protocol: Protocol) -> tuple[str, ...]:
-    """Classes of the result: those of the split, without the first if label 0 is ignored."""
-    return tuple(classes)[1:] if protocol.reduce_zero_label else tuple(classes)
 
 
 def predictor(
@@ -193,33 +185,6 @@ def preloaded(
         return [(split.image(i), split.label(i)) for i in range(start, min(start + batch, number))]
 
     return in_order(load, starts, workers=1, ahead=1, name="images")
-
-
-def true_label(label_HW: LabelMap, classes: int, protocol: Protocol, *, where: object) -> LabelMap:
-    """The truth with all ignored pixels set to 255; DataError for values that are not classes."""
-    if protocol.reduce_zero_label:
-        label_HW = label_HW - np.uint8(1)  # 0 becomes 255, and 255 (ignored) 254
-        label_HW[label_HW == np.uint8(IGNORE - 1)] = IGNORE
-    if protocol.ignore_index != IGNORE:
-        label_HW = np.where(label_HW == protocol.ignore_index, np.uint8(IGNORE), label_HW)
-    values = present_values(label_HW).tolist()
-    wrong = [value for value in values if classes <= value != IGNORE]
-    if wrong:
-        raise DataError(
-            f"label values of no class: {wrong[:5]}", where=where, allowed=f"0..{classes - 1}, 255"
-        )
-    return label_HW
-
-
-def count_image(
-    i: int, truth: LabelMap, prediction: Predictions, classes: int, protocol: Protocol
-) -> ImageCounts:
-    """Confusion matrices and boundaries of one image."""
-    width = boundary.band_width(image_size(truth), protocol.boundary_ratio)
-    counted = {suffix: squeeze(count(truth, label, classes=classes)) for suffix, label in prediction.items()}
-    wanted = protocol.boundary_ratio > 0
-    outlines = boundary.count(truth, prediction[""], classes=classes, width=width) if wanted else None
-    return ImageCounts(index=i, cells=counted, outlines=outlines)
 
 
 class Stopped(Exception):

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repro.datasets.formats.label_maps import read_value_label, value_table
+from repro.datasets.formats.label_maps import ANY_VALUE, read_value_label
 from repro.datasets.raw.files import is_system_file
 from repro.datasets.sets.palettes import voc_colours
 from repro.datasets.sets.spec import Colour
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from repro.evaluation.tta import Image  # imports torch
 
 MOST_CLASSES = 254  # 255 is the ignored label
-_ANY = value_table({value: value for value in range(256)})  # scoring reports the values of no class
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class LabelFolder:
 
     def label(self, i: int) -> LabelMap:
         colours = dict(enumerate(self.palette))
-        return read_value_label(self._bytes(self.ids[i]), str(self._path(self.ids[i])), _ANY, colours)[0]
+        return read_value_label(self._bytes(self.ids[i]), str(self._path(self.ids[i])), ANY_VALUE, colours)[0]
 
     def _path(self, label_id: str) -> Path:
         return self.folder / f"{label_id}.png"

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from repro.datasets.formats.image_io import present_values
 from repro.datasets.formats.label_files import stored_size
-from repro.datasets.formats.label_maps import read_value_label, value_table
+from repro.datasets.formats.label_maps import ANY_VALUE, read_value_label
 from repro.datasets.raw.files import is_system_file, lower_extension
 from repro.datasets.sets.spec import IGNORE, Colour
 from repro.errors import DataError, some_of
@@ -118,9 +118,6 @@ class Legend:
         return cls(colours={**dict(enumerate(palette)), **black})
 
 
-_ANY = value_table({value: value for value in range(256)})  # `require_classes` reports the invalid values
-
-
 def read_map(file: MapFile, legend: Legend, size_HW: tuple[int, int]) -> LabelMap:
     """Read a label map of train ids; palettes and colours of a PNG are read like those of labels.
 
@@ -134,7 +131,7 @@ def read_map(file: MapFile, legend: Legend, size_HW: tuple[int, int]) -> LabelMa
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}") from error
     _require_size(stored_size(data, str(file.path)), size_HW)
-    label_HW, _ = read_value_label(data, str(file.path), _ANY, legend.colours)
+    label_HW, _ = read_value_label(data, str(file.path), ANY_VALUE, legend.colours)
     return label_HW
 
 

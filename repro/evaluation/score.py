@@ -10,9 +10,9 @@ from pathlib import Path
 
 from repro.errors import DataError, some_of
 from repro.evaluation.confusion import LabelMap
-from repro.evaluation.evaluate import Progress, count_image, evaluated_classes, true_label
+from repro.evaluation.image_counts import ImageCounts, count_image, evaluated_classes, true_label
 from repro.evaluation.map_files import ALLOWED, SHOWN, Legend, match, read_map, require_classes
-from repro.evaluation.summary import EvaluationResult, ImageCounts, Images, summarise
+from repro.evaluation.summary import EvaluationResult, Images, Progress, summarise
 from repro.evaluation.visualize import Palette
 from repro.params.protocol import Protocol
 

@@ -5,7 +5,7 @@ Shapes: N images, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from repro.errors import DataError, some_of
 from repro.evaluation.bootstrap import Groups, Resampling, groups_of, interval, resampling
-from repro.evaluation.confusion import Cells, Confusions, Counts, LabelMap, collect
+from repro.evaluation.confusion import Confusions, Counts, LabelMap, collect
+from repro.evaluation.image_counts import ImageCounts
 from repro.evaluation.metrics import (
     Floats,
     chosen_classes,
@@ -30,6 +31,8 @@ from repro.params.protocol import Protocol, protocol_hash
 
 if TYPE_CHECKING:
     from repro.evaluation.tta import Image  # imports torch
+
+Progress = Callable[[int, int], None]  # (images done, images in total)
 
 
 class Images(Interface):
@@ -46,15 +49,6 @@ class Images(Interface):
     def __len__(self) -> int: ...
     def image(self, i: int) -> Image: ...
     def label(self, i: int) -> LabelMap: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageCounts:
-    """Counts of one image: sparse confusion matrices by suffix, boundary intersection and union."""
-
-    index: int
-    cells: Mapping[str, Cells]
-    outlines: tuple[Counts, Counts] | None
 
 
 @dataclass(frozen=True, kw_only=True)

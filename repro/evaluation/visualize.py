@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
 
 from repro.datasets.formats.image_io import check_image, read_rgb
 from repro.datasets.sets.spec import IGNORE
 from repro.errors import CheckpointError, DataError
 from repro.evaluation.confusion import LabelMap
-from repro.evaluation.evaluate import Predict
-from repro.evaluation.tta import Image
 from repro.records import write_bytes
+
+if TYPE_CHECKING:  # they import torch, which maps and colours do not need
+    from repro.evaluation.evaluate import Predict
+    from repro.evaluation.tta import Image
 
 OVERLAYS = 6  # per evaluation
 OVERLAY = "_overlay"  # suffix of overlay files of `repro predict`
@@ -55,6 +57,7 @@ def colours(label_HW: LabelMap, palette: Palette) -> Image:
 
 def blended(image: Image, label_HW: LabelMap, palette: Palette, opacity: float) -> Image:
     """The image with its classes drawn over it, as torchvision draws masks. Opacity 1 is `colours`."""
+    import torch
     from torchvision.utils import draw_segmentation_masks  # takes longer to import than torch
 
     present = [int(k) for k in np.unique(label_HW) if k < len(palette)]
@@ -122,6 +125,8 @@ def predict_images(
 
 def _predicted(predict: Predict, image: Image, path: Path) -> LabelMap:
     """The label map of an image; errors name its file."""
+    import torch
+
     try:
         with torch.inference_mode():
             label = predict([image])[0][""]

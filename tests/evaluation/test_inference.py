@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from repro.errors import DataError
-from repro.evaluation.evaluate import Stopped, evaluate, predictor, true_label
+from repro.evaluation.evaluate import Stopped, evaluate, predictor
+from repro.evaluation.image_counts import true_label
 from repro.evaluation.score_maps import (
     Enlarged,
     Mirrored,

@@ -24,9 +24,10 @@ from repro.evaluation.bootstrap import (
     resampling,
 )
 from repro.evaluation.confusion import squeeze
+from repro.evaluation.image_counts import ImageCounts
 from repro.evaluation.outputs import npz, pack, pack_groups, read_confusions, write_result
 from repro.evaluation.paired_test import compare
-from repro.evaluation.summary import ImageCounts, summarise
+from repro.evaluation.summary import summarise
 from repro.params.protocol import Protocol
 from tests.evaluation.kit import MemorySplit
 from tests.evaluation.test_paired_test import split, stored

@@ -21,10 +21,11 @@ from repro.cli.results.compare import line
 from repro.cli.results.show import numbers
 from repro.evaluation import published_weights
 from repro.evaluation.confusion import squeeze
+from repro.evaluation.image_counts import ImageCounts
 from repro.evaluation.outputs import read_confusions, write_result
 from repro.evaluation.paired_test import compare
 from repro.evaluation.recompute import from_images, resampled
-from repro.evaluation.summary import EvaluationResult, ImageCounts, summarise
+from repro.evaluation.summary import EvaluationResult, summarise
 from repro.fleet.replay import compare_metrics
 from repro.params.protocol import Protocol
 from repro.records import Record, from_json, to_json, verdict, write_json

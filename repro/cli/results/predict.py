@@ -35,7 +35,7 @@ def predict(
     """
     from repro.datasets import dataset_module
     from repro.errors import ParamsError
-    from repro.evaluation.evaluate import evaluated_classes
+    from repro.evaluation.image_counts import evaluated_classes
     from repro.evaluation.visualize import predict_images
     from repro.io.sources import trust
     from repro.params import find_project, load_trained

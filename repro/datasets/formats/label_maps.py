@@ -43,6 +43,9 @@ def value_table(mapping: Mapping[int, int]) -> Table:
     return table
 
 
+ANY_VALUE = value_table({value: value for value in range(256)})  # where the caller checks the values
+
+
 def read_value_label(
     data: bytes,
     where: str,
