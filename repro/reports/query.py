@@ -80,14 +80,33 @@ def _comparison(node: ast.Compare, numeric: Mapping[str, bool]) -> None:
     if not any(isinstance(part, ast.Name) for part in ast.walk(node)):
         raise ValueError(f"'{_shown(node)}' names no column")
     _value(node.left, numeric)
+    compared = [node.left]
     for sign, value in zip(node.ops, node.comparators, strict=True):
         if not isinstance(sign, _COMPARED):
             raise ValueError(f"'{_shown(node)}': compare with ==, !=, <, <=, >, >=, in or not in")
         if isinstance(sign, _IN) and isinstance(value, ast.List | ast.Tuple):
             for part in value.elts:
                 _constant(part)
+            compared += value.elts
         else:
             _value(value, numeric)
+            compared.append(value)
+    _one_kind(compared, numeric)
+
+
+def _one_kind(compared: list[ast.expr], numeric: Mapping[str, bool]) -> None:
+    """ValueError where a number meets a text: pandas would find no row, without a word."""
+    numbers = {_shown(part): _is_number(part, numeric) for part in compared}
+    if len(set(numbers.values())) == 2:
+        number = next(text for text, yes in numbers.items() if yes)
+        text = next(text for text, yes in numbers.items() if not yes)
+        raise ValueError(f"{number} is a number, {text} is a text")
+
+
+def _is_number(node: ast.expr, numeric: Mapping[str, bool]) -> bool:
+    if isinstance(node, ast.Name):
+        return numeric[node.id]
+    return not (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def _value(node: ast.expr, numeric: Mapping[str, bool]) -> None:

@@ -91,6 +91,13 @@ def test_a_query_chooses_rows(query: str, names: list[str]) -> None:
     assert sorted(queried(found.to_frame(), query)["experiment"].dropna()) == names
 
 
+def test_a_number_compared_with_a_text_is_an_error() -> None:
+    frame = results(a_record()).to_frame()
+    for query in ('output_stride == "8"', 'measured in ["43.21"]', "1 < dataset", 'dataset in ["camvid", 3]'):
+        with pytest.raises(ParamsError, match="is a number, .* is a text"):
+            queried(frame, query)
+
+
 def test_what_is_unknown_meets_no_comparison_but_unequal() -> None:
     frame = results(a_record()).to_frame()
     for column in ("measured", "n_images", "run_key"):
