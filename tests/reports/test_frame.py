@@ -94,7 +94,7 @@ def test_a_query_chooses_rows(query: str, names: list[str]) -> None:
 def test_a_number_compared_with_a_text_is_an_error() -> None:
     frame = results(a_record()).to_frame()
     for query in ('output_stride == "8"', 'measured in ["43.21"]', "1 < dataset", 'dataset in ["camvid", 3]'):
-        with pytest.raises(ParamsError, match="is a number, .* is a text"):
+        with pytest.raises(ParamsError, match=r"is a number, .* is a text"):
             queried(frame, query)
 
 
