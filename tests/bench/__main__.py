@@ -30,7 +30,7 @@ def _table(rows: list[Row]) -> Table:
     table = Table("what", "peer", "ours", "peer's", "ratio", "bound", "")
     for row in rows:
         bound = "" if row.bound is None else f"{row.bound:g}"
-        numbers = (f"{row.ours:.4g} {row.unit}", f"{row.peer:.4g} {row.unit}", f"{row.ratio:.3f}")
+        numbers = (f"{row.ours:.4g} {row.unit}", f"{row.peer:.4g} {row.unit}", row.shown_ratio)
         table.add_row(row.name, row.peer_name, *numbers, bound, "ok" if row.good else "MISSED")
     return table
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from scipy.stats import t
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """`ours / peer` against `bound` (the largest ratio that is good enough; None: only shown).
 
-    `ours` and `peer` are in `unit` (seconds, MiB, ...); a rate is given as its inverse.
+    `ours` and `peer` are in `unit` (seconds, MiB, ...); a rate is given as its inverse. `interval` is that of
+    the ratio, at 95 %, where single measurements differ by as much as the bound allows. The bound is then
+    missed only if the whole interval is above it: noise alone does that in one of 40 runs.
     """
 
     name: str
@@ -21,6 +26,7 @@ class Row:
     peer: float
     bound: float | None = None
     unit: str = "s"
+    interval: tuple[float, float] | None = None
 
     @property
     def ratio(self) -> float:
@@ -28,7 +34,13 @@ class Row:
 
     @property
     def good(self) -> bool:
-        return self.bound is None or self.ratio <= self.bound
+        least = self.interval[0] if self.interval else self.ratio
+        return self.bound is None or least <= self.bound
+
+    @property
+    def shown_ratio(self) -> str:
+        low, high = self.interval or (0.0, 0.0)
+        return f"{self.ratio:.3f}" + (f" ({low:.3f} to {high:.3f})" if self.interval else "")
 
 
 def best_of(run: Callable[[], object], *, repeats: int = 5) -> float:
@@ -47,6 +59,14 @@ def interleaved(
     """Best times of two functions called in turn, so that a slow moment of the machine hits both."""
     pairs = [(best_of(ours, repeats=1), best_of(peer, repeats=1)) for _ in range(repeats)]
     return min(a for a, _ in pairs), min(b for _, b in pairs)
+
+
+def ratio_interval(pairs: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
+    """Geometric mean of `ours / peer` over pairs measured in turn, and its 95 % interval by Student's t."""
+    logs = [math.log(ours / peer) for ours, peer in pairs]
+    middle, spread = statistics.mean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
+    half = float(t.ppf(0.975, len(logs) - 1)) * spread
+    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)
 
 
 def medians(*runs: Callable[[], object], repeats: int) -> list[float]:
