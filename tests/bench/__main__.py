@@ -6,6 +6,7 @@ Names as arguments choose: `.venv-parity/bin/python -m tests.bench cli evaluatio
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from tests.bench.row import Row
 
 
 def main(wanted: list[str]) -> int:
+    os.environ.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # a user's second start does not compile ours or the peer's
     names = sorted(path.stem for path in Path(__file__).parent.glob("bench_*.py"))
     chosen = [name for name in names if not wanted or name.removeprefix("bench_") in wanted]
     rows: list[Row] = []
