@@ -16,7 +16,6 @@ import numpy.typing as npt
 from repro.errors import DataError, some_of
 from repro.evaluation.bootstrap import Groups, Resampling, groups_of, interval, resampling
 from repro.evaluation.confusion import Confusions, Counts, LabelMap, collect
-from repro.evaluation.image_counts import ImageCounts
 from repro.evaluation.metrics import (
     Floats,
     chosen_classes,
@@ -29,7 +28,8 @@ from repro.evaluation.metrics import (
 )
 from repro.params.protocol import Protocol, protocol_hash
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # they decode images, which stored counts do not need
+    from repro.evaluation.image_counts import ImageCounts
     from repro.evaluation.tta import Image  # imports torch
 
 Progress = Callable[[int, int], None]  # (images done, images in total)

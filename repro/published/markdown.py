@@ -10,14 +10,15 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+from typing import TYPE_CHECKING
 
 from repro.errors import DataError
 from repro.io import limits
 from repro.published.html_tables import html_tables
 from repro.published.page_table import Line, MarkdownTable, Place
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 MAX_LAYOUTS, MAX_LINES = 300, 300  # per table, to find its common layout
 _PIPE = re.compile(r"(?<!\\)\|")
@@ -80,6 +81,8 @@ def tables(text: str) -> Iterator[MarkdownTable]:
 
 def _blocks(text: str) -> Iterator[Token]:
     """The blocks of a page, without a look into their text: the time is linear in the page."""
+    from markdown_it import MarkdownIt  # 20 ms that typed pages need not
+
     parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).enable("table")
     parser.core.ruler.enableOnly(["normalize", "block"])
     yield from parser.parse(text)

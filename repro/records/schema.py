@@ -24,7 +24,7 @@ Size = Annotated[list[float], MinLen(2), MaxLen(2)]
 
 
 class _Open(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Cost(_Open):

@@ -11,9 +11,8 @@ from repro.params import Project
 from repro.records import Record
 from repro.tracking.address import sqlite_path
 from repro.tracking.owner import CLONE, PROJECT, RETIRED, Owner, owner_of
-from repro.tracking.record_upload import IN_GIT
-from repro.tracking.run_info import RunState
-from repro.tracking.run_writer import JOURNAL, NAME, RECORD, drop_run, mark, set_tags
+from repro.tracking.run_info import IN_GIT, RECORD, RunState
+from repro.tracking.run_writer import JOURNAL, NAME, drop_run, mark, set_tags
 from repro.tracking.store import KEY, keyed_runs
 
 Identity = tuple[str, str]  # run key, experiment

@@ -26,10 +26,9 @@ from repro.tracking.record_view import (
     tags_of,
     texts_of,
 )
-from repro.tracking.run_info import Run, RunState, read_state, shown_params
+from repro.tracking.run_info import IN_GIT, RECORD, Run, RunState, read_state, shown_params
 from repro.tracking.run_writer import (
     JOURNAL,
-    RECORD,
     cut,
     drop_run,
     ensure_experiment,
@@ -48,7 +47,6 @@ LONGEST_MODEL_PARAM = 250
 JUDGEMENT = "repro.judgement"  # digest of the run's verdict and note
 SENDING = "repro.sending"  # "<content hash> <time>": detects clones that send one record at the same time
 SENDING_SECONDS = 600.0  # after which the other clone is considered dead
-IN_GIT = "repro.in_git"  # yes: the record in git is this one; no: it is another measurement
 # Scheme of an artifact store -> (module that MLflow 3.17 imports for it, package that provides it).
 LIBRARIES = {
     "s3": ("boto3", "boto3"),

@@ -23,7 +23,8 @@ from repro.tracking.owned_runs import known_runs
 from repro.tracking.owner import owner_of, tracking_params
 from repro.tracking.record_upload import ensure_model
 from repro.tracking.record_view import NOTE_TAG
-from repro.tracking.run_writer import RECORD, ensure_experiment
+from repro.tracking.run_info import RECORD
+from repro.tracking.run_writer import ensure_experiment
 from repro.tracking.store import pages
 
 HEADING = "# Aliases of models, one per data set: written by `repro weights promote`, read by `repro sync`.\n"

@@ -14,6 +14,9 @@ from repro.io.names import is_plain_name
 from repro.records import read_journal
 from repro.records.flatten import flatten
 
+RECORD = "repro.record"  # content hash of the complete record
+IN_GIT = "repro.in_git"  # yes: the record in git is this one; no: it is another measurement
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:

@@ -19,8 +19,7 @@ from repro.params import Project
 from repro.records import Record, read_record
 from repro.tracking.address import is_database, require_address, sqlite_path, tracking_uri, with_driver
 from repro.tracking.owner import PROJECT, owner_of
-from repro.tracking.record_upload import IN_GIT
-from repro.tracking.run_writer import RECORD
+from repro.tracking.run_info import IN_GIT, RECORD
 from repro.tracking.store import open_client, read_only, refusal
 
 

@@ -18,12 +18,11 @@ from repro.params import Project
 from repro.records import sha256_text
 from repro.tracking.owner import CLONE, RETIRED, Owner, owner_of, tracking_params
 from repro.tracking.record_view import VIEW_TAG, show_first
-from repro.tracking.run_info import Point, Run, RunState, training_params
+from repro.tracking.run_info import RECORD, Point, Run, RunState, training_params
 from repro.tracking.store import KEY, artifact_location
 
 T = TypeVar("T")
 NAME = "repro.experiment"
-RECORD = "repro.record"  # content hash of the complete record
 JOURNAL = "repro.journal"  # digest of the complete journal: "<points>:<status>:<digest>"
 ERROR = "repro.error"  # error message of the run
 TRAINING = "custom_model_development"  # without it MLflow 3 opens its views for language models

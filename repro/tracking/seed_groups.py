@@ -15,9 +15,9 @@ from repro.records import Record, seeds_of, sha256_text
 from repro.records.build import measured_value
 from repro.tracking.owned_runs import Identity, Known, identity_of, is_parent, shows
 from repro.tracking.owner import MACHINE, RETIRED, USER, owner_of
-from repro.tracking.record_upload import IN_GIT, measured_at
+from repro.tracking.record_upload import measured_at
 from repro.tracking.record_view import metrics_of, tags_of
-from repro.tracking.run_info import Point, Run, shown_params
+from repro.tracking.run_info import IN_GIT, Point, Run, shown_params
 from repro.tracking.run_writer import (
     NAME,
     ensure_experiment,

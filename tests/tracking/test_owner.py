@@ -18,9 +18,9 @@ from repro.records import write_record
 from repro.tracking.owned_runs import Known, superseded
 from repro.tracking.owner import CLONE, MACHINE, PROJECT, USER, owner_of
 from repro.tracking.promote import promote
-from repro.tracking.record_upload import IN_GIT
+from repro.tracking.run_info import IN_GIT, RECORD
 from repro.tracking.run_reader import stored_records
-from repro.tracking.run_writer import JOURNAL, RECORD
+from repro.tracking.run_writer import JOURNAL
 from repro.tracking.seed_groups import PARENT
 from repro.tracking.store import KEY as KEY_TAG
 from repro.tracking.store import open_client
