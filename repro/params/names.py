@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -19,7 +20,9 @@ MAX_NAME = 64  # MLflow run names and SLURM job names stay readable
 
 def experiment_names(project: Project) -> list[str]:
     """Return the names of all experiment folders, sorted."""
-    return sorted(path.parent.name for path in project.experiments.glob("*/params.yaml"))
+    folder = str(project.experiments)  # texts: ten thousand paths take 0.2 s longer
+    names = os.listdir(folder) if os.path.isdir(folder) else ()
+    return sorted(name for name in names if os.path.exists(f"{folder}/{name}/params.yaml"))
 
 
 def experiment_name(text: str) -> str:

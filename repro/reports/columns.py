@@ -23,7 +23,8 @@ def typed(lines: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> Dat
 
 def whole(line: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
     """A line with a value of the right type, or None, for each column."""
-    return {name: _READ[kind](line.get(name)) for name, kind in columns.items()}
+    values = {name: line.get(name) for name in columns}
+    return {name: None if value is None else _READ[columns[name]](value) for name, value in values.items()}
 
 
 def plain_lines(frame: DataFrame) -> list[dict[str, Any]]:
