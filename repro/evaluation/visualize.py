@@ -15,6 +15,7 @@ from repro.datasets.sets.spec import IGNORE
 from repro.errors import CheckpointError, DataError
 from repro.evaluation.confusion import LabelMap
 from repro.records import write_bytes
+from repro.records.overlays import GAP
 
 if TYPE_CHECKING:  # they import torch, which maps and colours do not need
     from repro.evaluation.evaluate import Predict
@@ -22,7 +23,6 @@ if TYPE_CHECKING:  # they import torch, which maps and colours do not need
 
 OVERLAYS = 6  # per evaluation
 OVERLAY = "_overlay"  # suffix of overlay files of `repro predict`
-GAP = 4  # white pixels between images
 Palette = Sequence[tuple[int, int, int]]  # RGB per class
 
 

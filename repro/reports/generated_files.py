@@ -5,7 +5,8 @@
     <!-- /repro:table -->
 
 Keys of a marker: `dataset`, `page`, `values` (published, measured, both). Without any: all results so far;
-`columns=short` keeps the eight columns that fit a page.
+`columns=short` keeps the eight columns that fit a page. `repro:plots` is an image of all results, drawn into
+reports/plots-light.svg and reports/plots-dark.svg.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from html import escape
 from pathlib import Path
 
 from repro.errors import CheckFailed, ParamsError
 from repro.records import write_text
-from repro.reports import page_tables, tables
+from repro.reports import page_tables, svg_plots, tables
 from repro.reports.data_formats import csv_text
 from repro.reports.enums import Values
+from repro.reports.frame import result_lines
 from repro.reports.gate import headline
 from repro.reports.grid import markdown
 from repro.reports.results import Results
@@ -36,9 +39,18 @@ def generated_files(results: Results) -> dict[Path, str | None]:
     found |= {folder / f"{name}.md": text for name, text in _table_files(results).items()}
     found[root / "reports" / "results.csv"] = csv_text(results.to_frame())
     found |= _dataset_files(results)
-    for path in _marked_files(root):
-        found[path] = filled(path.read_text(encoding="utf-8"), path, results)
+    marked = {path: path.read_text(encoding="utf-8") for path in _marked_files(root)}
+    found |= {path: filled(text, path, results) for path, text in marked.items()}
+    if any("<!-- repro:plots" in text for text in marked.values()):
+        found |= _plot_files(results)
     return found
+
+
+def _plot_files(results: Results) -> dict[Path, str | None]:
+    """The image of a `repro:plots` region, for light and dark pages."""
+    lines = list(result_lines(results))
+    title, folder = f"{headline(results)}: published and measured mIoU", results.project.root / "reports"
+    return {folder / name: svg_plots.overview(lines, theme, title) for name, theme in PLOTS.items()}
 
 
 def _written_tables(folder: Path) -> Iterator[Path]:
@@ -119,10 +131,23 @@ def _headline(results: Results, options: Mapping[str, str], base: str) -> str:
     return headline(results) + ".\n"
 
 
+def _plots(results: Results, options: Mapping[str, str], base: str) -> str:
+    light, dark = (f"{base}reports/{name}" for name in PLOTS)
+    alt = escape(f"Published mIoU of all rows and measured mIoU with its interval: {headline(results)}")
+    return (
+        "<picture>\n"
+        f'  <source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
+        f'  <img src="{light}" alt="{alt}">\n'
+        "</picture>\n"
+    )
+
+
+PLOTS = {"plots-light.svg": svg_plots.LIGHT, "plots-dark.svg": svg_plots.DARK}
 REGIONS: dict[str, Callable[[Results, Mapping[str, str], str], str]] = {
     "table": _table,
     "rows": _rows,
     "headline": _headline,
+    "plots": _plots,
 }
 
 

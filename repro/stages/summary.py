@@ -46,7 +46,7 @@ def show_in_mlflow(project: Project, made: Record, note: Say) -> None:
     if not is_wanted():
         return
     try:
-        sync_record(project, made, uri=os.environ.get("MLFLOW_TRACKING_URI"))
+        note(sync_record(project, made, uri=os.environ.get("MLFLOW_TRACKING_URI")))
     except Exception as error:  # the record is written: a tracker must not turn that into a failure
         text = redact_text(f"{type(error).__name__}: {error}").splitlines()[0][:200]
         note(f"MLflow was not reached ({text}); `repro sync` fills it later")

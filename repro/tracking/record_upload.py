@@ -19,6 +19,7 @@ from repro.records.network import described_network
 from repro.tracking.owner import PROJECT, RETIRED, Owner, owner_of
 from repro.tracking.record_view import (
     NOTE_TAG,
+    classes_figure,
     confusion_figure,
     curve_of,
     files_of,
@@ -112,8 +113,8 @@ def send_record(
         return ""
     model_id = ensure_model(client, experiment_id, run_id, record) if record.model_sha256 else None
     send_numbers(client, record, run_id, found, at, model_id)
-    set_tags(client, run_id, tags_of(record, judged))
-    send_judgement(client, found, record, judged)
+    set_tags(client, run_id, tags_of(record, judged, project.published))
+    send_judgement(client, found, project, record, judged)
     if journal is None and "train/loss" not in found.data.metrics:
         # The curve in git has no times; one millisecond per step keeps the order.
         curve = {(name, step): (value, at + step) for name, step, value in curve_of(project, record)}
@@ -180,12 +181,12 @@ def ensure_model(client: Any, experiment_id: str, run_id: str, record: Record) -
     return str(model.model_id)
 
 
-def send_judgement(client: Any, run: Any, record: Record, judged: Judgement) -> bool:
+def send_judgement(client: Any, run: Any, project: Project, record: Record, judged: Judgement) -> bool:
     """Update verdict and note of a run if the judgement has changed; returns whether it has.
 
     A digest is compared, so a note edited in MLflow is kept until the judgement changes.
     """
-    tags = tags_of(record, judged)
+    tags = tags_of(record, judged, project.published)
     shown = {name: tags[name] for name in ("verdict", NOTE_TAG)}
     digest = sha256_text(repr(shown))[:16]
     if run.data.tags.get(JUDGEMENT) == digest:
@@ -206,7 +207,7 @@ def send_numbers(client: Any, record: Record, run_id: str, found: Any, at: int, 
 
 
 def send_files(client: Any, project: Project, record: Record, run_id: str) -> None:
-    """Send artifacts in one call, including an image of the confusion matrix."""
+    """Send artifacts in one call, including images of the classes and the confusion matrix."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file, text in texts_of(record).items():
@@ -217,6 +218,8 @@ def send_files(client: Any, project: Project, record: Record, run_id: str) -> No
         table = project.experiment_folder(record.experiment) / "confusion.csv"
         if table.is_file():
             confusion_figure(table, record.per_class).savefig(folder / "confusion.png", dpi=120)
+        if record.per_class:
+            classes_figure(record.per_class).savefig(folder / "per_class.png", dpi=120)
         client.log_artifacts(run_id, str(folder))
 
 

@@ -17,11 +17,14 @@ from repro.io.safe_text import one_line
 from repro.io.text_table import LEFT, RIGHT, markdown
 from repro.judgement import Judgement
 from repro.params import Project
+from repro.published.folder import Published
+from repro.published.web_links import page_url
 from repro.records import DIFF, FAILING, PASSING, Record, to_json
 from repro.records.build import measured_value
 from repro.records.dvc_files import is_project_file
 from repro.records.metrics_io import read_confusion, read_curve
 from repro.records.network import described_network, network_package
+from repro.records.overlays import overlays, thumbnail
 from repro.tracking.store import KEY
 
 MARKS = {
@@ -56,7 +59,7 @@ def _program(record: Record) -> Mapping[str, Any]:
     return dict((record.params.get("external") or {}).get("predict") or {})
 
 
-def tags_of(record: Record, found: Judgement) -> dict[str, str]:
+def tags_of(record: Record, found: Judgement, published: Published | None = None) -> dict[str, str]:
     """Tags to filter and group runs by, without empty ones; the verdict is that of `found`."""
     git = record.provenance.get("git", {})
     network = described_network(record.params)
@@ -83,19 +86,20 @@ def tags_of(record: Record, found: Judgement) -> dict[str, str]:
         "mlflow.source.name": f"repro run {record.experiment}",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": str(git.get("commit") or ""),
-        "mlflow.note.content": note_of(record, found),
+        "mlflow.note.content": note_of(record, found, published),
     }
     return {name: value for name, value in tags.items() if value}
 
 
-def note_of(record: Record, found: Judgement) -> str:
-    """The run's description in Markdown: verdict, measured and published metrics."""
+def note_of(record: Record, found: Judgement, published: Published | None = None) -> str:
+    """The run's description in Markdown: verdict, measured and published metrics, where they are printed."""
     wanted, git = record.expectation, record.provenance.get("git", {})
     lines = [f"## {MARKS[found.verdict]} {found.verdict}", ""]
     if wanted is None or found.reason != wanted.source:
         lines += [f"{one_line(found.reason)}.", ""]
     if record.rows:
-        lines += [f"Published row {', '.join(record.rows)}, {record.dataset} {record.split}.", ""]
+        rows = ", ".join(_row_link(row, published) for row in record.rows)
+        lines += [f"Published row {rows}, {record.dataset} {record.split}.", ""]
     numbers = [_note_row(record, name) for name in record.metrics]
     numbers += [(name, f"undefined: {reason}", "", "") for name, reason in record.undefined.items()]
     columns = ("metric", "measured", "95 % interval", "published")
@@ -113,6 +117,13 @@ def note_of(record: Record, found: Judgement) -> str:
     ]
     lines += ["", f"Again: `dvc repro experiments/{record.experiment}`"]
     return "\n".join(lines)
+
+
+def _row_link(row_id: str, published: Published | None) -> str:
+    """The row's id, linked to its line on the published page if that is on the web."""
+    row = published.rows.get(row_id) if published else None
+    url = page_url(published.page(row.page).source, row.line) if published and row else None
+    return f"[{row_id}]({url})" if url else row_id
 
 
 def _note_row(record: Record, name: str) -> tuple[str, ...]:
@@ -143,11 +154,15 @@ def texts_of(record: Record) -> dict[str, str]:
 
 
 def files_of(project: Project, record: Record) -> list[tuple[Path, str]]:
-    """(file, artifact folder) of further files: overlays, tables, and the diff of uncommitted code."""
-    folder = project.experiment_folder(record.experiment)
-    overlays = [(path, "overlays") for path in sorted((folder / "overlays").glob("*.png"))]
+    """(file, artifact folder) of further files: overlays, tables, and the diff of uncommitted code.
+
+    Without overlays, as in a fresh clone, the thumbnails that git holds.
+    """
+    folder, small = project.experiment_folder(record.experiment), thumbnail(project, record)
+    images = [(path, "overlays") for path in overlays(project, record.experiment)]
+    images = images or ([(small, "")] if small else [])
     others = (folder / "confusion.csv", folder / "curve.csv", project.work_folder(record.run_key) / DIFF)
-    found = [*overlays, *((path, "") for path in others)]
+    found = [*images, *((path, "") for path in others)]
     return [(path, under) for path, under in found if is_project_file(project.root, path)]
 
 
@@ -182,6 +197,25 @@ def confusion_figure(path: Path, classes: Mapping[str, Any]) -> Any:
     return figure
 
 
+def classes_figure(classes: Mapping[str, float | None]) -> Any:
+    """Draw the IoU of all classes as one bar chart; a class that is not in the split has no bar."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(classes)
+    figure = Figure(figsize=(8, 1 + 0.26 * min(len(names), 80)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    bars = axes.barh(range(len(names)), [classes[name] or 0.0 for name in names], color="#2f6fb0")
+    labels = ["" if classes[name] is None else f"{classes[name]:.1f}" for name in names]
+    axes.bar_label(bars, labels, padding=2, fontsize=7)
+    axes.set_yticks(range(len(names)), names, fontsize=8 if len(names) <= 40 else 5)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("IoU, %")
+    return figure
+
+
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
@@ -194,11 +228,20 @@ COLUMNS = (
     *("metrics.`mIoU_ms_flip`", "tags.`row`", "params.`model.backbone`", "params.`model.output_stride`"),
     *("metrics.`cost/params_M`", "metrics.`cost/gmacs_conv`", "params.`seed`"),
 )
+# Sections of the charts, in this order: the learning curves first, classes folded. MLflow's own order is
+# alphabetical, which puts a bar chart of each class first.
+SECTIONS = {"train": True, "val": True, "Model metrics": True, "published": True, "gap": True}
+FOLDED = ("cost", "IoU", "System metrics")
 NOTE = (
-    "[**Results: measured beside published**](#/experiments/{}/runs?viewStateShareKey={}), best first."
+    "[**Results: measured beside published**]({}), best first."
     "{} DeepLab on {}, in percent: `gap/mIoU` is `mIoU` (measured) minus `published/mIoU`."
     " Filter and group by the tags `verdict`, `page`, `row`, `family`, `backbone`, `output_stride`."
 )
+
+
+def results_path(experiment_id: str) -> str:
+    """Path of the saved view below the address of MLflow; without the mode it shows traces of agents."""
+    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
 
 
 def show_first(client: Any, experiment: Any, dataset: str) -> None:
@@ -210,18 +253,40 @@ def show_first(client: Any, experiment: Any, dataset: str) -> None:
 def show_note(client: Any, experiment: Any, dataset: str, headline: str) -> None:
     """Update the note of an experiment with `headline`, the number of rows reproduced in the project."""
     own, present = experiment.experiment_id, experiment.tags.get(NOTE_TAG, "")
-    note = NOTE.format(own, VIEW, f" **{headline}** in the whole project." if headline else "", dataset)
+    known = f" **{headline}** in the whole project." if headline else ""
+    note = NOTE.format(results_path(own), known, dataset)
     if note != present and (not present or present.startswith(NOTE.partition("]")[0])):
         client.set_experiment_tag(own, NOTE_TAG, note)
 
 
 def saved_view() -> str:
     """Content of the view's tag; sorting by a metric lists runs without grouping by parent run."""
-    state = {
+    now = round(time.time() * 1000)
+    state = json.dumps(view_state())
+    return json.dumps({"name": "Results", "createdAt": now, "updatedAt": now, "state": state})
+
+
+def view_state() -> dict[str, Any]:
+    """Columns, order and chart sections of the view."""
+    sections = {**SECTIONS, **dict.fromkeys(FOLDED, False)}
+    shown = {"isReordered": False, "deleted": False, "isGenerated": True}
+    return {
         "orderByKey": "metrics.`mIoU`",
         "orderByAsc": False,
         "selectedColumns": COLUMNS,
         "columnOrder": COLUMNS,
+        "compareRunCharts": [],
+        "compareRunSections": [
+            {"uuid": name, "name": name, "display": display, **shown} for name, display in sections.items()
+        ],
+        "isAccordionReordered": True,
     }
-    now = round(time.time() * 1000)
-    return json.dumps({"name": "Results", "createdAt": now, "updatedAt": now, "state": json.dumps(state)})
+
+
+def is_current_view(tag: str | None) -> bool:
+    """Whether an experiment's saved view is that of this version."""
+    try:
+        found: Any = json.loads(json.loads(tag or "{}")["state"])
+    except (ValueError, KeyError, TypeError):
+        return False
+    return bool(found == json.loads(json.dumps(view_state())))

@@ -17,7 +17,7 @@ from repro.io.safe_text import printable
 from repro.params import Project
 from repro.records import sha256_text
 from repro.tracking.owner import CLONE, RETIRED, Owner, owner_of, tracking_params
-from repro.tracking.record_view import VIEW_TAG, show_first
+from repro.tracking.record_view import VIEW_TAG, is_current_view, show_first
 from repro.tracking.run_info import RECORD, Point, Run, RunState, training_params
 from repro.tracking.store import KEY, artifact_location
 
@@ -58,7 +58,7 @@ def ensure_experiment(client: Any, project: Project, uri: str, dataset: str) -> 
         found = client.get_experiment_by_name(name)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
-    if VIEW_TAG not in found.tags:
+    if not is_current_view(found.tags.get(VIEW_TAG)):
         show_first(client, found, dataset)
     return str(found.experiment_id)
 

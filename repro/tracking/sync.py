@@ -21,6 +21,7 @@ from repro.tracking.run_info import RunState
 from repro.tracking.run_writer import INTERRUPTED, ensure_experiment, send_journal
 from repro.tracking.seed_groups import join_family, join_machines, stem
 from repro.tracking.store import open_client, store_lock, usable
+from repro.tracking.views import results_hint
 
 
 def sync(
@@ -135,8 +136,12 @@ def sync_journal(client: Any, project: Project, uri: str, state: RunState, known
     return True
 
 
-def sync_record(project: Project, record: Record, *, uri: str | None = None) -> None:
-    """Send one record and its journal; raises an error of MLflow if it cannot be reached."""
+def sync_record(project: Project, record: Record, *, uri: str | None = None) -> str:
+    """Send one record and its journal; raises an error of MLflow if it cannot be reached.
+
+    Returns:
+        Where the result can be seen in MLflow, in words.
+    """
     uri = uri or tracking_uri(project)
     with store_lock(project, uri):
         client = open_client(project, uri)
@@ -154,6 +159,7 @@ def sync_record(project: Project, record: Record, *, uri: str | None = None) -> 
         for alias, name in champions(project).get(record.dataset, {}).items():
             if name == record.experiment:  # a changed record has a new run
                 point(client, project, uri, record, alias)
+        return results_hint(client, project, record.dataset)
 
 
 def judge_of(project: Project, records: Iterable[Record], *, recording: str = "") -> Judge:
@@ -179,7 +185,7 @@ def _sync(
     judged, holding = judge.judge(record.experiment), known.holding(record)
     if holding:  # runs of other clones show the verdict under those clones' params
         ours = (run for run in holding if known.owner.owns(run))
-        changed = [send_judgement(client, run, record, judged) for run in ours]
+        changed = [send_judgement(client, run, project, record, judged) for run in ours]
         return any(changed)
     return bool(send_record(client, project, uri, record, judged, journal_of(record, states)))
 

@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 
 from repro.params import Project
-from repro.reports.html import POINTS, confusion, curve, flat, html_report, report_data
+from repro.reports.experiment_pages import POINTS, confusion, curve, flat
+from repro.reports.html import html_report, report_data
 from repro.reports.results import load_results
+from tests.kit import PUBLISHED
 from tests.reports.kit import ROOT, a_record, add
 from tests.tracking.kit import a_project, add_record
 
@@ -52,23 +54,45 @@ def project(tmp_path: Path) -> Project:
 def test_the_page_works_in_a_browser(project: Project, tmp_path: Path, width: int) -> None:
     found = _probe(html_report(load_results(project)), tmp_path, width)
     assert found["errors"] == []
-    assert found["rows"] == 153  # 150 published, three of our own: camvid_b, synthetic_a and new_one
+    assert found["rows"] == 153  # 150 published, three more experiments: camvid_b, synthetic_a and new_one
     assert sorted(found["first"]) == ["camvid_a", "camvid_b", "synthetic_a"]  # what was measured
+    assert ("row" in found["heads"], "verdict" in found["heads"]) == (width > 1200, True)
     assert found["cut"] is False, "the verdict is seen without scrolling"
-    assert len(found["colours"]) == len(set(found["colours"])) == 2  # camvid, synthetic
+    assert not any(found[key] for key in ("wide", "page_wide", "compare_wide"))
+    _check_plots(found)
+    _check_address(found)
+    assert {"camvid_a", "camvid_b", "new_one"} <= set(found["links"])
+    assert found["unknown"] == []
+    assert "48.90 to 51.70" in found["page"]
+    assert "git.commit" in found["page"]
+    assert found["images"] == [["data:image/jpeg;base64", "image, truth, prediction of 0"]]
+    assert {"confusion", "gallery", "params", "provenance"} <= set(found["sections"])
+    assert "dvc repro experiments/new_one" in found["unmeasured"]
+    assert "research use" in found["unmeasured"], "the licence of the data"
+    assert {"metrics", "differences", "classes", "curves"} <= set(found["compared_sections"])
+    assert found["compare_address"] == "#/compare?a=camvid_a&b=synthetic_a"
+    assert found["warned"], "two data sets are not comparable"
+
+
+def _check_plots(found: dict[str, Any]) -> None:
+    names, colours = zip(*found["sets"], strict=True)
+    assert names == ("camvid", "synthetic", "published")
+    assert len(set(colours)) == 3
     assert found["charts"] == [True, True, True]  # cost, loss, validation
+    assert found["points"] >= 4  # of the measured results in both plots
+
+
+def _check_address(found: dict[str, Any]) -> None:
+    """What a reader chose is in the address, and an address shows it again."""
     assert found["up"] == [9.75, 30.0, 50.3]
     assert found["sorted"] == "ascending"
     assert found["down"] == [50.3, 30.0, 9.75]
-    assert found["filtered"] == ["003-028"]
     assert found["measured"] == ["camvid_a", "synthetic_a", "camvid_b"]  # the best first: still sorted
-    assert found["unknown"] == []
-    assert {"camvid_a", "camvid_b", "new_one"} <= set(found["links"])
-    assert found["wide"] is False
-    assert "48.90 to 51.70" in found["page"]
-    assert "git.commit" in found["page"]
-    assert found["pictures"] == ["data:image/jpeg;base64"]
-    assert {"confusion", "gallery", "params", "provenance"} <= set(found["sections"])
+    assert found["address"] == "#/?hide=unmeasured&sort=-measured"
+    shared = found["shared"]
+    assert (shared["heads"], shared["text"], shared["sorted"]) == (["row", "measured"], "003-028", "measured")
+    assert set(shared["rows"]) == {"003-028"}
+    assert found["chosen"] == "row,measured,verdict"
 
 
 def _probe(html: str, folder: Path, width: int) -> dict[str, Any]:
@@ -107,8 +131,8 @@ def test_the_file_needs_nothing_else(project: Project) -> None:
 
 def test_data_cannot_end_the_script(project: Project) -> None:
     data = html_report(load_results(project)).split('id="data">')[1].split("</script>")[0]
-    note = json.loads(data)["experiments"]["new_one"]["about"]
-    assert note == "camvid. </script><b>"
+    note = json.loads(data)["experiments"]["new_one"]["note"]
+    assert note == "</script><b>"
 
 
 def data_of(project: Project) -> dict[str, Any]:
@@ -122,7 +146,7 @@ def test_verdicts_are_those_of_the_gate(project: Project) -> None:
     add(project, a_record("camvid_b", metrics={"mIoU": 9.75}, verdict="reproduced"))
     found = data_of(project)
     assert found["experiments"]["camvid_b"]["verdict"] == "regressed"
-    assert {line["experiment"]: line["verdict"] for line in found["rows"] if line["experiment"]} == {
+    assert {line["experiment"]: line["verdict"] for line in found["rows"] if "experiment" in line} == {
         name: one["verdict"] for name, one in found["experiments"].items()
     }
     (project.experiments / "camvid_a" / "params.yaml").write_text("dataset: camvid\nrows: [003-095]\n")
@@ -137,11 +161,13 @@ def test_a_damaged_record_is_not_unmeasured(project: Project) -> None:
     found = data_of(project)
     one = found["experiments"]["camvid_b"]
     assert one["verdict"] == "incomparable"
-    assert one["missing"] == "The record is damaged, the record was edited after it was written"
+    assert one["state"] == "The record is damaged, the record was edited after it was written"
     assert one["next"] == "repro record camvid_b"
-    assert [line["verdict"] for line in found["rows"] if line["experiment"] == "camvid_b"] == ["incomparable"]
+    assert [line["verdict"] for line in found["rows"] if line.get("experiment") == "camvid_b"] == [
+        "incomparable"
+    ]
     new = found["experiments"]["new_one"]
-    assert (new["missing"], new["next"]) == ("Not measured yet", "dvc repro experiments/new_one")
+    assert (new["state"], new["next"]) == ("Not measured yet", "dvc repro experiments/new_one")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5])
@@ -177,3 +203,30 @@ def test_rows_of_the_confusion_matrix_sum_to_a_hundred(tmp_path: Path) -> None:
 def test_flat_leaves_nothing_nested() -> None:
     nested = {"a": {"b": {"c": 1}, "d": [1, 2]}, "empty": None}
     assert flat(nested) == {"a.b.c": 1, "a.d": "1, 2"}
+
+
+def test_an_unmeasured_experiment_says_what_it_needs(project: Project) -> None:
+    folder = project.experiments / "camvid_next"
+    folder.mkdir()
+    shape = "recipe: scratch\nmodel: {backbone: mobilenetv2, output_stride: 16}\n"
+    shape += "augmentation: {crop: [360, 480]}\ntraining: {split: train, epochs: 2, batch: 4, lr: 0.03}\n"
+    shape += "evaluation: {split: test, protocol: whole}\n"
+    (folder / "params.yaml").write_text(f"dataset: camvid\nrows: [003-029]\n{shape}")
+    shutil.copy(ROOT / "params.yaml", project.params)
+    found = report_data(load_results(project), missing={"camvid": "repro data link camvid PATH"})
+    one = found["experiments"]["camvid_next"]
+    assert one["missing"] == "repro data link camvid PATH"
+    assert one["own"]["training.epochs"] == 2
+    assert "lr" not in {key for key in one["own"] if key.startswith("recipe")}
+    assert one["recipe"] in found["recipes"]
+    assert one["estimates"]["training"] == "182 iterations of 4 images of 360x480"
+    row = one["rows"][0]
+    assert row["id"] == "003-029"
+    assert row["url"].endswith(f"?plain=1#L{PUBLISHED.rows['003-029'].line}")
+    assert row["printed"]["mIoU"] == PUBLISHED.rows["003-029"].metrics["mIoU"]
+
+
+def test_an_address_is_linked_only_if_it_is_of_the_web(project: Project) -> None:
+    """`outside` in report.js decides; no other place makes a link of what a page or a record holds."""
+    html = html_report(load_results(project))
+    assert "/^https?:" in html.split("const outside")[1].split("\n")[0]

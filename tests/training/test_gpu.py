@@ -16,8 +16,9 @@ from repro.models.cost import count
 from repro.params import Project, load_experiment
 from repro.records import read_journal
 from repro.training.distributed import Ranks
+from repro.training.estimate import memory_bytes
 from repro.training.loop import Outcome
-from repro.training.plan import memory_bytes, probe_seconds
+from repro.training.plan import probe_seconds
 from tests.training.kit import numbers, restless_scaler, run_tiny, same, some_params
 from tests.training.test_resume import PowerCut, cut_at
 

@@ -13,17 +13,19 @@ def ui(
         str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines.")
     ] = "127.0.0.1",
 ) -> None:
-    """Open MLflow on the store of this project, whatever folder it is called from.
+    """Start MLflow on the store of this project, and print the addresses of its Results views.
 
     Example: repro ui --port 5001
     """
     import os
     import sys
 
+    from repro.cli.console import console
     from repro.errors import ReproError
     from repro.params import find_project
     from repro.tracking.address import is_database, require_address, shown_address, tracking_uri
     from repro.tracking.store import open_client, usable
+    from repro.tracking.views import results_pages
 
     project = find_project()
     uri = tracking_uri(project)
@@ -33,7 +35,10 @@ def ui(
         raise ReproError("MLFLOW_TRACKING_URI names a server: open it in a browser", where=where)
     require_free(host, port)
     with usable(uri):
-        open_client(project)  # creates a fresh store under a lock before the server's workers race for it
+        # creates a fresh store under a lock before the server's workers race for it
+        client = open_client(project)
+        for name, path in results_pages(client):
+            console(stderr=True).print(f"Results of {name}: http://{host}:{port}/{path}", soft_wrap=True)
     # One worker: more make MLflow start four times as long, and on a busy machine kill each other for it.
     address = ["--host", host, "--port", str(port), "--workers", "1"]
     # By environment, not by argument: the store's address may hold a password, and arguments are public.
