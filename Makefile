@@ -20,7 +20,7 @@ ifneq ($(CERTS)$(filter Darwin,$(shell uname -s)),)
 export UV_SYSTEM_CERTS ?= 1
 endif
 
-.PHONY: help setup demo test quick test-cpus check smoke ui bench parity lock docs
+.PHONY: help setup demo test quick test-cpus check smoke ui bench parity lock docs site
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -68,7 +68,7 @@ test-cpus: setup ## the tests that compute with torch, as processors without AVX
 	$(SSE) $(TORCH)
 	$(SSE) python -m pytest tests/device
 
-check: setup ## ruff, formatting, types, generated files
+check: setup site ## ruff, formatting, types, generated files, the documentation as a site
 	ruff check .
 	ruff format --check .
 	mypy
@@ -98,10 +98,14 @@ parity: .venv-parity/ready ## compare networks with independent implementations
 
 COMPILE := pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --quiet --custom-compile-command 'make lock'
 lock: | $(UV) ## renew the lock files from pyproject.toml
-	$(UV) $(COMPILE) pyproject.toml --extra dev -o requirements.lock
-	$(UV) $(COMPILE) pyproject.toml --extra dev --extra parity -c requirements.lock -o requirements-parity.lock
+	$(UV) $(COMPILE) pyproject.toml --extra dev --extra docs -o requirements.lock
+	$(UV) $(COMPILE) pyproject.toml --extra dev --extra docs --extra parity -c requirements.lock -o requirements-parity.lock
 	echo 'uv==0.13.8' | $(UV) $(COMPILE) - -o requirements-bootstrap.lock
 
 docs: setup ## renew generated documentation and table regions
 	repro table --write
 	repro docs
+
+site: setup ## build the documentation into site/; a link to nothing is an error
+	zensical build --strict --clean
+	python tools/site_links.py site

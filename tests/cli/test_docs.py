@@ -149,3 +149,17 @@ def test_help_has_a_short_option(words: list[str]) -> None:
 def test_the_version_is_that_of_the_package() -> None:
     shown = CliRunner().invoke(app, ["--version"])
     assert (shown.exit_code, shown.output) == (0, f"repro {repro.__version__}\n")
+
+
+def test_every_document_is_in_the_navigation_of_the_site() -> None:
+    text = (ROOT / "zensical.toml").read_text(encoding="utf-8")
+    named = set(re.findall(r'"([\w/-]+\.md)"', text))
+    written = {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert named == written | {"datasets/README.md", "decisions/README.md"}
+
+
+def test_all_decisions_are_listed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = re.findall(r"^\| (\S+) \| \[(.+)\]\((.+)\) \|$", (folder / "README.md").read_text(), re.M)
+    notes = sorted(folder.glob("20*.md"))
+    assert listed == [(path.name[:10], path.read_text().splitlines()[0][2:], path.name) for path in notes]
