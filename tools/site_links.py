@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 LINK = re.compile(r'href="((?:\.\./)+[^"#?:]*)"')
@@ -17,10 +18,10 @@ LINK = re.compile(r'href="((?:\.\./)+[^"#?:]*)"')
 
 def main(site: Path) -> None:
     """Rewrite the links of all pages below `site`; SystemExit names those that lead to nothing."""
-    site, missing = site.resolve(), []
+    site, missing = site.resolve(), list[str]()
     for page in sorted(site.rglob("*.html")):
         text = page.read_text(encoding="utf-8")
-        changed = LINK.sub(lambda link, page=page: _followed(link, page, site, missing), text)
+        changed = LINK.sub(partial(_followed, page=page, site=site, missing=missing), text)
         if changed != text:
             page.write_text(changed, encoding="utf-8")
     if missing:
