@@ -288,7 +288,10 @@ def _prepare_stage(datasets: Mapping[str, Sequence[str]]) -> dict[str, Any]:
 
 
 def _record_stage(project: Project, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The stage `experiments/<name>`: re-runs if a result, the published row or the expectation changes."""
+    """The stage `experiments/<name>`: re-runs if a result, the published row or the expectation changes.
+
+    `bands:` is no dependency: what is compared with a published number is judged by the present band.
+    """
     folder = f"experiments/{name}"
     rows = [str(row) for row in params.get("rows", [])]
     pages: dict[str, list[str]] = {}

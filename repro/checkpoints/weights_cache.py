@@ -32,12 +32,13 @@ class Weights:
     """A file that can be downloaded.
 
     `sha256` is complete if known, else the digits in the file's name. `input` is the normalisation that the
-    network was trained with, from its publisher's configuration.
+    network was trained with, from its publisher's configuration. `remark` says how the file differs from one
+    that a page used.
     """
 
     url: str
     sha256: str
-    used_by: str
+    remark: str = ""
     input: InputParams = IMAGENET
 
 
@@ -60,28 +61,28 @@ PROGRAMS = "programs/"  # prefix of weights that programs read, followed by the 
 RELEASED = "released/"  # prefix of the released weights of a published row, followed by its id
 
 
-def _weights(url: str, used_by: str, given: InputParams = IMAGENET) -> Weights:
+def _weights(url: str, remark: str = "", given: InputParams = IMAGENET) -> Weights:
     digits = Path(url).stem.rsplit("-", 1)[1]
     complete = next((sha256 for sha256 in _COMPLETE if sha256.startswith(digits)), digits)
-    return Weights(url=url, sha256=complete, used_by=used_by, input=given)
+    return Weights(url=url, sha256=complete, remark=remark, input=given)
 
 
 KNOWN: dict[str, Weights] = {
-    "torchvision_mobilenetv2": _weights(f"{_PYTORCH}/mobilenet_v2-b0353104.pth", "000-01"),
-    "torchvision_resnet18": _weights(f"{_PYTORCH}/resnet18-f37072fd.pth", "own experiments"),
-    "torchvision_resnet50": _weights(f"{_PYTORCH}/resnet50-19c8e357.pth", "000-02"),
+    "torchvision_mobilenetv2": _weights(f"{_PYTORCH}/mobilenet_v2-b0353104.pth"),
+    "torchvision_resnet18": _weights(f"{_PYTORCH}/resnet18-f37072fd.pth"),
+    "torchvision_resnet50": _weights(f"{_PYTORCH}/resnet50-19c8e357.pth"),
     "torchvision_resnet101": _weights(
         f"{_PYTORCH}/resnet101-5d3b4d8f.pth",
-        "000-03; 003 in place of resnet101.npz (stride in the 3x3, not the 1x1)",
+        "in place of resnet101.npz: stride in the 3x3, not the 1x1",
     ),
     "timm_resnetv2_101": _weights(
         f"{_TIMM}/v0.1-rsb-weights/resnetv2_101_a1h-5d01f016.pth",
-        "003 slim in place of slim_resnet_v2_101.ckpt (stride in the first block, not the last; no biases)",
+        "in place of slim_resnet_v2_101.ckpt: stride in the first block, not the last; no biases",
         INCEPTION,
     ),
-    "openmmlab_resnet18_v1c": _weights(f"{_OPENMMLAB}/resnet18_v1c-b5776b93.pth", "004, R-18"),
-    "openmmlab_resnet50_v1c": _weights(f"{_OPENMMLAB}/resnet50_v1c-2cccc1ad.pth", "001, 002, 004, R-50"),
-    "openmmlab_resnet101_v1c": _weights(f"{_OPENMMLAB}/resnet101_v1c-e67eebb6.pth", "001, 002, 004, R-101"),
+    "openmmlab_resnet18_v1c": _weights(f"{_OPENMMLAB}/resnet18_v1c-b5776b93.pth"),
+    "openmmlab_resnet50_v1c": _weights(f"{_OPENMMLAB}/resnet50_v1c-2cccc1ad.pth"),
+    "openmmlab_resnet101_v1c": _weights(f"{_OPENMMLAB}/resnet101_v1c-e67eebb6.pth"),
 }
 
 
@@ -100,7 +101,7 @@ def known_weights(name: str) -> Weights | None:
     if name in KNOWN or not is_registry_name(name):
         return KNOWN.get(name)
     found = registry_weights(name)
-    return Weights(url=found.url, sha256=found.sha256, used_by="torchvision's registry", input=found.input)
+    return Weights(url=found.url, sha256=found.sha256, input=found.input)
 
 
 def made_for(sha256: str) -> InputParams:

@@ -10,17 +10,18 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from repro.errors import RecordError, ReproError, UnknownNameError
 from repro.io.limits import require_regular
 from repro.io.names import is_plain_name
 from repro.judgement import Case, Evidence, bundle_evidence, contradictions
+from repro.judgement.evidence import DEPS, OUT, dependency, member_sha256
 from repro.judgement.outdated import outdated
 from repro.params import Experiment, Project, experiment_names, load_experiment, to_plain
 from repro.records import DIFF, Record, from_json
-from repro.records.build import ALSO
+from repro.records.build import ALSO, program_deps
 from repro.records.flatten import leaves
 
 MANIFEST = "manifest.json"
@@ -30,6 +31,7 @@ METRICS = "metrics.json"
 OF_WORK = ("journal.jsonl", DIFF)  # from the work folder
 OUTPUTS = (WEIGHTS, "curve.csv", METRICS, "cost.json", "confusion.csv", "confusion.npz")
 NEEDED = (WEIGHTS, METRICS, "cost.json", "confusion.npz")
+OF_PROGRAM = (OUT, DEPS)  # folders: what a program's training left, and the files of its programs
 # Limits on members and, by suffix, on their bytes; actual runs are far below.
 MOST_MEMBERS = 2_000
 _MiB = 1 << 20
@@ -42,6 +44,7 @@ LARGEST = {
     ".csv": 32 * _MiB,
     ".json": 16 * _MiB,
 }
+LARGEST_OF_PROGRAM = 4096 * _MiB  # a file in OF_PROGRAM
 LONGEST = 255  # bytes of a file name
 RUN_KEY = re.compile(r"[0-9a-f]{16}")  # a folder name, so a forged one must not be another path
 COPY = "copy the file again, or export it again"
@@ -71,9 +74,10 @@ def verify_bundle(project: Project, path: Path) -> Bundle:
         if name != record.experiment:
             raise RecordError(f"its manifest is of {name!r}, its record of '{record.experiment}'", where=path)
         check_complete(record, hashes, where=path, hint=COPY)
+        check_program(record, hashes, where=path, hint=COPY)
         _check_named(record, hashes, path)
         now = _check_experiment(project, record, path)
-        _check_result(project, record, now, _evidence(project, archive, path))
+        _check_result(project, record, now, _evidence(project, archive, path, hashes))
     return Bundle(path=path, record=record, hashes=hashes)
 
 
@@ -123,11 +127,20 @@ def check_entries(entries: Sequence[zipfile.ZipInfo], where: Path) -> None:
             raise RecordError(f"the file holds '{name}' twice", where=where, hint=COPY)
         if stat.S_ISLNK(entry.external_attr >> 16) or entry.flag_bits & 1:
             raise RecordError(f"'{name}' is a link or encrypted", where=where, allowed="plain files")
-        most = next(size for end, size in LARGEST.items() if name.endswith(end))
-        if entry.file_size > most:
-            what = f"'{name}' has {entry.file_size / _MiB:,.0f} MiB"
-            raise RecordError(what, where=where, allowed=f"{most // _MiB:,} MiB at most")
+        check_size(name, entry.file_size, where)
         names.add(name)
+    both = names & {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    if both:
+        raise RecordError(f"'{min(both)}' is a file and a folder", where=where, hint=COPY)
+
+
+def check_size(name: str, size: int, where: Path) -> None:
+    """Raise RecordError for a member that is larger than any output of a stage."""
+    of_program = name.split("/")[0] in OF_PROGRAM
+    most = LARGEST_OF_PROGRAM if of_program else next(n for end, n in LARGEST.items() if name.endswith(end))
+    if size > most:
+        what = f"'{name}' has {size / _MiB:,.0f} MiB"
+        raise RecordError(what, where=where, allowed=f"{most // _MiB:,} MiB at most")
 
 
 def _check_listed(archive: zipfile.ZipFile, hashes: Mapping[str, str], path: Path) -> None:
@@ -149,6 +162,8 @@ def _check_members(archive: zipfile.ZipFile, hashes: Mapping[str, str], path: Pa
 def allowed(member: str) -> bool:
     """Whether a member is an output of a stage, with a normalised path (not `./a`, `a//b` or `b/../a`)."""
     parts = tuple(member.split("/"))
+    if parts[0] in OF_PROGRAM:
+        return len(parts) > 1 and all(map(_is_file_name, parts))
     further = len(parts) > 2 and parts[0] == ALSO and is_plain_name(parts[1])  # one folder per protocol
     inner = parts[2:] if further else parts
     overlay = len(inner) == 2 and inner[0] == "overlays" and _is_overlay(inner[1])
@@ -158,19 +173,43 @@ def allowed(member: str) -> bool:
 
 def _is_overlay(name: str) -> bool:
     """Whether `name` is a PNG file name; hidden files and paths are not allowed."""
+    return _is_file_name(name) and name.endswith(".png") and not name.startswith(".")
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether `name` is one component of a normalised path."""
     size = len(name.encode(errors="replace"))
-    is_png = name.endswith(".png") and not name.startswith(".")
-    return is_png and size <= LONGEST and name.isprintable() and "\\" not in name
+    return 0 < size <= LONGEST and name not in (".", "..") and name.isprintable() and "\\" not in name
 
 
 def check_complete(record: Record, members: Iterable[str], *, where: Path, hint: str) -> None:
-    """Raise RecordError unless all files of a trained experiment are present."""
-    if record.kind != "trained":
-        raise RecordError(f"its kind is '{record.kind}'", where=where, allowed="trained")
+    """Raise RecordError unless all files of an experiment are present, and none of another kind."""
+    if record.kind not in ("trained", "external"):
+        raise RecordError(f"its kind is '{record.kind}'", where=where, allowed="trained or external")
     held, further = set(members), (f"{ALSO}/{name}/{METRICS}" for name in record.also)
-    missing = [name for name in (*NEEDED, *further) if name not in held]
+    needed = NEEDED if record.kind == "trained" else NEEDED[1:]
+    missing = [name for name in (*needed, *further) if name not in held]
     if missing:
         raise RecordError(f"{missing[0]} is missing", where=where, hint=hint)
+    foreign = (WEIGHTS,) if record.kind == "external" else OF_PROGRAM
+    strange = sorted(name for name in held if name.split("/")[0] in foreign)
+    if strange:
+        what = f"the file holds {strange[0]!r}, and its kind is '{record.kind}'"
+        raise RecordError(what, where=where, hint=hint)
+
+
+def check_program(record: Record, hashes: Mapping[str, str], *, where: Path, hint: str) -> None:
+    """Raise RecordError unless the members have the programs of the record, and what they left."""
+    inputs = record.provenance.get("inputs")
+    if record.kind != "external" or not isinstance(inputs, Mapping):
+        return
+    wanted = {dependency(path): digest for path, digest in program_deps(inputs).items()}
+    if (record.params.get("external") or {}).get("train"):
+        wanted[OUT] = str(record.model_sha256)
+    wrong = [name for name, digest in wanted.items() if member_sha256(hashes, name) != digest]
+    if wrong:
+        what = f"{wrong[0]} is missing, or not the one of the record"
+        raise RecordError(what, where=where, hint=hint)
 
 
 def _check_named(record: Record, hashes: Mapping[str, str], path: Path) -> None:
@@ -189,7 +228,7 @@ def recorded_diff(record: Record) -> object:
     return made_at.get("diff_sha256") if isinstance(made_at, Mapping) else None
 
 
-def _evidence(project: Project, archive: zipfile.ZipFile, path: Path) -> Evidence:
+def _evidence(project: Project, archive: zipfile.ZipFile, path: Path, hashes: Mapping[str, str]) -> Evidence:
     """The members of a file as evidence; `check_entries` has checked their sizes."""
     held = set(archive.namelist())
     return bundle_evidence(
@@ -197,6 +236,7 @@ def _evidence(project: Project, archive: zipfile.ZipFile, path: Path) -> Evidenc
         path,
         read=lambda member: archive.read(member) if member in held else None,
         open_file=lambda member: cast("BinaryIO", archive.open(member)),
+        hashes=hashes,
     )
 
 

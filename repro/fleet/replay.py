@@ -1,7 +1,8 @@
 """`repro replay`: reproduce a result from its record, and compare the outputs.
 
 The replay runs in a clean worktree at the recorded commit, with the recorded difference of uncommitted code
-and the same prepared data. It does not use or change the files of the current checkout.
+and the same prepared data. It does not use or change the files of the current checkout. It runs the code of
+that commit, a program's commands too, in separate processes.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from typing import Any, Literal
 
 from repro.errors import RecordError, ReproError
 from repro.fleet.workspace import remove
+from repro.io.atomic import sha256_tree
 from repro.io.git import commit_id, git, is_shallow, run_git
 from repro.io.names import require_inside
+from repro.judgement.evidence import OUT, dependency_sha256
 from repro.params import Project
 from repro.records import DIFF, Record, read_journal, read_row, sha256_file
+from repro.records.build import program_deps
 
 _INCOMPLETE = {
     "not_kept": "not committed and not in the recorded difference, so not in this replay",
@@ -54,13 +58,9 @@ def replay(
         say: called with progress messages.
 
     Raises:
-        RecordError: a program made the record, or its commit is not known.
+        RecordError: its commit is not known, or has other programs than those of the record.
     """
     record = read_row(project.record(name))
-    if record.kind == "external":
-        what = f"'{record.experiment}' cannot be replayed: the environment of its program is not recorded"
-        hint = f"`repro train {record.experiment} --fresh`, then `repro evaluate {record.experiment}`"
-        raise RecordError(what, where=project.record(name), hint=hint)
     tree = project.cache_folder("replay", record.experiment)
     try:
         worktree(project, record, tree)
@@ -94,8 +94,14 @@ def stages(record: Record, tree: Path) -> Iterator[list[str]]:
     """Commands of repro to run, in order; data is prepared if it is not yet."""
     if not Project(tree).prepared_split(record.dataset, record.split).parent.is_dir():
         yield ["prepare", record.dataset]
-    yield ["train", record.experiment]
+    if record.kind != "external" or _program(record).get("train"):
+        yield ["train", record.experiment]
     yield ["evaluate", record.experiment]
+
+
+def _program(record: Record) -> Mapping[str, Any]:
+    """`external:` of the recorded params; {} of a network of this project."""
+    return record.params.get("external") or {}
 
 
 def worktree(project: Project, record: Record, tree: Path) -> None:
@@ -120,6 +126,20 @@ def worktree(project: Project, record: Record, tree: Path) -> None:
     for name in ("data", "prepared"):
         link(project.root / name, require_inside(tree, tree / name))
     remove_results(require_inside(tree, Project(tree).experiment_folder(record.experiment)))
+    _programs_as_recorded(project, record, tree)
+
+
+def _programs_as_recorded(project: Project, record: Record, tree: Path) -> None:
+    """Link files of programs that git does not keep; RecordError for one that is not the recorded one."""
+    for path, digest in program_deps(record.provenance.get("inputs") or {}).items():
+        target = require_inside(tree, tree / path)
+        if not target.exists() and dependency_sha256(project, path) == digest:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to((project.root / path).resolve())
+        if dependency_sha256(Project(tree), path) != digest:
+            what = f"the recorded commit has no '{path}' as the program used it"
+            hint = "commit a program's files before a training, to replay its result anywhere"
+            raise RecordError(what, where=record.experiment, hint=hint)
 
 
 def _apply(project: Project, record: Record, tree: Path, wanted: str) -> None:
@@ -141,8 +161,8 @@ def link(source: Path, target: Path) -> None:
 
 def remove_results(folder: Path) -> None:
     """Remove committed outputs, so that only outputs of the replay are compared."""
-    for name in ("metrics.json", "curve.csv", "confusion.csv", "cost.json", "model.safetensors"):
-        (folder / name).unlink(missing_ok=True)
+    for name in ("metrics.json", "curve.csv", "confusion.csv", "cost.json", "model.safetensors", OUT):
+        remove(folder / name)
 
 
 def run_stage(tree: Path, arguments: Sequence[str]) -> None:
@@ -160,23 +180,26 @@ def run_stage(tree: Path, arguments: Sequence[str]) -> None:
 def compare(project: Project, record: Record, tree: Path) -> Iterator[Compared]:
     """Compare all outputs, and the losses step by step."""
     here, there = (one.experiment_folder(record.experiment) for one in (project, Project(tree)))
-    yield compare_weights(record, there / "model.safetensors")
+    trained = ["train", record.experiment] in list(stages(record, tree))
+    if trained:
+        yield compare_weights(record, there / (OUT if record.kind == "external" else "model.safetensors"))
     yield compare_metrics(record, there / "metrics.json")
-    for name in ("curve.csv", "confusion.csv"):
+    for name in ("curve.csv", "confusion.csv") if trained else ("confusion.csv",):
         yield compare_bytes(name, here / name, there / name)
-    yield first_divergence(_losses(project, record), _losses(Project(tree), record))
+    if trained:
+        yield first_divergence(_losses(project, record), _losses(Project(tree), record))
 
 
 def compare_weights(record: Record, path: Path) -> Compared:
-    name = "model.safetensors"
-    if not path.is_file():
-        return Compared(output=name, outcome="missing")
-    same = sha256_file(path) == record.model_sha256
-    return Compared(output=name, outcome="bit-equal" if same else "different")
+    """Compare the weights, or the folder that a program's training left."""
+    if not path.exists():
+        return Compared(output=path.name, outcome="missing")
+    same = sha256_tree(path) == record.model_sha256
+    return Compared(output=path.name, outcome="bit-equal" if same else "different")
 
 
 def compare_metrics(record: Record, path: Path) -> Compared:
-    """Compare metrics; the tolerance is the band of the record's expectation, or else 0.05 points."""
+    """Compare metrics; the tolerance is the band in the record, or else 0.05 points."""
     name = "metrics.json"
     if not path.is_file():
         return Compared(output=name, outcome="missing")
@@ -214,6 +237,7 @@ def first_divergence(before: dict[int, float], after: dict[int, float]) -> Compa
 
 
 def _losses(project: Project, record: Record) -> dict[int, float]:
+    name = "loss" if record.kind == "external" else "train/loss"
     entries = read_journal(project.journal(record.run_key))
-    metrics = [entry for entry in entries if entry["kind"] == "metrics" and "train/loss" in entry["values"]]
-    return {int(entry["step"]): float(entry["values"]["train/loss"]) for entry in metrics}
+    metrics = [entry for entry in entries if entry["kind"] == "metrics" and name in entry["values"]]
+    return {int(entry["step"]): float(entry["values"][name]) for entry in metrics}

@@ -21,6 +21,7 @@ from repro.io.sources import trust
 from repro.params import (
     DatasetFacts,
     Experiment,
+    ExternalExperiment,
     Project,
     TrainedExperiment,
     load_experiment,
@@ -61,22 +62,25 @@ def plan(
     measured = frozenset() if again else up_to_date(project)
     left = [name for name in names if name not in measured]
     trust(project.root)  # counting a network by reference runs its code
-    done, costs = progress(project), list[Estimate]()
+    done, lasted, costs = progress(project), durations(project), list[Estimate]()
     for name in left:
         try:
             experiment = load_experiment(project, name)
+            if isinstance(experiment, ExternalExperiment):
+                costs.append(of_program(experiment, lasted.get(experiment.name), speed=speed(experiment)))
+                continue
             costs.append(estimate(experiment, speed=speed(experiment), done_iterations=done(experiment)))
         except ParamsError as error:
             if refused is None or len(names) == 1:
                 raise
             refused(name, error)
-    costs.sort(key=lambda one: (one.seconds, one.name))
+    costs.sort(key=lambda one: (not one.known, one.seconds, one.name))
     if budget is None:
         return costs, []
     free, fitting = [0.0] * jobs, []
     for one in costs:
         place = free.index(min(free))
-        if free[place] + one.seconds <= budget:
+        if one.known and free[place] + one.seconds <= budget:
             free[place] += one.seconds
             fitting.append(one)
     return fitting, [one for one in costs if one not in fitting]
@@ -98,7 +102,10 @@ FORWARD_PASSES = 3  # cost of a training sample, in forward passes
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Cost of an experiment: training samples, total GFLOP, remaining seconds at `speed`."""
+    """Cost of an experiment: training samples, total GFLOP, remaining seconds at `speed`.
+
+    `known` is False for programs that were never run here: they come last, and fit no budget.
+    """
 
     name: str
     samples: int
@@ -106,6 +113,7 @@ class Estimate:
     seconds: float
     speed: float  # GFLOP/s in fp32
     done: float = 0.0  # completed fraction of the training, 0 to 1
+    known: bool = True  # whether `seconds` is an estimate at all
 
 
 def estimate(experiment: Experiment, *, speed: float, done_iterations: int = 0) -> Estimate:
@@ -122,6 +130,20 @@ def estimate(experiment: Experiment, *, speed: float, done_iterations: int = 0) 
     return Estimate(
         name=experiment.name, samples=samples, gflop=gflop, seconds=seconds, speed=speed, done=done
     )
+
+
+def of_program(experiment: ExternalExperiment, lasted: float | None, *, speed: float) -> Estimate:
+    """Estimate an experiment of programs by the seconds that its last training took; None without one."""
+    known, seconds = lasted is not None, lasted or 0.0
+    return Estimate(name=experiment.name, samples=0, gflop=0.0, seconds=seconds, speed=speed, known=known)
+
+
+def durations(project: Project) -> dict[str, float]:
+    """Experiment -> seconds of its last complete training in this clone, from the journals."""
+    states = [read_state(path) for path in project.work.glob("*/journal.jsonl")]
+    ended = [state for state in states if state and state.status == "FINISHED" and state.ended is not None]
+    ended.sort(key=lambda state: state.ended or 0)
+    return {state.run.name: ((state.ended or 0) - state.started) / 1000 for state in ended}
 
 
 @cache

@@ -108,9 +108,20 @@ def sha256_tree(path: Path) -> str:
     """
     if path.is_file():
         return sha256_file(path)
-    files = sorted(one for one in path.rglob("*") if one.is_file() and "__pycache__" not in one.parts)
-    lines = [f"{sha256_file(one)}  {one.relative_to(path).as_posix()}\n" for one in files]
-    return sha256_text("".join(lines))
+    return tree_digest({one.relative_to(path).as_posix(): sha256_file(one) for one in tree_files(path)})
+
+
+def tree_files(path: Path) -> list[Path]:
+    """Return the files of a folder that its hash covers; a file itself."""
+    if path.is_file():
+        return [path]
+    return [one for one in path.rglob("*") if one.is_file() and "__pycache__" not in one.parts]
+
+
+def tree_digest(files: Mapping[str, str]) -> str:
+    """Return the sha256 of a folder from its files: relative path -> sha256."""
+    names = sorted(files, key=lambda name: name.split("/"))
+    return sha256_text("".join(f"{files[name]}  {name}\n" for name in names))
 
 
 def run_key(mapping: Mapping[str, Any]) -> str:

@@ -10,14 +10,15 @@ from typing import Any
 from repro.errors import RecordError, ReproError
 from repro.evaluation.outputs import StoredConfusions, Totals, parse_confusions, read_table
 from repro.evaluation.recompute import determined, from_images, from_totals, resampled
+from repro.io.atomic import sha256_file
 from repro.io.json_reader import load_json
 from repro.judgement.evidence import CSV, METRICS, NPZ, Evidence
 from repro.params import AnyExperiment, Experiment, Project, Protocol
 from repro.params.experiment import parse_experiment
 from repro.params.parse import parse
 from repro.records import Record
-from repro.records.build import ALSO
-from repro.records.record import Measured
+from repro.records.build import ALSO, expected, published_metrics
+from repro.records.record import Expected, Measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,34 @@ class Case:
             return parse_experiment(self.record.params, self.record.experiment)
         except ReproError as error:
             return error
+
+    @cached_property
+    def expectation(self) -> Expected | None:
+        """The reference of the verdict: that of the record; of a published number with the present band.
+
+        `bands:` of params.yaml says it for all experiments of a data set, and no record is made again when it
+        changes. While params.yaml is the file that a record was made with, the record has its band.
+        """
+        wanted = self.record.expectation
+        if wanted is None or not self.record.published or not isinstance(self.current, Experiment):
+            return wanted
+        try:
+            now = self.expected_now(self.current)
+        except ReproError:  # of the page or of params.yaml, which `outdated` raises
+            return wanted
+        same = now and (wanted.metric, wanted.value) == (now.metric, now.value)
+        return now if same and self._has_other_params() else wanted
+
+    def _has_other_params(self) -> bool:
+        """Whether params.yaml is known to be another file than when the record was made."""
+        locks, path = self.record.provenance.get("locks"), self.project.params
+        noted = locks.get(path.name) if isinstance(locks, Mapping) else None
+        return noted is not None and noted != sha256_file(path)
+
+    def expected_now(self, current: Experiment) -> Expected | None:
+        """What a record of `current` that was made now would be compared with."""
+        printed, _ = published_metrics(self.project.published, current)
+        return expected(self.project, current, self.record.kind, printed)
 
     @cached_property
     def main(self) -> Measurement:

@@ -22,7 +22,7 @@ from repro.judgement.evidence import COST, CSV, CURVE, LOCK, METRICS, NPZ
 from repro.params import Experiment, ExternalExperiment, TrainedExperiment
 from repro.params.experiment import num_classes
 from repro.params.protocol import protocol_hash
-from repro.records.build import run_key_of
+from repro.records.build import predict_sha256, run_key_of
 from repro.records.metrics_io import interval_kind, intervals, parse_curve, plain_metrics, undefined_metrics
 from repro.records.schema import Cost, require
 
@@ -256,13 +256,32 @@ def weights(case: Case) -> Iterator[str]:
     record = case.record
     if not SHA256.fullmatch(record.model_sha256 or ""):
         yield "the record has no hash of the weights (model_sha256)"
-    found = case.evidence.weights() if case.evidence.thorough else None
+    if not case.evidence.thorough:
+        return
+    found = case.evidence.left() if record.kind == "external" else case.evidence.weights()
     if found is None:
         return
     if found.sha256 != record.model_sha256:
         yield f"the weights are {found.sha256[:12]}, the record has {(record.model_sha256 or 'none')[:12]}"
     if found.run_key and found.run_key != record.run_key:
         yield f"the weights are from run {found.run_key}, the record from {record.run_key}"
+
+
+def program(case: Case) -> Iterator[str]:
+    """What predicted is the program of the record, and released weights are those that its params name."""
+    record, experiment = case.record, case.recorded
+    inputs = record.provenance.get("inputs")
+    if not isinstance(experiment, ExternalExperiment) or not isinstance(inputs, dict):
+        return
+    external, also = experiment.external, inputs.get("also_deps") or {}
+    for name, one in zip((None, *experiment.also), case.measurements, strict=False):
+        _, predict = external.predicting(name)
+        deps = also.get(name, {}) if name in external.also else inputs.get("predict_deps") or {}
+        stated = (one.metrics or {}).get("program_sha256")
+        if stated != predict_sha256(predict.command, deps):
+            yield f"{one.folder}{METRICS} was measured with another program than that of the record"
+    if external.train is None and external.weights and record.model_sha256 != external.weights.sha256:
+        yield "the weights of the record are not those that its params name"
 
 
 def data(case: Case) -> Iterator[str]:
@@ -325,7 +344,7 @@ def _known_inputs(case: Case, experiment: Experiment) -> dict[str, str] | None:
 
 
 CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (
-    *(ranges, metrics_file, matrices, parameters, cost, lock, weights, data, kind, run_key),
+    *(ranges, metrics_file, matrices, parameters, cost, lock, weights, program, data, kind, run_key),
 )
 
 COST_CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (parameters, cost, lock, kind)

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from repro.errors import RecordError, ReproError
 from repro.io import limits
+from repro.io.atomic import sha256_tree, tree_digest
 from repro.params import Project
 from repro.records.dvc_files import Lock, cached_file, read_lock
 
 CSV, NPZ, METRICS, COST = "confusion.csv", "confusion.npz", "metrics.json", "cost.json"
 CURVE, LOCK, WEIGHTS = "curve.csv", "dvc.lock", "model.safetensors"
+OUT, RUN_KEY = "out", ".run_key"  # what a program's training left, and the file that says which training
+DEPS = "deps"  # folder in an exported run: what its programs depend on
+LARGEST_KEY = 1 << 10
 MAX_HEADER = 100 << 20  # bytes; the limit of safetensors
 
 
@@ -40,6 +44,8 @@ class Evidence:
         read: Returns a file by its path below the experiment's folder ("also/whole/metrics.json").
         lock: dvc.lock; None if it is not checked.
         weights: Returns hash and run key of the weights.
+        left: Returns the same of the folder that a program's training left.
+        dependency: Returns the sha256 of a file or folder that a program depends on, by its path.
         fingerprint: Returns the fingerprint of a prepared split by data set and split.
         thorough: Also run checks that take seconds: intervals, sha256 of the weights.
     """
@@ -48,6 +54,8 @@ class Evidence:
     read: Callable[[str], bytes | None]
     lock: Lock | None = None
     weights: Callable[[], Weights | None] = field(default=lambda: None)
+    left: Callable[[], Weights | None] = field(default=lambda: None)
+    dependency: Callable[[str], str | None] = field(default=lambda path: None)
     fingerprint: Callable[[str, str], str | None] = field(default=lambda dataset, split: None)
     thorough: bool = True
 
@@ -85,15 +93,48 @@ def folder_evidence(project: Project, name: str, *, thorough: bool, locked: bool
         read=read,
         lock=lock,
         weights=weights,
+        left=lambda: left_by_program(folder / OUT),
+        dependency=lambda path: dependency_sha256(project, path),
         fingerprint=lambda dataset, split: prepared_fingerprint(project, dataset, split),
         thorough=thorough,
     )
 
 
+def left_by_program(out: Path) -> Weights | None:
+    """Return hash and run key of the folder that a program's training left; None without it."""
+    if not out.is_dir():
+        return None
+    key = out / RUN_KEY
+    text = limits.read_limited(key, LARGEST_KEY, error=RecordError) if key.is_file() else b""
+    return Weights(sha256=sha256_tree(out), run_key=text.decode(errors="replace").strip())
+
+
+def dependency_sha256(project: Project, path: str) -> str | None:
+    """Return the sha256 of a file or folder of the project; None if it is missing."""
+    target = project.root / path
+    return sha256_tree(target) if target.exists() else None
+
+
 def bundle_evidence(
-    project: Project, where: Path, read: Callable[[str], bytes | None], open_file: Callable[[str], BinaryIO]
+    project: Project,
+    where: Path,
+    read: Callable[[str], bytes | None],
+    open_file: Callable[[str], BinaryIO],
+    hashes: Mapping[str, str],
 ) -> Evidence:
-    """Return the files of an exported run: `read` for small ones (None if missing), `open_file` for all."""
+    """Return the files of an exported run.
+
+    Args:
+        project: The project.
+        where: The file, for errors.
+        read: Returns the content of a small member; None if it is missing.
+        open_file: Opens any member.
+        hashes: Verified sha256 of every member.
+    """
+
+    def left() -> Weights | None:
+        digest, key = member_sha256(hashes, OUT), read(f"{OUT}/{RUN_KEY}") or b""
+        return Weights(sha256=digest, run_key=key.decode(errors="replace").strip()) if digest else None
 
     def weights() -> Weights | None:
         with open_file(WEIGHTS) as file:
@@ -103,8 +144,23 @@ def bundle_evidence(
         where=where,
         read=read,
         weights=weights,
+        left=left,
+        dependency=lambda path: dependency_sha256(project, path) or member_sha256(hashes, dependency(path)),
         fingerprint=lambda dataset, split: prepared_fingerprint(project, dataset, split),
     )
+
+
+def dependency(path: str) -> str:
+    """Return the name in an exported run of a file or folder that a program depends on."""
+    return f"{DEPS}/{PurePosixPath(path)}"
+
+
+def member_sha256(hashes: Mapping[str, str], name: str) -> str | None:
+    """Return the sha256 of a file or folder among the members of an exported run; None if it is missing."""
+    inside = {
+        one.removeprefix(f"{name}/"): digest for one, digest in hashes.items() if one.startswith(f"{name}/")
+    }
+    return hashes.get(name) or (tree_digest(inside) if inside else None)
 
 
 def prepared_fingerprint(project: Project, dataset: str, split: str) -> str | None:

@@ -129,7 +129,7 @@ class Judge:
     def judge(self, name: str) -> Judgement:
         """Judge a recorded experiment."""
         case = self.case(name)
-        record, wanted = case.record, case.record.expectation
+        record, wanted = case.record, case.expectation
         if record.kind == "cost":
             return _judge_sizes(case, self.contradiction(name))
         family = self._family(record)
@@ -218,7 +218,7 @@ def _number(case: Case, metric: str) -> float | None:
 
 def incomparable_reasons(case: Case, seeds: tuple[float, ...]) -> Iterator[str]:
     """Yield why a consistent result is not comparable with its reference."""
-    record, wanted = case.record, case.record.expectation
+    record, wanted = case.record, case.expectation
     if record.kind == "smoke":
         yield "a smoke run, too short for a result"
     if compared_metric(record.primary, case.main.protocol) not in record.metrics:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from repro.errors import ReproError
-from repro.io.atomic import sha256_tree
 from repro.judgement.case import Case
-from repro.params import Experiment, ExternalExperiment, Project, to_plain
+from repro.params import Experiment, ExternalExperiment, to_plain
 from repro.params.program import External
 from repro.params.protocol_words import protocol_differences
 from repro.records import Expected, Record
-from repro.records.build import expected, mismatches, published_metrics
+from repro.records.build import mismatches, program_deps
 
 # Keys without effect on the number, or compared separately.
 IGNORED = frozenset({"name", "note", "rows", "expect", "also", "facts"})
@@ -21,7 +20,7 @@ def outdated(case: Case) -> Iterator[str]:
     """Yield changes that require measuring or recording again."""
     yield from outdated_measurement(case)
     if not isinstance(case.current, ReproError | None) and not isinstance(case.recorded, ReproError):
-        yield from _outdated_record(case.project, case.record, case.current)
+        yield from _outdated_record(case, case.record, case.current)
 
 
 def outdated_measurement(case: Case) -> Iterator[str]:
@@ -44,11 +43,19 @@ def _changed(record: Record, old: Experiment, new: Experiment) -> Iterator[str]:
         yield f"measured by another kind of experiment: {_measure(record)}"
         return
     keys = [key for key in vars(new) if key not in IGNORED and _value(old, key) != _value(new, key)]
-    keys += [f"protocol {name}" for name in old.also.keys() & new.also if old.also[name] != new.also[name]]
+    both = old.also.keys() & new.also
+    keys += [f"protocol {name}" for name in both if _under(old, name) != _under(new, name)]
     if keys:
         words = protocol_differences(to_plain(old.protocol), to_plain(new.protocol))
         how = f"; {', '.join(words)}" if words else ""
         yield f"params changed since it was measured ({', '.join(keys)}{how}): {_measure(record)}"
+
+
+def _under(experiment: Experiment, name: str) -> tuple[object, str]:
+    """What decides a number under a further protocol: its fields, and the command of a program."""
+    if isinstance(experiment, ExternalExperiment):
+        return experiment.also[name], experiment.external.predicting(name)[1].command
+    return experiment.also[name], ""
 
 
 def _value(experiment: Experiment, key: str) -> object:
@@ -61,20 +68,20 @@ def _changed_files(case: Case, current: Experiment) -> Iterator[str]:
     inputs = case.record.provenance.get("inputs")
     if not isinstance(current, ExternalExperiment) or not isinstance(inputs, dict):
         return
-    known = {**(inputs.get("deps") or {}), **(inputs.get("predict_deps") or {})}
-    paths = {dep: case.project.root / dep for dep in current.external.deps}  # never those of a record
-    changed = [dep for dep, path in paths.items() if not path.exists() or sha256_tree(path) != known.get(dep)]
+    known = program_deps(inputs)
+    deps = current.external.deps_under(case.record.also)  # never paths of a record
+    found = {dep: case.evidence.dependency(dep) for dep in deps}
+    changed = [dep for dep, digest in found.items() if digest is None or digest != known.get(dep)]
     if changed:
         yield f"files changed since it was measured ({', '.join(changed)}): {_measure(case.record)}"
 
 
-def _outdated_record(project: Project, record: Record, now: Experiment) -> Iterator[str]:
+def _outdated_record(case: Case, record: Record, now: Experiment) -> Iterator[str]:
     """Changes that only require recording again: rows, expected number, split and number of images."""
     again = f"since it was recorded: `repro record {record.experiment}`"
     if record.rows != now.rows:
         yield f"rows changed {again}"
-    printed, _ = published_metrics(project.published, now)
-    if _reference(record.expectation) != _reference(expected(project, now, record.kind, printed)):
+    if _reference(case.expectation) != _reference(case.expected_now(now)):
         yield f"the expected number changed {again}"
     if record.kind == "cost":
         return

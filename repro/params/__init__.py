@@ -14,6 +14,7 @@ from repro.params.experiment import (
     TrainedExperiment,
     also_names,
     load_experiment,
+    load_external,
     load_trained,
     section,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "explicitly_named",
     "find_project",
     "load_experiment",
+    "load_external",
     "load_trained",
     "matching",
     "parse",

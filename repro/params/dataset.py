@@ -160,6 +160,21 @@ def dataset_names(project: Project) -> list[str]:
     return [str(name) for name in read_yaml(project.params).get("datasets") or {}]
 
 
+def declared_words(project: Project) -> dict[str, str]:
+    """Return the words by which pages name the data sets that the zoo brings: name or title -> name."""
+    blocks = read_yaml(project.params).get("datasets")
+    known = blocks.items() if isinstance(blocks, Mapping) else ()
+    own = {
+        str(name): block for name, block in known if name and isinstance(block, Mapping) and _is_own(block)
+    }
+    titles = {str(block["title"]): name for name, block in own.items() if block.get("title")}
+    return {**titles, **{name: name for name in own}}
+
+
+def _is_own(block: Mapping[str, Any]) -> bool:
+    return "folder" in block or "module" in block
+
+
 def dataset_facts(project: Project, name: str) -> DatasetFacts:
     """Return the block `datasets.NAME` of params.yaml. Raises UnknownNameError or ParamsError."""
     blocks = read_yaml(project.params).get("datasets") or {}

@@ -176,6 +176,15 @@ def load_trained(project: Project, name: str) -> TrainedExperiment:
     return experiment
 
 
+def load_external(project: Project, name: str) -> ExternalExperiment:
+    """Load an experiment of programs. Raises ParamsError for another kind."""
+    experiment = load_experiment(project, name)
+    if not isinstance(experiment, ExternalExperiment):
+        what, where = f"'{experiment.name}' runs no program", f"{experiment.folder}/params.yaml"
+        raise ParamsError(what, where=where, allowed="an experiment with an `external:` block")
+    return experiment
+
+
 def no_network(experiment: Experiment) -> ParamsError:
     """The error of a command that needs a network of this project."""
     return ParamsError(
@@ -250,11 +259,27 @@ def _checked_external(experiment: ExternalExperiment, where: Path) -> ExternalEx
     for key, split in splits.items():
         if split is not None:
             _check_split(key, split, experiment.facts.splits, where)
-    if experiment.also:
-        what = "key 'also': the maps of a program are measured under one protocol"
-        raise ParamsError(what, where=where, hint="make another experiment for another protocol")
     _check_mode(experiment, where)
+    _check_programs(experiment, where)
     return experiment
+
+
+def _check_programs(experiment: ExternalExperiment, where: Path) -> None:
+    """Raise ParamsError unless each further protocol has the maps it speaks of.
+
+    Without a command it is a further way of counting the maps of `external.predict`.
+    """
+    commands = experiment.external.also
+    for name in commands:
+        if name not in experiment.also:
+            what = f"key 'external.also': '{name}' is not listed in `also:`"
+            raise ParamsError(what, where=where, allowed=", ".join(experiment.also) or f"`also: [{name}]`")
+    for name, protocol in experiment.also.items():
+        if name not in commands and not protocol.predicts_as(experiment.protocol):
+            own = experiment.evaluation.protocol
+            what = f"key 'also': '{name}' needs other predictions than '{own}', those of `external.predict`"
+            allowed = f"`external.also.{name}: {{command: ...}}`, or a protocol that differs only in counting"
+            raise ParamsError(what, where=where, allowed=allowed)
 
 
 def _check_mode(experiment: Experiment, where: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
 from repro.errors import nearest
-from repro.params.parse import PlainName, Positive
+from repro.params.parse import Later, PlainName, Positive
 
 PLACEHOLDERS = {
     "out": "folder of the training's results",
@@ -79,25 +79,43 @@ class External:
     family: str  # what tables and metadata call the network
     train: TrainProgram | None = None
     predict: PredictProgram
+    also: Later[Mapping[PlainName, PredictProgram]] = field(default_factory=dict)  # by further protocol
     weights: ProgramWeights | None = None
     smoke: bool = False  # may run in a smoke run; it then finds REPRO_SMOKE=1 in its environment
 
     def __post_init__(self) -> None:
-        used = set(names_in(self.predict.command)) | set(names_in(self.train.command) if self.train else ())
+        used = {name for program in self.programs.values() for name in names_in(program.command)}
         for name, given in {"weights": self.weights, "out": self.train}.items():
             if name in used and given is None:
                 block = "train" if name == "out" else name
                 raise ValueError(f"a `{block}:` block, because a command uses {{{name}}}")
 
     @property
+    def programs(self) -> dict[str, TrainProgram | PredictProgram]:
+        """All programs by their key in params.yaml: external.train, external.predict, external.also.NAME."""
+        train = {"external.train": self.train} if self.train else {}
+        also = {f"external.also.{name}": program for name, program in self.also.items()}
+        return {**train, "external.predict": self.predict, **also}
+
+    @property
     def deps(self) -> tuple[str, ...]:
-        """Files and folders that either program depends on."""
-        return (*(self.train.deps if self.train else ()), *self.predict.deps)
+        """Files and folders that any of the programs depends on."""
+        return tuple(dict.fromkeys(dep for program in self.programs.values() for dep in program.deps))
+
+    def deps_under(self, protocols: Collection[str]) -> tuple[str, ...]:
+        """Those of what trains, what predicts, and what predicts under these further protocols."""
+        return replace(self, also={key: one for key, one in self.also.items() if key in protocols}).deps
+
+    def predicting(self, protocol: str | None = None) -> tuple[str, PredictProgram]:
+        """(key, program) that predicts under the experiment's protocol (None) or one of its `also`."""
+        if protocol is not None and protocol in self.also:
+            return f"external.also.{protocol}", self.also[protocol]
+        return "external.predict", self.predict
 
     def defining(self) -> External:
-        """The same without what changes no number: time limits, log files, smoke runs."""
+        """The same without what changes no number: time limits, log files, smoke runs, further protocols."""
         train = self.train and replace(self.train, timeout=None, log=None, log_format="auto")
-        return replace(self, train=train, predict=replace(self.predict, timeout=None), smoke=False)
+        return replace(self, train=train, predict=replace(self.predict, timeout=None), also={}, smoke=False)
 
 
 def names_in(command: str) -> list[str]:

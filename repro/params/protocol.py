@@ -39,6 +39,18 @@ Scale = Annotated[float, Gt(0), Le(8)]
 Scales = Annotated[tuple[Scale, ...], MinLen(1)]
 
 
+# Fields of a protocol that concern the counting of label maps, not how they were predicted.
+COUNTING = (
+    "first",
+    "reduce_zero_label",
+    "ignore_index",
+    "mean_over",
+    "absent",
+    "union_bug",
+    "boundary_ratio",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Variant:
     """Scales and flip of test-time augmentation, evaluated in the same pass; metrics end in `_ms_flip`."""
@@ -120,6 +132,10 @@ class Protocol:
         """Return scales and flip by suffix of the metrics ("" and "_ms_flip")."""
         own = {"": Variant(scales=self.scales, flip=self.flip)}
         return own if self.ms_flip is None else own | {"_ms_flip": self.ms_flip}
+
+    def predicts_as(self, other: Protocol) -> bool:
+        """Whether both say the same of how maps are predicted; they may count them differently."""
+        return replace(self, **{name: getattr(other, name) for name in COUNTING}) == other
 
     def single_variant(self, *, ms_flip: bool) -> Protocol:
         """Return the protocol with only one of its variants. Raises ValueError if it has no `ms_flip`."""

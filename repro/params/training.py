@@ -9,12 +9,15 @@ counts images over all devices, and an *iteration* is one update of the weights,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from repro.params.parse import BelowOne, Count, Later, NotNegative, PlainName, Positive, Share
+
+Multipliers: TypeAlias = Mapping[str, NotNegative]  # by the beginning of parameter names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,11 @@ class TrainingParams:
     """Multiplier of `lr` for parameters under `model.backbone` (0.1 for the PyTorch rows of page 000)."""
     lr_head: NotNegative = 1.0
     """Multiplier of `lr` for all other parameters."""
+    lr_of: Later[Multipliers] = field(default_factory=dict)
+    """Multiplier of `lr` by the beginning of a parameter's name, in which `*` stands for any characters:
+    {"aux_classifier.": 10}. The first that matches takes the place of lr_backbone and lr_head."""
+    grad_of: Later[Multipliers] = field(default_factory=dict)
+    """The same for the gradient and its decay, in place of grad_weight and grad_bias."""
     grad_weight: NotNegative = 1.0
     """Multiplier of the gradient of the classifier's weights and their decay (5 or 10 on page 003)."""
     grad_bias: NotNegative = 1.0

@@ -6,6 +6,7 @@ depends on what its own program names, so that an edit of the program that predi
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ def external_pipeline(params: Mapping[str, Any], root: Mapping[str, Any]) -> str
     train = params["external"].get("train")
     stages = {"train": _train(params, train)} if train else {}
     stages["evaluate"] = _evaluate(params, root)
+    stages |= {f"also_{name}": _also(params, root, str(name)) for name in params.get("also") or ()}
     plots = PLOTS if train else PLOTS[1:]
     return HEADER + yaml.safe_dump({"stages": stages, "plots": plots}, sort_keys=False, width=200)
 
@@ -51,7 +53,7 @@ def _evaluate(params: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, A
     external, protocol = params["external"], params["evaluation"]["protocol"]
     out = ["out"] if external.get("train") else []
     own = ["dataset", "evaluation", "external.predict.command", *_given(params, "seed", "external.weights")]
-    shared = [f"protocols.{protocol}"] if protocol != EXTERNAL or protocol in _protocols(root) else []
+    shared = _declared(root, protocol)
     return {
         "cmd": "repro evaluate .",
         "deps": [
@@ -61,6 +63,28 @@ def _evaluate(params: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, A
         "params": [*own, {"../../params.yaml": [*shared, "engine.evaluation"]}],
         "outs": ["confusion.npz", "overlays", {"confusion.csv": {"cache": False}}],
         "metrics": [{"metrics.json": {"cache": False}}, {"cost.json": {"cache": False}}],
+    }
+
+
+def _also(params: Mapping[str, Any], root: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The stage of a further protocol, in a separate folder; nothing else re-runs for it."""
+    external = params["external"]
+    own = name in (external.get("also") or {})
+    program = external["also"][name] if own else external["predict"]
+    command = f"external.also.{name}.command" if own else "external.predict.command"
+    keys = ["dataset", "evaluation.split", command, *_given(params, "seed", "external.weights")]
+    return {
+        "cmd": f"repro evaluate . --protocol {shlex.quote(name)}",
+        "deps": [
+            *(NO_RUN_CACHE, *(["out"] if external.get("train") else [])),
+            *(_split(params, params["evaluation"]["split"]), *_deps(program)),
+        ],
+        "params": [*keys, {"../../params.yaml": [*_declared(root, name), "engine.evaluation"]}],
+        "outs": [
+            *(f"also/{name}/confusion.npz", f"also/{name}/overlays"),
+            {f"also/{name}/confusion.csv": {"cache": False}},
+        ],
+        "metrics": [{f"also/{name}/metrics.json": {"cache": False}}],
     }
 
 
@@ -80,6 +104,8 @@ def _deps(program: Mapping[str, Any]) -> Sequence[str]:
     return [f"../../{dep}" for dep in program.get("deps") or ()]
 
 
-def _protocols(root: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = root.get("protocols")
-    return found if isinstance(found, Mapping) else {}
+def _declared(root: Mapping[str, Any], protocol: str) -> list[str]:
+    """The key of a protocol in the root params.yaml; none of the built-in one."""
+    blocks = root.get("protocols")
+    known = isinstance(blocks, Mapping) and protocol in blocks
+    return [f"protocols.{protocol}"] if known or protocol != EXTERNAL else []

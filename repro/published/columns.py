@@ -107,12 +107,14 @@ class ColumnMap:
     columns: Field by title of the column; `ignore` for columns that must not be read.
     lint_off: Rules of `repro page lint` that are switched off for this page (`lint: {ignore: [RULE, ...]}`).
     lint_datasets: Words by which this page's labels name data sets (`lint: {datasets: {cs: cityscapes}}`).
+    own: Words by which pages name the data sets that the project declares; from its params.yaml.
     """
 
     dataset: Mapping[str, str | int] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     lint_off: tuple[str, ...] = ()
     lint_datasets: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_map(raw: object, where: object) -> ColumnMap:
@@ -154,7 +156,7 @@ def _lint(raw: object, where: object, allowed: str) -> tuple[tuple[str, ...], di
 def read_columns(titles: Sequence[str], given: ColumnMap) -> tuple[Column, ...]:
     """The columns of a table, in order."""
     texts = [plain(title).replace(" ⏎ ", " ") for title in titles]
-    return tuple(_column(text, index, given.columns.get(_key(text))) for index, text in enumerate(texts))
+    return tuple(_column(text, index, given) for index, text in enumerate(texts))
 
 
 def require_one_of_each(tables: Sequence[tuple[int, Sequence[Column]]], where: object) -> None:
@@ -199,8 +201,8 @@ def _key(title: str) -> str:
     return re.sub(r"\s+", "", title).lower()
 
 
-def _column(title: str, index: int, mapped: str | None) -> Column:
-    words = title.lower()
+def _column(title: str, index: int, given: ColumnMap) -> Column:
+    words, mapped = title.lower(), given.columns.get(_key(title))
     name, second = _fields(words, index)
     if mapped and mapped != name:
         name, second = mapped, ""
@@ -213,7 +215,7 @@ def _column(title: str, index: int, mapped: str | None) -> Column:
         field=name,
         unit=unit,
         split=split if name in METRICS else "",
-        dataset=dataset_named(title) if name in METRICS or not index else "",
+        dataset=dataset_named(title, given.own) if name in METRICS or not index else "",
         device=_device(title) if name in ("fps", "time_ms") else "",
         second=second,
     )

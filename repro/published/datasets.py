@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 _NAMES = (
     (r"cityscapes?", "cityscapes"),
     (r"ade ?20k|ade20k?", "ade20k"),
@@ -41,8 +44,12 @@ _PATTERN = re.compile("|".join(rf"(?P<n{at}>{pattern})" for at, (pattern, _) in 
 _LETTER = re.compile(r"[A-Za-z]")  # "Cityscapes数据集" names it: scripts without spaces are no part of a name
 
 
-def dataset_named(text: str) -> str:
+def dataset_named(text: str, own: Mapping[str, str] = _NONE) -> str:
     """The data set that a text names; "" if it names none or several.
+
+    Args:
+        text: A heading or a cell.
+        own: Words -> name of the data sets that a project declares; they are looked for first.
 
     Example:
         >>> dataset_named("mIOUs on cocostuff val2017 set")
@@ -50,15 +57,23 @@ def dataset_named(text: str) -> str:
         >>> dataset_named("Pascal VOC 2012 + Aug")
         'voc2012'
     """
-    found = datasets_named(text)
+    found = datasets_named(text, own)
     found = found - {"coco"} or found  # "Cityscapes, COCO-pretrained" is a result on Cityscapes
     return found.pop() if len(found) == 1 else ""
 
 
-def datasets_named(text: str) -> set[str]:
-    """Every data set that a text names."""
-    spaced = re.sub(r"[_/-]", " ", text)
-    return {_name(match) for match in _PATTERN.finditer(spaced) if _is_word(spaced, match)}
+def datasets_named(text: str, own: Mapping[str, str] = _NONE) -> set[str]:
+    """Every data set that a text names; `own` as in `dataset_named`."""
+    spaced, found = _spaced(text), set[str]()
+    for words in sorted(own, key=len, reverse=True):  # "shapes v2" before "shapes"
+        pattern = rf"(?i)(?<![A-Za-z0-9]){re.escape(_spaced(words))}(?![A-Za-z0-9])"
+        spaced, times = re.subn(pattern, "|", spaced)
+        found |= {own[words]} if times else set()
+    return found | {_name(match) for match in _PATTERN.finditer(spaced) if _is_word(spaced, match)}
+
+
+def _spaced(text: str) -> str:
+    return re.sub(r"[_/-]", " ", text)
 
 
 def _name(match: re.Match[str]) -> str:

@@ -8,7 +8,7 @@ can be printed again byte for byte.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -331,10 +331,12 @@ def _format(column: Column, table: MarkdownTable, index: int) -> list[Any]:
 def _description(
     table: MarkdownTable, columns: Sequence[Column], cells: Sequence[str], given: ColumnMap
 ) -> dict[str, Any]:
-    """Data set, backbone, output stride and crop of a row."""
+    """Data set, family, backbone, output stride and crop of a row."""
     texts = {column.field: plain(cell) for column, cell in zip(columns, cells, strict=False)}
     text = " ".join([*map(plain, cells[:3]), texts.get("backbone", "")])
     found: dict[str, Any] = {"dataset": _dataset(table, columns, cells, given)}
+    if (family := texts.get("family", "")).lower() not in EMPTY:
+        found["family"] = family
     if depth := _DEPTH.search(text):
         found["backbone"] = f"resnet{depth[1]}"
     elif name := _NAMES.search(text):
@@ -354,22 +356,21 @@ def _dataset(table: MarkdownTable, columns: Sequence[Column], cells: Sequence[st
     if "name" in chosen:
         return str(chosen["name"])
     if "heading" in chosen:
-        return _slug(dict(table.headings).get(int(chosen["heading"]), ""))
+        return _slug(dict(table.headings).get(int(chosen["heading"]), ""), given.own)
     for column, cell in zip(columns, cells, strict=False):
         if column.field == "dataset" or ("column" in chosen and column.title == chosen["column"]):
-            return _slug(cell)
-        if column.field == "eval_set" and (named := dataset_named(plain(cell))):
+            return _slug(cell, given.own)
+        if column.field == "eval_set" and (named := dataset_named(plain(cell), given.own)):
             return named
     if named := next((column.dataset for column in columns if column.dataset), ""):
         return named
     headings = [text for _, text in reversed(table.headings)]
     # The name that the page gives stays where the tool knows no data set of that name.
     texts = (table.title, table.caption, table.section, *headings)
-    return next((name for text in texts if (name := dataset_named(text))), "") or _slug(
-        table.title or table.section
-    )
+    named = next((name for text in texts if (name := dataset_named(text, given.own))), "")
+    return named or _slug(table.title or table.section, given.own)
 
 
-def _slug(text: str) -> str:
+def _slug(text: str, own: Mapping[str, str]) -> str:
     text = plain(text)
-    return dataset_named(text) or re.sub(r"\W+", "_", text.lower()).strip("_")[:NAME_CHARACTERS]
+    return dataset_named(text, own) or re.sub(r"\W+", "_", text.lower()).strip("_")[:NAME_CHARACTERS]

@@ -9,7 +9,7 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from repro.errors import RecordError
-from repro.io.atomic import run_key, sha256_file
+from repro.io.atomic import canonical, run_key, sha256_file, sha256_text
 from repro.params import (
     AnyExperiment,
     Experiment,
@@ -36,6 +36,7 @@ from repro.records.record import Expected, Measured, Record, Seeds
 from repro.records.seeds import seeds_of
 from repro.records.verdict import Kind, Size, default_band, seed_band, size_text, size_verdict, sizes
 
+PRETRAINED = "pretrained"  # entry of a journal: what `pretrained_args` of a network by reference loaded
 ALSO = "also"  # subfolder of an experiment, with a folder per additional protocol
 
 
@@ -70,6 +71,24 @@ def program_key(experiment: ExternalExperiment, inputs: Mapping[str, Any]) -> st
         "fingerprint": str(inputs.get("training_fingerprint")),
     }
     return run_key(made_from)
+
+
+def predict_sha256(command: str, deps: Mapping[str, str]) -> str:
+    """Return the `program_sha256` of metrics.json: of a command that predicts and what it depends on."""
+    return sha256_text(canonical({"command": command, "deps": dict(deps)}))
+
+
+def program_deps(inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Return path -> sha256 of what an experiment's programs depended on, from the `inputs` of its record."""
+    also = inputs.get("also_deps")
+    parts = [
+        inputs.get("deps"),
+        inputs.get("predict_deps"),
+        *(also.values() if isinstance(also, Mapping) else ()),
+    ]
+    return {
+        str(path): str(digest) for one in parts if isinstance(one, Mapping) for path, digest in one.items()
+    }
 
 
 def run_key_of(experiment: AnyExperiment, inputs: Mapping[str, Any]) -> str:
@@ -120,7 +139,7 @@ def make_record(
     further = experiment.also.items()
     cost = inference_cost(folder / "cost.json") | training_cost(experiment, journal)
     plain = to_plain(experiment)
-    origin = collect(project.root, model=plain.get("model"))
+    origin = collect(project.root, params=plain)
     return Record(
         experiment=experiment.name,
         rows=experiment.rows,
@@ -159,7 +178,7 @@ def make_cost_record(project: Project, experiment: Experiment) -> Record:
     if not cost:
         raise RecordError("nothing was measured yet", where=path, hint=f"`repro benchmark {experiment.name}`")
     found = sizes_of(project.published, experiment.rows, cost, where=f"{experiment.folder}/params.yaml")
-    origin = collect(project.root, model=plain["model"])
+    origin = collect(project.root, params=plain)
     locks = lock_hashes(project.root, experiment.name)
     return Record(
         experiment=experiment.name,
@@ -232,9 +251,16 @@ def spread(record: Record, family: Iterable[Record]) -> Seeds | None:
 
 
 def training_provenance(journal: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the last `provenance` entry of a training journal, {} if there is none."""
+    """Return the last `provenance` entry of a training journal, with its pretrained weights; or {}."""
     found = [entry for entry in journal if entry["kind"] == "provenance"]
-    return dict(found[-1]["found"]) if found else {}
+    sha256 = pretrained_of(journal)
+    started = {"pretrained_sha256": sha256} if sha256 else {}
+    return dict(found[-1]["found"]) | started if found else {}
+
+
+def pretrained_of(journal: Sequence[Mapping[str, Any]]) -> str:
+    """Return the sha256 of the weights that `pretrained_args` loaded; "" if none were."""
+    return next((str(entry["sha256"]) for entry in journal[::-1] if entry["kind"] == PRETRAINED), "")
 
 
 def training_cost(experiment: Experiment, journal: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from typing import Any, get_type_hints
 
-from repro.params import TrainedExperiment
+from repro.params.experiment import kind_of
 from repro.params.parse import LATER
 from repro.params.problems import types_in
 
@@ -35,20 +35,28 @@ def neutral_defaults(cls: Any) -> Mapping[str, object]:
     hints, plain, found = get_type_hints(cls, include_extras=True), get_type_hints(cls), dict[str, object]()
     for one in fields(cls):
         if LATER in getattr(hints[one.name], "__metadata__", ()):
-            found[one.name] = list(one.default) if isinstance(one.default, tuple) else one.default
+            found[one.name] = _default(one)
         parts: list[Any] = [part for part in types_in(plain[one.name]) if is_dataclass(part)]
         for part in parts:
             found |= {f"{one.name}.{key}": value for key, value in neutral_defaults(part).items()}
     return found
 
 
-def drop_neutral_defaults(plain: Mapping[str, Any], cls: Any = TrainedExperiment) -> dict[str, Any]:
+def _default(one: Field[Any]) -> object:
+    """The default of a field as JSON has it."""
+    default = one.default if one.default_factory is MISSING else one.default_factory()
+    return list(default) if isinstance(default, tuple) else default
+
+
+def drop_neutral_defaults(plain: Mapping[str, Any], cls: Any = None) -> dict[str, Any]:
     """Return the params of an experiment without the later fields that have their default.
 
-    Run keys and seed families are computed from this, so adding such a field does not change them.
+    Run keys and seed families are computed from this, so adding such a field does not change them. `cls` is
+    the class of the experiment; default: that which the params describe.
     """
     kept = dict(plain)
-    for path, neutral in neutral_defaults(cls).items():
+    shape: Any = cls or kind_of(plain)
+    for path, neutral in neutral_defaults(shape).items():
         _drop(kept, path.split("."), neutral)
     return kept
 

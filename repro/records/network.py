@@ -38,10 +38,23 @@ def network_origin(model: object) -> dict[str, str]:
     return {"build": build, "package": "this project" if model.get("sources") else _distribution(build)}
 
 
-def network_sources(model: object) -> tuple[str, ...]:
-    """The project's files that define a network by reference."""
+def own_code(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """The project's files that define a network by reference, and the files and folders of programs."""
+    model, external = params.get("model"), params.get("external")
     sources = model.get("sources") if isinstance(model, Mapping) else None
-    return tuple(sources) if isinstance(sources, Mapping) else ()
+    programs = _programs(external) if isinstance(external, Mapping) else []
+    deps = [str(dep) for program in programs for dep in program.get("deps") or ()]
+    return (*(sources if isinstance(sources, Mapping) else ()), *dict.fromkeys(deps))
+
+
+def _programs(external: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    also = external.get("also")
+    found = [
+        external.get("train"),
+        external.get("predict"),
+        *(also.values() if isinstance(also, Mapping) else ()),
+    ]
+    return [program for program in found if isinstance(program, Mapping)]
 
 
 def _distribution(build: str) -> str:

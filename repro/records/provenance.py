@@ -11,9 +11,10 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from repro.errors import ReproError
@@ -21,10 +22,11 @@ from repro.io.atomic import sha256_file, sha256_text
 from repro.io.git import git, is_shallow
 from repro.io.redact import redact_command
 from repro.records.device import cpu_identity, device_identity, gpu_driver
-from repro.records.network import network_origin, network_sources
+from repro.records.network import network_origin, own_code
 from repro.records.source_diff import shortened, source_changes
 
 SECONDS = 60.0  # timeout of git
+_NONE: Mapping[str, Any] = MappingProxyType({})
 PACKAGES = (
     *("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scipy"),
     *("safetensors", "pydantic", "mlflow", "dvc"),
@@ -39,7 +41,11 @@ ENVIRONMENT = (
 
 
 def collect(
-    root: Path, *, device: str | None = None, command: Sequence[str] | None = None, model: object = None
+    root: Path,
+    *,
+    device: str | None = None,
+    command: Sequence[str] | None = None,
+    params: Mapping[str, Any] = _NONE,
 ) -> dict[str, Any]:
     """Return the provenance of a result computed now in the checkout at `root`.
 
@@ -47,13 +53,13 @@ def collect(
         root: The project root.
         device: "cpu", "cuda:0", ...: adds the identity of the device, which imports torch.
         command: The command line; default: that of this process.
-        model: The resolved `model:` block: adds the package of a network by reference, and its sources to the
-            recorded difference.
+        params: The resolved experiment: adds the package of a network by reference, and the project's own
+            code to the recorded difference.
     """
-    origin = network_origin(model)
+    origin = network_origin(params.get("model"))
     return {
         "at": timestamp(),
-        "git": git_state(root, network_sources(model)),
+        "git": git_state(root, own_code(params)),
         "command": redact_command(sys.argv if command is None else command),
         "python": platform.python_version(),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",

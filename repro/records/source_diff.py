@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from repro.errors import ReproError
 from repro.io.git import git, run_git
@@ -59,7 +59,7 @@ def source_changes(root: Path, code: Collection[str] = ()) -> SourceDiff:
 
     Args:
         root: The project root.
-        code: Files to include besides those listed here: the sources of a network by reference.
+        code: Files and folders to include besides those listed here: a project's own code.
     """
     paths = ["--", ".", *(f":(exclude,glob){pattern}" for pattern in WRITTEN)]
     changed = _names(root, "diff", "HEAD", "--name-only", "--no-renames", "--relative", "-z", *paths)
@@ -78,9 +78,14 @@ def source_changes(root: Path, code: Collection[str] = ()) -> SourceDiff:
 def is_included(root: Path, name: str, code: Collection[str] = ()) -> bool:
     """Return whether a changed file (path below `root`) is included: listed, not a link, not too large."""
     path = root / name
-    if not (KEPT.fullmatch(name) or name in code) or is_secret_file(name) or path.is_symlink():
+    if not (KEPT.fullmatch(name) or _is_below(name, code)) or is_secret_file(name) or path.is_symlink():
         return False
     return not path.exists() or (path.is_file() and path.stat().st_size <= MAX_FILE_BYTES)
+
+
+def _is_below(name: str, paths: Collection[str]) -> bool:
+    """Whether a file is one of the paths, or in a folder among them."""
+    return any(PurePosixPath(name).is_relative_to(PurePosixPath(path)) for path in paths)
 
 
 def _section(root: Path, name: str, is_tracked: bool) -> bytes:

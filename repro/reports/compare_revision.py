@@ -18,11 +18,13 @@ from pathlib import Path
 from repro.errors import RecordError, ReproError
 from repro.io.git import git, is_shallow, known_failure, run_git
 from repro.io.json_reader import load_json
+from repro.io.yaml_reader import load_yaml
 from repro.judgement.evidence import LOCK, NPZ, WEIGHTS, folder_evidence
-from repro.params import Project, Protocol, parse
+from repro.params import Band, Project, Protocol, parse
+from repro.params.bands import parse_bands
 from repro.params.protocol_words import protocol_differences
 from repro.published.page import QUIRK
-from repro.records import PASSING, Record, Verdict, from_json, verdict
+from repro.records import PASSING, Record, Verdict, default_band, from_json, verdict
 from repro.records.build import measured_value, why_undefined
 from repro.records.dvc_files import Lock, cached_file, parse_lock, read_lock
 from repro.reports.gate import Finding, about, finding
@@ -36,7 +38,8 @@ def compare(results: Results, rev: str, names: Iterable[str]) -> list[Finding]:
     """Findings on `names` and on every experiment that only `rev` has a record of."""
     root = results.project.root
     commit = _resolve(root, rev)
-    old = _records_at(root, commit)
+    old, bands = _records_at(root, commit), _bands_at(root, commit)
+    old = {name: one if isinstance(one, RecordError) else _as_judged(one, bands) for name, one in old.items()}
     wanted = sorted({*names, *(old.keys() - results.records.keys() - results.damaged.keys())})
     return [_compare_one(results, name, old.get(name), commit, rev) for name in wanted]
 
@@ -110,7 +113,7 @@ def _lock_now(root: Path, name: str) -> Lock | None:
 
 def _expected_before(results: Results, found: Finding, old: Record, rev: str) -> Finding | None:
     """A failure by what was expected at `rev`, where that was changed since; None where it passes."""
-    new, then = results.records[found.experiment], old.expectation
+    new, then = results.as_judged(found.experiment), old.expectation
     if then is None or not _changed(old, new, rev):
         return None
     measured = results.judge.number(found.experiment, then.metric)
@@ -144,7 +147,7 @@ def _aim(record: Record) -> str:
 
 def _difference(results: Results, found: Finding, old: Record, commit: str, rev: str) -> Finding:
     """The result against its earlier self, in the metric that is compared now."""
-    new = results.records[found.experiment]
+    new = results.as_judged(found.experiment)
     before = measured_value(old.metrics, new.expectation)
     if before is None or found.measured is None:
         why = why_undefined(old.undefined, new.expectation)
@@ -222,6 +225,26 @@ def _lock_at(root: Path, name: str, commit: str) -> Lock | None:
     """The dvc.lock of an experiment at a commit; None where there is none."""
     done = run_git(root, "show", f"{commit}:./experiments/{name}/{LOCK}")
     return None if done.returncode else parse_lock(done.stdout.decode(errors="replace"))
+
+
+def _bands_at(root: Path, commit: str) -> Mapping[str, Band] | None:
+    """`bands:` of params.yaml at a commit; None where it cannot be read."""
+    done = run_git(root, "show", f"{commit}:./params.yaml")
+    try:
+        text = done.stdout.decode(errors="replace")
+        return None if done.returncode else parse_bands(load_yaml(text, commit).get("bands"), commit)
+    except ReproError:
+        return None
+
+
+def _as_judged(old: Record, bands: Mapping[str, Band] | None) -> Record:
+    """A record of the revision with the band that a published number had there, see `Results.as_judged`."""
+    wanted, external = old.expectation, old.params.get("external")
+    if wanted is None or not old.published or bands is None:
+        return old
+    released = isinstance(external, Mapping) and not external.get("train")
+    band = default_band(bands, "released" if released else old.kind, old.dataset)
+    return replace(old, expectation=replace(wanted, band=band.value))
 
 
 def _resolve(root: Path, rev: str) -> str:

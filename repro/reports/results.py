@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -111,6 +111,10 @@ class Results:
             thorough=self.thorough,
             peers=self.peers,
         )
+
+    def as_judged(self, name: str) -> Record:
+        """A record with the reference that it is judged by: of a published number, the present band."""
+        return replace(self.records[name], expectation=self.judge.case(name).expectation)
 
     def _resolve(self, name: str) -> Experiment | ReproError | None:
         """What params.yaml says now of an experiment; the error where it cannot be read."""

@@ -14,24 +14,22 @@ from repro.evaluation.outputs import write_result
 from repro.evaluation.score import score
 from repro.evaluation.summary import EvaluationResult
 from repro.evaluation.visualize import OVERLAYS, evenly
-from repro.io.atomic import canonical, sha256_text, sha256_tree
+from repro.io.atomic import sha256_tree
 from repro.io.json_reader import read_json
-from repro.judgement.evidence import METRICS
+from repro.judgement.evidence import METRICS, OUT, RUN_KEY
 from repro.params import ExternalExperiment, Project
 from repro.params.program import arguments
 from repro.params.protocol import Protocol
 from repro.programs import process
 from repro.records import locked, write_json
-from repro.records.build import program_key
+from repro.records.build import predict_sha256, program_key
 from repro.records.metrics_io import read_metrics
 from repro.records.schema import Cost, require
-from repro.stages.evaluate import overlay_writer
+from repro.stages.evaluate import overlay_writer, result_folder
 from repro.stages.lookup import open_split
 from repro.stages.reporter import SILENT, Reporter
 from repro.stages.train_program import (
     LOG,
-    OUT,
-    RUN_KEY,
     hashes,
     note_unlisted,
     placeholder_values,
@@ -42,10 +40,31 @@ from repro.stages.train_program import (
 MAPS = "maps"  # in .repro: the label maps of the last evaluation
 
 
+def evaluate_all_with_programs(
+    project: Project, experiment: ExternalExperiment, *, reporter: Reporter = SILENT
+) -> None:
+    """Evaluate under the experiment's protocol and its `also`; raises like `evaluate_with_program`."""
+    for name in (None, *experiment.also):
+        folder = result_folder(project, experiment, name)
+        evaluate_with_program(project, experiment, folder, protocol=name, reporter=reporter)
+
+
 def evaluate_with_program(
-    project: Project, experiment: ExternalExperiment, folder: Path, *, reporter: Reporter = SILENT
+    project: Project,
+    experiment: ExternalExperiment,
+    folder: Path,
+    *,
+    protocol: str | None = None,
+    reporter: Reporter = SILENT,
 ) -> EvaluationResult:
     """Predict with the experiment's program, score the maps, and write the result to `folder`.
+
+    Args:
+        project: The project.
+        experiment: The experiment.
+        folder: Folder of the result.
+        protocol: One of the experiment's `also`; None: its own protocol.
+        reporter: Output for messages and for what the program prints.
 
     Raises:
         ParamsError: There is no such program.
@@ -55,12 +74,15 @@ def evaluate_with_program(
         Interrupted: A signal stopped it.
     """
     split = open_split(project, experiment)
-    note_unlisted(project, experiment.external.predict, "external.predict", reporter)
-    weights, program = identity(project, experiment), program_sha256(project, experiment)
+    key, predict = experiment.external.predicting(protocol)
+    note_unlisted(project, predict, key, reporter)
+    weights, program = identity(project, experiment), program_sha256(project, experiment, protocol)
     with locked(project.root / ".repro" / MAPS / f".{experiment.name}.lock", "this evaluation is running"):
-        maps = _predict(project, experiment, split, reporter)
-        result = _score(maps, split, experiment.protocol, folder, reporter)
-    _write_cost(project, experiment, folder)
+        maps = _predict(project, experiment, protocol, split, reporter)
+        chosen = experiment.protocol if protocol is None else experiment.also[protocol]
+        result = _score(maps, split, chosen, folder, reporter)
+    if protocol is None:
+        _write_cost(project, experiment, folder)
     write_result(
         result, folder, split=experiment.evaluation.split, model_sha256=weights, program_sha256=program
     )
@@ -105,23 +127,38 @@ def identity(project: Project, experiment: ExternalExperiment) -> str:
 def program_inputs(project: Project, experiment: ExternalExperiment) -> dict[str, Any]:
     """What the record holds of data and programs; RecordError if the measurement is from another program."""
     identity(project, experiment)
-    path = project.experiment_folder(experiment.name) / METRICS
-    program = program_sha256(project, experiment)
-    if read_metrics(path).get("program_sha256") != program:
-        hint = f"`repro evaluate {experiment.name}`, or `dvc repro {experiment.folder}`"
-        raise RecordError("measured with another command or other files in `deps`", where=path, hint=hint)
-    predict = hashes(project, experiment.external.predict, "external.predict")
-    return {**training_inputs(project, experiment), "predict_deps": predict}
+    for name in (None, *experiment.also):
+        path = result_folder(project, experiment, name) / METRICS
+        if read_metrics(path).get("program_sha256") != program_sha256(project, experiment, name):
+            hint = f"`repro evaluate {experiment.name}`, or `dvc repro {experiment.folder}`"
+            raise RecordError("measured with another command or other files in `deps`", where=path, hint=hint)
+    predict = predict_deps(project, experiment)
+    also = {name: predict_deps(project, experiment, name) for name in experiment.external.also}
+    known = {**training_inputs(project, experiment), "predict_deps": predict}
+    return {**known, "also_deps": also} if also else known
 
 
-def program_sha256(project: Project, experiment: ExternalExperiment) -> str:
-    """A hash over the command that predicts and the files that it depends on."""
-    predict = experiment.external.predict
-    deps = hashes(project, predict, "external.predict")
-    return sha256_text(canonical({"command": predict.command, "deps": deps}))
+def predict_deps(
+    project: Project, experiment: ExternalExperiment, protocol: str | None = None
+) -> dict[str, str]:
+    """Path -> sha256 of what the program that predicts under a protocol depends on."""
+    key, predict = experiment.external.predicting(protocol)
+    return hashes(project, predict, key)
 
 
-def _predict(project: Project, experiment: ExternalExperiment, split: Split, reporter: Reporter) -> Path:
+def program_sha256(project: Project, experiment: ExternalExperiment, protocol: str | None = None) -> str:
+    """A hash over the command that predicts under a protocol and the files that it depends on."""
+    _, predict = experiment.external.predicting(protocol)
+    return predict_sha256(predict.command, predict_deps(project, experiment, protocol))
+
+
+def _predict(
+    project: Project,
+    experiment: ExternalExperiment,
+    protocol: str | None,
+    split: Split,
+    reporter: Reporter,
+) -> Path:
     """Run the program with an empty folder for its maps, and return the folder."""
     work = project.cache_folder(MAPS, experiment.name)
     shutil.rmtree(work, ignore_errors=True)
@@ -129,14 +166,14 @@ def _predict(project: Project, experiment: ExternalExperiment, split: Split, rep
     maps.mkdir(parents=True)
     out = project.experiment_folder(experiment.name) / OUT
     known = {"out": out, "maps": maps, "weights": weights_file(experiment, reporter)}
-    predict = experiment.external.predict
+    key, predict = experiment.external.predicting(protocol)
     values = placeholder_values(project, experiment, predict.command, split, known)
     command = process.Command(
         arguments=arguments(predict.command, values),
         folder=project.root,
         log=work / LOG,
         timeout=predict.timeout,
-        what=f"{experiment.folder}/params.yaml: external.predict",
+        what=f"{experiment.folder}/params.yaml: {key}",
     )
     process.run(command, show=reporter.output)
     if not any(maps.rglob("*")):

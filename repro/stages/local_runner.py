@@ -7,7 +7,7 @@ from repro.records import Record
 from repro.records.verdict import Kind
 from repro.stages.benchmark import benchmark_experiment
 from repro.stages.evaluate import evaluate_all
-from repro.stages.evaluate_program import evaluate_with_program
+from repro.stages.evaluate_program import evaluate_all_with_programs
 from repro.stages.prepare import prepare_missing
 from repro.stages.record import record_experiment
 from repro.stages.reporter import SILENT, Reporter
@@ -47,8 +47,7 @@ def run_programs(
     prepare_missing(project, experiment)
     if experiment.external.train is not None:
         train_with_program(project, experiment, reporter=reporter)
-    folder = project.experiment_folder(experiment.name)
-    evaluate_with_program(project, experiment, folder, reporter=reporter)
+    evaluate_all_with_programs(project, experiment, reporter=reporter)
     return record_experiment(project, experiment, kind=kind)
 
 

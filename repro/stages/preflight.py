@@ -83,15 +83,12 @@ def missing(project: Project, experiment: TrainedExperiment, machine: Machine, m
 
 def _of_programs(project: Project, experiment: ExternalExperiment) -> Iterator[str]:
     """Programs and files in `deps` that are not there."""
-    programs = {"train": experiment.external.train, "predict": experiment.external.predict}
-    for key, program in programs.items():
-        if program is None:
-            continue
+    for key, program in experiment.external.programs.items():
         name = shlex.split(program.command)[0]
         if shutil.which(str(project.root / name) if "/" in name else name) is None:
-            yield f"program: no '{name}' (external.{key})"
+            yield f"program: no '{name}' ({key})"
         missing = [dep for dep in program.deps if not (project.root / dep).exists()]
-        yield from (f"file: no '{dep}' (external.{key}.deps)" for dep in missing)
+        yield from (f"file: no '{dep}' ({key}.deps)" for dep in missing)
 
 
 def _of_data(project: Project, experiment: Experiment) -> Iterator[str]:

@@ -20,7 +20,10 @@ from typing import Any
 
 import yaml
 
+from repro.datasets import dataset_module
 from repro.datasets.prepare.smoke_fixtures import write_fixture
+from repro.errors import DataError
+from repro.io.sources import source_files
 from repro.params import (
     AnyExperiment,
     Experiment,
@@ -56,8 +59,9 @@ def smoke_project(project: Project, experiment: AnyExperiment) -> tuple[Project,
     root = project.cache_folder("smoke", experiment.name)
     shutil.rmtree(root, ignore_errors=True)
     small, line = Project(root), lineage(project, experiment)
-    facts = {e.dataset: small_facts(e.facts) for e in line}
-    splits = {name: write_fixture(name, small.data / name, one) for name, one in facts.items()}
+    drawn = {e.dataset: stand_in(project, small, e) for e in line}
+    facts = {name: declaration for name, (declaration, _) in drawn.items()}
+    splits = {name: counts for name, (_, counts) in drawn.items()}
     _write(small.params, shared_params(line, facts, splits))
     for e in line:
         _write(small.params_of(e.name), own_params(e))
@@ -82,11 +86,12 @@ def program_project(project: Project, experiment: ExternalExperiment) -> tuple[P
     root = project.cache_folder("smoke", experiment.name)
     shutil.rmtree(root, ignore_errors=True)
     small, programs, name = Project(root), experiment.external, experiment.dataset
-    facts = {name: small_facts(experiment.facts)}
-    splits = {name: write_fixture(name, small.data / name, facts[name])}
-    _write(small.params, shared_params([experiment], facts, splits))
-    own = {"dataset": name, "note": NOTE, "seed": experiment.seed, "external": to_plain(programs)}
-    protocol = f"smoke_{experiment.evaluation.protocol}"
+    facts, counts = stand_in(project, small, experiment)
+    _write(small.params, shared_params([experiment], {name: facts}, {name: counts}))
+    protocol, *also = smoke_protocols(experiment)
+    external = to_plain(programs)
+    external["also"] = {f"smoke_{key}": program for key, program in external["also"].items()}
+    own = {"dataset": name, "note": NOTE, "seed": experiment.seed, "external": external, "also": also}
     own["evaluation"] = {"split": experiment.evaluation.split, "protocol": protocol}
     _write(small.params_of(experiment.name), own)
     copy_files(project, small, programs.deps)
@@ -104,6 +109,37 @@ def lineage(project: Project, experiment: TrainedExperiment) -> list[TrainedExpe
 def _write(path: Path, params: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"# {NOTE}\n" + yaml.safe_dump(dict(params), sort_keys=False), encoding="utf-8")
+
+
+def stand_in(
+    project: Project, small: Project, experiment: Experiment
+) -> tuple[DatasetFacts, Mapping[str, int]]:
+    """Draw the data set of an experiment; returns its declaration and the samples of each split.
+
+    A module of the zoo that has `draw` writes its own files, and reads them in the smoke project.
+    """
+    name, facts = experiment.dataset, experiment.facts
+    module = dataset_module(project, name) if facts.module else None
+    if hasattr(module, "draw"):
+        copy_files(project, small, source_files(project.root, facts.module_name))
+        return facts, drawn_by_module(module, facts, small.data / name)
+    facts = small_facts(facts)
+    return facts, write_fixture(name, small.data / name, facts)
+
+
+def drawn_by_module(module: Any, facts: DatasetFacts, folder: Path) -> Mapping[str, int]:
+    """Call `draw` of a module of the zoo. Raises DataError if it fails, or leaves a split out."""
+    folder.mkdir(parents=True)
+    try:
+        counts = {str(split): int(count) for split, count in module.draw(folder).items()}
+    except Exception as error:  # the code of a zoo can raise anything
+        what = f"draw(folder) failed: {type(error).__name__}: {error}"
+        raise DataError(what, where=facts.module, allowed="the number of samples of each split") from error
+    missing = [split for split in facts.splits if counts.get(split, 0) < 1]
+    if missing:
+        what = f"draw(folder) gives no samples of the split '{missing[0]}'"
+        raise DataError(what, where=facts.module, allowed=f"a number for each of {', '.join(facts.splits)}")
+    return counts
 
 
 def small_facts(facts: DatasetFacts) -> DatasetFacts:

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from repro.checkpoints import save_model
 from repro.datasets.prepare.prepared_split import Split
+from repro.errors import CheckpointError
 from repro.evaluation.evaluate import Stopped, evaluate
 from repro.io.sources import trust
-from repro.params import Project, TrainedExperiment, to_plain
-from repro.records import Journal, locked, training_key, write_bytes
+from repro.params import Project, ReferenceModel, TrainedExperiment, to_plain
+from repro.records import Journal, locked, read_journal, training_key, write_bytes
+from repro.records.build import PRETRAINED, pretrained_of
 from repro.records.curve import curve_csv
 from repro.records.network import network_origin
 from repro.stages.lookup import open_split, training_split
@@ -28,7 +30,7 @@ from repro.training import checkpoint
 from repro.training.distributed import Ranks
 from repro.training.loop import Outcome
 from repro.training.monitor import signalled
-from repro.training.train import train, validation_loss
+from repro.training.train import pretrained_sha256, train, validation_loss
 from repro.training.train_step import Validate
 
 
@@ -68,6 +70,8 @@ def train_experiment(
         ranks.wait()
         journal = Journal(work / "journal.jsonl") if ranks.first else None
         with journal or nullcontext(), _mirror(project, experiment, split, key, ranks):
+            if journal is not None:
+                check_pretrained(experiment, work, journal)
             with reporter.training_bar() if ranks.first else nullcontext() as progress:
                 outcome = train(
                     experiment,
@@ -87,6 +91,23 @@ def train_experiment(
         if ranks.first:
             checkpoint.remove_checkpoints(work)
     return outcome
+
+
+def check_pretrained(experiment: TrainedExperiment, work: Path, journal: Journal) -> None:
+    """Note in the journal which weights `pretrained_args` load; they are not in the run key.
+
+    Raises CheckpointError if a training would resume with others than it began with.
+    """
+    model = experiment.model
+    if not isinstance(model, ReferenceModel) or not model.pretrained_args:
+        return
+    found, known = pretrained_sha256(experiment), pretrained_of(read_journal(work / "journal.jsonl"))
+    if not known:
+        return journal.event(PRETRAINED, sha256=found)
+    if known != found:
+        what = f"`pretrained_args` load other weights now, {found[:12]}, than before, {known[:12]}"
+        hint = f"install the package or files of then, or `repro train {experiment.name} --fresh`"
+        raise CheckpointError(what, where=work, hint=hint)
 
 
 def promote(

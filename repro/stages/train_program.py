@@ -20,6 +20,7 @@ from repro.datasets.prepare.prepared_split import Split
 from repro.errors import CheckFailed, DataError, ParamsError, StorageError
 from repro.io.atomic import sha256_tree
 from repro.io.names import require_inside
+from repro.judgement.evidence import OUT, RUN_KEY
 from repro.live_log import JOURNAL
 from repro.params import ExternalExperiment, Project, to_plain
 from repro.params.program import PredictProgram, TrainProgram, arguments, names_in
@@ -32,8 +33,7 @@ from repro.records.curve import curve_csv
 from repro.stages.reporter import SILENT, Reporter
 from repro.tracking import Mirror, Run
 
-OUT, LOG, PROGRAM = "out", "program.log", "program.json"
-RUN_KEY = ".run_key"  # file in {out}: which training it is from
+LOG, PROGRAM = "program.log", "program.json"
 
 
 def train_with_program(

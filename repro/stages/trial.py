@@ -20,7 +20,7 @@ def check_network(project: Project, experiment: TrainedExperiment) -> None:
 
     Raises:
         ParamsError: what `build` names cannot be imported, called or run, or returns an unknown form; or a
-            prefix of `model.parts` matches none of its parameters.
+            prefix of `model.parts`, `training.lr_of` or `training.grad_of` matches none of its parameters.
     """
     model, classes = experiment.model, experiment.facts.num_classes
     if not isinstance(model, ReferenceModel):

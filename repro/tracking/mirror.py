@@ -21,7 +21,7 @@ from typing import Self
 from repro.io.redact import redact_text
 from repro.params import Project
 from repro.records import DIFF, Journal, collect, source_diff, write_bytes
-from repro.records.network import network_sources
+from repro.records.network import own_code
 from repro.tracking.address import tracking_uri
 from repro.tracking.run_info import Run, Status, start_fields
 
@@ -61,10 +61,9 @@ class Mirror:
     def __enter__(self) -> Self:
         with Journal(self.journal_path) as journal:
             journal.event("run", **start_fields(self.run))
-            model = self.run.params.get("model")
-            found = collect(self.project.root, device=self.device, model=model)
+            found = collect(self.project.root, device=self.device, params=self.run.params)
             journal.event("provenance", found=found)
-        diff = source_diff(self.project.root, network_sources(model))
+        diff = source_diff(self.project.root, own_code(self.run.params))
         if diff:
             write_bytes(self.journal_path.with_name(DIFF), diff)
         if self.live and is_wanted():

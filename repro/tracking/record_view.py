@@ -107,10 +107,8 @@ def note_of(record: Record, found: Judgement, published: Published | None = None
     if record.intervals:
         lines += ["", f"Interval: {record.interval_kind}."]
     if wanted:
-        lines += [
-            "",
-            f"Expected {wanted.metric} {wanted.value:g} ± {wanted.band:g}: {one_line(wanted.source)}.",
-        ]
+        band = wanted.band if found.band is None or len(found.seeds) > 2 else found.band  # that counts now
+        lines += ["", f"Expected {wanted.metric} {wanted.value:g} ± {band:g}: {one_line(wanted.source)}."]
     lines += ["", *(f"- {one_line(note)}" for note in record.notes if note != found.reason)]
     lines += [
         f"{record.n_images} images, protocol `{record.protocol_hash}`, commit `{git.get('commit') or '?'}`."

@@ -49,7 +49,7 @@ _FORBIDDEN = re.compile(r"[^\w\-. /]")  # in names of MLflow params; arguments o
 _NOT_PARAMS = ("name", "rows", "note", "expect", "facts", "also")
 # The same of programs: what their run key does not cover. The family and what predicts are tags.
 _NOT_IN_KEY = (
-    *("external.family", "external.predict.", "external.smoke"),
+    *("external.family", "external.predict.", "external.also.", "external.smoke"),
     *("external.train.timeout", "external.train.log"),
 )
 # Not params of a training: these may change before its record is written.

@@ -1,13 +1,14 @@
 """Optimisers and parameter groups: learning rate, weight decay and gradient multiplier per parameter.
 
 `PartNames` says which parameters belong to the backbone; all others belong to the head. In our networks they
-are named `backbone.*`, and the classifiers are the last convolutions of the heads.
+are named `backbone.*`, and the classifiers are the last convolutions of the heads. `lr_of` and `grad_of` name
+any other parameters by the beginning of their names.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -45,13 +46,15 @@ def parameter_groups(
     """Trainable parameters, grouped by learning rate multiplier, decay and gradient factor."""
     if params.lr_backbone != params.lr_head:
         names = [name for name, _ in model.named_parameters()]
-        require_match(names, parts.backbone, key="backbone", needed_by="training.lr_backbone")
+        require_match(names, parts.backbone, key="model.parts.backbone", needed_by="training.lr_backbone")
+    rates = by_name(model, params.lr_of, key="training.lr_of")
     kernels = {id(module.weight) for module in model.modules() if isinstance(module, CONVOLUTIONS)}
     factors = {id(parameter): factor for parameter, factor in gradient_multipliers(model, params, parts)}
     found: dict[tuple[float, bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            multiplier = params.lr_backbone if has_prefix(name, parts.backbone) else params.lr_head
+            part = params.lr_backbone if has_prefix(name, parts.backbone) else params.lr_head
+            multiplier = rates.get(name, part)
             decays = params.weight_decay_on == "all" or id(parameter) in kernels
             factor = factors.get(id(parameter), 1.0)
             found.setdefault((multiplier, decays, factor), []).append(parameter)
@@ -88,16 +91,29 @@ def tensorflow_eps(params: TrainingParams, *, iteration: int) -> float:
 def gradient_multipliers(
     model: nn.Module, params: TrainingParams, parts: PartNames = OURS
 ) -> list[tuple[Tensor, float]]:
-    """(parameter, factor) of the convolutions in `params.grad_scope` whose factor is not 1."""
-    pairs: list[tuple[Tensor, float]] = []
-    if params.grad_weight == params.grad_bias == 1.0:
-        return pairs
+    """(parameter, factor) of the parameters whose factor is not 1.
+
+    They are those of the convolutions in `params.grad_scope`, and those that `params.grad_of` names.
+    """
+    named, factors = by_name(model, params.grad_of, key="training.grad_of"), dict[int, float]()
     chosen = classifiers if params.grad_scope == "classifier" else randomly_initialised
-    for module in chosen(model, parts):
-        pairs.append((module.weight, params.grad_weight))
-        if module.bias is not None:
-            pairs.append((module.bias, params.grad_bias))
-    return [(parameter, factor) for parameter, factor in pairs if factor != 1.0]
+    for module in () if params.grad_weight == params.grad_bias == 1.0 else chosen(model, parts):
+        factors[id(module.weight)] = params.grad_weight
+        factors |= {} if module.bias is None else {id(module.bias): params.grad_bias}
+    found = [(one, named.get(name, factors.get(id(one), 1.0))) for name, one in model.named_parameters()]
+    return [(parameter, factor) for parameter, factor in found if factor != 1.0]
+
+
+def by_name(model: nn.Module, multipliers: Mapping[str, float], *, key: str) -> dict[str, float]:
+    """Name of a parameter -> multiplier of the first prefix that matches it.
+
+    Raises ParamsError for a prefix in `multipliers`, the value of the key `key`, that matches no parameter.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in multipliers:
+        require_match(names, prefix, key=key)
+    first = {name: next((p for p in multipliers if has_prefix(name, p)), None) for name in names}
+    return {name: multipliers[prefix] for name, prefix in first.items() if prefix is not None}
 
 
 def scale_gradients(pairs: list[tuple[Tensor, float]]) -> None:
@@ -112,23 +128,26 @@ def check_parts(model: nn.Module, params: TrainingParams, parts: PartNames) -> N
     parameter_groups(model, params, parts)
     if parts.norms:
         norms = [name for name, module in model.named_modules() if isinstance(module, NORMS)]
-        require_match(norms, parts.norms, key="norms", needed_by="training.batch_norm or norm_affine")
+        key, needed_by = "model.parts.norms", "training.batch_norm or norm_affine"
+        require_match(norms, parts.norms, key=key, needed_by=needed_by)
 
 
-def require_match(names: Iterable[str], prefix: str, *, key: str, needed_by: str) -> None:
-    """Raise ParamsError unless one of the names starts with `prefix`, the value of `model.parts.KEY`."""
+def require_match(names: Iterable[str], prefix: str, *, key: str, needed_by: str = "") -> None:
+    """Raise ParamsError unless one of the names starts with `prefix`, the value of `key` in params.yaml."""
     names = list(names)
     if not prefix or not any(has_prefix(name, prefix) for name in names):
         what = f"nothing in the network has a name that begins with '{prefix}'" if prefix else "not given"
         allowed = ", ".join(dict.fromkeys(f"{name.partition('.')[0]}." for name in names))
-        raise ParamsError(f"key 'model.parts.{key}': {what}, and {needed_by} needs it", allowed=allowed)
+        why = f", and {needed_by} needs it" if needed_by else ""
+        raise ParamsError(f"key '{key}': {what}{why}", allowed=allowed)
 
 
 def classifiers(model: nn.Module, parts: PartNames = OURS) -> list[nn.Conv2d]:
     """Convolutions that produce class scores."""
     found = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
     if parts.classifier is not None:
-        require_match(found, parts.classifier, key="classifier", needed_by="training.grad_weight")
+        key, needed_by = "model.parts.classifier", "training.grad_weight"
+        require_match(found, parts.classifier, key=key, needed_by=needed_by)
         return [module for name, module in found.items() if has_prefix(name, parts.classifier)]
     outside = [module for name, module in found.items() if not has_prefix(name, parts.backbone)]
     return [module for module in outside if module.out_channels == outside[-1].out_channels]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -107,6 +109,16 @@ def network(
     if initial is not None:
         _load(model, initial)
     return model
+
+
+def pretrained_sha256(experiment: TrainedExperiment) -> str:
+    """sha256 of the weights that `pretrained_args` load: names and values of all that no seed changes."""
+    first, second = (network(replace(experiment, seed=seed)).state_dict() for seed in (0, 1))
+    digest = hashlib.sha256()
+    for name in sorted(name for name in first if torch.equal(first[name], second[name])):
+        content = first[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(f"{name} {tuple(first[name].shape)}\n".encode() + content.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def network_input(experiment: TrainedExperiment) -> Callable[[Tensor], Tensor]:

@@ -137,6 +137,32 @@ def test_weights_are_listed_added_and_refused(tmp_path: Path, monkeypatch: pytes
     assert "unknown weights 'nothing'" in error_of(repro("weights", "get", "nothing"))
 
 
+def test_weights_are_used_by_the_experiments_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which start from them by recipe, or read them as a program; outside a project nobody does."""
+    monkeypatch.setenv("REPRO_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    digest = hashlib.sha256(b"weights").hexdigest()
+    (tmp_path / "w.pth").write_bytes(b"weights")
+    repro("weights", "add", "w.pth", "--name", f"programs/{digest}", "--sha256", digest)
+
+    def users() -> dict[str, str]:
+        found = json.loads(repro("weights", "list", "--json").stdout)["weights"]
+        return {row["name"]: row["used_by"] for row in found if row["used_by"]}
+
+    assert users() == {}
+    (tmp_path / "params.yaml").write_text("recipes: {v1: {model: {pretrained: torchvision_resnet50}}}\n")
+    for name, text in {
+        "mine": "{dataset: x, recipe: v1}",
+        "program": f"{{dataset: x, external: {{weights: {{sha256: {digest}}}}}}}",
+        "broken": "{",
+    }.items():
+        (tmp_path / "experiments" / name).mkdir(parents=True)
+        (tmp_path / "experiments" / name / "params.yaml").write_text(text)
+    assert users() == {"torchvision_resnet50": "mine", f"programs/{digest}": "program"}
+
+
 def test_every_pretrained_name_of_an_experiment_is_known(root: Path) -> None:
     from repro.checkpoints.weights_cache import KNOWN
     from repro.params import experiment_names

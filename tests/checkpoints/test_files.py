@@ -307,7 +307,7 @@ def test_names_that_are_missing_or_leave_the_store(own_store: Path) -> None:
 
 
 def test_weights_are_fetched_once(own_store: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = weights_cache.Weights(url=url, sha256=DIGEST[:8], used_by="a test")
+    known = weights_cache.Weights(url=url, sha256=DIGEST[:8])
     monkeypatch.setitem(weights_cache.KNOWN, "local", known)
     assert weights_cache.get("local") == weights_cache.get("local") == own_store / "local"
     assert len(Server.asked) == 1
@@ -315,7 +315,7 @@ def test_weights_are_fetched_once(own_store: Path, url: str, monkeypatch: pytest
 
 
 def test_without_a_network_the_manual_way_is_named(own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nobody_there = weights_cache.Weights(url="http://127.0.0.1:9/resnet.pth", sha256=DIGEST, used_by="a test")
+    nobody_there = weights_cache.Weights(url="http://127.0.0.1:9/resnet.pth", sha256=DIGEST)
     monkeypatch.setitem(weights_cache.KNOWN, "local", nobody_there)
     monkeypatch.setattr("repro.io.download.ATTEMPTS", 1)
     with pytest.raises(DownloadError) as caught:
@@ -329,7 +329,6 @@ def test_known_weights_carry_the_first_digits_of_their_hash(name: str) -> None:
     assert known.url.startswith("https://")
     assert f"-{known.sha256[:8]}.pth" in known.url
     assert re.fullmatch("[0-9a-f]{8}|[0-9a-f]{64}", known.sha256)
-    assert known.used_by
 
 
 # --- backbones

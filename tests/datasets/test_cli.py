@@ -46,6 +46,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+def test_outside_a_project_the_built_in_data_sets_are_listed(in_tmp: Path) -> None:
+    listed = json.loads(repro("data", "list", "--json"))
+    assert [row["name"] for row in listed] == list(DATASETS)
+    assert {(row["raw"], row["prepared"]) for row in listed} == {("", "")}
+    assert "camvid: CamVid" in repro("data", "list", "camvid")
+    assert "unknown dataset 'camvit'" in repro("data", "list", "camvit", code=2)
+
+
 def repro(*words: str, code: int = 0) -> str:
     """Run a command in this process and return its output."""
     from repro.cli.app import app

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,9 +20,9 @@ from repro.datasets.prepare.smoke_fixtures import write_fixture
 from repro.datasets.sets.palettes import voc_colours
 from repro.errors import DataError, ParamsError, ReproError, UnknownNameError
 from repro.evaluation.bootstrap import groups_of
-from repro.params import DatasetFacts, Project, dataset_facts, parse, to_plain
+from repro.params import DatasetFacts, Experiment, Project, dataset_facts, parse, to_plain
 from repro.scaffold import drift
-from repro.stages.smoke import small_facts
+from repro.stages.smoke import drawn_by_module, small_facts, stand_in
 from tests.datasets import kit
 from tests.datasets.test_cli import repro
 
@@ -380,6 +381,46 @@ def test_every_declaration_has_a_stand_in_that_is_prepared(tmp_path: Path) -> No
         found = prepared(plain, here / "raw", here)["train"]
         assert len(found) == counts["train"] >= 4, name
         assert len({int(value) for value in np.unique(found.label(0))} - {255}) > 1, name
+
+
+DRAW = """
+def draw(folder):
+    import numpy as np
+    from PIL import Image
+    for name, split in (("p", "train"), ("q", "train"), ("r", "val")):
+        parts = {"images": np.full((12, 16, 3), 90, np.uint8), "masks": np.eye(12, 16, dtype=np.uint8)}
+        for kind, pixels in parts.items():
+            (folder / kind).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(folder / kind / f"{name}.png")
+        with (folder / f"{split}.txt").open("a") as lines:
+            lines.write(f"{name}\\n")
+    return {"train": 2, "val": 1}
+"""
+
+
+def test_a_module_draws_its_own_stand_ins(with_module: Project, tmp_path: Path) -> None:
+    """In its own layout, and its own functions read them in the smoke project."""
+    with_module.params.write_text(with_module.params.read_text().replace("other.py", "drawing.py"))
+    path, small = with_module.root / "zoo" / "drawing.py", Project(tmp_path / "small")
+    path.write_text(MODULE + DRAW)
+    known = dataset_facts(with_module, "other")
+    experiment = cast(Experiment, SimpleNamespace(dataset="other", facts=known))
+    made, counts = stand_in(with_module, small, experiment)
+    assert (made, counts) == (known, {"train": 2, "val": 1})
+    zoo(small.root, {"other": to_plain(made) | {"splits": counts}})
+    module = dataset_module(small, "other")
+    prepare_dataset("other", small.data / "other", tmp_path / "made", made, module=module, workers=1)
+    found = Split.open(tmp_path / "made" / "train.zip")
+    assert (found.ids, set(np.unique(found.label(0)))) == (["p", "q"], {0, 1})
+    wrong = {
+        "return {}": "no samples of the split 'train'",
+        "1 / 0": "draw.folder. failed: ZeroDivisionError",
+    }
+    for text, words in wrong.items():
+        module = cast(Any, SimpleNamespace())
+        exec(f"def draw(folder):\n    {text}", vars(module))
+        with pytest.raises(DataError, match=words):
+            drawn_by_module(module, known, tmp_path / words[:4])
 
 
 def test_the_commands_of_data_know_a_declared_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,7 @@ def refused(home: Project, bundle: Path, why: str) -> None:
             "overlays\\0.png",
             "",
         ),
+        *("out", "out/", "out/../cost.json", "out//a", "deps/./a", "deps/a\nb", f"deps/{'x' * 256}", "deps"),
     ],
 )
 def test_a_second_spelling_is_not_a_member(bundle: Path, home: Project, member: str) -> None:

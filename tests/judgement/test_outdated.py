@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from repro.cli.app import app
 from repro.params import Project
-from repro.records import Record, write_record
+from repro.records import Record, sha256_file, write_record
 from repro.reports import gate
 from repro.reports.listing import listing
 from repro.reports.results import load_results
@@ -84,6 +84,23 @@ def test_another_expectation_is_not_met_by_the_old_verdict(project: Project, old
     one = found(project, "camvid_own")
     assert one.verdict == "incomparable"
     assert one.reason == "the expected number changed since it was recorded: `repro record camvid_own`"
+
+
+def test_a_published_number_is_judged_by_the_present_band(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No record is made again for it, and what is shown of the record has that band too."""
+    made_with = {"locks": {"params.yaml": sha256_file(project.params)}}
+    add(project, a_record(metrics={"mIoU": 49.5}, provenance=a_record().provenance | made_with))
+    assert found(project).verdict == "reproduced"
+    edit(project.params, "camvid: {value: 0.8", "camvid: {value: 0.4")
+    one = found(Project(project.root))
+    assert (one.verdict, one.band) == ("regressed", 0.4)
+    monkeypatch.chdir(project.root)
+    shown, explained = (CliRunner().invoke(app, [word, "camvid_x"]).output for word in ("show", "explain"))
+    assert "regressed" in explained
+    assert "regressed" in shown
+    assert "± 0.4" in shown
 
 
 def test_the_reason_of_an_expectation_may_be_reworded(project: Project) -> None:

@@ -249,6 +249,30 @@ def test_parts_are_named_by_prefixes(zoo: Path) -> None:
     assert [model.get_parameter(f"{name}.weight").requires_grad for name in norms] == [False, True]
 
 
+def test_any_parameters_have_their_own_rate_and_gradient(zoo: Path) -> None:
+    """The first prefix that matches counts, before the parts; a gradient's factor goes with its decay."""
+    model = build(net(), num_classes=CLASSES)
+    parts = optimizers.PartNames(backbone="encoder.", classifier="head.1")
+    params = training(
+        lr_backbone=0.1,
+        lr_of={"head.1.bias": 20, "*.1.": 10, "encoder.": 0.5},
+        grad_weight=5.0,
+        grad_of={"head.1.weight": 2.0, "encoder.1": 3.0},
+    )
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = optimizers.parameter_groups(model, params, parts)
+    found = {names[id(one)]: group for group in groups for one in group["params"]}
+    rates = {name: group["multiplier"] for name, group in found.items()}
+    assert rates["head.1.bias"] == 20
+    assert {rates[name] for name in ("head.1.weight", "encoder.1.weight")} == {10}
+    assert (rates["encoder.0.weight"], rates["head.0.weight"]) == (0.5, 1.0)
+    factors = {
+        names[id(tensor)]: factor for tensor, factor in optimizers.gradient_multipliers(model, params, parts)
+    }
+    assert factors == {"head.1.weight": 2.0, "encoder.1.weight": 3.0, "encoder.1.bias": 3.0}
+    assert found["head.1.weight"]["factor"] == 2.0
+
+
 def test_a_part_that_matches_nothing_is_an_error_with_what_there_is(zoo: Path) -> None:
     model = build(net(), num_classes=CLASSES)
     cases: list[tuple[str, dict[str, str], dict[str, Any]]] = [
@@ -261,4 +285,7 @@ def test_a_part_that_matches_nothing_is_an_error_with_what_there_is(zoo: Path) -
         with pytest.raises(ParamsError, match=rf"model\.parts\.{key}") as error:
             optimizers.check_parts(model, training(**fields), optimizers.PartNames(**parts))
         assert "encoder." in str(error.value.allowed), key
+    for key in ("lr_of", "grad_of"):
+        with pytest.raises(ParamsError, match=rf"key 'training\.{key}': nothing .* begins with 'aux\.'"):
+            optimizers.check_parts(model, training(**{key: {"aux.": 10.0}}), optimizers.PartNames())
     optimizers.check_parts(model, training(), optimizers.PartNames())  # nothing needs a name

@@ -58,13 +58,20 @@ def resolved(protocols: Any = None, **changes: Any) -> ExternalExperiment:
         ({"external__weights": {"url": "/x/a", "sha256": "0" * 64}}, ("https://",)),
         ({"external__timeout": 3}, ("unknown key 'external.timeout'", "family")),
         ({"model": {}}, ("unknown key 'model'",)),
-        ({"also": ["whole"]}, ("key 'also'", "one protocol")),
+        ({"also": ["whole"]}, ("has mode whole",)),
+        ({"also": ["flip"]}, ("'flip' needs other predictions than 'external'", "external.also.flip")),
+        ({"external__also": {"flip": {"command": "x {maps}"}}}, ("'flip' is not listed in `also:`",)),
+        ({"external__also": {"flip": {"command": "x"}}, "also": ["flip"]}, ("{maps} in the command",)),
         ({"evaluation__protocol": "whole"}, ("has mode whole", "built in")),
         ({"evaluation__protocol": "ms"}, ("mode external without ms_flip",)),
     ],
 )
 def test_a_mistake_is_one_clear_error(changes: dict[str, Any], words: tuple[str, ...]) -> None:
-    protocols = {"whole": {"mode": "whole"}, "ms": {"mode": "external", "ms_flip": {"scales": [1.0]}}}
+    protocols = {
+        "whole": {"mode": "whole"},
+        "ms": {"mode": "external", "ms_flip": {"scales": [1.0]}},
+        "flip": {"mode": "external", "flip": True},
+    }
     with pytest.raises(ParamsError) as caught:
         resolved(protocols, **changes)
     assert all(word in str(caught.value) for word in words), str(caught.value)

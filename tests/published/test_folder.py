@@ -139,6 +139,44 @@ def test_a_data_set_of_a_page_is_a_name(project: Project, name: str) -> None:
     assert isinstance(RUN.invoke(app, ["page", "import", "RESULTS.md", "--id", "mine"]).exception, ReproError)
 
 
+OWN = {"shapes": {"folder": {}}, "shapes_v2": {"module": "zoo/x.py", "title": "Second Shapes"}, "camvid": {}}
+TEXTS = {  # heading or cell -> data set
+    "Results on Shapes": "shapes",
+    "Shapes-v2 (val)": "shapes_v2",
+    "second shapes, 20 epochs": "shapes_v2",
+    "shapeshifters": "shapeshifters",
+    "Cityscapes": "cityscapes",
+    "CamVid": "camvid",
+}
+
+
+def test_pages_know_the_data_sets_that_the_project_declares(project: Project) -> None:
+    """In headings, in a column and in the title of a metric; by name and by title."""
+    project.params.write_text(yaml.safe_dump({"datasets": OWN}))
+    for text, name in TEXTS.items():
+        tables = (
+            f"## {text}\n\n| Method | mIoU |\n|---|---|\n| Net | 70.1 |\n",
+            f"## Results\n\n| Method | Dataset | mIoU |\n|---|---|---|\n| Net | {text} | 70.1 |\n",
+        )
+        for table in tables:
+            (project.root / "RESULTS.md").write_text(table)
+            run("page", "import", "RESULTS.md", "--id", "mine", "--force")
+            assert Project(project.root).published.rows["mine-01"].dataset == name, table
+    (project.root / "RESULTS.md").write_text("| Method | Shapes mIoU |\n|---|---|\n| Net | 70.1 |\n")
+    run("page", "import", "RESULTS.md", "--id", "x", "--out", "x.json")
+    assert json.loads((project.root / "x.json").read_text())["rows"]["x-01"]["dataset"] == "shapes"
+
+
+def test_a_column_that_is_mapped_to_the_family_is_kept(project: Project) -> None:
+    (project.root / "RESULTS.md").write_text(TEXT.replace("| Net | R-50", "| - | R-50"))
+    project.published.folder.mkdir()
+    (project.published.folder / "mine.yaml").write_text("columns: {Method: family}\n")
+    run("page", "import", "RESULTS.md", "--id", "mine")
+    rows = project.published.rows
+    assert [(row.family, row.backbone) for row in rows.values()] == [("Net", "resnet18"), ("", "resnet50")]
+    assert load_results(project).to_frame()["family"].iloc[0] == "Net"
+
+
 def test_sizes_without_parameters_are_shown(project: Project) -> None:
     text = TEXT.replace("| mIoU |", "| mIoU | Size (MB) |").replace("| --- |\n", "| --- | --- |\n")
     page(project.published.folder, "mine", text.replace("70.10 |", "70.10 | 26.6 |"))

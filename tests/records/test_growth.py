@@ -137,3 +137,15 @@ def test_a_new_field_is_declared_as_later() -> None:
     )
     assert now == set(FIRST_RELEASE.read_text().split())
     assert neutral_defaults(TrainedExperiment)["model.head.glorot"] == []
+
+
+def test_a_mapping_is_neutral_while_it_is_empty() -> None:
+    """`lr_of` of trainings, and `also` of programs, whose records have the class of their kind."""
+    one = experiment(NAME)
+    named = replace(one, training=replace(one.training, lr_of={"aux.": 10.0}))
+    assert to_plain(one)["training"]["lr_of"] == {}
+    assert training_key(one, "f" * 64) != training_key(named, "f" * 64)
+    programs = {"external": {"family": "x", "also": {}}}
+    assert drop_neutral_defaults(programs) == {"external": {"family": "x"}}
+    programs["external"]["also"] = {"ms": {"command": "x"}}
+    assert drop_neutral_defaults(programs) == programs

@@ -309,5 +309,9 @@ def test_the_sources_of_the_network_that_ran_are_included_and_no_other_code(proj
     assert SECRET.encode() not in found.patch
     assert "zoo/nets.py" not in found.left_out
     assert "zoo/other.py" in found.left_out
-    model = {"build": "zoo.nets:Net", "sources": {"zoo/nets.py": "0" * 64}}
-    assert collect(project.root, model=model)["git"]["diff_sha256"] == hashlib.sha256(found.patch).hexdigest()
+    params: dict[str, Any] = {"model": {"build": "zoo.nets:Net", "sources": {"zoo/nets.py": "0" * 64}}}
+    wanted = hashlib.sha256(found.patch).hexdigest()
+    assert collect(project.root, params=params)["git"]["diff_sha256"] == wanted
+    folder = {"external": {"predict": {"deps": ["zoo/"]}}}  # of a program
+    assert collect(project.root, params=folder)["git"]["diff_sha256"] != wanted
+    assert "zoo/other.py" not in source_changes(project.root, ("zoo/",)).left_out

@@ -22,10 +22,10 @@ from typer.testing import CliRunner
 from repro.cli.app import app
 from repro.errors import ReproError, UnknownNameError
 from repro.evaluation.confusion import Confusions, collect, count, squeeze
-from repro.records import PASSING, to_json, write_json, write_record
+from repro.records import PASSING, sha256_file, to_json, write_json, write_record
 from repro.reports import ci_formats, compare_revision, gate
 from repro.reports.results import Declared, Results, load_results
-from tests.kit import PUBLISHED, every
+from tests.kit import PROJECT, PUBLISHED, every
 from tests.reports.kit import a_project, a_record, add, git, results, seeded
 
 
@@ -434,6 +434,23 @@ def test_what_check_fails_passes_against_no_revision(tmp_path: Path) -> None:
     assert compare(project).verdict == "incomparable"
     add(project, replace(own, metrics={"mIoU": 55.0}))
     assert compare(project).verdict == "incomparable"
+
+
+def test_a_wider_band_excuses_no_regression_of_a_revision(tmp_path: Path) -> None:
+    record = a_record(metrics={"mIoU": 49.0})
+    made_with = {"locks": {"params.yaml": sha256_file(PROJECT.params)}}
+    project = a_project(tmp_path, replace(record, provenance=record.provenance | made_with))
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "before")
+    text = project.params.read_text()
+    project.params.write_text(text.replace("camvid: {value: 0.8", "camvid: {value: 2.0"))
+    (alone,) = gate.check(load_results(project))
+    against = compare(project)
+    assert (alone.verdict, against.verdict) == ("reproduced", "regressed")
+    assert "what is expected was changed since HEAD" in against.reason
+    git(tmp_path, "commit", "-q", "-a", "-m", "a wider band that was merged")
+    assert compare(project).verdict == "reproduced"
 
 
 @pytest.mark.parametrize("row", ["003-028", None])

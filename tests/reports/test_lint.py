@@ -173,6 +173,28 @@ OTHER_ZOOS = """## ADE20K
 """
 
 
+BY_METHOD = """| Model | Backbone | Params (M) | mIoU (%) |
+| --- | --- | --- | --- |
+| FCN | ResNet-50 | 35.3 | 60.5 |
+| FCN | ResNet-101 | 54.3 | 63.7 |
+| DeepLabV3 | ResNet-50 | 42.0 | 66.4 |
+| DeepLabV3 | ResNet-101 | 61.0 | 67.4 |
+"""
+
+
+def test_a_method_belongs_to_the_label_of_its_row() -> None:
+    """FCN and DeepLabV3 with the same backbone are two networks, in whatever columns they stand."""
+    lines = [line.strip("| ").split(" | ") for line in BY_METHOD.splitlines()]
+    joined = [[f"{first} {second}", *rest] for first, second, *rest in lines]
+    swapped = [[second, first, *rest] for first, second, *rest in lines]
+    for cells in (lines, joined, swapped):
+        if cells is joined:
+            cells[:2] = [["Network", "Params (M)", "mIoU (%)"], ["---"] * 3]
+        page = "".join(f"| {' | '.join(line)} |\n" for line in cells)
+        assert lint(page) == [], page
+        assert {one.rule for one in lint(page.replace("67.4", "65.4"))} == {"order"}, page
+
+
 def test_customs_of_other_zoos_are_quiet() -> None:
     found = [(one.rule, one.line) for one in lint(OTHER_ZOOS)]
     assert found == [], found

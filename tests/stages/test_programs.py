@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import json
 import os
 import shutil
+import subprocess
 import threading
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from repro.cli.app import app
@@ -26,7 +30,8 @@ from repro.errors import (
     ReproError,
     StorageError,
 )
-from repro.fleet.bundle import export_run
+from repro.fleet import plan, speeds
+from repro.fleet.bundle import export_run, import_run
 from repro.fleet.replay import replay
 from repro.judgement import Judge, from_project
 from repro.params import Project
@@ -49,10 +54,19 @@ for name in os.listdir(source):
 """
 
 
+def git(root: Path, *words: str) -> None:
+    who = ("-c", "user.name=t", "-c", "user.email=t@e.org")
+    subprocess.run(["git", *who, *words], cwd=root, check=True, capture_output=True)
+
+
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that was run once."""
+    """A project in git that was run once; git ignores one of the files that its programs depend on."""
     project = program_project(tmp_path_factory.mktemp("programs") / "project")
+    (project.root / ".gitignore").write_text("/.repro/\n/data/\n/prepared/\nout/\n/tools/predict.py\n")
+    git(project.root, "init", "-q")
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-qm", "programs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REPRO_TRACKING", "off")
         run_stages(project, loaded(project), "cpu")
@@ -323,15 +337,170 @@ def test_a_smoke_run_needs_a_declaration(project: Project) -> None:
     assert any("every stage works" in note for note in notes), notes
 
 
-def test_seeds_and_export(project: Project) -> None:
+def test_seeds(project: Project) -> None:
     done = CliRunner().invoke(app, ["run", NAME, "--seeds", "2"])
     assert done.exit_code == 0, done.output
     assert "mIoU of 2 seeds" in done.output
     assert record(project).seeds is not None
-    with pytest.raises(RecordError, match="cannot be exported"):
-        export_run(project, NAME, project.root / "run.repro.zip")
-    with pytest.raises(RecordError, match="cannot be replayed"):
-        replay(project, NAME)
+
+
+def test_a_run_of_programs_travels(project: Project, tmp_path: Path) -> None:
+    """To a clone that lacks a file of the programs; import runs none of them."""
+    bundle = export_run(project, NAME, tmp_path / "run.zip")
+    home = program_project(tmp_path / "home")
+    (home.root / "tools" / "predict.py").unlink()
+    assert import_run(home, bundle.path) == record(project)
+    assert outdated(home) == ""
+    files = (
+        "out/means.json",
+        "out/.run_key",
+        "metrics.json",
+        "confusion.npz",
+        "curve.csv",
+        "overlays/val0.png",
+    )
+    paths = [f"experiments/{NAME}/{name}" for name in files] + ["tools/predict.py"]
+    for path in paths:
+        assert (home.root / path).read_bytes() == (project.root / path).read_bytes(), path
+    assert not (home.root / ".repro" / "maps").exists()
+    edit(home.root / "tools" / "train.py")
+    with pytest.raises(RecordError, match=r"files changed .*tools/train.py"):
+        import_run(home, bundle.path)
+
+
+def test_a_forged_run_of_programs_is_refused(project: Project, tmp_path: Path) -> None:
+    path, home = export_run(project, NAME, tmp_path / "run.zip").path, program_project(tmp_path / "home")
+    changes = {
+        "out/means.json": (b"[]", "out is missing, or not the one of the record"),
+        "deps/tools/predict.py": (b"print()", "deps/tools/predict.py is missing, or not the one"),
+        "deps/tools/other.py": (b"print()", ""),
+        "model.safetensors": (b"x", "holds 'model.safetensors', and its kind is 'external'"),
+        "out/means.json/x": (b"x", "is a file and a folder"),
+    }
+    for member, (content, why) in changes.items():
+        forged = tmp_path / "forged.zip"
+        rewrite(path, forged, {member: content})
+        if why:
+            with pytest.raises(RecordError, match=why):
+                import_run(home, forged)
+        else:  # nothing names it, so it is not written
+            import_run(home, forged)
+            assert not (home.root / "tools" / "other.py").exists()
+
+
+def rewrite(path: Path, to: Path, changes: dict[str, bytes]) -> None:
+    """A bundle with other members, and a manifest that agrees with them."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist() if name != "manifest.json"}
+    members |= changes
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+    with zipfile.ZipFile(to, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        archive.writestr("manifest.json", json.dumps({"name": NAME, "files": files}))
+
+
+def run_in(tree: Path, words: Sequence[str]) -> None:
+    """A stage of a replay, in this process."""
+    there = Project(tree)
+    if words[0] == "train":
+        train_with_program(there, loaded(there))
+    else:
+        evaluate_with_program(there, loaded(there), there.experiment_folder(NAME))
+
+
+def test_a_replay_runs_the_programs_of_the_commit(project: Project) -> None:
+    found = {one.output: one.outcome for one in replay(project, NAME, run=run_in)}
+    assert found == dict.fromkeys(
+        ("out", "metrics.json", "curve.csv", "confusion.csv", "journal"), "bit-equal"
+    )
+    edit(project.root / "tools" / "train.py")  # not recorded, so not replayed
+    assert {one.outcome for one in replay(project, NAME, run=run_in)} == {"bit-equal"}
+    edit(project.root / "tools" / "predict.py")  # ignored by git, and another one than the recorded
+    with pytest.raises(RecordError, match=r"no 'tools/predict\.py' as the program used it"):
+        replay(project, NAME, run=run_in)
+
+
+def test_what_was_not_committed_is_replayed_from_its_difference(project: Project) -> None:
+    edit(project.root / "tools" / "train.py")
+    run_stages(project, loaded(project), "cpu")
+    assert "tools/train.py" in (project.work_folder(record(project).run_key) / "source.diff").read_text()
+    assert {one.outcome for one in replay(project, NAME, run=run_in)} == {"bit-equal"}
+
+
+WHITE = """\
+import os, sys
+import numpy as np
+from PIL import Image
+images, maps = sys.argv[1:]
+for name in os.listdir(images):
+    size = Image.open(os.path.join(images, name)).size
+    Image.fromarray(np.zeros(size[::-1], np.uint8)).save(os.path.join(maps, name))
+"""
+
+
+def test_further_protocols_are_predicted_by_their_own_commands(project: Project, tmp_path: Path) -> None:
+    """Without a command, the maps of the first one are counted in another way."""
+    root = yaml.safe_load(project.params.read_text())
+    root["protocols"] = {
+        "ms": {"mode": "external", "scales": [0.5, 1.0], "words": "all of class 0"},
+        "two": {"mode": "external", "mean_over": ["sky", "building"]},
+    }
+    project.params.write_text(yaml.safe_dump(root))
+    white = program(project, "white", WHITE, "{images}", "{maps}")
+    write_experiment(project.root, also={"ms": white})
+    path = project.params_of(NAME)
+    path.write_text(path.read_text() + "also: [ms, two]\n")
+    before = record(project)
+    assert outdated(project) == "", "what was measured is as it was"
+    made = run_stages(project, loaded(project), "cpu")
+    assert (made.run_key, made.metrics) == (before.run_key, before.metrics)
+    assert made.also["ms"].per_class["building"] == 0.0
+    pair = [before.per_class[name] or 0.0 for name in ("sky", "building")]
+    assert made.also["two"].metrics["mIoU"] == pytest.approx(sum(pair) / 2, abs=1e-3)
+    assert outdated(project) == ""
+    home = program_project(tmp_path / "home")
+    for name in ("params.yaml", f"experiments/{NAME}/params.yaml"):
+        shutil.copy(project.root / name, home.root / name)
+    assert import_run(home, export_run(project, NAME, tmp_path / "run.zip").path) == made
+    assert (home.root / "tools" / "white.py").read_text() == WHITE
+    edit(project.root / "tools" / "white.py")
+    assert "tools/white.py" in outdated(project)
+    with pytest.raises(RecordError, match="another command or other files"):
+        record_experiment(project, loaded(project))
+    done = CliRunner().invoke(app, ["evaluate", NAME, "--protocol", "ms"])
+    assert done.exit_code == 0, done.output
+    assert record_experiment(project, loaded(project)).run_key == before.run_key
+    for wrong, text in ((["two"], "'ms' is not listed"), (["ms", "two", "external"], "unique")):
+        write_experiment(project.root, also={"ms": white})
+        path.write_text(path.read_text() + f"also: {wrong}\n")
+        with pytest.raises(ParamsError, match=text):
+            loaded(project)
+
+
+def test_a_fleet_knows_how_long_a_program_took(project: Project) -> None:
+    """Its last training here; one that never ran is unknown, comes last and fits no budget."""
+    write_experiment(project.root, "never")
+    speed = speeds(project, "cpu")
+    (known, other), _ = plan(project, ["never", NAME], speed=speed, again=True)
+    assert (known.name, known.known, other.name, other.known) == (NAME, True, "never", False)
+    assert 0 < known.seconds < 600
+    fitting, left = plan(project, ["never", NAME], speed=speed, again=True, budget=900.0)
+    assert ([one.name for one in fitting], [one.name for one in left]) == ([NAME], ["never"])
+    done = CliRunner().invoke(app, ["run", NAME, "never", "--again", "--dry-run"])
+    assert "unknown" in done.output, done.output
+    found = json.loads(
+        CliRunner().invoke(app, ["run", NAME, "never", "--again", "--dry-run", "--json"]).stdout
+    )
+    assert [one["seconds"] is None for one in found["run"]] == [False, True]
+
+
+def test_what_a_training_left_is_hashed_by_the_gate(project: Project) -> None:
+    """Where it is present, as the weights of our networks are."""
+    edit(project.experiment_folder(NAME) / "out" / "means.json")
+    assert "the weights are" in outdated(project)
+    shutil.rmtree(project.experiment_folder(NAME) / "out")
+    assert outdated(project) == ""
 
 
 READING = (

@@ -15,12 +15,16 @@ from typer.testing import CliRunner
 
 from repro.checkpoints import load_model
 from repro.cli.app import app
+from repro.errors import CheckpointError
 from repro.io import sources
 from repro.params import Project, load_trained
+from repro.records import Journal, read_journal
+from repro.records.build import training_provenance
 from repro.scaffold import sync
 from repro.stages.local_runner import run_stages
 from repro.stages.preflight import blockers, this_machine
 from repro.stages.smoke import representatives, smoke_project
+from repro.stages.train import check_pretrained
 
 NETS = """
 from pathlib import Path
@@ -180,6 +184,39 @@ def read_only(small: Project) -> None:
     assert not (small.root / "imported.txt").exists()
     assert not [name for name in sys.modules if name.startswith("zoo_")]
     (small.root / "zoo_nets.py").write_text(NETS)
+
+
+STARTED = """
+def started(classes, start=0.0):
+    net = small(classes)
+    nn.init.constant_(net[1].bias, start)
+    return net
+"""
+
+
+def test_a_training_goes_on_with_the_pretrained_weights_that_it_began_with(project: Project) -> None:
+    """Their sha256 is in the journal and the record; the seed of what is not pretrained does not matter."""
+    (project.root / "zoo_nets.py").write_text(NETS + STARTED)
+    sources.trust(project.root)
+    path = project.root / ".repro" / "work" / "journal.jsonl"
+
+    def check(seed: int = 0, **pretrained: float) -> None:
+        model = {"build": "zoo_nets:started", "args": {"classes": 11}, "pretrained_args": pretrained}
+        project.params_of("mine").write_text(yaml.safe_dump(OWN | {"seed": seed, "model": model}))
+        check_pretrained(load_trained(project, "mine"), path.parent, journal)
+
+    path.parent.mkdir(parents=True)
+    with Journal(path) as journal:
+        check()
+        assert read_journal(path) == []
+        journal.event("provenance", found={"at": "now"})
+        for seed in (0, 3):
+            check(seed, start=0.5)
+        with pytest.raises(CheckpointError, match="`pretrained_args` load other weights"):
+            check(start=0.7)
+    found = training_provenance(read_journal(path))
+    assert found.keys() == {"at", "pretrained_sha256"}
+    assert len(found["pretrained_sha256"]) == 64
 
 
 def test_a_mistake_is_found_before_a_training(project: Project) -> None:

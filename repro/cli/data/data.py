@@ -31,13 +31,17 @@ def list_(
 ) -> None:
     """List data sets: present or missing, size, licence, the owner's page; with NAMES also the archives.
 
+    Outside a project: those that are built in.
+
     Example: repro data list cityscapes
     """
     from repro.datasets import DATASETS
-    from repro.params import dataset_names, find_project
+    from repro.params import dataset_names
+    from repro.params.project import project_here
 
-    project = find_project()
-    rows = [_row(name, project) for name in names or dict.fromkeys([*dataset_names(project), *DATASETS])]
+    project = project_here()
+    declared = dataset_names(project) if project else []
+    rows = [_row(name, project) for name in names or dict.fromkeys([*declared, *DATASETS])]
     if json_:
         emit_json(rows)
     elif names:
@@ -68,19 +72,19 @@ def _archive(file: dict[str, Any]) -> str:
     )
 
 
-def _row(name: str, project: Project) -> dict[str, Any]:
+def _row(name: str, project: Project | None) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from repro.datasets import described
+    from repro.datasets import built_in, described
 
-    module, raw = described(project, name), project.data / name
-    ready = sorted(path.stem for path in (project.prepared / name).glob("*.zip"))
+    module = described(project, name) if project else built_in(name)
+    ready = sorted(path.stem for path in (project.prepared / name).glob("*.zip")) if project else []
     return {
         "name": name,
         "title": module.TITLE,
         "classes": len(module.CLASSES),
-        "raw": _state(raw),
-        "prepared": ", ".join(ready) or "no",
+        "raw": _state(project.data / name) if project else "",
+        "prepared": (", ".join(ready) or "no") if project else "",
         "splits": dict(module.SPLITS),
         "licence": module.LICENCE,
         "page": module.PAGE,

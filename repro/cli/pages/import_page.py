@@ -56,7 +56,8 @@ def import_(
     from repro.published.folder import require_id
     from repro.published.import_page import import_page
 
-    project = project_here() if out is None else None
+    here = project_here()
+    project = here if out is None else None
     if project:
         project.published.new_id(source, where="--id")
     else:
@@ -64,7 +65,7 @@ def import_(
     beside = out or (project.published.path(source) if project else None)
     if out is not None:
         require_target(out, f"an imported page of the source '{source}'", is_page_of(source), stream=True)
-    text, chosen = page_text(page), the_map(column_map, beside, source)
+    text, chosen = page_text(page), with_own_data(the_map(column_map, beside, source), here)
     found = import_page(text, source=source, origin=Path(page).name, column_map=chosen)
     if project:
         keep(project, found, text, column_map, force=force)
@@ -131,6 +132,16 @@ def the_map(given: Path | None, beside: Path | None, source: str) -> ColumnMap |
     if path is None or not (given or path.is_file()):
         return None
     return read_map(read_yaml(path), path)
+
+
+def with_own_data(chosen: ColumnMap | None, here: Project | None) -> ColumnMap | None:
+    """The map with the words for the data sets that the project declares."""
+    from dataclasses import replace
+
+    from repro.params.dataset import declared_words
+    from repro.published.columns import ColumnMap
+
+    return replace(chosen or ColumnMap(), own=declared_words(here)) if here else chosen
 
 
 def page_text(page: str) -> str:

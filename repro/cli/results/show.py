@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from repro.published import Row
     from repro.records import Record
     from repro.records.record import Measured
+    from repro.reports.results import Results
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -74,12 +75,16 @@ def sections(
     project: Project, experiment: Experiment, found: Record | None, *, everything: bool = False
 ) -> dict[str, dict[str, str]]:
     """Title -> name -> text."""
+    from repro.reports.results import load_results
+
+    results = load_results(project)
+    found = results.as_judged(experiment.name) if experiment.name in results.records else found
     params = parameters(experiment, everything=everything)
     title = (
         "parameters" if everything else "parameters that are not at their defaults (--all shows every one)"
     )
     return {
-        experiment.name: about(project.published.rows, experiment, verdict_now(project, experiment.name)),
+        experiment.name: about(project.published.rows, experiment, verdict_now(results, experiment.name)),
         "result": result(found),
         **others(found),
         "cost": {k: _short(v) for k, v in found.cost.items() if not isinstance(v, dict)} if found else {},
@@ -113,12 +118,11 @@ def chosen(params: Any) -> dict[str, Any]:
     return found
 
 
-def verdict_now(project: Project, name: str) -> str:
+def verdict_now(results: Results, name: str) -> str:
     """The gate's verdict, with the reason where it cannot compare: a record may be older than its params."""
     from repro.reports.gate import finding
-    from repro.reports.results import load_results
 
-    judged = finding(load_results(project), name)
+    judged = finding(results, name)
     return f"{judged.verdict}: {judged.reason}" if judged.verdict == "incomparable" else judged.verdict
 
 

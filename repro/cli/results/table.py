@@ -334,10 +334,11 @@ def explain(
     elif not path.is_file():
         facts = unmeasured(name, published, metric)
     else:
-        record = read_row(path)
+        results = load_results(project)
+        record = results.as_judged(name) if name in results.records else read_row(path)
         facts = explanation(record, metric, path.relative_to(project.root))
         if "verdict" in facts:
-            now = finding(load_results(project), name)
+            now = finding(results, name)
             if now.verdict != record.verdict:  # the record's own is older than its params
                 facts["verdict"] = f"{now.verdict} ({now.reason})"
     if json:

@@ -62,15 +62,18 @@ def evaluate_program(
     from repro.cli.reporter import aloud
     from repro.errors import ParamsError
     from repro.records.metrics_io import read_metrics
-    from repro.stages.evaluate import require_outside
+    from repro.stages.evaluate import require_outside, result_folder
     from repro.stages.evaluate_program import evaluate_with_program
 
     own = experiment.evaluation.protocol
-    if protocol not in (None, own):
-        what = f"the program of '{experiment.name}' predicts under '{own}', not under '{protocol}'"
-        raise ParamsError(what, hint="make another experiment for another protocol")
-    folder = project.experiment_folder(experiment.name) if out is None else require_outside(project, out)
-    result = evaluate_with_program(project, experiment, folder, reporter=aloud())
+    if protocol not in (None, own, *experiment.also):
+        what = f"the program of '{experiment.name}' does not predict under '{protocol}'"
+        hint = f"list it under `also:`, with its command in `external.also.{protocol}`"
+        raise ParamsError(what, allowed=", ".join([own, *experiment.also]), hint=hint)
+    further = None if protocol == own else protocol
+    folder = result_folder(project, experiment, further)
+    folder = folder if out is None else require_outside(project, out)
+    result = evaluate_with_program(project, experiment, folder, protocol=further, reporter=aloud())
     made = read_metrics(folder / "metrics.json")  # hashing what was trained takes seconds per gigabyte
     report(
         result,

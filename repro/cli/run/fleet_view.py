@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from repro.cli.console import console, emit_json
 from repro.cli.tables import print_table
+from repro.errors import counted
 
 if TYPE_CHECKING:
     from repro.fleet import Estimate, Job
@@ -16,22 +17,34 @@ if TYPE_CHECKING:
 def show_plan(fitting: Sequence[Estimate], left_out: Sequence[Estimate], as_json: bool) -> None:
     """Print the order with estimates, and what does not fit the budget."""
     if as_json:
-        return emit_json({"run": list(map(vars, fitting)), "left_out": list(map(vars, left_out))})
+        return emit_json({"run": list(map(as_json_of, fitting)), "left_out": list(map(as_json_of, left_out))})
     out, heads = console(), ("experiment", "images", "PFLOP", "GFLOP/s", "time", "done")
     if fitting:
         print_table(heads, map(_row, fitting), numbers=heads[1:])
-    out.print(f"{len(fitting)} experiments, {clock(sum(one.seconds for one in fitting))} one after another")
+    unknown = sum(not one.known for one in fitting)
+    more = f" and the time of {counted(unknown, 'program')}" if unknown else ""
+    total = clock(sum(one.seconds for one in fitting))
+    out.print(f"{len(fitting)} experiments, {total} one after another{more}")
     if left_out:
         first = left_out[0]
-        out.print(f"{len(left_out)} do not fit, the cheapest is {first.name} ({clock(first.seconds)})")
+        out.print(f"{len(left_out)} do not fit, the cheapest is {first.name} ({time_of(first)})")
         if not fitting:
             out.print(f"`repro run {first.name}` starts it; when interrupted, its progress counts here")
+
+
+def as_json_of(one: Estimate) -> dict[str, Any]:
+    return {**vars(one), "seconds": one.seconds if one.known else None}
+
+
+def time_of(one: Estimate) -> str:
+    """The estimate, or that there is none: a program was never run here."""
+    return clock(one.seconds) if one.known else "unknown"
 
 
 def _row(one: Estimate) -> tuple[str, ...]:
     done = f"{one.done:.0%}" if one.done else ""
     work = f"{one.samples:,}", f"{one.gflop / 1e6:.3g}", f"{one.speed:,.0f}"
-    return one.name, *work, clock(one.seconds), done
+    return one.name, *work, time_of(one), done
 
 
 def print_nothing_to_run(chosen: int, left_out: int) -> None:
@@ -87,8 +100,9 @@ def _table(jobs: Sequence[Job], left_out: int) -> Any:
     colours = {"running": "cyan", "done": "green", "failed": "red", "stopped": "yellow"}
     table = Table("experiment", "state", "time", "estimate", "last line", box=None)
     for job in [job for job in jobs if job.state != "waiting"][-20:]:
+        expected = clock(job.seconds) if job.seconds else "unknown"
         state = Text(job.state, colours.get(job.state, "dim"))
-        table.add_row(job.name, state, clock(job.elapsed()), clock(job.seconds), _last_line(job))
+        table.add_row(job.name, state, clock(job.elapsed()), expected, _last_line(job))
     waiting = sum(job.state == "waiting" for job in jobs)
     table.caption = f"{waiting} waiting, {left_out} beyond the budget"
     return table

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,9 @@ from repro.cli.reporter import note
 from repro.cli.tables import print_table
 from repro.io.home import home
 
+if TYPE_CHECKING:
+    from repro.params import Project
+
 
 def list_(
     torchvision: Annotated[
@@ -21,7 +25,7 @@ def list_(
     ] = False,
     json: Json = False,
 ) -> None:
-    """List known and stored weights with their sha256 and the experiments that use them.
+    """List known and stored weights with their sha256 and the project's experiments that use them.
 
     The entries of torchvision's registry for our backbones have its own names, which `repro weights get` and
     `pretrained:` of params.yaml take too.
@@ -29,15 +33,19 @@ def list_(
     Example: repro weights list
     """
     from repro.checkpoints import weights_cache
+    from repro.params.project import project_here
 
     here = {entry.name: entry for entry in weights_cache.stored()}
+    project = project_here()
+    users = users_of(project) if project else {}
     rows: list[dict[str, Any]] = [
         {
             "name": name,
             "stored": name in here,
             "sha256": here[name].sha256 if name in here else weights_cache.KNOWN[name].sha256,
             "url": weights_cache.KNOWN[name].url if name in weights_cache.KNOWN else None,
-            "used_by": weights_cache.KNOWN[name].used_by if name in weights_cache.KNOWN else "added manually",
+            "used_by": ", ".join(users.get(name, ())),
+            "remark": weights_cache.KNOWN[name].remark if name in weights_cache.KNOWN else "added manually",
             "path": str(here[name].path) if name in here else None,
         }
         for name in sorted({*weights_cache.KNOWN, *here})
@@ -48,12 +56,50 @@ def list_(
         return
     note(f"store: {home() / 'weights'} (REPRO_HOME moves it)")
     shown = [
-        (row["name"], "yes" if row["stored"] else "no", row["sha256"][:16], row["used_by"]) for row in rows
+        (
+            row["name"],
+            "yes" if row["stored"] else "no",
+            row["sha256"][:16],
+            shortened(users, row),
+            row["remark"],
+        )
+        for row in rows
     ]
-    print_table(("name", "stored", "sha256", "used by"), shown)
+    print_table(("name", "stored", "sha256", "used by", "remark"), shown)
     if offered:
         columns = ("name", "backbone", "accuracy", "size_mb", "sha256")
         print_table(columns, [[str(row[column]) for column in columns] for row in offered])
+
+
+def shortened(users: Mapping[str, Sequence[str]], row: Mapping[str, Any]) -> str:
+    """The first experiments that use an entry, and the number of the others."""
+    from repro.errors import some_of
+
+    return some_of(users.get(row["name"], ()), 2)
+
+
+def users_of(project: Project) -> dict[str, list[str]]:
+    """Name of weights -> the project's experiments that start from, evaluate, or claim the row of them."""
+    from repro.checkpoints.weights_cache import PROGRAMS, RELEASED
+    from repro.params import experiment_names, read_each, read_yaml
+    from repro.params.experiment import merge
+
+    found: dict[str, list[str]] = {}
+    recipes = read_yaml(project.params).get("recipes")
+    known, _ = read_each(experiment_names(project), lambda name: read_yaml(project.params_of(name)))
+    for name, own in known.items():
+        recipe = _mapping(_mapping(recipes).get(str(own.get("recipe"))))
+        pretrained = _mapping(merge(recipe, own).get("model")).get("pretrained")
+        sha256 = _mapping(_mapping(own.get("external")).get("weights")).get("sha256")
+        rows = own.get("rows")
+        rows = rows if isinstance(rows, list) else []
+        for used in (pretrained, f"{PROGRAMS}{sha256}", *(f"{RELEASED}{row}" for row in rows)):
+            found.setdefault(str(used), []).append(name)
+    return found
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def registry_rows() -> list[dict[str, Any]]:

@@ -63,7 +63,8 @@ class DatasetModule(Protocol):
     Optional: `windows(height, width, split)` returns the tiles of an image in order (none: do not cut it),
     with `IMAGES`, the official number of images, while SPLITS counts tiles. `group(id)` returns the group of
     related images, such as frames of a video, with `GROUP`, the name of the groups, and `BLOCK`, the block
-    length of time sequences, for bootstrap intervals.
+    length of time sequences, for bootstrap intervals. In a module of a project, `draw(folder)` writes a few
+    small images of its layout for smoke runs, and returns the number of samples of each split.
     """
 
     TITLE: str

@@ -23,6 +23,7 @@ from repro.reports.lint.reading import (
     has_number,
     is_difference,
     label,
+    method,
     metric_columns,
     unit,
     value,
@@ -32,7 +33,10 @@ from repro.reports.lint.reading import (
 _SIZES = re.compile(r"(?i)params|^mem")
 _FLOPS = re.compile(r"(?i)^flops")
 _INPUT = re.compile(r"(?i)^(?:test |train )?(?:crop|resolution|input|image size)")
-_SETTINGS = re.compile(r"(?i)backbone|encoder|head|decoder|method|batch|pretrain")
+_SETTINGS = re.compile(r"(?i)backbone|encoder|head|decoder|method|model|network|arch|family|batch|pretrain")
+_NETWORK = re.compile(
+    r"(?i)^(?:method|model|network|arch(?:itecture)?|family|head|decoder|backbone|encoder)s?$"
+)
 _TRAINING = re.compile(r"(?i)data|test|eval|split|crop|resolution|schd|iter|batch|pretrain")
 _SPEEDS = re.compile(r"(?i)fps|speed|time")
 _DIMENSIONED = re.compile(r"(?i)params|^size|^flops|^mem|time|speed")
@@ -175,8 +179,10 @@ def depth_order(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
         for row in table.rows if metric_columns(table) else ():
             number, layers = value(cell(row, metric_columns(table)[0])), depth(label(row))
             if number is not None and layers is not None:
-                settings = (cell(row, column) for column in _titled(table, _TRAINING))
-                groups[without_depth(label(row)), *settings].append((layers, number, row.number))
+                settings = [cell(row, column) for column in _titled(table, _TRAINING)]
+                named = [without_depth(cell(row, column)) for column in _titled(table, _NETWORK)]
+                key = (method(row), without_depth(label(row)), *named, *settings)
+                groups[key].append((layers, number, row.number))
         for rows in groups.values():
             for (small, low, _), (large, high, line) in pairwise(sorted(rows)):
                 if small < large and high < low:
@@ -257,7 +263,8 @@ def _network(table: MarkdownTable, row: Line, column: int) -> tuple[str, ...]:
     family = text if memory else re.split(r"[.\s(]", text)[0]
     crop = next((cell(row, i) for i, title in enumerate(table.columns) if "crop" in title.lower()), "")
     settings = (cell(row, i) for i in _titled(table, _SETTINGS))
-    return (table.columns[column].split("(")[0], family, str(_default_depth(text)), *settings, crop)
+    names = (method(row).lower(), family, str(_default_depth(text)))
+    return (table.columns[column].split("(")[0], *names, *settings, crop)
 
 
 def _default_depth(text: str) -> int:

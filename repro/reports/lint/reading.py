@@ -38,8 +38,19 @@ Rule = Callable[[Sequence[MarkdownTable]], Iterator[Problem]]
 
 def label(row: Line) -> str:
     """What a row calls itself: its first cell, or its second where the first is empty or names the method."""
+    first, second = cell(row, 0), cell(row, 1)
+    return second if second and value(second) is None and _is_method(first) else first
+
+
+def method(row: Line) -> str:
+    """The method that the first cell names where it is not the label: FCN, before ResNet-50."""
     first = cell(row, 0)
-    return cell(row, 1 if len(row.cells) > 1 and (not first or _METHOD.fullmatch(first)) else 0)
+    return "" if label(row) == first else first
+
+
+def _is_method(text: str) -> bool:
+    """Whether a first cell names no network: empty, or a method without its backbone."""
+    return not text or bool(_METHOD.fullmatch(text) and not backbones(text))
 
 
 def described(row: Line) -> str:
