@@ -25,7 +25,7 @@ from repro.scaffold import HEADER, TEMPLATES, sync
 
 ZOO = TEMPLATES / "zoo"
 EXAMPLE, EXPERIMENT = "example", "synthetic_mobilenetv2_os16"
-# What an existing zoo has its own of.
+CHECKOUT = Path(__file__).parents[2]  # of the package, where it is not installed from a wheel
 # What an existing zoo has its own of.
 OF_EXAMPLE = ("params.yaml", "published/", f"experiments/{EXPERIMENT}/")
 WORKFLOW, IGNORE, DVC = ".github/workflows/repro.yml", ".gitignore", ".dvc/config"
@@ -97,9 +97,15 @@ def zoo_texts(root: Path, top: Path | None, *, is_new: bool) -> dict[Path, str]:
         texts[root / DVC] += NO_GIT
     else:
         folder = root.resolve().relative_to(top.resolve()).as_posix()
-        requirement = f"deeplab-repro=={version('deeplab-repro')}"
-        texts[top / WORKFLOW] = gate.replace("FOLDER", folder).replace("REQUIREMENT", requirement)
+        texts[top / WORKFLOW] = gate.replace("FOLDER", folder).replace("REQUIREMENT", requirement(top))
     return {**texts, **example_page(root, found)} if is_new else texts
+
+
+def requirement(top: Path) -> str:
+    """What the gate of the repository `top` installs: this version, or the checkout that has the zoo."""
+    if top.resolve() == CHECKOUT.resolve():
+        return '--editable "$GITHUB_WORKSPACE"'
+    return f'"deeplab-repro=={version("deeplab-repro")}"'
 
 
 def example_page(root: Path, found: Mapping[str, str]) -> dict[Path, str]:

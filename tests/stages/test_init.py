@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,17 @@ def test_a_folder_of_a_repository_has_its_gate_at_the_top(tmp_path: Path) -> Non
     assert gate(tmp_path)["defaults"] == {"run": {"working-directory": "zoo"}}
 
 
+def test_the_gate_installs_this_version_or_its_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, words in (("zoo", f'"deeplab-repro=={version("deeplab-repro")}"'), ("own", '--editable "$')):
+        root = tmp_path / name
+        monkeypatch.setattr("repro.stages.init.CHECKOUT", tmp_path / "own")
+        init_zoo(root)
+        (install,) = [one["run"] for one in gate(root)["steps"] if "pip" in one.get("run", "")]  # type: ignore[attr-defined]
+        assert install.startswith(f"pip install {words}"), install
+
+
 def test_a_folder_that_git_ignores_runs_without_git(tmp_path: Path) -> None:
     """As `make demo`: DVC refuses a dvc.yaml that git ignores, unless it is told to do without git."""
     run(tmp_path, "git", "init", "-q")
@@ -139,8 +151,8 @@ def test_the_command_says_what_comes_next(in_tmp: Path) -> None:
     assert json.loads(again)["written"] == []
 
 
-def wheel(folder: Path) -> Path:
-    """The content of this package's wheel, as an installation has it."""
+def built_wheel(folder: Path) -> Path:
+    """The wheel of this package, built from a copy of the checkout."""
     source = folder / "source"
     shutil.copytree(ROOT / "repro", source / "repro", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
@@ -148,7 +160,12 @@ def wheel(folder: Path) -> Path:
     code = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
     run(source, sys.executable, "-W", "ignore", "-c", code, str(folder))
     (found,) = folder.glob("*.whl")
-    shutil.unpack_archive(found, folder / "installed", "zip")
+    return found
+
+
+def wheel(folder: Path) -> Path:
+    """The content of the wheel, as an installation has it."""
+    shutil.unpack_archive(built_wheel(folder), folder / "installed", "zip")
     return folder / "installed"
 
 

@@ -194,7 +194,7 @@ def started(classes, start=0.0):
 """
 
 
-def test_a_training_goes_on_with_the_pretrained_weights_that_it_began_with(project: Project) -> None:
+def test_a_training_resumes_with_the_pretrained_weights_that_it_began_with(project: Project) -> None:
     """Their sha256 is in the journal and the record; the seed of what is not pretrained does not matter."""
     (project.root / "zoo_nets.py").write_text(NETS + STARTED)
     sources.trust(project.root)
