@@ -190,7 +190,7 @@ def _measured(results: Results, record: Record, found: Finding) -> dict[str, Any
     matrix = _or_remark(lambda: confusion(folder / "confusion.csv", list(record.per_class)), broken)
     kept = {key: value for key, value in record.params.items() if key != "facts"}
     return {
-        "about": _about(results.as_judged(name), found),
+        "about": _about(results.as_judged(record.experiment), found),
         "next": f"dvc repro experiments/{record.experiment}",
         "notes": [*record.notes, *broken],
         "metrics": dict(record.metrics),
