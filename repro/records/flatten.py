@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from repro.params.experiment import kind_of
-from repro.params.parse import LATER
+from repro.params.parse import LATER, to_plain
 from repro.params.problems import types_in
 
 
@@ -46,6 +46,20 @@ def _default(one: Field[Any]) -> object:
     """The default of a field as JSON has it."""
     default = one.default if one.default_factory is MISSING else one.default_factory()
     return list(default) if isinstance(default, tuple) else default
+
+
+@cache
+def defaults(cls: Any) -> Mapping[str, object]:
+    """Return the defaults of a params dataclass and of those in it, by dotted key, as `flatten` shows."""
+    plain, found = get_type_hints(cls), dict[str, object]()
+    for one in fields(cls):
+        parts: list[Any] = [part for part in types_in(plain[one.name]) if is_dataclass(part)]
+        for part in parts:
+            found |= {f"{one.name}.{key}": value for key, value in defaults(part).items()}
+        value: Any = one.default_factory() if callable(one.default_factory) else one.default
+        if value is not MISSING:
+            found |= flatten({one.name: to_plain(value) if is_dataclass(value) else value})
+    return found
 
 
 def drop_neutral_defaults(plain: Mapping[str, Any], cls: Any = None) -> dict[str, Any]:

@@ -92,14 +92,15 @@ def tags_of(record: Record, found: Judgement, published: Published | None = None
 
 
 def note_of(record: Record, found: Judgement, published: Published | None = None) -> str:
-    """The run's description in Markdown: verdict, measured and published metrics, where they are printed."""
+    """The run's description in Markdown. MLflow shows about five lines of it, so the result comes first."""
     wanted, git = record.expectation, record.provenance.get("git", {})
-    lines = [f"## {MARKS[found.verdict]} {found.verdict}", ""]
+    lines = [f"## {MARKS[found.verdict]} {found.verdict}{_numbers(record)}", ""]
     if wanted is None or found.reason != wanted.source:
         lines += [f"{one_line(found.reason)}.", ""]
     if record.rows:
         rows = ", ".join(_row_link(row, published) for row in record.rows)
         lines += [f"Published row {rows}, {record.dataset} {record.split}.", ""]
+    lines += [f"Again: `dvc repro experiments/{record.experiment}`", ""]
     numbers = [_note_row(record, name) for name in record.metrics]
     numbers += [(name, f"undefined: {reason}", "", "") for name, reason in record.undefined.items()]
     columns = ("metric", "measured", "95 % interval", "published")
@@ -113,8 +114,16 @@ def note_of(record: Record, found: Judgement, published: Published | None = None
     lines += [
         f"{record.n_images} images, protocol `{record.protocol_hash}`, commit `{git.get('commit') or '?'}`."
     ]
-    lines += ["", f"Again: `dvc repro experiments/{record.experiment}`"]
     return "\n".join(lines)
+
+
+def _numbers(record: Record) -> str:
+    """': mIoU 49.76, published 50', as far as there are numbers."""
+    name = record.primary
+    measured, printed = measured_value(record.metrics, record.expectation), record.published.get(name)
+    parts = [] if measured is None else [f"{name} {measured:.2f}"]
+    parts += [] if printed is None else [f"published {printed:g}"]
+    return f": {', '.join(parts)}" if parts else ""
 
 
 def _row_link(row_id: str, published: Published | None) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from repro.io.names import is_plain_name
+from repro.params.experiment import kind_of
 from repro.records import read_journal
-from repro.records.flatten import flatten
+from repro.records.flatten import defaults, flatten
 
 RECORD = "repro.record"  # content hash of the complete record
 IN_GIT = "repro.in_git"  # yes: the record in git is this one; no: it is another measurement
@@ -56,10 +57,23 @@ _NOT_IN_KEY = (
 _NOT_TRAINING = ("recipe", "start_from", "evaluation", "protocol", "engine")
 
 
+# Params of every run, though some have a default.
+_ALWAYS = ("seed", "recipe", "model.family", "model.backbone", "model.output_stride", "training.precision")
+
+
 def shown_params(params: Mapping[str, Any]) -> dict[str, str]:
-    """MLflow params of a resolved experiment."""
+    """MLflow params of a resolved experiment: those that are not the defaults of their dataclass.
+
+    The artifact params.json of a record has all of them.
+    """
     shown = flatten({key: value for key, value in params.items() if key not in _NOT_PARAMS})
-    kept = {name: value for name, value in shown.items() if not name.startswith(_NOT_IN_KEY)}
+    kind: Any = kind_of(params)
+    usual = defaults(kind)
+    kept = {
+        name: value
+        for name, value in shown.items()
+        if not name.startswith(_NOT_IN_KEY) and (name in _ALWAYS or name not in usual or usual[name] != value)
+    }
     return {_FORBIDDEN.sub("_", name): str(value) for name, value in kept.items()}
 
 
