@@ -25,6 +25,7 @@ addEventListener("load", () => setTimeout(() => {
       found.links = [...document.querySelectorAll("#results tbody a")].map((a) => decodeURIComponent(a.hash.replace("#/experiment/", "")));
       found.unknown = found.links.filter((name) => !DATA.experiments[name]);
       found.wide = wide();
+      found.unsafe = ["javascript:alert(1)", "data:text/html,x", " https://x"].map((url) => typeof outside("text", url));
       location.hash = "#/?q=003-028&dataset=camvid&cols=row,measured&sort=-measured";
     },
     () => {

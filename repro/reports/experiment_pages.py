@@ -146,8 +146,9 @@ def _estimates(results: Results, name: str, line: Mapping[str, Any]) -> dict[str
     height, width = experiment.augmentation.crop
     found = {
         "training": f"{of.iterations:,} iterations of {params.batch} images of {height}x{width}",
-        "validations": f"{validations(params, of.iterations, of.steps_per_epoch)}",
     }
+    looks = validations(params, of.iterations, of.steps_per_epoch)
+    found |= {"validations": str(looks)} if looks else {}
     gmacs = _training_gmacs(line, height * width)
     if gmacs is not None:
         total = BACKWARD * gmacs * images

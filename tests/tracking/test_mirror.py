@@ -36,6 +36,7 @@ from repro.tracking.run_reader import read_runs, stored_records
 from repro.tracking.run_writer import send_journal
 from repro.tracking.store import open_client
 from repro.tracking.sync import sync, sync_record
+from repro.tracking.views import results_pages
 from tests.tracking.kit import (
     KEY,
     WITH_MLFLOW,
@@ -465,6 +466,9 @@ def test_a_store_is_rebuilt_from_the_records_alone(project: Project) -> None:
     (project.root / "mlflow.db").rename(project.root / "lost.db")
     (project.work / "key1").mkdir(parents=True)
     (project.work / "key1" / "source.diff").write_text("what was not committed")
+    small = project.root / "reports" / "thumbnails" / "camvid_densenet_os16_seed1-cdcdcdcd.png"
+    small.parent.mkdir()
+    small.write_bytes(b"image")
     report = sync(project, rebuild=True)
     assert (len(report.sent), report.failed) == (3, {})
     runs = {run.tags["repro.run_key"]: run for run in read_runs(project)}
@@ -490,7 +494,9 @@ def test_a_store_is_rebuilt_from_the_records_alone(project: Project) -> None:
         "record.json",
         "metrics.json",
         "per_class.csv",
+        "per_class.png",
         "confusion.png",
+        small.name,
         "curve.csv",
         "source.diff",
     } <= names
@@ -507,7 +513,17 @@ def test_an_experiment_of_mlflow_opens_with_its_numbers(project: Project) -> Non
     columns = [column.rstrip("`").split(".`") for column in json.loads(view["state"])["selectedColumns"]]
     present = [name for kind, name in columns if name in getattr(run, kind)]
     assert {"verdict", "mIoU", "published/mIoU", "gap/mIoU", "row", "model.backbone"} <= {*present}
-    assert "viewStateShareKey=results" in experiment.tags["mlflow.note.content"]
+    sections = [one["name"] for one in json.loads(view["state"])["compareRunSections"]]
+    assert sections[:2] == ["train", "val"], "the learning curves first"
+    address = "workflowType=machine_learning&viewStateShareKey=results"
+    assert address in experiment.tags["mlflow.note.content"]
+    assert [(name, path.endswith(address)) for name, path in results_pages(client)] == [("camvid", True)]
+    old = json.dumps({**view, "state": json.dumps({"orderByAsc": True})})
+    client.set_experiment_tag(experiment.experiment_id, "mlflow.sharedViewState.results", old)
+    add_record(project, "y", key="y")
+    sync(project)
+    renewed = client.get_experiment(experiment.experiment_id).tags["mlflow.sharedViewState.results"]
+    assert json.loads(renewed)["state"] == view["state"], "a view of an earlier version is renewed"
 
 
 def test_a_record_that_changed_replaces_what_was_shown(project: Project) -> None:

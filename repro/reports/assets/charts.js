@@ -31,10 +31,9 @@ function scatter() {
   const draw = () => {
     const axis = AXES[select.value];
     const points = (rows, keys, y) => rows.map((row) => ({ x: first(row, ...keys), y: row[y], name: row.experiment || row.row, row: row.row, experiment: row.experiment })).filter((point) => point.x !== null && !missing(point.y));
-    const sets = DATA.datasets.map((name, index) => ({
-      label: name, pointRadius: 6, pointHoverRadius: 8, pointStyle: POINTS[index % POINTS.length], backgroundColor: COLOURS[index % COLOURS.length],
-      borderColor: COLOURS[index % COLOURS.length], data: points(DATA.rows.filter((row) => row.dataset === name && !missing(row.measured)), axis.measured, "measured"),
-    })).filter((set) => set.data.length);
+    const sets = DATA.datasets.map((name) => ({ label: name, pointRadius: 6, pointHoverRadius: 8,
+      data: points(DATA.rows.filter((row) => row.dataset === name && !missing(row.measured)), axis.measured, "measured") })).filter((set) => set.data.length)
+      .map((set, index) => ({ ...set, pointStyle: POINTS[index % POINTS.length], backgroundColor: COLOURS[index % COLOURS.length], borderColor: COLOURS[index % COLOURS.length] }));
     const published = { label: "published", pointRadius: 3, pointHoverRadius: 6, pointStyle: "circle", backgroundColor: css("--published"), borderColor: css("--published"),
       data: points(DATA.rows, axis.published, "published"), order: 1 };
     if (published.data.length) sets.push(published);
