@@ -48,6 +48,7 @@ ADDRESSES = {
     "databricks": "databricks",
 }
 
+EMPTY = {"search_experiments.return_value": []}  # what a client of an empty store answers
 NO_ADDRESSES = [
     *(
         "http://[::1",
@@ -279,7 +280,7 @@ def test_the_address_is_not_an_argument_of_the_web_interface(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://u:secret@h/db")
     for name in ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"):
         monkeypatch.setenv(name, "")
-    monkeypatch.setattr("repro.tracking.store.open_client", lambda project: None)
+    monkeypatch.setattr("repro.tracking.store.open_client", lambda project: MagicMock(**EMPTY))
     monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
     ui(port=free_port())
     assert "secret" not in " ".join(started[0])
