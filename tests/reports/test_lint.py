@@ -234,6 +234,8 @@ def test_what_is_wrong_on_such_a_page_is_found(old: str, new: str, rule: str, li
         ("81.00", "81.00 (ours)", "not-a-number", 5),
         ("81.00", "-", "empty-metric", 5),
         ("81.00", "**81.00**", "emphasis", 5),
+        ("81.00", "81.00 (**val**)", "nothing", 0),
+        ("| mIoU (%) |", "| mAcc (%) |", "nothing", 0),
         ("R-101-D8 ", "R-50-D8 ", "duplicate-label", 5),
         ("62.57", "", "empty-cell", 5),
         ("| 62.57", "| 82.57", "nothing", 0),

@@ -39,6 +39,7 @@ _NETWORK = re.compile(
 )
 _TRAINING = re.compile(r"(?i)data|test|eval|split|crop|resolution|schd|iter|batch|pretrain")
 _SPEEDS = re.compile(r"(?i)fps|speed|time")
+_BOLD = re.compile(r"\*\*[^*]*\d")  # a number, not "80.25 (**test**)"
 _DIMENSIONED = re.compile(r"(?i)params|^size|^flops|^mem|time|speed")
 
 
@@ -51,7 +52,7 @@ def not_a_number(found: Sequence[MarkdownTable]) -> Iterator[Problem]:
             if text not in EMPTY and not _is_said(row.cells[column], title):
                 what = "not a single number" if has_number(text) else "not a number"
                 yield Problem(rule="not-a-number", line=row.number, text=f"{title}: '{text}' is {what}")
-            if column < len(row.cells) and "**" in row.cells[column]:
+            if column < len(row.cells) and _BOLD.search(row.cells[column]):
                 text = f"{title}: '{row.cells[column][:40]}' is emphasised"
                 yield Problem(rule="emphasis", line=row.number, text=text)
 

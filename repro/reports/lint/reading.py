@@ -10,7 +10,7 @@ from repro.published.datasets import datasets_named
 from repro.published.page_table import Line, MarkdownTable
 from repro.reports.grid import plain
 
-METRIC = re.compile(r"(?i)m?iou\b|\bacc(uracy)?\b|\bdice\b|\bap\b|^(pre|after|f1)\b")
+METRIC = re.compile(r"(?i)m?iou\b|\b[am]?acc(uracy)?\b|\bm?dice\b|\bap\b|^(pre|after|f1)\b")
 DASHES = frozenset({"-", "--", "---", "–", "—"})
 EMPTY = DASHES | {"", "N/A", "n/a", "NA", "null", "None", "TBD"}
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
