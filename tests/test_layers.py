@@ -11,6 +11,7 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from repro.cli.extras import EXTRA_OF
 from tests.kit import every
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +39,7 @@ NAMES = {  # where not the package's own
     "pillow": "PIL",
     "pyyaml": "yaml",
 }
+EXTRAS = ("train", "pipeline", "all")
 OPTIONAL = {"submitit"}  # `repro run --launcher slurm` asks for it
 RUN_AS_PROGRAMS = {"dvc", "ruamel.yaml.clib"}  # the second one speeds up the first
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in LEVEL)
@@ -105,11 +107,23 @@ def test_commands_share_no_code_but_through_helpers() -> None:
 
 def test_dependencies_are_those_that_are_imported() -> None:
     """Every dependency of pyproject.toml is imported or run as a program, and every import is declared."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    packages = {re.split(r"[=<>]", line)[0].replace("-", "_") for line in declared} - RUN_AS_PROGRAMS
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    declared = {
+        _module(line)
+        for line in (*project["dependencies"], *(one for extra in EXTRAS for one in extras[extra]))
+    }
     imported = {name.split(".")[0] for path in PACKAGE.rglob("*.py") for name in imports(path)}
     foreign = imported - set(sys.stdlib_module_names) - {"repro", ""} - OPTIONAL
-    assert {NAMES.get(package, package) for package in packages} == foreign
+    assert declared - RUN_AS_PROGRAMS - {"deeplab_repro"} == foreign
+    needed = {_module(line): extra for extra in EXTRAS for line in extras[extra]}
+    assert {name: extra for name, extra in needed.items() if name in foreign | {"dvc"}} == EXTRA_OF
+
+
+def _module(requirement: str) -> str:
+    """The name that is imported, of a requirement."""
+    name = re.split(r"[=<>\[]", requirement)[0].replace("-", "_")
+    return NAMES.get(name, name)
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from repro.cli import completion
+from repro.cli.extras import missing_extra
 from repro.errors import ReproError
 from repro.io.safe_text import printable, printable_json
 
@@ -131,6 +132,8 @@ def guarded(run: Callable[[], object]) -> int:
     except MemoryError:
         return _say(_MEMORY, 2)
     except (ImportError, RuntimeError) as error:
+        if isinstance(error, ImportError) and (missing := missing_extra(error)):
+            return _say(missing, 2)
         if str(error).startswith("Symlink loop"):  # what pathlib raises before Python 3.13
             return _say(_machine(errno.ELOOP, str(error)), 2)
         if not any(words in str(error) for words in _OUT_OF_MEMORY):

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -62,7 +63,8 @@ def _torch(project: Project) -> Iterator[Finding]:
     try:
         import torch
     except ImportError as error:
-        yield Finding("torch", str(error), False, "`make setup` installs it into .venv", required=True)
+        advice = "pip install 'deeplab-repro[all]'; in a clone of this repository `make setup`"
+        yield Finding("torch", str(error), False, advice, required=True)
         return
     yield Finding("torch", torch.__version__, True, required=True)
     if torch.cuda.is_available():
@@ -219,6 +221,10 @@ def _merge(project: Project) -> Iterator[Finding]:
 
 
 def _mlflow(project: Project) -> Iterator[Finding]:
+    if find_spec("mlflow") is None:
+        advice = "pip install 'deeplab-repro[pipeline]'; without it runs are in journals and records alone"
+        yield Finding("MLflow", "not installed", False, advice)
+        return
     from repro.tracking import store_state
 
     uri, good, advice = store_state(project)
