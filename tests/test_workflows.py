@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from tests.reports.kit import a_project, a_record, add
 
 FOLDER = Path(__file__).parents[1] / ".github" / "workflows"
 
@@ -41,3 +46,23 @@ def test_the_comment_is_written_by_a_workflow_that_runs_no_foreign_code() -> Non
     steps = comment["jobs"]["comment"]["steps"]
     assert not any("uses" in step for step in steps)
     assert "${{" not in scripts(comment)  # what a fork names reaches the shell by the environment alone
+
+
+@pytest.mark.slow
+def test_the_action_fails_for_a_regression_and_says_so(tmp_path: Path) -> None:
+    """Its scripts, as bash runs them, in a zoo with one good and then one bad result."""
+    action = yaml.safe_load((FOLDER.parents[1] / "action.yml").read_text())
+    steps = {step.get("name"): step for step in action["runs"]["steps"]}
+    assert "${{" not in "".join(
+        step.get("run", "") for step in steps.values()
+    )  # texts of others by the environment
+    (tmp_path / "zoo").mkdir()
+    project = a_project(tmp_path / "zoo")
+    for change, code, verdict in ({}, 0, "reproduced"), ({"metrics": {"mIoU": 20.0}}, 1, "regressed"):
+        summary = tmp_path / f"summary{code}.md"
+        add(project, a_record(**change))
+        environment = {"AGAINST": "", "RUNNER_TEMP": str(tmp_path), "GITHUB_STEP_SUMMARY": str(summary)}
+        script = ["bash", "-e", "-c", steps["Results hold"]["run"]]
+        done = subprocess.run(script, cwd=project.root, env=os.environ | environment, check=False)
+        assert done.returncode == code, summary.read_text()
+        assert verdict in summary.read_text()
