@@ -48,6 +48,7 @@ LARGEST_OF_PROGRAM = 4096 * _MiB  # a file in OF_PROGRAM
 LONGEST = 255  # bytes of a file name
 RUN_KEY = re.compile(r"[0-9a-f]{16}")  # a folder name, so a forged one must not be another path
 COPY = "copy the file again, or export it again"
+COMMIT = "check out the run's commit, or run the experiment again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,8 +244,10 @@ def _evidence(project: Project, archive: zipfile.ZipFile, path: Path, hashes: Ma
 def _check_result(project: Project, record: Record, now: Experiment, evidence: Evidence) -> None:
     """Check the result like `record` and `check` do, for the local experiment."""
     case = Case(project=project, record=record, current=now, evidence=evidence)
-    for found in (*contradictions(case), *outdated(case)):
+    for found in contradictions(case):
         raise RecordError(found, where=evidence.where, hint=COPY)
+    for found in outdated(case):
+        raise RecordError(found, where=evidence.where, hint=COMMIT)
 
 
 def _check_experiment(project: Project, record: Record, path: Path) -> Experiment:
@@ -259,7 +262,7 @@ def _check_experiment(project: Project, record: Record, path: Path) -> Experimen
         raise RecordError(
             f"run with other parameters: {wrong[0]}" + (f" and {len(wrong) - 1} more" if wrong[1:] else ""),
             where=path,
-            hint="check out the run's commit, or run the experiment again",
+            hint=COMMIT,
         )
     return here
 

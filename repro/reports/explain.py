@@ -51,8 +51,10 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
 
 
 def _network(record: Record) -> str:
-    """What was called for a network by reference, and its package; "" for ours."""
-    model = record.params.get("model") or {}
+    """What was called for a network by reference, and its package; of a program its command; "" for ours."""
+    model, external = record.params.get("model") or {}, record.params.get("external") or {}
+    if external:
+        return f"{external['family']}, predicted by: {external['predict']['command']}"
     package = network_package(record.provenance)
     return f"{model['build']} ({package})" if "build" in model else ""
 

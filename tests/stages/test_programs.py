@@ -525,6 +525,7 @@ def test_commands_that_read_run_no_program(project: Project) -> None:
     texts = {words[0]: CliRunner().invoke(app, words).output for words in READING}
     assert not (project.root / "ran").exists()
     assert "nearest mean" in texts["show"]
+    assert "nearest mean, predicted by: " in texts["explain"]
     assert "Traceback" not in "".join(texts.values())
 
 
