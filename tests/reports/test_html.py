@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from repro.cli.results.report import missing_data
 from repro.params import Project
 from repro.reports.experiment_pages import POINTS, confusion, curve, flat
 from repro.reports.html import html_report, report_data
@@ -225,3 +226,10 @@ def test_an_unmeasured_experiment_says_what_it_needs(project: Project) -> None:
     assert row["id"] == "003-029"
     assert row["url"].endswith(f"?plain=1#L{PUBLISHED.rows['003-029'].line}")
     assert row["printed"]["mIoU"] == PUBLISHED.rows["003-029"].metrics["mIoU"]
+
+
+def test_data_that_is_not_here_is_named_with_its_command(project: Project) -> None:
+    names = ["camvid", "synthetic", "only_on_a_page"]
+    assert missing_data(project, names) == {"camvid": "repro data link camvid PATH"}
+    (project.prepared / "camvid").mkdir(parents=True)
+    assert missing_data(project, names) == {}

@@ -45,7 +45,7 @@ function needs(one) {
   if (one.missing) data.missing = ["the data: ", el("code", {}, one.missing)];
   return el("div", { class: "box" }, el("h3", {}, "To run it"), el("p", {}, el("code", {}, one.next)), list({ ...data, ...one.estimates }),
     one.estimates["hours on one GPU"] ? el("p", { class: "soft" }, "Hours are estimates from 0.3 of the data sheet's peak, without validation.") : null,
-    el("h3", {}, "Files"), el("ul", {}, one.links.map(([text, url]) => el("li", {}, outside(text, url)))));
+    el("h3", {}, "Files"), el("ul", {}, one.links.map(([text, url]) => el("li", {}, outside(breakable(text), url)))));
 }
 
 const full = (one) => (Object.keys(one.own).length ? { ...(DATA.recipes[one.recipe] ?? {}), ...one.own } : one.params ?? {});
