@@ -47,11 +47,13 @@ from repro.records.build import training_cost, training_provenance
 from repro.records.curve import curve_csv
 from repro.records.metrics_io import inference_cost, intervals, plain_metrics, read_metrics
 from repro.reports import tables
+from repro.reports.experiment_pages import confusion, curve
 from repro.reports.gate import finding
 from repro.reports.grid import FORMATS
-from repro.reports.html import confusion, curve, gallery, report_data
+from repro.reports.html import report_data
 from repro.reports.lint import lint
 from repro.reports.listing import listing
+from repro.reports.prediction_images import read_pixels
 from repro.tracking.address import require_address, shown_address, sqlite_path
 from repro.tracking.record_view import metrics_of, note_of, tags_of
 from repro.tracking.run_info import state_of
@@ -397,4 +399,4 @@ def test_images(folder: Path, content: bytes, size: int) -> None:
     head = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + size.to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
     (folder / "overlays").mkdir(exist_ok=True)
     (folder / "overlays/x.png").write_bytes(head + content)
-    assert gallery(folder, folder / "overlays") == {"x.png": ""}
+    assert read_pixels(folder / "overlays" / "x.png") is None

@@ -31,7 +31,8 @@ from tests.fleet.test_bundle import KEY, NAME, _git, checkout, finish
 SECRET = "s3cr3tPlanted"
 # What clones hold besides the code: tracked files that were edited, and files that git does not know.
 TRACKED = {
-    ".dvc/config": f"url = https://u:{SECRET}@h/x\npassword = {SECRET}\nsas_token = sv=1&sig={SECRET}\n",
+    ".dvc/config": "[core]\nremote = there\n['remote \"there\"']\n"
+    f"url = https://u:{SECRET}@h/x\npassword = {SECRET}\nsas_token = sv=1&sig={SECRET}\n",
     "config.txt": f"token: {SECRET}\n",
     ".gitmodules": f"[submodule]\nurl = https://u:{SECRET}@h/x\n",
 }
