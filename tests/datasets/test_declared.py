@@ -363,6 +363,11 @@ def test_what_is_wrong_with_a_module_is_one_error(with_module: Project) -> None:
             dataset_module(with_module, "other")
         assert message in caught.value.what, message
         assert str(caught.value.where).endswith(renamed.name), message
+    path.write_text(MODULE.replace("names = {", "source.nothing\n    names = {"))
+    zoo(with_module.root, {"other": {"module": "zoo/other.py", "splits": {"train": 2, "val": 1}}})
+    said = repro("prepare", "other", code=DataError.exit_code)
+    assert "pairs() failed: AttributeError: 'Source' object has no attribute 'nothing'" in said
+    assert "zoo/other.py:11" in said
     path.write_text("CLASSES = tuple(open('x'))\n")
     with_module.params.write_text(params)
     with pytest.raises(ParamsError, match="missing key 'classes'"):

@@ -35,6 +35,7 @@ from repro.fleet.bundle import export_run, import_run
 from repro.fleet.replay import replay
 from repro.judgement import Judge, from_project
 from repro.params import Project
+from repro.programs.dvc_stages import external_pipeline
 from repro.records import Record, read_journal, read_records, sha256_file
 from repro.stages.evaluate_program import evaluate_with_program
 from repro.stages.local_runner import run_stages
@@ -453,6 +454,13 @@ def test_further_protocols_are_predicted_by_their_own_commands(project: Project,
     path.write_text(path.read_text() + "also: [ms, two]\n")
     before = record(project)
     assert outdated(project) == "", "what was measured is as it was"
+    stages = yaml.safe_load(external_pipeline(yaml.safe_load(path.read_text()), root))["stages"]
+    assert stages["also_ms"]["cmd"] == "repro evaluate . --protocol ms"
+    deps = [dep for dep in stages["also_ms"]["deps"] if not dep.startswith("ds:")]
+    assert deps == ["out", "../../prepared/camvid/val.zip", "../../tools/white.py"]
+    assert "external.also.ms.command" in stages["also_ms"]["params"]
+    assert "../../tools/predict.py" in stages["also_two"]["deps"]
+    assert "../../tools/white.py" not in stages["evaluate"]["deps"]
     made = run_stages(project, loaded(project), "cpu")
     assert (made.run_key, made.metrics) == (before.run_key, before.metrics)
     assert made.also["ms"].per_class["building"] == 0.0
