@@ -225,7 +225,7 @@ def _mlflow(project: Project) -> Iterator[Finding]:
         advice = "pip install 'deeplab-repro[pipeline]'; without it runs are in journals and records alone"
         yield Finding("MLflow", "not installed", False, advice)
         return
-    from repro.tracking import store_state
+    from repro.tracking.health import store_state
 
     uri, good, advice = store_state(project)
     yield Finding("MLflow store", uri, good, advice)

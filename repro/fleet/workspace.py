@@ -13,7 +13,7 @@ from pathlib import Path
 
 from repro.params import Project
 from repro.records import is_locked, locked, read_records
-from repro.tracking import read_state
+from repro.tracking.run_info import read_state
 
 
 def has_dvc(project: Project) -> bool:

@@ -25,7 +25,8 @@ from repro.stages.lookup import open_split, training_split
 from repro.stages.model_setup import initial_weights
 from repro.stages.reporter import SILENT, Reporter, Say
 from repro.stages.trial import check_network
-from repro.tracking import Mirror, Run
+from repro.tracking.mirror import Mirror
+from repro.tracking.run_info import Run
 from repro.training import checkpoint
 from repro.training.distributed import Ranks
 from repro.training.loop import Outcome

@@ -31,7 +31,8 @@ from repro.records import locked, truncate_journal, write_bytes
 from repro.records.build import program_key
 from repro.records.curve import curve_csv
 from repro.stages.reporter import SILENT, Reporter
-from repro.tracking import Mirror, Run
+from repro.tracking.mirror import Mirror
+from repro.tracking.run_info import Run
 
 LOG, PROGRAM = "program.log", "program.json"
 

@@ -10,10 +10,11 @@ from typing import Any
 from repro.params import Project
 from repro.records import Record
 from repro.tracking.address import sqlite_path
-from repro.tracking.owner import CLONE, PROJECT, RETIRED, Owner, owner_of
-from repro.tracking.run_info import IN_GIT, RECORD, RunState
-from repro.tracking.run_writer import JOURNAL, NAME, drop_run, mark, set_tags
-from repro.tracking.store import KEY, keyed_runs
+from repro.tracking.owner import Owner, owner_of
+from repro.tracking.run_info import RunState
+from repro.tracking.run_writer import drop_run, mark, set_tags
+from repro.tracking.store import keyed_runs
+from repro.tracking.tags import CLONE, IN_GIT, JOURNAL, KEY, NAME, PROJECT, RECORD, RETIRED
 
 Identity = tuple[str, str]  # run key, experiment
 PARENTS = ("seeds-", "machines-")  # prefixes of the keys of parent runs

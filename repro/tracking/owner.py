@@ -21,12 +21,8 @@ from repro.errors import ParamsError
 from repro.io.locks import user
 from repro.params import Project, parse, read_yaml
 from repro.records import locked, sha256_text, write_json
+from repro.tracking.tags import CLONE, MACHINE, PROJECT, USER
 
-PROJECT = "repro.project"
-CLONE = "repro.clone"
-MACHINE = "repro.machine"
-USER = "mlflow.user"
-RETIRED = "repro.retired"  # a newer run replaces it; it is ignored
 PREFIX = "REPRO_MLFLOW_PREFIX"
 
 

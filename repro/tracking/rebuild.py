@@ -15,10 +15,11 @@ from typing import Any
 from repro.params import Project
 from repro.tracking.address import sqlite_path, sqlite_uri
 from repro.tracking.owned_runs import delete_all, known_runs, label, owned, tag
-from repro.tracking.owner import CLONE, RETIRED, owner_of
+from repro.tracking.owner import owner_of
 from repro.tracking.report import Confirm, Report
-from repro.tracking.run_writer import NAME, retire
+from repro.tracking.run_writer import retire
 from repro.tracking.store import CHECK_SECONDS, damage, keyed_runs, open_client, read_only
+from repro.tracking.tags import CLONE, NAME, RETIRED
 
 Send = Callable[[str], Report]  # sends everything to the store of this address
 

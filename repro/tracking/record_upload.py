@@ -16,9 +16,8 @@ from repro.judgement import Judgement
 from repro.params import Project
 from repro.records import Record, sha256_text
 from repro.records.network import described_network
-from repro.tracking.owner import PROJECT, RETIRED, Owner, owner_of
+from repro.tracking.owner import Owner, owner_of
 from repro.tracking.record_view import (
-    NOTE_TAG,
     classes_figure,
     confusion_figure,
     curve_of,
@@ -27,9 +26,8 @@ from repro.tracking.record_view import (
     tags_of,
     texts_of,
 )
-from repro.tracking.run_info import IN_GIT, RECORD, Run, RunState, read_state, shown_params
+from repro.tracking.run_info import Run, RunState, read_state, shown_params
 from repro.tracking.run_writer import (
-    JOURNAL,
     cut,
     drop_run,
     ensure_experiment,
@@ -42,11 +40,9 @@ from repro.tracking.run_writer import (
     send_journal,
     set_tags,
 )
-from repro.tracking.store import KEY
+from repro.tracking.tags import IN_GIT, JOURNAL, JUDGEMENT, KEY, NOTE_TAG, PROJECT, RECORD, RETIRED, SENDING
 
 LONGEST_MODEL_PARAM = 250
-JUDGEMENT = "repro.judgement"  # digest of the run's verdict and note
-SENDING = "repro.sending"  # "<content hash> <time>": detects clones that send one record at the same time
 SENDING_SECONDS = 600.0  # after which the other clone is considered dead
 # Scheme of an artifact store -> (module that MLflow 3.17 imports for it, package that provides it).
 LIBRARIES = {

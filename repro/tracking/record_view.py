@@ -25,7 +25,7 @@ from repro.records.dvc_files import is_project_file
 from repro.records.metrics_io import read_confusion, read_curve
 from repro.records.network import described_network, network_package
 from repro.records.overlays import overlays, thumbnail
-from repro.tracking.store import KEY
+from repro.tracking.tags import KEY, NOTE_TAG
 
 MARKS = {
     **dict.fromkeys(PASSING, "✅"),
@@ -229,7 +229,6 @@ def _number(value: float | None) -> str:
 
 VIEW = "results"  # id of the view in URLs
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
-NOTE_TAG = "mlflow.note.content"
 COLUMNS = (
     *("tags.`verdict`", "metrics.`mIoU`", "metrics.`published/mIoU`", "metrics.`gap/mIoU`"),
     *("metrics.`mIoU_ms_flip`", "tags.`row`", "params.`model.backbone`", "params.`model.output_stride`"),

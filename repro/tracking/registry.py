@@ -22,14 +22,11 @@ from repro.tracking.address import sqlite_path
 from repro.tracking.owned_runs import known_runs
 from repro.tracking.owner import owner_of, tracking_params
 from repro.tracking.record_upload import ensure_model
-from repro.tracking.record_view import NOTE_TAG
-from repro.tracking.run_info import RECORD
 from repro.tracking.run_writer import ensure_experiment
 from repro.tracking.store import pages
+from repro.tracking.tags import NOTE_TAG, OWN, OWNER, RECORD
 
 HEADING = "# Aliases of models, one per data set: written by `repro weights promote`, read by `repro sync`.\n"
-OWN = "repro.alias."  # prefix of tags for aliases set by `repro weights promote`
-OWNER = "repro.alias-of."  # prefix of tags for the project that owns an alias
 LOCK_SECONDS = 60.0
 
 

@@ -15,9 +15,6 @@ from repro.params.experiment import kind_of
 from repro.records import read_journal
 from repro.records.flatten import defaults, flatten
 
-RECORD = "repro.record"  # content hash of the complete record
-IN_GIT = "repro.in_git"  # yes: the record in git is this one; no: it is another measurement
-
 
 @dataclass(frozen=True, kw_only=True)
 class Run:

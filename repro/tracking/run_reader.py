@@ -18,9 +18,9 @@ from repro.errors import StorageError
 from repro.params import Project
 from repro.records import Record, read_record
 from repro.tracking.address import is_database, require_address, sqlite_path, tracking_uri, with_driver
-from repro.tracking.owner import PROJECT, owner_of
-from repro.tracking.run_info import IN_GIT, RECORD
+from repro.tracking.owner import owner_of
 from repro.tracking.store import open_client, read_only, refusal
+from repro.tracking.tags import IN_GIT, PROJECT, RECORD
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,15 +16,13 @@ from typing import Any, TypeVar
 from repro.io.safe_text import printable
 from repro.params import Project
 from repro.records import sha256_text
-from repro.tracking.owner import CLONE, RETIRED, Owner, owner_of, tracking_params
+from repro.tracking.owner import Owner, owner_of, tracking_params
 from repro.tracking.record_view import VIEW_TAG, is_current_view, show_first
-from repro.tracking.run_info import RECORD, Point, Run, RunState, training_params
-from repro.tracking.store import KEY, artifact_location
+from repro.tracking.run_info import Point, Run, RunState, training_params
+from repro.tracking.store import artifact_location
+from repro.tracking.tags import CLONE, ERROR, JOURNAL, KEY, NAME, RECORD, RETIRED
 
 T = TypeVar("T")
-NAME = "repro.experiment"
-JOURNAL = "repro.journal"  # digest of the complete journal: "<points>:<status>:<digest>"
-ERROR = "repro.error"  # error message of the run
 TRAINING = "custom_model_development"  # without it MLflow 3 opens its views for language models
 BATCH = 1000  # metrics per request
 SMALL_BATCH = 100  # params or tags per request

@@ -14,25 +14,15 @@ from repro.params import Project
 from repro.records import Record, seeds_of, sha256_text
 from repro.records.build import measured_value
 from repro.tracking.owned_runs import Identity, Known, identity_of, is_parent, shows
-from repro.tracking.owner import MACHINE, RETIRED, USER, owner_of
+from repro.tracking.owner import owner_of
 from repro.tracking.record_upload import measured_at
 from repro.tracking.record_view import metrics_of, tags_of
-from repro.tracking.run_info import IN_GIT, Point, Run, shown_params
-from repro.tracking.run_writer import (
-    NAME,
-    ensure_experiment,
-    ensure_run,
-    log_params,
-    log_points,
-    retire,
-    set_tags,
-)
-from repro.tracking.store import KEY
+from repro.tracking.run_info import Point, Run, shown_params
+from repro.tracking.run_writer import ensure_experiment, ensure_run, log_params, log_points, retire, set_tags
+from repro.tracking.tags import FAMILY, IN_GIT, KEY, MACHINE, NAME, PARENT, RETIRED, USER
 
 V = TypeVar("V")
 Judging = Callable[[str], Judgement]  # name of an experiment -> judgement
-FAMILY = "repro.family"  # digest of the parent's content
-PARENT = "mlflow.parentRunId"
 MACHINES = "machines-"  # prefix of the key of a parent run for several clones
 
 

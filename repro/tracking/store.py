@@ -24,9 +24,9 @@ from repro.tracking.address import (
     tracking_uri,
     with_driver,
 )
+from repro.tracking.tags import KEY
 
 PAGE = 1000
-KEY = "repro.run_key"  # tag that identifies the training of a run
 CHECK_SECONDS = 3  # for `repro doctor`, which must not hang
 CREATION_WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
 CREATED_MEANWHILE = re.compile("already exists|duplicate|deadlock|found version None", re.IGNORECASE)

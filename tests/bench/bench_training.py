@@ -36,8 +36,8 @@ from repro.datasets.sets import synthetic
 from repro.models import build
 from repro.params import DatasetFacts, Experiment, Project, load_experiment
 from repro.records import Journal, read_journal
-from repro.tracking import Mirror
 from repro.tracking.address import sqlite_path, tracking_uri
+from repro.tracking.mirror import Mirror
 from repro.training.monitor import Status
 from repro.training.train import train
 from tests.bench.row import Row, ratio_interval

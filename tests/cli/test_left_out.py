@@ -15,7 +15,8 @@ from repro.fleet.workspace import garbage
 from repro.params import Project, explicitly_named
 from repro.records import Journal
 from repro.reports.results import load_results
-from repro.tracking import Mirror, Run
+from repro.tracking.mirror import Mirror
+from repro.tracking.run_info import Run
 from tests.reports.kit import a_project, a_record
 
 BAD = "camvid_bad"

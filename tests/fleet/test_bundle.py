@@ -36,7 +36,8 @@ from repro.params import Project, load_experiment, to_plain
 from repro.records import Journal, read_record, sha256_file, source_diff, to_json, write_record
 from repro.records.build import expected, training_key
 from repro.records.record import Measured
-from repro.tracking import Mirror, Run
+from repro.tracking.mirror import Mirror
+from repro.tracking.run_info import Run
 from tests.kit import copy_pages
 from tests.reports.kit import a_record, write_files
 

@@ -29,10 +29,9 @@ from repro.params.names import experiment_name
 from repro.records import read_record
 from repro.reports.results import declared_experiments
 from repro.scaffold import drift, sync
-from repro.tracking import Run, read_state
 from repro.tracking.owner import owner_of
 from repro.tracking.registry import champions, champions_file
-from repro.tracking.run_info import start_fields
+from repro.tracking.run_info import Run, read_state, start_fields
 from tests.fleet.test_bundle import KEY, NAME, ROOT, _git, checkout, finish
 from tests.kit import every
 

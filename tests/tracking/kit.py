@@ -24,7 +24,8 @@ import requests
 
 from repro.params import Project
 from repro.records import Expected, Journal, Record, read_journal, write_record
-from repro.tracking import Mirror, Run
+from repro.tracking.mirror import Mirror
+from repro.tracking.run_info import Run
 from tests.kit import copy_pages
 from tests.reports.kit import a_record
 

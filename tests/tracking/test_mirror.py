@@ -30,8 +30,10 @@ from repro.cli.app import app
 from repro.errors import ParamsError, StorageError
 from repro.params import Project
 from repro.records import Journal, write_record
-from repro.tracking import Mirror, read_state, tracking_uri
+from repro.tracking.address import tracking_uri
 from repro.tracking.health import store_state
+from repro.tracking.mirror import Mirror
+from repro.tracking.run_info import read_state
 from repro.tracking.run_reader import read_runs, stored_records
 from repro.tracking.run_writer import send_journal
 from repro.tracking.store import open_client

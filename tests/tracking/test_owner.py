@@ -16,15 +16,13 @@ from repro.errors import ParamsError, StorageError
 from repro.params import Project
 from repro.records import write_record
 from repro.tracking.owned_runs import Known, superseded
-from repro.tracking.owner import CLONE, MACHINE, PROJECT, USER, owner_of
+from repro.tracking.owner import owner_of
 from repro.tracking.promote import promote
-from repro.tracking.run_info import IN_GIT, RECORD
 from repro.tracking.run_reader import stored_records
-from repro.tracking.run_writer import JOURNAL
-from repro.tracking.seed_groups import PARENT
-from repro.tracking.store import KEY as KEY_TAG
 from repro.tracking.store import open_client
 from repro.tracking.sync import sync
+from repro.tracking.tags import CLONE, IN_GIT, JOURNAL, MACHINE, PARENT, PROJECT, RECORD, USER
+from repro.tracking.tags import KEY as KEY_TAG
 from tests.tracking.kit import KEY, WITH_MLFLOW, a_project, add_record, server, train
 
 pytestmark = [*WITH_MLFLOW, pytest.mark.slow]

@@ -19,8 +19,8 @@ from repro.errors import ParamsError, StorageError
 from repro.judgement import Judgement
 from repro.params import Project
 from repro.records import Journal, Record, write_record
-from repro.tracking import Mirror
 from repro.tracking.address import tracking_uri
+from repro.tracking.mirror import Mirror
 from repro.tracking.promote import promote
 from repro.tracking.record_upload import finished, journals, send_record
 from repro.tracking.registry import champions, note_champion

@@ -25,7 +25,7 @@ from repro.records import read_journal
 from repro.stages.model_setup import random_weights
 from repro.stages.smoke import own_params, smoke_project
 from repro.stages.train import train_experiment
-from repro.tracking import read_state
+from repro.tracking.run_info import read_state
 from repro.training.distributed import Ranks
 from repro.training.train import loader_threads, network, validation_loss
 

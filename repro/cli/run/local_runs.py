@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def runs(project: Project, experiment: Experiment) -> list[dict[str, Any]]:
     """Journals of this experiment in .repro/work."""
-    from repro.tracking import read_state
+    from repro.tracking.run_info import read_state
 
     found = []
     for path in sorted(project.work.glob("*/journal.jsonl")):
@@ -27,7 +27,7 @@ def runs(project: Project, experiment: Experiment) -> list[dict[str, Any]]:
 def no_run(project: Project, experiment: Experiment) -> ReproError:
     """The error for an experiment that never ran on this machine; it names those that did."""
     from repro.errors import ReproError
-    from repro.tracking import read_state
+    from repro.tracking.run_info import read_state
 
     states = map(read_state, project.work.glob("*/journal.jsonl"))
     names = sorted({state.run.name for state in states if state is not None})
