@@ -26,7 +26,7 @@ import os, signal, sys
 from pathlib import Path
 from repro.params import Project
 from repro.records import Journal
-from repro.tracking import Mirror
+from repro.tracking.mirror import Mirror
 from tests.tracking.kit import WITH_MLFLOW, a_run, journal_of
 project = Project(Path(sys.argv[1]))
 path = journal_of(project)

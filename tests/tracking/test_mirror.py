@@ -136,7 +136,7 @@ import time
 from pathlib import Path
 from repro.params import Project
 from repro.records import Journal, write_record
-from repro.tracking import Mirror
+from repro.tracking.mirror import Mirror
 from tests.tracking.kit import a_run, loss
 project, path = Project(Path({str(project.root)!r})), Path({str(journal_of(project))!r})
 with Journal(path) as journal, Mirror(project, path, run=a_run()):
