@@ -112,7 +112,7 @@ def test_a_program_is_trained_evaluated_and_recorded(project: Project) -> None:
     assert sorted(path.name for path in (folder / "overlays").iterdir()) == ["val0.png", "val1.png"]
     assert outdated(project) == ""
     shown = {name for name in shown_params(made.params) if name.startswith("external.")}
-    assert shown == {f"external.{name}" for name in ("train.command", "train.deps", "train.split", "weights")}
+    assert shown == {f"external.{name}" for name in ("train.command", "train.deps", "train.split")}
     state = read_state(project.journal(made.run_key))
     assert state is not None
     assert (state.status, state.steps) == ("FINISHED", 2)
