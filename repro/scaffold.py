@@ -249,7 +249,7 @@ def _root_pipeline(
 ) -> str:
     stages = {"data": _data_stage(datasets), "prepare": _prepare_stage(datasets)}
     stages |= {f"experiments/{name}": _record_stage(project, name, params) for name, params in own.items()}
-    stages["tables"] = _tables_stage()
+    stages["tables"] = _tables_stage(project)
     return yaml.dump({"stages": stages}, Dumper=_Dumper, sort_keys=False, width=200)
 
 
@@ -307,9 +307,10 @@ def _record_stage(project: Project, name: str, params: Mapping[str, Any]) -> dic
     }
 
 
-def _tables_stage() -> dict[str, Any]:
+def _tables_stage(project: Project) -> dict[str, Any]:
+    known = [path for path in (project.costs, project.link_states) if path.is_file()]
     return {
         "cmd": "repro table --write",
-        "deps": ["reports/rows"],
+        "deps": ["reports/rows", *(path.relative_to(project.root).as_posix() for path in known)],
         "outs": [{"reports/tables": {"cache": False}}],
     }

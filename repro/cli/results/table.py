@@ -111,6 +111,7 @@ def _print(
     *,
     wide: bool,
 ) -> None:
+    from repro.cli.tables import print_grids
     from repro.reports import data_formats, tables
 
     if dataset:
@@ -123,7 +124,7 @@ def _print(
     if fmt is Format.json:
         _emit(data_formats.tables_json(results, grids))
     elif fmt is None and sys.stdout.isatty() and not wide:
-        _fitted(grids)
+        print_grids(grids)
     else:
         _emit_grids(grids, fmt or Format.md)
 
@@ -149,31 +150,6 @@ def _print_pages(
 
 def _pages(published: Published, page_id: str | None) -> list[Page]:
     return [published.page(page_id)] if page_id else list(published.pages.values())
-
-
-FITTED = {
-    "row": "row",
-    "experiment": "experiment",
-    "published mIoU": "published",
-    "measured mIoU": "measured",
-    "difference": "gap",
-    "verdict": "verdict",
-}
-
-
-def _fitted(grids: list[Grid]) -> None:
-    """What a terminal has room for; --wide and every other format have the rest."""
-    from repro.cli.tables import print_table
-
-    for grid in grids:
-        places = {name: grid.columns.index(name) for name in FITTED if name in grid.columns}
-        places = places or {name: place for place, name in enumerate(grid.columns)}
-        if grid.title:
-            console().print(grid.title, style="bold")
-        columns = [FITTED.get(name, name) for name in places]
-        cells = [[row[place] for place in places.values()] for row in grid.rows]
-        print_table(columns, cells, numbers=("published", "measured", "gap"))
-    console(stderr=True).print("--wide shows every column")
 
 
 def _emit_grids(grids: list[Grid], fmt: Format) -> None:
