@@ -94,8 +94,10 @@ def test_tables_show_printed_and_built_sizes(project: Project) -> None:
     assert shown == {
         "published params (M)": "6.9",
         "params (M)": "6.99",
+        "params verdict": "reproduced",
         "published size (MiB)": "26.65",
         "size (MiB)": "26.65",
+        "size verdict": "reproduced",
     }
     assert line["verdict"] == "reproduced"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,12 +85,23 @@ def table(
     if not (check or write):
         return _print(results, dataset, page, values, fmt, wide=wide)
     files = generated_files.generated_files(results)
-    for path in generated_files.write(files) if write else []:
-        console().print(f"wrote {path.relative_to(results.project.root)}")
+    if write:
+        _write(results, files)
     if results.left_out:
         stale = len(list(generated_files.stale(files)))
         raise broken_error(results.left_out, done=f"no number in tables; {stale} generated files are stale")
     generated_files.check(files, results.project.root)
+
+
+def _write(results: Results, files: Mapping[Path, str | None]) -> None:
+    """Write stale tables, and what DVC's own views show of the same results."""
+    from repro.reports import generated_files
+    from repro.stages.inputs_ready import write_files
+
+    root = results.project.root
+    written = [str(path.relative_to(root)) for path in generated_files.write(files)]
+    for name in [*written, *write_files(results.project)]:
+        console().print(f"wrote {name}")
 
 
 def _published(page_id: str | None) -> None:
