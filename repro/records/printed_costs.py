@@ -141,10 +141,8 @@ def last_digit(row: Row, value: float) -> float:
 def cost_verdict(found: Iterable[PrintedCost]) -> Verdict:
     """Return the verdict on all printed costs of an experiment; incomparable if none is printed."""
     verdicts = {one.verdict for one in found}
-    for decided in ("differs", "known difference", "reproduced"):
-        if decided in verdicts:
-            return decided  # type: ignore[return-value]
-    return "incomparable"
+    order: tuple[CostVerdict, ...] = ("differs", "known difference", "reproduced")
+    return next((one for one in order if one in verdicts), "incomparable")
 
 
 def cost_text(one: PrintedCost) -> str:
