@@ -1,9 +1,10 @@
 """Generate experiment folders and DVC files for `repro new` and `repro sync`, without importing dvc.
 
 The root dvc.yaml has the stages `data` and `prepare` per data set, one stage named `experiments/<name>` per
-experiment, and `tables`; and metrics and plots of what is measured. The stage name makes `dvc repro experiments/<name>` work (`dvc stage add` refuses
-the slash, but DVC reads it). The dvc.yaml of an experiment is a copy of a template with additions from its
-params.yaml; a symlink would break `dvc metrics diff` and `dvc exp show`.
+experiment, and `tables`; and metrics and plots of what is measured. The stage name makes `dvc repro
+experiments/<name>` work (`dvc stage add` refuses the slash, but DVC reads it). The dvc.yaml of an experiment
+is a copy of a template with additions from its params.yaml; a symlink would break `dvc metrics diff` and
+`dvc exp show`.
 """
 
 from __future__ import annotations

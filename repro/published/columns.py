@@ -153,11 +153,11 @@ def _differences(raw: object, where: object) -> dict[str, dict[str, str]]:
     """Reasons of known differences, by row and cost."""
     found: dict[str, dict[str, str]] = {}
     for row, reasons in raw.items() if isinstance(raw, Mapping) else [("", raw)]:
-        known = isinstance(reasons, Mapping) and set(reasons) <= set(COSTS)
-        if not known or not all(isinstance(reason, str) and reason for reason in reasons.values()):
+        given = reasons if isinstance(reasons, Mapping) else {"": ""}
+        if set(given) - set(COSTS) or not all(isinstance(text, str) and text for text in given.values()):
             allowed = f"ROW: {{COST: REASON}} with COST one of {', '.join(COSTS)}"
             raise ParamsError(f"differences: {row}: {reasons!r}"[:200], where=where, allowed=allowed)
-        found[str(row)] = dict(reasons)
+        found[str(row)] = dict(given)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The published pages of a project: `<id>.json` typed rows, `<id>.md` the page, `<id>.yaml` how to read it."""
+"""The published pages of a project: `<id>.json` typed rows, `<id>.md` the page, `<id>.yaml` its map."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Published:
         return read_sources(path) if path.is_file() else {}
 
     def known_differences(self, row_id: str) -> Mapping[str, str]:
-        """Why costs that a row prints differ from those of its network: reasons by cost, of published/ID.yaml.
+        """Why printed costs of a row differ from those of its network, by cost: from published/ID.yaml.
 
         Raises ParamsError for a file that cannot be read.
         """

@@ -49,7 +49,7 @@ def _times(key: str, factor: float) -> Callable[[Mapping[str, Any]], float | Non
 # The keys are those of a published row; checkpoints hold fp32.
 COSTS: Mapping[str, Printed] = {
     "params_M": Printed(title="parameters", ways={"": _times("params_M", 1)}),
-    "size_MB": Printed(title="size", ways={"": _times("params_M", 1e6 * FLOAT_BYTES / MEBI)}),
+    "size_MB": Printed(title="checkpoint sizes", ways={"": _times("params_M", 1e6 * FLOAT_BYTES / MEBI)}),
     "gmacs": Printed(
         title="FLOPs",
         ways={

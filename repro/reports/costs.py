@@ -14,7 +14,11 @@ from repro.reports.results import Results
 
 
 def cost_of(results: Results, name: str) -> Mapping[str, Any]:
-    """The cost of an experiment's network with the keys of cost.json: of its record, else as counted; or {}."""
+    """The cost of an experiment's network, keys as in cost.json: its record's, else as counted, or {}."""
+    return results.kept("cost", name, lambda: dict(_cost_of(results, name)))
+
+
+def _cost_of(results: Results, name: str) -> Mapping[str, Any]:
     record = results.records.get(name)
     return record.cost if record and "params_M" in record.cost else counted_cost(results, name)
 
@@ -54,4 +58,6 @@ def cost_counts(results: Results) -> list[str]:
     for _, one in all_compared(results):
         found[one.name] += 1
         reproduced[one.name] += one.holds
-    return [f"{reproduced[name]} of {found[name]} {kind.title}" for name, kind in COSTS.items() if found[name]]
+    return [
+        f"{reproduced[name]} of {found[name]} {kind.title}" for name, kind in COSTS.items() if found[name]
+    ]

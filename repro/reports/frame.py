@@ -50,7 +50,7 @@ _TYPES = {
         *("measured_at", "config_path", "log_path", "weights_url", *_PUBLISHED_LINKS),
         *("published_device", "published_weights_state", "published_weights_of", *VERDICTS),
     ),
-    COUNT: ("output_stride", "n_images", "runs"),
+    COUNT: ("output_stride", "n_images", "latency_runs"),
 }
 _KINDS = {name: kind for kind, names in _TYPES.items() for name in names}
 ORDER = (
@@ -60,7 +60,7 @@ ORDER = (
     *("published_ms_flip", "measured_ms_flip", "measured_as_published", *ACCURACIES),
     *("kind", "split", "n_images", "protocol", "dataset_fingerprint"),
     *(f"published_{name}" for name in ACCURACIES),
-    *(*PRINTED, "published_device", *VERDICTS, *COST, "gflops", "input_size", "runs", "device"),
+    *(*PRINTED, "published_device", *VERDICTS, *COST, "gflops", "input_size", "latency_runs", "device"),
     *("model_sha256", "run_key", "git_commit", "measured_at"),
     *("config_path", "log_path", "weights_url", *_PUBLISHED_LINKS),
     *("published_weights_state", "published_weights_of"),
@@ -199,7 +199,7 @@ def _cost(cost: Mapping[str, Any]) -> dict[str, Any]:
         **{key: cost.get(theirs) for key, theirs in COST.items()},
         "gflops": None if macs is None else round(2 * macs, 6),
         "input_size": size_text(size) if size else None,
-        "runs": cost.get("runs"),
+        "latency_runs": cost.get("runs"),
         "device": device_text(cost),
     }
 

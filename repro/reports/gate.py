@@ -1,8 +1,8 @@
 """The gate: does what is recorded still hold? From files alone, without network, torch or DVC.
 
 Exit status 0: everything asked for passes; 1: something regressed or drifted, or a printed cost differs; 2:
-something cannot be compared, or nothing was. `repro.judgement` decides on each result. Unmeasured experiments are counted, and
-fail only when they were asked for by name, by data set or with --all.
+something cannot be compared, or nothing was. `repro.judgement` decides on each result. Unmeasured experiments
+are counted, and fail only when they were asked for by name, by data set or with --all.
 """
 
 from __future__ import annotations
@@ -183,7 +183,12 @@ def summary(findings: Sequence[Finding]) -> str:
         "known difference",
     )
     counts = {name: sum(one.verdict == name for one in findings) for name in order}
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or NOTHING
+    texts = (
+        f"{count} {name}" + "s" * (name == "known difference" and count > 1)
+        for name, count in counts.items()
+        if count
+    )
+    return ", ".join(texts) or NOTHING
 
 
 def headline(results: Results) -> str:
@@ -192,7 +197,9 @@ def headline(results: Results) -> str:
     Of the rows that experiments stand for, never own numbers; costs only where the networks are counted.
     """
     rows = results.published.rows
-    claimed = {row: name for row, name in results.by_row.items() if row in rows and "mIoU" in rows[row].metrics}
+    claimed = {
+        row: name for row, name in results.by_row.items() if row in rows and "mIoU" in rows[row].metrics
+    }
     verdicts = {name: finding(results, name).verdict for name in set(claimed.values())}
     counts = Counter(verdicts[name] for name in claimed.values())
     better = f" ({counts['improved']} improved)" if counts["improved"] else ""
@@ -205,7 +212,10 @@ def cost_findings(results: Results, names: Iterable[str] | None = None) -> list[
 
     Records of `measure: cost` have a finding already.
     """
-    of_record = {name for name, record in results.records.items() if record.kind == "cost"}
+
+    def has_one(name: str) -> bool:
+        return name in results.records and results.records[name].kind == "cost"
+
     return [
         about(
             results,
@@ -218,5 +228,5 @@ def cost_findings(results: Results, names: Iterable[str] | None = None) -> list[
             band=one.band,
         )
         for name, one in all_compared(results, names)
-        if not one.holds and name not in of_record
+        if not one.holds and not has_one(name)
     ]

@@ -1,7 +1,7 @@
 """Published download links in tables, with their states: alive, dead, of another row, empty.
 
-`repro page links --check --write` asks every address and keeps the answers in reports/links.json, since tables
-are made without a network. What could not be reached keeps its earlier state.
+`repro page links --check --write` asks every address and keeps the answers in reports/links.json, since
+tables are made without a network. What could not be reached keeps its earlier state.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ SHORT = (
     *("protocol",),
 )
 MACS_NOTE = (
-    "GMACs: multiply-accumulates of the convolutions of one forward pass at the size given; FLOPs are twice as many"
+    "GMACs: multiply-accumulates of the convolutions of one image at the size given; FLOPs are twice as many"
 )
 WEIGHTS_NOTE = "no link to the weights: no DVC remote is set; `dvc repro experiments/NAME` trains them again"
 OWN_TITLE = "Experiments of this project without a published row"
@@ -133,7 +133,11 @@ def _table(
         "[log]" in line["links"] and "[model]" not in line["links"] for line in lines
     ):
         notes.append(WEIGHTS_NOTE)
-    if "links" in columns and not results.link_states and any("[published" in line["links"] for line in lines):
+    if (
+        "links" in columns
+        and not results.link_states
+        and any("[published" in line["links"] for line in lines)
+    ):
         notes.append(UNCHECKED)
     return Grid(title=title, columns=grid.columns, rows=grid.rows, notes=tuple(notes))
 

@@ -46,7 +46,7 @@ class Network:
 
 
 def networks_of(project: Project) -> tuple[dict[str, Network], dict[str, tuple[str, ...]], Broken]:
-    """Return the networks of all experiments by key, the experiments of each, and those that cannot be read."""
+    """Return the networks by key, the experiments of each, and experiments that cannot be read."""
     found, broken = read_each(experiment_names(project), lambda name: load_experiment(project, name))
     networks: dict[str, Network] = {}
     names: dict[str, tuple[str, ...]] = {}
@@ -168,7 +168,7 @@ def in_own_process(root: Path, network: Network, device: str) -> dict[str, Any]:
 
 
 def measure(root: Path, network: Network, device: str) -> dict[str, Any]:
-    """Return latency, images per second and peak memory of a network in fp32, one image at a time.
+    """Return latency, images per second and peak memory of a network in fp32, of single images.
 
     The 95th percentile is left out below FOR_P95 runs, which networks of seconds per image do not reach.
     """

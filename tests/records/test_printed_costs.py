@@ -1,4 +1,4 @@
-"""Costs that pages print, judged against those of the networks: digits, ways of counting FLOPs, known ones."""
+"""Costs that pages print, judged against those of the networks: digits, ways of counting, known ones."""
 
 from __future__ import annotations
 

@@ -64,9 +64,7 @@ def test_the_record_has_sizes_and_no_metric(project: Project) -> None:
     assert from_json(to_json(record), "test") == replace(record, content_hash=record.content_hash)
 
 
-@pytest.mark.parametrize(
-    ("millions", "verdict", "code"), [(MILLIONS, "reproduced", 0), (7.1, "differs", 1)]
-)
+@pytest.mark.parametrize(("millions", "verdict", "code"), [(MILLIONS, "reproduced", 0), (7.1, "differs", 1)])
 def test_the_gate_compares_the_sizes(project: Project, millions: float, verdict: str, code: int) -> None:
     recorded(project, millions)
     found = gate.check(load_results(project), names=[NAME])

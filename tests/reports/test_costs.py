@@ -116,9 +116,12 @@ def test_the_cost_of_another_network_is_not_shown(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "cost.json"
-    for text in ('{"networks": []}', '{"networks": {"k": {"experiments": ["a"], "counted": {"params_M": "x"}}}}'):
+    for text in (
+        '{"networks": []}',
+        '{"networks": {"k": {"experiments": ["a"], "counted": {"params_M": "x"}}}}',
+    ):
         path.write_text(text)
-        with pytest.raises(RecordError, match="params_M|not a file of costs"):
+        with pytest.raises(RecordError, match=r"params_M|not a file of costs"):
             read_costs(path)
 
 
@@ -131,7 +134,9 @@ def test_links_are_shown_with_their_state(tmp_path: Path) -> None:
     checked = [
         Checked(link=Link(row="000-01", role="model", url=own), state="ok", detail="HTTP 200"),
         Checked(link=Link(row="000-02", role="model", url=shared), state="dead", detail="HTTP 404"),
-        Checked(link=Link(row="000-03", role="model", url="https://x"), state="unreached", detail="no answer"),
+        Checked(
+            link=Link(row="000-03", role="model", url="https://x"), state="unreached", detail="no answer"
+        ),
     ]
     write_states(path, checked, day="2026-11-30")
     states = read_states(path)

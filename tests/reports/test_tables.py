@@ -144,7 +144,7 @@ def test_published_beside_measured() -> None:
         "95 % interval": "48.90–51.70 (i1)",
         "difference": "+0.55",
         "verdict": "reproduced",
-        "aAcc": "50.00",
+        "aAcc": "",
         "published params (M)": "2.9",
         "params (M)": "2.99",
         "params verdict": "reproduced",

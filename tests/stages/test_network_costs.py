@@ -112,7 +112,13 @@ def test_a_measurement(project: Project, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_options_that_do_not_belong_together(project: Project) -> None:
-    for words in ([], ["a", "--all"], ["a", "--check"], ["--all", "--size", "1x1"], ["--all", "--minutes", "1"]):
+    for words in (
+        [],
+        ["a", "--all"],
+        ["a", "--check"],
+        ["--all", "--size", "1x1"],
+        ["--all", "--minutes", "1"],
+    ):
         answer = RUN.invoke(app, ["cost", *words])
         assert isinstance(answer.exception, ParamsError), words
 

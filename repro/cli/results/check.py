@@ -46,9 +46,9 @@ def check(
 ) -> None:
     """Check that recorded results still hold: exit 0 all pass, 1 a regression, 2 cannot compare.
 
-    Without names: everything that is recorded; exit 2 where that is nothing. Parameters, sizes and FLOPs that a
-    page prints are compared too (`repro cost --all` counts them): 1 where they differ, unless published/ID.yaml
-    gives a reason.
+    Without names: everything that is recorded; exit 2 where that is nothing. Printed parameters, sizes and
+    FLOPs are compared too (`repro cost --all` counts ours): exit 1 where they differ without a reason in
+    published/ID.yaml.
 
     Example: repro check --against main
     """

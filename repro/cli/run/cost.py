@@ -157,7 +157,9 @@ def _measure(project: Project, device: str, minutes: float | None) -> None:
 
     done, left = measure_networks(project, minutes=minutes, device=chosen_device(device), said=_measured)
     text = f"{counted(done, 'network')} measured, {left} left"
-    note(text + ("; `repro cost --all --measure` continues" if left else "; `repro table --write` shows them"))
+    note(
+        text + ("; `repro cost --all --measure` continues" if left else "; `repro table --write` shows them")
+    )
 
 
 def _measured(name: str, found: NetworkCost | ReproError) -> None:
