@@ -73,6 +73,7 @@ check: setup site ## ruff, formatting, types, generated files, the documentation
 	ruff format --check .
 	mypy
 	repro sync --check
+	repro cost --all --check
 	repro table --check
 	repro docs --check
 

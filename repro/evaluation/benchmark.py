@@ -33,6 +33,8 @@ def benchmark(
     input_size: tuple[int, int],
     device: str = "cpu",
     seconds: float = SECONDS,
+    warm_up: int = WARM_UP,
+    at_least: int = AT_LEAST,
 ) -> dict[str, Any]:
     """Measure a network on one image; the result is the content of cost.json.
 
@@ -45,12 +47,16 @@ def benchmark(
         protocol: the precision is used.
         input_size: (height, width) in pixels.
         device: device to run on.
-        seconds: time to measure for, within 20 to 200 runs.
+        seconds: time to measure for, within `at_least` and 200 runs.
+        warm_up: runs that are not measured.
+        at_least: runs that are measured even if they take longer.
     """
     image_NCHW = torch.zeros(1, 3, *input_size, dtype=torch.uint8)
     forward = forward_of(model, model_params, protocol, device)
     with evaluating(model.to(device)), torch.inference_mode():
-        launched, waited = timed(lambda: forward(image_NCHW), device, seconds)
+        launched, waited = timed(
+            lambda: forward(image_NCHW), device, seconds, warm_up=warm_up, at_least=at_least
+        )
     cost = count(model_params, num_classes, input_size)
     return {
         "params_M": round(cost.params_M, 4),
@@ -68,16 +74,23 @@ def benchmark(
     }
 
 
-def timed(run: Callable[[], object], device: str, seconds: float) -> tuple[list[float], list[float]]:
+def timed(
+    run: Callable[[], object],
+    device: str,
+    seconds: float,
+    *,
+    warm_up: int = WARM_UP,
+    at_least: int = AT_LEAST,
+) -> tuple[list[float], list[float]]:
     """(launch times, latencies) in milliseconds of every run after the warm-up."""
     reset_peak_memory(device)
-    for _ in range(WARM_UP):
+    for _ in range(warm_up):
         run()
     synchronize(device)
     launched: list[float] = []
     waited: list[float] = []
     end = time.perf_counter() + seconds
-    while len(waited) < AT_LEAST or (time.perf_counter() < end and len(waited) < AT_MOST):
+    while len(waited) < at_least or (time.perf_counter() < end and len(waited) < AT_MOST):
         start = time.perf_counter()
         run()
         launched.append(1000 * (time.perf_counter() - start))

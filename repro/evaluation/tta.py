@@ -22,7 +22,7 @@ from torch import Tensor
 from repro.errors import DataError
 from repro.evaluation.score_maps import Enlarged, Field, Mirrored, Mosaic, Plain, Size, Softmax, Sum, base2
 from repro.params.parse import ResizeRule
-from repro.params.protocol import Protocol, Variant
+from repro.params.protocol import Protocol, Variant, scaled_size
 
 Image = npt.NDArray[np.uint8]  # [H, W, 3], RGB
 Forward = Callable[[Tensor], Tensor]  # image_NCHW uint8 -> logits_NChw float, on the network's device
@@ -146,17 +146,6 @@ def prepared(logits_CHW: Tensor, protocol: Protocol) -> tuple[Tensor, bool]:
 
 def image_size(image: Image) -> Size:
     return int(image.shape[0]), int(image.shape[1])
-
-
-def scaled_size(size: Size, scale: float, protocol: Protocol) -> Size:
-    """Size to which an image of `size` is resized before the network."""
-    factor = scale
-    if protocol.base is not None:
-        long, short = sorted((int(side * scale) for side in protocol.base), reverse=True)
-        factor = min(long / max(size), short / min(size))
-    extra = 0.5 if protocol.rounding == "round" else 0.0
-    height, width = (max(1, int(side * factor + extra)) for side in size)
-    return height, width
 
 
 def resize_image(image: Image, size: Size) -> Image:

@@ -22,8 +22,8 @@ from repro.judgement.peers import Peers, collect_facts, conflicts, facts_of
 from repro.params import Band, Experiment, Project, read_yaml
 from repro.params.experiment import resolve
 from repro.records import Record, Verdict, disagreement, families, seed_band, seeds_of, verdict
-from repro.records.build import measured_value, sizes_of, why_undefined
-from repro.records.verdict import size_text, size_verdict
+from repro.records.build import costs_of, measured_value, why_undefined
+from repro.records.printed_costs import cost_text, cost_verdict
 
 KEPT = 256  # parsed results in memory: ten thousand would be gigabytes
 NO_REFERENCE = "no reference: no published number, and no `expect:` in its params.yaml"
@@ -131,7 +131,7 @@ class Judge:
         case = self.case(name)
         record, wanted = case.record, case.expectation
         if record.kind == "cost":
-            return _judge_sizes(case, self.contradiction(name))
+            return _judge_costs(case, self.contradiction(name))
         family = self._family(record)
         numbers = (_number(self.case(one.experiment), record.primary) for one in family)
         seeds = tuple(value for value in numbers if value is not None)
@@ -191,20 +191,20 @@ def judge_record(project: Project, record: Record) -> Judgement:
     return judge.judge(record.experiment)
 
 
-def _judge_sizes(case: Case, contradiction: str) -> Judgement:
-    """Judge an experiment with `measure: cost`: printed sizes against those of the network."""
+def _judge_costs(case: Case, contradiction: str) -> Judgement:
+    """Judge an experiment with `measure: cost`: printed costs against those of the network."""
     record = case.record
     where = f"experiments/{record.experiment}/params.yaml"
-    found = sizes_of(case.project.published, record.rows, record.cost, where=where)
-    shown = next((size for size in found if not size.holds), found[-1] if found else None)
-    doubt = contradiction or next(outdated(case), "") or ("" if found else "none of its rows prints a size")
+    found = costs_of(case.project.published, record.rows, record.cost, where=where)
+    shown = next((one for one in found if not one.holds), found[-1] if found else None)
+    doubt = contradiction or next(outdated(case), "") or ("" if found else "none of its rows prints a cost")
     return Judgement(
-        verdict="incomparable" if doubt else size_verdict(found),
-        reason=doubt or "; ".join(map(size_text, found)),
+        verdict="incomparable" if doubt else cost_verdict(found),
+        reason=doubt or "; ".join(map(cost_text, found)),
         metric=shown.name if shown else "params_M",
         measured=shown.built if shown else None,
         reference=shown.printed if shown else None,
-        band=shown.digit if shown else None,
+        band=shown.band if shown else None,
     )
 
 

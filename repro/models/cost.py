@@ -51,6 +51,20 @@ def count(params: NetworkParams, num_classes: int, size_HW: tuple[int, int]) -> 
     return _cost(net, tally, macs=tally.macs)
 
 
+def cost_values(params: NetworkParams, num_classes: int, size_HW: tuple[int, int]) -> dict[str, Any]:
+    """`count` with the keys of cost.json; `gflops` are two per multiply-accumulate of `gmacs_conv`."""
+    found = count(params, num_classes, size_HW)
+    return {
+        "params_M": round(found.params_M, 6),
+        "gmacs_conv": round(found.gmacs_conv, 6),
+        "gmacs_thop": round(found.gmacs_thop, 6),
+        "gflops": round(2 * found.gmacs_conv, 6),
+        "activation_MiB": round(found.activation_MiB, 3),
+        "input_size": list(size_HW),
+        "classes": num_classes,
+    }
+
+
 def _count(net: nn.Module, size_HW: tuple[int, int]) -> Cost:
     """Cost of any module. With gradients, since without them attention runs as one uncounted operation."""
     from torch.utils.flop_counter import FlopCounterMode  # imports triton and sympy where they are installed

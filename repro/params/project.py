@@ -78,6 +78,16 @@ class Project:
         """Folder of all records."""
         return self.root / "reports" / "rows"
 
+    @property
+    def costs(self) -> Path:
+        """The cost of every network: `repro cost --all`."""
+        return self.root / "reports" / "cost.json"
+
+    @property
+    def link_states(self) -> Path:
+        """The states of published links: `repro page links --check --write`."""
+        return self.root / "reports" / "links.json"
+
     def record(self, experiment: str) -> Path:
         return plain_path(self.rows, f"{experiment}.json")
 

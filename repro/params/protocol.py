@@ -146,6 +146,17 @@ class Protocol:
         return replace(self, scales=self.ms_flip.scales, flip=self.ms_flip.flip, ms_flip=None)
 
 
+def scaled_size(size: tuple[int, int], scale: float, protocol: Protocol) -> tuple[int, int]:
+    """Return the (height, width) to which an image of `size` is resized before the network."""
+    factor = scale
+    if protocol.base is not None:
+        long, short = sorted((int(side * scale) for side in protocol.base), reverse=True)
+        factor = min(long / max(size), short / min(size))
+    extra = 0.5 if protocol.rounding == "round" else 0.0
+    height, width = (max(1, int(side * factor + extra)) for side in size)
+    return height, width
+
+
 def protocol_hash(protocol: Protocol, *, classes: Sequence[str]) -> str:
     """Return 12 hex digits over the class list and the fields that differ from their default.
 

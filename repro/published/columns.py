@@ -108,6 +108,8 @@ class ColumnMap:
     lint_off: Rules of `repro page lint` that are switched off for this page (`lint: {ignore: [RULE, ...]}`).
     lint_datasets: Words by which this page's labels name data sets (`lint: {datasets: {cs: cityscapes}}`).
     own: Words by which pages name the data sets that the project declares; from its params.yaml.
+    differences: Printed costs that the network does not have, with the reason, by row and cost
+        (`differences: {mine-03: {params_M: a misprint}}`).
     """
 
     dataset: Mapping[str, str | int] = field(default_factory=dict)
@@ -115,15 +117,16 @@ class ColumnMap:
     lint_off: tuple[str, ...] = ()
     lint_datasets: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, str] = field(default_factory=dict)
+    differences: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def read_map(raw: object, where: object) -> ColumnMap:
     """Check the content of a map file. Raises ParamsError for unknown keys and fields."""
     allowed = (
         "dataset: {column: TITLE | heading: LEVEL} or a name; columns: {TITLE: FIELD}; "
-        "lint: {ignore: [RULE], datasets: {WORD: NAME}}"
+        "lint: {ignore: [RULE], datasets: {WORD: NAME}}; differences: {ROW: {COST: REASON}}"
     )
-    if not isinstance(raw, Mapping) or set(raw) - {"dataset", "columns", "lint"}:
+    if not isinstance(raw, Mapping) or set(raw) - {"dataset", "columns", "lint", "differences"}:
         raise ParamsError("not a column map", where=where, allowed=allowed)
     dataset, columns = raw.get("dataset", {}), raw.get("columns", {})
     if isinstance(dataset, str):
@@ -139,7 +142,25 @@ def read_map(raw: object, where: object) -> ColumnMap:
             raise ParamsError(f"columns: {title}: {name!r}", where=where, allowed=", ".join(FIELDS))
     titles = {_key(str(title)): str(name) for title, name in columns.items()}
     off, words = _lint(raw.get("lint", {}), where, allowed)
-    return ColumnMap(dataset=dict(dataset), columns=titles, lint_off=off, lint_datasets=words)
+    return ColumnMap(
+        dataset=dict(dataset),
+        columns=titles,
+        lint_off=off,
+        lint_datasets=words,
+        differences=_differences(raw.get("differences", {}), where),
+    )
+
+
+def _differences(raw: object, where: object) -> dict[str, dict[str, str]]:
+    """Reasons of known differences, by row and cost."""
+    found: dict[str, dict[str, str]] = {}
+    for row, reasons in raw.items() if isinstance(raw, Mapping) else [("", raw)]:
+        given = reasons if isinstance(reasons, Mapping) else {"": ""}
+        if set(given) - set(COSTS) or not all(isinstance(text, str) and text for text in given.values()):
+            allowed = f"ROW: {{COST: REASON}} with COST one of {', '.join(COSTS)}"
+            raise ParamsError(f"differences: {row}: {reasons!r}"[:200], where=where, allowed=allowed)
+        found[str(row)] = dict(given)
+    return found
 
 
 def _lint(raw: object, where: object, allowed: str) -> tuple[tuple[str, ...], dict[str, str]]:

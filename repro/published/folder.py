@@ -46,6 +46,22 @@ class Published:
         path = self.folder / FILE
         return read_sources(path) if path.is_file() else {}
 
+    def known_differences(self, row_id: str) -> Mapping[str, str]:
+        """Why printed costs of a row differ from those of its network, by cost: from published/ID.yaml.
+
+        Raises ParamsError for a file that cannot be read.
+        """
+        return self._differences.get(row_id, {})
+
+    @cached_property
+    def _differences(self) -> Mapping[str, Mapping[str, str]]:
+        from repro.io.yaml_reader import read_yaml  # most commands do not need it
+        from repro.published.columns import read_map
+
+        maps = [self.folder / f"{page_id}.yaml" for page_id in self.ids]
+        found = [read_map(read_yaml(path), path) for path in maps if path.is_file()]
+        return {row: reasons for one in found for row, reasons in one.differences.items()}
+
     def path(self, page_id: str) -> Path:
         return self.folder / f"{page_id}.json"
 

@@ -31,10 +31,11 @@ from repro.records.metrics_io import (
     read_metrics,
     undefined_metrics,
 )
+from repro.records.printed_costs import PrintedCost, cost_text, cost_verdict, printed_costs
 from repro.records.provenance import collect, lock_hashes
 from repro.records.record import Expected, Measured, Record, Seeds
 from repro.records.seeds import seeds_of
-from repro.records.verdict import Kind, Size, default_band, seed_band, size_text, size_verdict, sizes
+from repro.records.verdict import Kind, default_band, seed_band
 
 PRETRAINED = "pretrained"  # entry of a journal: what `pretrained_args` of a network by reference loaded
 ALSO = "also"  # subfolder of an experiment, with a folder per additional protocol
@@ -177,7 +178,7 @@ def make_cost_record(project: Project, experiment: Experiment) -> Record:
     cost, plain = inference_cost(path), to_plain(experiment)
     if not cost:
         raise RecordError("nothing was measured yet", where=path, hint=f"`repro benchmark {experiment.name}`")
-    found = sizes_of(project.published, experiment.rows, cost, where=f"{experiment.folder}/params.yaml")
+    found = costs_of(project.published, experiment.rows, cost, where=f"{experiment.folder}/params.yaml")
     origin = collect(project.root, params=plain)
     locks = lock_hashes(project.root, experiment.name)
     return Record(
@@ -196,8 +197,8 @@ def make_cost_record(project: Project, experiment: Experiment) -> Record:
         cost=cost,
         published={},
         expectation=None,
-        verdict=size_verdict(found),
-        notes=tuple(map(size_text, found)),
+        verdict=cost_verdict(found),
+        notes=tuple(map(cost_text, found)),
         model_sha256=None,
         params=plain,
         run_key=cost_key(plain),
@@ -205,12 +206,16 @@ def make_cost_record(project: Project, experiment: Experiment) -> Record:
     )
 
 
-def sizes_of(
+def costs_of(
     published: Published, row_names: Sequence[str], cost: Mapping[str, Any], where: object
-) -> list[Size]:
-    """Return every size that the rows print, with the measured one from `cost`."""
+) -> list[PrintedCost]:
+    """Return every cost that the rows print, beside that of `cost`."""
     names = published.row_ids(row_names, where)
-    return [size for name in names for size in sizes(cost, published.rows[name])]
+    return [
+        one
+        for name in names
+        for one in printed_costs(cost, published.rows[name], published.known_differences(name))
+    ]
 
 
 def with_earlier_training(record: Record, known: Iterable[Record]) -> Record:

@@ -1,4 +1,4 @@
-"""Verdicts on metrics and model sizes: is the published number reproduced?
+"""Verdicts on metrics: is the published number reproduced?
 
 Against a published number:
 
@@ -15,30 +15,35 @@ Against a number that this project measured before (`expect:` in params.yaml):
     incomparable   there is no reference, the measurements differ in data or protocol, or the files of the
                    result contradict each other
 
-Only reproduced, improved and holds pass. A band is a half-width in percent points with its source.
-
-Pages truncate or round: 42.9 million parameters are printed as 42M. A size is reproduced if it differs from
-the printed one by less than one unit of the last printed digit.
+Only reproduced, improved and holds pass. A band is a half-width in percent points with its source. The costs
+that a page prints, which `differ` or not, are judged in printed_costs.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from repro.params.bands import Band
-from repro.published import Row
 from repro.published.page import TOLERANCE
 
-Verdict = Literal["reproduced", "improved", "regressed", "holds", "drifted", "unmeasured", "incomparable"]
+Verdict = Literal[
+    "reproduced",
+    "improved",
+    "regressed",
+    "holds",
+    "drifted",
+    "unmeasured",
+    "incomparable",
+    "differs",
+    "known difference",
+]
 Kind = Literal["trained", "released", "smoke", "cost", "external"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 PASSING: frozenset[str] = frozenset({"reproduced", "improved", "holds"})
-FAILING: frozenset[str] = frozenset({"regressed", "drifted"})
+FAILING: frozenset[str] = frozenset({"regressed", "drifted", "differs"})
 
 
 RELEASED = Band(
@@ -108,57 +113,3 @@ def verdict(
     if abs(gap) <= band + 1e-9:
         return within
     return above if gap > 0 else below
-
-
-FLOAT_BYTES, MEBI = 4, 2**20
-# published key -> (unit in a cell, value from the millions of parameters); checkpoints hold fp32
-SIZES: dict[str, tuple[str, Callable[[float], float]]] = {
-    "params_M": ("M", lambda millions: millions),
-    "size_MB": ("MB", lambda millions: millions * 1e6 * FLOAT_BYTES / MEBI),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """A published size: printed value, value of the built network, and unit of the last printed digit."""
-
-    name: str
-    printed: float
-    built: float
-    digit: float
-
-    @property
-    def holds(self) -> bool:
-        return abs(self.built - self.printed) < self.digit + 1e-9
-
-
-def sizes(cost: Mapping[str, Any], row: Row) -> list[Size]:
-    """Return the sizes that `row` prints, with those of `cost` (cost.json); the most precise one last."""
-    millions = cost.get("params_M")
-    if millions is None:
-        return []
-    return [
-        Size(name=name, printed=row.cost[name], built=ours(millions), digit=_digit(row, unit))
-        for name, (unit, ours) in SIZES.items()
-        if name in row.cost
-    ]
-
-
-def size_verdict(found: Iterable[Size]) -> Verdict:
-    """Return reproduced if all sizes match, else regressed; incomparable if none is printed."""
-    listed = list(found)
-    if not listed:
-        return "incomparable"
-    return "reproduced" if all(size.holds for size in listed) else "regressed"
-
-
-def size_text(size: Size) -> str:
-    """Describe a size: 'size_MB 26.65, printed 26.65'."""
-    return f"{size.name} {size.built:.2f}, printed {size.printed:g}"
-
-
-def _digit(row: Row, unit: str) -> float:
-    """0.01 for '26.65MB', 1 for '42M'; 1 if no cell has this unit."""
-    cells = (re.fullmatch(rf"\s*\d+(?:\.(\d+))?{unit}\s*", cell) for cell in row.cells)
-    decimals = next((len(match[1] or "") for match in cells if match), 0)
-    return float(10.0**-decimals)

@@ -9,11 +9,12 @@ from xml.etree import ElementTree
 
 from repro.io.safe_text import printable, printable_texts
 from repro.records import FAILING, PASSING
+from repro.records.printed_costs import COSTS
 from repro.reports import formatting
 from repro.reports.gate import Finding, summary
 from repro.reports.grid import Grid, markdown
 
-_LEVEL = {"unmeasured": "note", "improved": "note"}  # every other one is an error
+_LEVEL = dict.fromkeys(("unmeasured", "improved", "known difference"), "note")  # every other one is an error
 _QUIET = ("reproduced", "holds")
 _RULES = {
     "regressed": "The measured number is below the band around the published one.",
@@ -21,6 +22,8 @@ _RULES = {
     "incomparable": "The result was not measured in the way its reference was, or cannot be believed.",
     "unmeasured": "Nothing was recorded for this experiment yet.",
     "improved": "The measured number is above the band around the published one.",
+    "differs": "The network does not have the parameters, size or FLOPs that the page prints.",
+    "known difference": "The same, and published/ID.yaml says why.",
 }
 COLUMNS = (
     *("", "experiment", "row", "metric", "measured", "reference", "band", "difference", "verdict"),
@@ -31,6 +34,7 @@ _MARK = {
     **dict.fromkeys(FAILING, "❌"),
     "incomparable": "⚠️",
     "unmeasured": "·",
+    "known difference": "·",
 }
 
 
@@ -87,7 +91,8 @@ def junit(findings: Sequence[Finding]) -> str:
     )
     outcome = {**dict.fromkeys(FAILING, "failure"), "incomparable": "error", "unmeasured": "skipped"}
     for one in findings:
-        case = ElementTree.SubElement(suite, "testcase", classname=one.dataset or "own", name=one.experiment)
+        name = one.experiment if one.metric not in COSTS else f"{one.experiment} {one.metric}"
+        case = ElementTree.SubElement(suite, "testcase", classname=one.dataset or "own", name=name)
         case.set("file", one.file)
         if one.verdict in outcome:
             ElementTree.SubElement(case, outcome[one.verdict], message=message(one))
@@ -112,7 +117,8 @@ def sarif(findings: Sequence[Finding]) -> str:
                     }
                 }
             ],
-            "partialFingerprints": {"experiment": one.experiment},
+            "partialFingerprints": {"experiment": one.experiment}
+            | ({"metric": one.metric} if one.metric in COSTS else {}),
         }
         for one in findings
         if one.verdict not in _QUIET

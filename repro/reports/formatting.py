@@ -68,6 +68,11 @@ def device_text(cost: Mapping[str, Any]) -> str:
     return ", ".join(str(part) for part in (name, threads, torch, cost.get("precision"), batch) if part)
 
 
+def noted(cell: str, kind: str, note: str) -> str:
+    """`cell` followed by a note for `Marks.resolved` of tables; unchanged when either is empty."""
+    return f"{cell}\0{kind}\1{note}\0" if cell and note else cell
+
+
 class Footnotes:
     """Marks for texts that many cells share, in order of appearance: a, b, ..., z, aa, ... or `numbered`."""
 

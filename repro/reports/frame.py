@@ -16,6 +16,7 @@ from repro.published.page import QUIRK
 from repro.records import Record
 from repro.records.network import NETWORK, described_network
 from repro.reports.columns import COUNT, NUMBER, TEXT, typed
+from repro.reports.costs import compared, cost_of
 from repro.reports.formatting import device_text, size_text
 from repro.reports.gate import Finding, finding
 from repro.reports.links import measured_links
@@ -31,6 +32,15 @@ COST = {
     "peak_memory_mib": "peak_memory_MiB",
 }
 ACCURACIES = {"pixel_accuracy": "aAcc", "mean_accuracy": "mAcc", "fw_iou": "fwIoU"}
+PRINTED = {  # of a row's cost, by column
+    "published_params_m": "params_M",
+    "published_size_mb": "size_MB",
+    "published_gmacs": "gmacs",
+    "published_time_ms": "time_ms",
+    "published_fps": "fps",
+    "published_memory_gb": "mem_GB",
+}
+VERDICTS = {"params_verdict": "params_M", "size_verdict": "size_MB", "flops_verdict": "gmacs"}
 _PUBLISHED_LINKS = {"published_config_url": "config", "published_weights_url": "model"}
 _TYPES = {
     TEXT: (
@@ -38,8 +48,9 @@ _TYPES = {
         *("recipe", "interval_kind", "verdict", "reason", "metric", "undefined", "kind", "split", "protocol"),
         *("dataset_fingerprint", "input_size", "device", "model_sha256", "run_key", "git_commit"),
         *("measured_at", "config_path", "log_path", "weights_url", *_PUBLISHED_LINKS),
+        *("published_device", "published_weights_state", "published_weights_of", *VERDICTS),
     ),
-    COUNT: ("output_stride", "n_images"),
+    COUNT: ("output_stride", "n_images", "latency_runs"),
 }
 _KINDS = {name: kind for kind, names in _TYPES.items() for name in names}
 ORDER = (
@@ -48,9 +59,11 @@ ORDER = (
     *("verdict", "reason", "metric", "reference", "band", "undefined"),
     *("published_ms_flip", "measured_ms_flip", "measured_as_published", *ACCURACIES),
     *("kind", "split", "n_images", "protocol", "dataset_fingerprint"),
-    *("published_params_m", "published_size_mb", *COST, "input_size", "device"),
+    *(f"published_{name}" for name in ACCURACIES),
+    *(*PRINTED, "published_device", *VERDICTS, *COST, "gflops", "input_size", "latency_runs", "device"),
     *("model_sha256", "run_key", "git_commit", "measured_at"),
     *("config_path", "log_path", "weights_url", *_PUBLISHED_LINKS),
+    *("published_weights_state", "published_weights_of"),
 )
 COLUMNS: Mapping[str, str] = {name: _KINDS.get(name, NUMBER) for name in ORDER}
 
@@ -75,7 +88,8 @@ def result_lines(results: Results) -> Iterator[dict[str, Any]]:
     for row in results.published.rows.values():
         first = results.by_row.get(row.id, "")
         names = sorted(standing.get(row.id, [""]), key=lambda name: (name != first, name))
-        yield from (beside(known.get(name, {"verdict": "unmeasured"}), row) for name in names)
+        more = of_printed(results, row)
+        yield from (beside(known.get(name, {"verdict": "unmeasured"}), row) | more for name in names)
     yield from (beside(known[name]) for name in known if not claims[name])
 
 
@@ -99,6 +113,13 @@ def _gap(line: Mapping[str, Any]) -> float | None:
     return None if expected is None or measured is None else round(measured - expected, 4)
 
 
+def of_printed(results: Results, row: Row) -> dict[str, Any]:
+    """Verdicts on the costs that a row prints, and the state of its link to weights."""
+    verdicts = {one.name: one.verdict for one in compared(results, row)}
+    state = results.link_states.get(row.links.get("model", ""))
+    return {key: verdicts.get(name) for key, name in VERDICTS.items()} | {"published_weights_state": state}
+
+
 def _of_row(row: Row, ours: Mapping[str, Any]) -> dict[str, Any]:
     """What a page prints of a row."""
     described = {"backbone": row.backbone, "output_stride": row.output_stride, "dataset": row.dataset}
@@ -111,8 +132,10 @@ def _of_row(row: Row, ours: Mapping[str, Any]) -> dict[str, Any]:
         "label": row.label,
         "published": row.metrics.get("mIoU"),
         "published_ms_flip": row.metrics.get("mIoU_ms_flip"),
-        "published_params_m": row.cost.get("params_M"),
-        "published_size_mb": row.cost.get("size_MB"),
+        **{f"published_{key}": row.metrics.get(name) for key, name in ACCURACIES.items()},
+        **{key: row.cost.get(name) for key, name in PRINTED.items()},
+        "published_device": row.device,
+        "published_weights_of": row.weights_of,
         **{key: row.links.get(role) for key, role in _PUBLISHED_LINKS.items()},
     }
 
@@ -133,6 +156,7 @@ def _of_experiment(results: Results, name: str) -> dict[str, Any]:
         **described_network(params),
         **({"label": declared.note, "recipe": declared.recipe} if declared else {}),
         **(_measured(record) if record else {}),
+        **_cost(cost_of(results, name)),
         **_judged(finding(results, name)),
         "undefined_miou": record.undefined.get("mIoU") if record else None,
         "config_path": links.get("config"),
@@ -149,8 +173,7 @@ def _judged(found: Finding) -> dict[str, Any]:
 def _measured(record: Record) -> dict[str, Any]:
     """What a record holds."""
     low, high = record.intervals.get("mIoU", (None, None))
-    cost, git = record.cost, record.provenance.get("git") or {}
-    size = cost.get("input_size")
+    git = record.provenance.get("git") or {}
     return {
         "measured": record.metrics.get("mIoU"),
         "measured_ms_flip": record.metrics.get("mIoU_ms_flip"),
@@ -163,12 +186,21 @@ def _measured(record: Record) -> dict[str, Any]:
         **{key: getattr(record, key) for key in ("kind", "split", "n_images", "dataset_fingerprint")},
         "protocol": record.protocol_hash,
         "model_sha256": record.model_sha256,
-        **{key: cost.get(theirs) for key, theirs in COST.items()},
-        "input_size": size_text(size) if size else None,
-        "device": device_text(cost),
         "run_key": record.run_key,
         "git_commit": git.get("commit"),
         "measured_at": record.provenance.get("at"),
+    }
+
+
+def _cost(cost: Mapping[str, Any]) -> dict[str, Any]:
+    """Cost of the network, counted and measured; `device` is what speed and memory were measured on."""
+    size, macs = cost.get("input_size"), cost.get("gmacs_conv")
+    return {
+        **{key: cost.get(theirs) for key, theirs in COST.items()},
+        "gflops": None if macs is None else round(2 * macs, 6),
+        "input_size": size_text(size) if size else None,
+        "latency_runs": cost.get("runs"),
+        "device": device_text(cost),
     }
 
 

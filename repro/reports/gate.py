@@ -1,8 +1,8 @@
 """The gate: does what is recorded still hold? From files alone, without network, torch or DVC.
 
-Exit status 0: everything asked for passes; 1: something regressed or drifted; 2: something cannot be
-compared, or nothing was. `repro.judgement` decides on each result. Unmeasured experiments are counted, and
-fail only when they were asked for by name, by data set or with --all.
+Exit status 0: everything asked for passes; 1: something regressed or drifted, or a printed cost differs; 2:
+something cannot be compared, or nothing was. `repro.judgement` decides on each result. Unmeasured experiments
+are counted, and fail only when they were asked for by name, by data set or with --all.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from repro.errors import ParamsError
 from repro.io import limits
 from repro.params import matching
 from repro.records import FAILING, PASSING, Record, Verdict
+from repro.records.printed_costs import COSTS
+from repro.reports.costs import all_compared, cost_counts
 from repro.reports.results import Results
 
 NOTHING = "nothing was compared"
@@ -156,7 +158,7 @@ def exit_code(findings: Iterable[Finding], *, strict: bool, allow_empty: bool = 
     verdicts: set[str] = {one.verdict for one in findings}
     if verdicts & FAILING:
         return 1
-    if verdicts <= {"unmeasured"} and not allow_empty:
+    if verdicts <= {"unmeasured", "known difference"} and not allow_empty:
         return 2
     if "incomparable" in verdicts or (strict and "unmeasured" in verdicts):
         return 2
@@ -176,15 +178,55 @@ def row_line(path: Path) -> int:
 
 def summary(findings: Sequence[Finding]) -> str:
     """'1 reproduced, 2 holds'."""
-    order = ("regressed", "drifted", "incomparable", "improved", "reproduced", "holds", "unmeasured")
+    order = (
+        *("regressed", "drifted", "differs", "incomparable", "improved", "reproduced", "holds", "unmeasured"),
+        "known difference",
+    )
     counts = {name: sum(one.verdict == name for one in findings) for name in order}
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or NOTHING
+    texts = (
+        f"{count} {name}" + "s" * (name == "known difference" and count > 1)
+        for name, count in counts.items()
+        if count
+    )
+    return ", ".join(texts) or NOTHING
 
 
 def headline(results: Results) -> str:
-    """'1 of 145 published rows reproduced': of the rows that experiments stand for, never own numbers."""
-    claimed = {row: name for row, name in results.by_row.items() if row in results.published.rows}
+    """'1 of 133 published mIoU, 43 of 46 parameters, 1 of 1 FLOPs reproduced'.
+
+    Of the rows that experiments stand for, never own numbers; costs only where the networks are counted.
+    """
+    rows = results.published.rows
+    claimed = {
+        row: name for row, name in results.by_row.items() if row in rows and "mIoU" in rows[row].metrics
+    }
     verdicts = {name: finding(results, name).verdict for name in set(claimed.values())}
     counts = Counter(verdicts[name] for name in claimed.values())
-    better = f", {counts['improved']} improved" if counts["improved"] else ""
-    return f"{counts['reproduced']} of {len(claimed)} published rows reproduced{better}"
+    better = f" ({counts['improved']} improved)" if counts["improved"] else ""
+    accuracy = f"{counts['reproduced']} of {len(claimed)} published mIoU{better}"
+    return f"{', '.join([accuracy, *cost_counts(results)])} reproduced"
+
+
+def cost_findings(results: Results, names: Iterable[str] | None = None) -> list[Finding]:
+    """Findings on printed costs that the networks of `names` (default: all) do not have; known ones pass.
+
+    Records of `measure: cost` have a finding already.
+    """
+
+    def has_one(name: str) -> bool:
+        return name in results.records and results.records[name].kind == "cost"
+
+    return [
+        about(
+            results,
+            name,
+            one.verdict,
+            one.known or f"the network of row {one.row} does not have the printed {COSTS[one.name].title}",
+            metric=one.name,
+            measured=one.built,
+            reference=one.printed,
+            band=one.band,
+        )
+        for name, one in all_compared(results, names)
+        if not one.holds and not has_one(name)
+    ]

@@ -13,7 +13,7 @@ from repro.errors import ParamsError, UnknownNameError
 from repro.params.names import matching
 from repro.reports.columns import COUNT, NUMBER, typed, whole
 from repro.reports.formatting import difference, percent
-from repro.reports.frame import COLUMNS, beside, claimed, of_experiment
+from repro.reports.frame import COLUMNS, beside, claimed, of_experiment, of_printed
 from repro.reports.query import queried
 from repro.reports.results import Results
 
@@ -59,7 +59,8 @@ def _line(results: Results, name: str) -> dict[str, Any]:
     ours = of_experiment(results, name)
     published = [results.published.rows[row_id] for row_id in claimed(results, name)]
     printed = [row for row in published if "mIoU" in row.metrics] or published
-    line = whole(beside(ours, printed[0] if printed else None), OF_EXPERIMENT)
+    row = printed[0] if printed else None
+    line = whole(beside(ours, row) | (of_printed(results, row) if row else {}), OF_EXPERIMENT)
     damage = "damaged params.yaml" * (name in results.broken) or "damaged record" * (name in results.damaged)
     datasets = {results.dataset(name), *(row.dataset for row in published)}
     listed = {"rows": [row.id for row in published], "datasets": sorted(datasets)}

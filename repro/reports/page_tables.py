@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from repro.published import Column, Page, Row, Table
 from repro.published.markdown import cells as cut
 from repro.published.markdown import fill
 from repro.published.page import page_value
 from repro.records import Record
+from repro.records.printed_costs import COSTS
+from repro.reports.costs import cost_of
 from repro.reports.enums import Values
 from repro.reports.formatting import device_text
 from repro.reports.grid import Grid
@@ -57,10 +60,11 @@ def row_cells(results: Results, table: Table, row: Row, values: Values, base: st
     name = results.by_row.get(row.id, "")
     record = results.records.get(name)
     ours = measured_links(results.project, name, base=base) if record else {}
+    cost = cost_of(results, name) if name else {}
     published = [*row.cells, *[""] * len(table.columns)]
     shown = []
     for column, cell in zip(table.columns, published, strict=False):
-        measured = _measured_cell(column, record, ours)
+        measured = _measured_cell(column, record, cost, ours)
         if measured is None:
             shown.append(cell)
         else:
@@ -68,36 +72,40 @@ def row_cells(results: Results, table: Table, row: Row, values: Values, base: st
     return tuple(shown)
 
 
-def _measured_cell(column: Column, record: Record | None, ours: Mapping[str, str]) -> str | None:
-    """Text for a column that we measure or make; None for one that describes the row."""
+def _measured_cell(
+    column: Column, record: Record | None, cost: Mapping[str, Any], ours: Mapping[str, str]
+) -> str | None:
+    """Text for a column that we measure, count or make; None for one that describes the row."""
     if column.field in _LINKS:
         return _LINKS[column.field](ours)
     if not column.format:
         return None
-    value = measured_value(record, column.field) if record else None
-    if record is None or value is None:
+    value = measured_value(record, cost, column.field)
+    if value is None:
         return "undefined" if record and column.field in record.undefined else ""
-    device = measured_on(record, column.field)
+    device = measured_on(record, cost, column.field)
     return column.show(value) + (f" ({device})" if device else "")
 
 
-def measured_value(record: Record, field: str) -> float | None:
-    """A metric in percent, or a cost in the page's unit; None for what was not measured."""
+def measured_value(record: Record | None, cost: Mapping[str, Any], field: str) -> float | None:
+    """A metric in percent, or a cost in the page's unit; None for what was neither measured nor counted."""
     if field == "mem_GB":  # the pages' memory is that of training, on each GPU
-        memory = record.cost.get("train_memory_MiB")
+        memory = cost.get("train_memory_MiB")
         return None if memory is None else float(memory) / 1024
+    if field == "size_MB":
+        return COSTS[field].ways[""](cost)
     if field in _COST:
-        cost = record.cost.get(_COST[field])
-        return None if cost is None else float(cost)
-    return page_value(record.metrics, field)
+        found = cost.get(_COST[field])
+        return None if found is None else float(found)
+    return page_value(record.metrics, field) if record else None
 
 
-def measured_on(record: Record, field: str) -> str:
+def measured_on(record: Record | None, cost: Mapping[str, Any], field: str) -> str:
     """The device that a cost holds for; nothing for what every device gives."""
-    trained = (record.provenance.get("training") or {}).get("device")
+    trained = (record.provenance.get("training") or {}).get("device") if record else None
     if field == "mem_GB" and trained:
         return device_text({"device": trained})
-    return device_text(record.cost) if field in ("time_ms", "fps", "mem_GB") else ""
+    return device_text(cost) if field in ("time_ms", "fps", "mem_GB") else ""
 
 
 def _both(column: Column, cell: str, measured: str) -> str:

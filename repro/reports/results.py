@@ -17,9 +17,11 @@ from repro.params.names import experiment_names
 from repro.params.project import Project
 from repro.published import Published, Row
 from repro.records import Record
+from repro.records.cost_file import NetworkCost, read_costs
 from repro.records.record import read_row
 from repro.reports.claims import Claim, Declared, claim_of, peers_of, read_claims, read_declared
 from repro.reports.lazy import Lazy
+from repro.reports.link_states import read_states
 from repro.reports.results_cache import NOTHING_KEPT, ResultsCache, digest, held_by_dvc, open_cache, stamps
 
 if TYPE_CHECKING:
@@ -100,6 +102,17 @@ class Results:
             for row_id in claimed or ():
                 found.setdefault(row_id, name)
         return found
+
+    @cached_property
+    def costs(self) -> Mapping[str, tuple[str, NetworkCost]]:
+        """Experiment -> key and cost of its network, of reports/cost.json: repro.reports.costs."""
+        networks = read_costs(self.project.costs)
+        return {name: (key, one) for key, one in networks.items() for name in one.experiments}
+
+    @cached_property
+    def link_states(self) -> Mapping[str, str]:
+        """Address of a published link -> alive or dead, where it was checked."""
+        return read_states(self.project.link_states)
 
     @cached_property
     def judge(self) -> Judge:

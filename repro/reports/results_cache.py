@@ -111,11 +111,11 @@ NOTHING_KEPT = ResultsCache(path=None, basis="")
 
 
 def basis(project: Project) -> str:
-    """Stamp of the package, the shared params, the published pages, the prepared data and DVC's settings."""
+    """Stamp of the package, the shared params, the pages, the costs, the prepared data and DVC's settings."""
     root = project.root
     code = sorted(PACKAGE.rglob("*.py"))
     shared = [project.params, *sorted((root / "published").glob("*"))]
-    shared += [root / ".dvc" / "config", root / ".dvc" / "config.local"]
+    shared += [project.costs, project.link_states, root / ".dvc" / "config", root / ".dvc" / "config.local"]
     return stamp(map(str, [*code, *shared, *sorted(project.prepared.glob("*/*.zip"))]))
 
 

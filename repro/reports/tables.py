@@ -9,43 +9,31 @@ from repro.published import Row
 from repro.published.page import QUIRK
 from repro.records import Record
 from repro.records.record import Measured
-from repro.records.verdict import sizes
-from repro.reports import formatting
+from repro.reports import cost_cells, formatting
+from repro.reports.costs import compared, cost_of
+from repro.reports.formatting import noted
 from repro.reports.gate import finding
 from repro.reports.grid import Grid
+from repro.reports.link_states import UNCHECKED, published_links
 from repro.reports.links import link_cell, measured_links
 from repro.reports.results import Results
 
 COLUMNS = (
-    "row",
-    "experiment",
-    "model",
-    "published mIoU",
-    "measured mIoU",
-    "95 % interval",
-    "seeds",
-    "as the page computes",
-    "difference",
-    "verdict",
-    "published ms+flip",
-    "measured ms+flip",
-    "published params (M)",
-    "params (M)",
-    "published size (MiB)",
-    "size (MiB)",
-    "GMACs",
-    "latency p50 (ms)",
-    "memory (MiB)",
-    "protocol",
-    "other protocols",
-    "links",
+    *("row", "experiment", "model", "published mIoU", "measured mIoU", "95 % interval", "seeds"),
+    *("as the page computes", "difference", "verdict", "published ms+flip", "measured ms+flip"),
+    *("published aAcc", "aAcc", "published mAcc", "mAcc", "published fwIoU", "fwIoU"),
+    *cost_cells.COLUMNS,
+    *("protocol", "other protocols", "links"),
 )
+ACCURACIES = ("aAcc", "mAcc", "fwIoU")
 # What README shows; the tables in reports/ have all columns.
 SHORT = (
     *("row", "experiment", "published mIoU", "measured mIoU", "95 % interval", "difference", "verdict"),
     *("protocol",),
 )
-MACS_NOTE = "GMACs: multiply-accumulates of the convolutions of one forward pass at the size given"
+MACS_NOTE = (
+    "GMACs: multiply-accumulates of the convolutions of one image at the size given; FLOPs are twice as many"
+)
 WEIGHTS_NOTE = "no link to the weights: no DVC remote is set; `dvc repro experiments/NAME` trains them again"
 OWN_TITLE = "Experiments of this project without a published row"
 
@@ -121,11 +109,6 @@ class Marks:
 _NOTE = re.compile("\0(\\w+)\1(.*?)\0", re.DOTALL)
 
 
-def noted(cell: str, kind: str, note: str) -> str:
-    """`cell` followed by a note for `Marks.resolved`; unchanged when either is empty."""
-    return f"{cell}\0{kind}\1{note}\0" if cell and note else cell
-
-
 def _table(
     results: Results,
     title: str,
@@ -150,6 +133,12 @@ def _table(
         "[log]" in line["links"] and "[model]" not in line["links"] for line in lines
     ):
         notes.append(WEIGHTS_NOTE)
+    if (
+        "links" in columns
+        and not results.link_states
+        and any("[published" in line["links"] for line in lines)
+    ):
+        notes.append(UNCHECKED)
     return Grid(title=title, columns=grid.columns, rows=grid.rows, notes=tuple(notes))
 
 
@@ -182,46 +171,37 @@ def _cells(results: Results, row: Row | None, name: str, base: str) -> dict[str,
     record = results.records.get(name)
     line = {"row": row.id if row else "", "experiment": name, "verdict": "unmeasured" if name else "not run"}
     line |= _published(row) if row else {}
+    cost = cost_of(results, name) if name else {}
+    line |= cost_cells.cost_cells(row, cost, compared(results, row) if row else [])
     if record:
-        line |= _measured(record, row) | _judged(results, record, row)
-        line |= _sizes(record, row)
-    ours = measured_links(results.project, name, base=base) if name else {}
-    theirs = {f"published {role}": url for role, url in (row.links if row else {}).items() if role == "model"}
+        line |= _measured(record) | _judged(results, record, row)
     undefined = "\n".join(undefined_notes(record)) if record else ""
-    return line | {"links": link_cell(ours | theirs), "undefined": undefined}
+    return line | {"links": _links(results, row, name, base), "undefined": undefined}
+
+
+def _links(results: Results, row: Row | None, name: str, base: str) -> str:
+    ours = link_cell(measured_links(results.project, name, base=base) if name else {})
+    return " · ".join(filter(None, [ours, *(published_links(row, results.link_states) if row else [])]))
 
 
 def _published(row: Row) -> dict[str, str]:
-    params = row.cost.get("params_M") if "size_MB" in row.cost else None  # compared where a size is
     return {
         "model": row.label,
         "published mIoU": formatting.percent(row.metrics.get("mIoU")),
         "published ms+flip": formatting.percent(row.metrics.get("mIoU_ms_flip")),
-        "published params (M)": "" if params is None else f"{params:g}",
-        "published size (MiB)": f"{row.cost['size_MB']:g}" if "size_MB" in row.cost else "",
+        **{f"published {name}": formatting.percent(row.metrics.get(name)) for name in ACCURACIES},
     }
 
 
-def _sizes(record: Record, row: Row | None) -> dict[str, str]:
-    """The size of the weights, where the row prints one."""
-    found = {size.name: size.built for size in sizes(record.cost, row)} if row else {}
-    return {"size (MiB)": f"{found['size_MB']:.2f}"} if "size_MB" in found else {}
-
-
-def _measured(record: Record, row: Row | None) -> dict[str, str]:
-    cost = record.cost
-    latency, memory = cost.get("latency_ms_p50"), cost.get("peak_memory_MiB")
-    device, smoke = formatting.device_text(cost), " (smoke run)" if record.kind == "smoke" else ""
+def _measured(record: Record) -> dict[str, str]:
+    smoke = " (smoke run)" if record.kind == "smoke" else ""
     protocol = record.protocol_hash[:8] if record.metrics or record.undefined else ""
     return {
         "measured mIoU": formatting.metric(record, "mIoU") + smoke,
         "95 % interval": noted(formatting.interval(record), "interval", record.interval_kind),
         "as the page computes": formatting.metric(record, "mIoU" + QUIRK),
         "measured ms+flip": formatting.metric(record, "mIoU_ms_flip"),
-        "params (M)": f"{cost['params_M']:.2f}" if cost.get("params_M") is not None else "",
-        "GMACs": formatting.macs(cost),
-        "latency p50 (ms)": noted("" if latency is None else f"{latency:.1f}", "device", device),
-        "memory (MiB)": noted("" if memory is None else f"{memory:.0f}", "device", device),
+        **{name: formatting.metric(record, name) for name in ACCURACIES},
         "protocol": noted(protocol, "protocol", protocol_text(record)),
         "other protocols": " · ".join(other_protocol(record, one) for one in record.also.values()),
     }

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from repro.evaluation.benchmark import benchmark
-from repro.evaluation.tta import scaled_size
 from repro.io.sources import trust
 from repro.models import build
 from repro.params import Project, TrainedExperiment
 from repro.params.experiment import num_classes
+from repro.params.protocol import scaled_size
 from repro.records import write_json
 from repro.stages.lookup import open_split
 from repro.stages.model_setup import chosen_device

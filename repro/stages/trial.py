@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from repro.evaluation.tta import scaled_size
 from repro.io.sources import trust
 from repro.models import Trial, try_reference, without_memory
 from repro.models.layers import multiple_of
 from repro.params import Project, Protocol, ReferenceModel, TrainedExperiment
+from repro.params.protocol import scaled_size
 from repro.stages.lookup import open_split
 from repro.training.optimizers import check_parts
 

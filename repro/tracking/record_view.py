@@ -32,6 +32,7 @@ MARKS = {
     **dict.fromkeys(FAILING, "❌"),
     "unmeasured": "⬜",
     "incomparable": "⚠️",
+    "known difference": "⬜",
 }
 _FORBIDDEN = re.compile(r"[^\w\-. :/]")  # in MLflow's metric names
 

@@ -29,9 +29,9 @@ from repro.evaluation.score_maps import (
     strips,
 )
 from repro.evaluation.summary import EvaluationResult
-from repro.evaluation.tta import is_zero_tile, scaled_size, tile_corners
+from repro.evaluation.tta import is_zero_tile, tile_corners
 from repro.models import resize_logits
-from repro.params.protocol import Protocol, Variant
+from repro.params.protocol import Protocol, Variant, scaled_size
 from tests.evaluation.kit import CLASSES, MemorySplit, TinyNet, model_params, protocol, reference_prediction
 
 SIX = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]

@@ -15,7 +15,7 @@ from repro.datasets import DATASETS
 from repro.models.build import build_on_meta
 from repro.params import Experiment, ModelParams, experiment_names, read_yaml
 from repro.published import Row
-from repro.records.verdict import size_verdict, sizes
+from repro.records.printed_costs import cost_verdict, printed_costs
 from repro.scaffold import drift
 from repro.training.schedule import length
 from tests.kit import PROJECT, PUBLISHED, every, experiment
@@ -141,13 +141,13 @@ def test_a_row_of_sizes_is_the_network_that_is_built(name: str) -> None:
     """003-002 to -005 print MiB of fp32 weights: 26.65, 69.24 and 117.22, and 163 of 163.6."""
     it, (row,) = experiment(name), of_rows(name)
     millions = millions_of(it.model, 21)
-    found = sizes({"params_M": millions}, row)
+    found = printed_costs({"params_M": millions}, row)
     assert [size.name for size in found] == ["params_M", "size_MB"]
-    assert size_verdict(found) == "reproduced"
+    assert cost_verdict(found) == "reproduced"
     assert found[1].digit == (1 if row.id == "003-005" else 0.01)
     assert (row.crop, row.batch) == (it.protocol.crop, it.training.batch)
     wider = {"params_M": millions + found[0].digit}
-    assert size_verdict(sizes(wider, row)) == "regressed"
+    assert cost_verdict(printed_costs(wider, row)) == "differs"
 
 
 def test_generated_pipeline_files_are_current() -> None:

@@ -16,7 +16,7 @@ from repro.fleet.scheduler import estimate
 from repro.params import Project, load_experiment
 from repro.records import from_json, to_json
 from repro.records.flatten import drop_neutral_defaults
-from repro.records.verdict import size_verdict, sizes
+from repro.records.printed_costs import cost_verdict, printed_costs
 from repro.reports import gate
 from repro.reports.results import load_results
 from repro.reports.tables import dataset_tables
@@ -64,9 +64,7 @@ def test_the_record_has_sizes_and_no_metric(project: Project) -> None:
     assert from_json(to_json(record), "test") == replace(record, content_hash=record.content_hash)
 
 
-@pytest.mark.parametrize(
-    ("millions", "verdict", "code"), [(MILLIONS, "reproduced", 0), (7.1, "regressed", 1)]
-)
+@pytest.mark.parametrize(("millions", "verdict", "code"), [(MILLIONS, "reproduced", 0), (7.1, "differs", 1)])
 def test_the_gate_compares_the_sizes(project: Project, millions: float, verdict: str, code: int) -> None:
     recorded(project, millions)
     found = gate.check(load_results(project), names=[NAME])
@@ -94,8 +92,10 @@ def test_tables_show_printed_and_built_sizes(project: Project) -> None:
     assert shown == {
         "published params (M)": "6.9",
         "params (M)": "6.99",
+        "params verdict": "reproduced",
         "published size (MiB)": "26.65",
         "size (MiB)": "26.65",
+        "size verdict": "reproduced",
     }
     assert line["verdict"] == "reproduced"
 
@@ -134,14 +134,14 @@ def test_cost_alone_needs_a_protocol_that_says_how_large_the_input_is(project: P
         ("003-003", 18.15, "reproduced"),
         ("003-004", 30.727, "reproduced"),
         ("003-005", 42.887, "reproduced"),
-        ("003-005", 43.3, "regressed"),
+        ("003-005", 43.3, "differs"),
         ("003-006", 42.7, "reproduced"),
         ("003-017", 42.7, "incomparable"),
     ],
 )
 def test_a_size_holds_within_the_last_printed_digit(row: str, millions: float, verdict: str) -> None:
     """18M and 69.24MB, 30M and 117.22MB, 42M and 163MB; without a unit the digit is 1."""
-    assert size_verdict(sizes({"params_M": millions}, PUBLISHED.rows[row])) == verdict
+    assert cost_verdict(printed_costs({"params_M": millions}, PUBLISHED.rows[row])) == verdict
 
 
 def test_later_keys_with_neutral_values_are_taken_out_and_others_kept() -> None:

@@ -392,7 +392,7 @@ def test_the_command_sends_mlflow_the_headline_of_the_gate(
     monkeypatch.setattr("repro.stages.inputs_ready.write_files", lambda project: [])
     monkeypatch.setattr("repro.tracking.sync.sync", lambda *_, **given: received.update(given) or Report())
     assert CliRunner().invoke(app, ["sync"]).exit_code == 0
-    assert received["headline"].endswith("published rows reproduced")
+    assert received["headline"].endswith("published mIoU reproduced")
     assert set(received["judge"].records) == {"camvid_a"}
 
 

@@ -17,6 +17,7 @@ from repro.io.safe_text import one_line
 
 if TYPE_CHECKING:
     from repro.reports.gate import Finding
+    from repro.reports.results import Results
 
 File = Path | None
 
@@ -45,7 +46,9 @@ def check(
 ) -> None:
     """Check that recorded results still hold: exit 0 all pass, 1 a regression, 2 cannot compare.
 
-    Without names: everything that is recorded; exit 2 where that is nothing.
+    Without names: everything that is recorded; exit 2 where that is nothing. Printed parameters, sizes and
+    FLOPs are compared too (`repro cost --all` counts ours): exit 1 where they differ without a reason in
+    published/ID.yaml.
 
     Example: repro check --against main
     """
@@ -62,6 +65,7 @@ def check(
         findings = compare(results, against, gate.chosen(results, wanted, dataset, everything))
     else:
         findings = gate.check(results, names=wanted, dataset=dataset, everything=everything)
+    findings += gate.cost_findings(results, _scope(results, wanted, dataset))
     code = gate.exit_code(findings, strict=bool(wanted or dataset or everything), allow_empty=allow_empty)
     for path, text in ((junit, ci_formats.junit(findings)), (sarif, ci_formats.sarif(findings))):
         if path:
@@ -77,6 +81,13 @@ def check(
     if os.environ.get("GITHUB_ACTIONS") == "true":
         write(ci_formats.github(findings), stderr=True)  # read there too: stdout stays one document
     raise typer.Exit(code)
+
+
+def _scope(results: Results, names: list[str], dataset: str | None) -> list[str] | None:
+    """The experiments whose printed costs are looked at: those asked for; None: all."""
+    from repro.reports.gate import chosen
+
+    return chosen(results, names, dataset, everything=False) if names or dataset else None
 
 
 def _show(findings: list[Finding], *, wide: bool) -> None:

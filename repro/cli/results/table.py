@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,12 +85,23 @@ def table(
     if not (check or write):
         return _print(results, dataset, page, values, fmt, wide=wide)
     files = generated_files.generated_files(results)
-    for path in generated_files.write(files) if write else []:
-        console().print(f"wrote {path.relative_to(results.project.root)}")
+    if write:
+        _write(results, files)
     if results.left_out:
         stale = len(list(generated_files.stale(files)))
         raise broken_error(results.left_out, done=f"no number in tables; {stale} generated files are stale")
     generated_files.check(files, results.project.root)
+
+
+def _write(results: Results, files: Mapping[Path, str | None]) -> None:
+    """Write stale tables, and what DVC's own views show of the same results."""
+    from repro.reports import generated_files
+    from repro.stages.inputs_ready import write_files
+
+    root = results.project.root
+    written = [str(path.relative_to(root)) for path in generated_files.write(files)]
+    for name in [*written, *write_files(results.project)]:
+        console().print(f"wrote {name}")
 
 
 def _published(page_id: str | None) -> None:
@@ -111,6 +123,7 @@ def _print(
     *,
     wide: bool,
 ) -> None:
+    from repro.cli.tables import print_grids
     from repro.reports import data_formats, tables
 
     if dataset:
@@ -123,7 +136,7 @@ def _print(
     if fmt is Format.json:
         _emit(data_formats.tables_json(results, grids))
     elif fmt is None and sys.stdout.isatty() and not wide:
-        _fitted(grids)
+        print_grids(grids)
     else:
         _emit_grids(grids, fmt or Format.md)
 
@@ -149,31 +162,6 @@ def _print_pages(
 
 def _pages(published: Published, page_id: str | None) -> list[Page]:
     return [published.page(page_id)] if page_id else list(published.pages.values())
-
-
-FITTED = {
-    "row": "row",
-    "experiment": "experiment",
-    "published mIoU": "published",
-    "measured mIoU": "measured",
-    "difference": "gap",
-    "verdict": "verdict",
-}
-
-
-def _fitted(grids: list[Grid]) -> None:
-    """What a terminal has room for; --wide and every other format have the rest."""
-    from repro.cli.tables import print_table
-
-    for grid in grids:
-        places = {name: grid.columns.index(name) for name in FITTED if name in grid.columns}
-        places = places or {name: place for place, name in enumerate(grid.columns)}
-        if grid.title:
-            console().print(grid.title, style="bold")
-        columns = [FITTED.get(name, name) for name in places]
-        cells = [[row[place] for place in places.values()] for row in grid.rows]
-        print_table(columns, cells, numbers=("published", "measured", "gap"))
-    console(stderr=True).print("--wide shows every column")
 
 
 def _emit_grids(grids: list[Grid], fmt: Format) -> None:
