@@ -117,7 +117,8 @@ def test_every_experiment_shrinks_to_a_smoke_run(root: Path, tmp_path: Path) -> 
         e = load_experiment(Project(root), name)
         if e.dataset not in counts:
             counts[e.dataset] = write_fixture(e.dataset, tmp_path / e.dataset)
-        small = resolve(name, own_params(e), shared_params([e], {e.dataset: e.facts}, counts), root)
+        shared = shared_params([e], {e.dataset: e.facts}, counts)
+        small = resolve(name, own_params(e), shared, Project(root).params_of(name))
         assert length(small.training, images=small.facts.splits[e.training.split]).iterations == 3
         assert (small.training.optimizer, small.training.heads) == (e.training.optimizer, e.training.heads)
         assert small.protocol.mode == e.protocol.mode

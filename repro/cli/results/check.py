@@ -77,7 +77,7 @@ def check(
     else:
         _show(findings, wide=wide)
         if not wanted:
-            console().print(gate.headline(results))
+            console().print(gate.headline(results), soft_wrap=not sys.stdout.isatty())
     if os.environ.get("GITHUB_ACTIONS") == "true":
         write(ci_formats.github(findings), stderr=True)  # read there too: stdout stays one document
     raise typer.Exit(code)
@@ -117,4 +117,4 @@ def _table(findings: list[Finding], *, wide: bool) -> None:
     print_table(columns, cells, numbers=("measured", "reference", "band", "difference"), wide=wide)
     for one in findings:
         if not (one.passes or wide):
-            console().print(one_line(f"{one.experiment}: {message(one)}"))
+            console().print(one_line(f"{one.experiment}: {message(one)}"), soft_wrap=False)
