@@ -38,6 +38,7 @@ from repro.params import Project, load_experiment, load_external
 from repro.records import DIFF, Record, read_record, sha256_file, write_bytes
 from repro.records.build import ALSO
 from repro.records.dvc_files import is_project_file
+from repro.scaffold.dvc_files import renew_views
 
 
 def export_run(project: Project, name: str, out: Path) -> Bundle:
@@ -161,6 +162,7 @@ def _place(project: Project, record: Record, unpacked: Path) -> None:
     for name in OF_WORK:
         _move(unpacked / name, work / name)
     write_bytes(project.record(record.experiment), (unpacked / RECORD).read_bytes())
+    renew_views(project)
 
 
 def _place_program(project: Project, record: Record, unpacked: Path) -> None:

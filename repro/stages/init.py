@@ -21,7 +21,8 @@ from repro.published.imported_files import page_files
 from repro.records import write_text
 from repro.reports import generated_files
 from repro.reports.results import load_results
-from repro.scaffold import HEADER, TEMPLATES, sync
+from repro.scaffold.dvc_files import sync
+from repro.scaffold.pipelines import HEADER, TEMPLATES
 
 ZOO = TEMPLATES / "zoo"
 EXAMPLE, EXPERIMENT = "example", "synthetic_mobilenetv2_os16"

@@ -8,7 +8,7 @@ from repro.errors import DataError, ParamsError
 from repro.params import Project, find_project
 from repro.params.folders import check_no_conflicts
 from repro.params.project import BUILT_IN
-from repro.scaffold import sync
+from repro.scaffold.dvc_files import sync
 from repro.stages.reporter import Say
 
 UNREADABLE = "its params.yaml cannot be read, so DVC would fail (`repro sync --check`)"

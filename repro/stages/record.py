@@ -22,14 +22,19 @@ from repro.records import (
 from repro.records.build import ALSO, make_cost_record, run_key_of
 from repro.records.seeds import with_replicates
 from repro.records.verdict import Kind
+from repro.scaffold.dvc_files import renew_views
 from repro.stages.lookup import open_split, training_split
 from repro.stages.model_setup import initial_sha256
 
 
 def record_experiment(project: Project, experiment: AnyExperiment, *, kind: Kind = "trained") -> Record:
-    """Build the record, write it to reports/rows/NAME.json and return it. Raises like `build`."""
-    path = project.record(experiment.name)
-    return write_record(path, build(project, experiment, kind=kind))
+    """Build the record, write it to reports/rows/NAME.json and return it. Raises like `build`.
+
+    DVC then shows its metrics and plots: the root dvc.yaml lists them.
+    """
+    made = write_record(project.record(experiment.name), build(project, experiment, kind=kind))
+    renew_views(project)
+    return made
 
 
 def build(project: Project, experiment: AnyExperiment, *, kind: Kind = "trained") -> Record:

@@ -12,7 +12,7 @@ from repro.params import AnyExperiment, Project, experiment_name, load_experimen
 from repro.params.names import SEED_COPY
 from repro.records import read_record, write_text
 from repro.records.record import Seeds
-from repro.scaffold import sync
+from repro.scaffold.dvc_files import sync
 from repro.stages.pipeline import each, run_pipeline
 from repro.stages.reporter import SILENT, Reporter, Say
 from repro.stages.summary import show_in_mlflow

@@ -21,7 +21,7 @@ from repro.datasets.sets.palettes import voc_colours
 from repro.errors import DataError, ParamsError, ReproError, UnknownNameError
 from repro.evaluation.bootstrap import groups_of
 from repro.params import DatasetFacts, Experiment, Project, dataset_facts, parse, to_plain
-from repro.scaffold import drift
+from repro.scaffold.dvc_files import drift
 from repro.stages.smoke import drawn_by_module, small_facts, stand_in
 from tests.datasets import kit
 from tests.datasets.test_cli import repro

@@ -28,7 +28,7 @@ from repro.params import Project, load_experiment
 from repro.params.names import experiment_name
 from repro.records import read_record
 from repro.reports.results import declared_experiments
-from repro.scaffold import drift, sync
+from repro.scaffold.dvc_files import drift, sync
 from repro.tracking.owner import owner_of
 from repro.tracking.registry import champions, champions_file
 from repro.tracking.run_info import Run, read_state, start_fields

@@ -16,7 +16,7 @@ from repro.models.build import build_on_meta
 from repro.params import Experiment, ModelParams, experiment_names, read_yaml
 from repro.published import Row
 from repro.records.printed_costs import cost_verdict, printed_costs
-from repro.scaffold import drift
+from repro.scaffold.dvc_files import drift
 from repro.training.schedule import length
 from tests.kit import PROJECT, PUBLISHED, every, experiment
 

@@ -8,7 +8,7 @@ import yaml
 
 from repro.params import Project
 from repro.records.dvc_views import dvc_views
-from repro.scaffold import sync
+from repro.scaffold.dvc_files import drift, renew_views, sync
 from tests.reports.kit import a_project, a_record
 
 
@@ -40,3 +40,29 @@ def test_nothing_is_listed_where_nothing_is_measured_or_readable(tmp_path: Path)
     (tmp_path / "experiments" / "a").mkdir(parents=True)
     (tmp_path / "experiments" / "a" / "curve.csv").write_bytes(b"step,loss\n\xff")
     assert dvc_views(project, ["a"]) == {}
+
+
+def test_a_new_record_is_listed_and_the_stages_stay(tmp_path: Path) -> None:
+    """The stage `record` and the import of a bundle renew the views; `repro sync` has nothing to add."""
+    project = a_project(tmp_path, a_record("camvid_x"), a_record("camvid_y", row=None))
+    record = project.record("camvid_y")
+    content = record.read_bytes()
+    record.unlink()
+    sync(project)
+    before = (tmp_path / "dvc.yaml").read_text()
+    assert yaml.safe_load(before)["metrics"] == [
+        f"experiments/camvid_x/{file}" for file in ("metrics.json", "cost.json")
+    ]
+    record.write_bytes(content)
+    renew_views(project)
+    after = (tmp_path / "dvc.yaml").read_text()
+    assert "experiments/camvid_y/metrics.json" in yaml.safe_load(after)["metrics"]
+    assert after.startswith(before.partition("metrics:")[0])
+    assert list(drift(project)) == []
+    record.unlink()
+    project.record("camvid_x").unlink()
+    renew_views(project)
+    assert list(drift(project)) == []
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    renew_views(project)
+    assert (tmp_path / "dvc.yaml").read_text() == "stages: {}\n", "written by hand"

@@ -20,7 +20,7 @@ from repro.records.printed_costs import cost_verdict, printed_costs
 from repro.reports import gate
 from repro.reports.results import load_results
 from repro.reports.tables import dataset_tables
-from repro.scaffold import sync
+from repro.scaffold.dvc_files import sync
 from repro.stages.lookup import open_split, training_split
 from repro.stages.preflight import Machine, blockers
 from repro.stages.record import build, record_experiment

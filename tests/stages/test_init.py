@@ -19,7 +19,7 @@ from repro.errors import ParamsError
 from repro.params import Project, load_trained
 from repro.reports.generated_files import generated_files, stale
 from repro.reports.results import load_results
-from repro.scaffold import drift
+from repro.scaffold.dvc_files import drift
 from repro.stages.init import EXPERIMENT, init_zoo
 from tests.kit import PROJECT
 

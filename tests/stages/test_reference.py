@@ -20,7 +20,7 @@ from repro.io import sources
 from repro.params import Project, load_trained
 from repro.records import Journal, read_journal
 from repro.records.build import training_provenance
-from repro.scaffold import sync
+from repro.scaffold.dvc_files import sync
 from repro.stages.local_runner import run_stages
 from repro.stages.preflight import blockers, this_machine
 from repro.stages.smoke import representatives, smoke_project

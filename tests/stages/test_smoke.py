@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from repro.params import Project, experiment_names, load_experiment
-from repro.scaffold import sync
+from repro.scaffold.dvc_files import sync
 from repro.stages.smoke import _slowness, smoke_project
 
 pytestmark = pytest.mark.dvc

@@ -23,7 +23,7 @@ def new(
     Example: repro new camvid_resnet18_os16 --like camvid_mobilenetv2_os16
     """
     from repro.params import find_project, read_yaml
-    from repro.scaffold import new_experiment
+    from repro.scaffold.new import new_experiment
 
     project = find_project()
     path = new_experiment(project, name, like)

@@ -107,7 +107,7 @@ LISTED = 20
 def broken_of(project: Project) -> Broken:
     """Experiments that no stage could run: unreadable, misspelt, or of a recipe that is not there."""
     from repro.params import experiment_names, read_each, resolve_all
-    from repro.scaffold import own_params
+    from repro.scaffold.dvc_files import own_params
 
     own, unreadable = read_each(experiment_names(project), lambda name: own_params(project, name))
     return dict(sorted({**unreadable, **resolve_all(project, own)[1]}.items()))
@@ -121,7 +121,7 @@ def check_files(project: Project, broken: Broken, *, as_json: bool = False) -> N
     """Exit 1 when a generated file is stale, 2 when a params.yaml is wrong."""
     from repro.errors import CheckFailed
     from repro.params import broken_error
-    from repro.scaffold import drift
+    from repro.scaffold.dvc_files import drift
 
     stale = [str(path.relative_to(project.root)) for path, _ in drift(project)]
     if as_json:

@@ -15,14 +15,15 @@ from repro.cli.app import app
 from repro.cli.reporter import note
 from repro.errors import CheckFailed, ParamsError, UnknownNameError
 from repro.params import Project
-from repro.scaffold import drift, new_experiment, settings_text, sync
+from repro.scaffold.dvc_files import drift, sync
+from repro.scaffold.new import new_experiment, settings_text
 from repro.stages.inputs_ready import regenerate_files
 from repro.stages.seeds import with_seed
 from tests.kit import PUBLISHED, copy_pages
 from tests.params.test_params import OWN
 from tests.params.test_params import ROOT as BLOCKS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BORROWED_REMARK = re.compile(r"links? (is the|are cop)|links are copies")
 
 

@@ -1,0 +1,1 @@
+"""What a project gets written: new experiments, and the DVC files of all."""
