@@ -12,20 +12,21 @@ from typing import Any, TypeVar
 from repro.datasets import described
 from repro.errors import RecordError, ReproError
 from repro.io.repository import commit_url, file_url
-from repro.params import TrainedExperiment
 from repro.published import Row
 from repro.published.markdown import links as cell_links
 from repro.published.web_links import page_url, papers
 from repro.records import Record
 from repro.records.flatten import flatten
 from repro.records.metrics_io import read_confusion, read_curve
+from repro.reports.cost_cells import NAMED, cost_cells, verdict_cell
+from repro.reports.costs import compared, cost_of
+from repro.reports.formatting import NO_VALUE
 from repro.reports.frame import claimed
 from repro.reports.gate import Finding, finding
 from repro.reports.links import measured_links
 from repro.reports.prediction_images import gallery
 from repro.reports.results import Results
-from repro.training.estimate import BACKWARD, GPUS, gpu_hours, optimizer_copies, validations
-from repro.training.schedule import length_of
+from repro.reports.training_estimates import estimates
 
 POINTS = 200  # of a learning curve; more cannot be seen
 CLASSES = 60  # a larger confusion matrix is a table nobody reads
@@ -53,7 +54,8 @@ def experiment_page(
         "links": list(_links(results, name, record)),
         "data": _data(results, name),
         "missing": missing.get(results.dataset(name), ""),
-        "estimates": _estimates(results, name, line),
+        "network": _network(results, name),
+        "estimates": estimates(results, name),
         **_params(results, name),
     }
     return page | (_measured(results, record, found) if record else _unmeasured(results, name, found))
@@ -133,44 +135,13 @@ def _params(results: Results, name: str) -> dict[str, Any]:
     return {"own": flat(own), "recipe": declared.recipe, "note": declared.note}
 
 
-def _estimates(results: Results, name: str, line: Mapping[str, Any]) -> dict[str, str]:
-    """Length, hours and disk of the training, as `repro plan` estimates them; {} if nothing is trained."""
-    experiment = results.judge.experiment(name)
-    if not isinstance(experiment, TrainedExperiment) or experiment.cost_only:
-        return {}
-    try:
-        of = length_of(experiment)
-    except ReproError:
-        return {}
-    params, images = experiment.training, of.iterations * experiment.training.batch
-    height, width = experiment.augmentation.crop
-    found = {
-        "training": f"{of.iterations:,} iterations of {params.batch} images of {height}x{width}",
-    }
-    looks = validations(params, of.iterations, of.steps_per_epoch)
-    found |= {"validations": str(looks)} if looks else {}
-    gmacs = _training_gmacs(line, height * width)
-    if gmacs is not None:
-        total = BACKWARD * gmacs * images
-        hours = {gpu: gpu_hours(total, params, peaks) for gpu, peaks in GPUS.items()}
-        found["hours on one GPU"] = ", ".join(f"{gpu} {_hours(value)}" for gpu, value in hours.items())
-    size = line.get("params_m") or line.get("published_params_m")
-    if size:
-        kept = 2 * (1 + optimizer_copies(params))
-        found["disk"] = f"{size * 4 / 1e3:.2f} GB weights, {kept * size * 4 / 1e3:.2f} GB while training"
+def _network(results: Results, name: str) -> dict[str, str]:
+    """The counted cost of its network, with what became of the costs that a page prints."""
+    cells = cost_cells(None, cost_of(results, name), ())
+    found = {title: cells[title] for title in ("params (M)", "GMACs") if cells[title] != NO_VALUE}
+    for row in rows_of(results, name):
+        found |= {f"{row.id}: {NAMED[one.name]}": verdict_cell(one) for one in compared(results, row)}
     return found
-
-
-def _training_gmacs(line: Mapping[str, Any], pixels: int) -> float | None:
-    """1e9 MACs of a training image, from those counted at another size: convolutions grow with the area."""
-    gmacs, size = line.get("gmacs_conv"), str(line.get("input_size") or "").split("x")
-    if gmacs is None or len(size) != 2 or not all(side.isdigit() for side in size):
-        return None
-    return float(gmacs) * pixels / (int(size[0]) * int(size[1]))
-
-
-def _hours(hours: float) -> str:
-    return "<0.1" if hours < 0.1 else f"{hours:.1f}" if hours < 10 else f"{hours:.0f}"
 
 
 def _unmeasured(results: Results, name: str, found: Finding) -> dict[str, Any]:

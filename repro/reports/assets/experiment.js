@@ -44,7 +44,8 @@ function needs(one) {
   const data = one.data.title ? { "data set": [outside(one.data.title, /^https?:/.test(one.data.page ?? "") ? one.data.page : null)], licence: one.data.licence } : { "data set": one.dataset };
   if (one.missing) data.missing = ["the data: ", el("code", {}, one.missing)];
   return el("div", { class: "box" }, el("h3", {}, "To run it"), el("p", {}, el("code", {}, one.next)), list({ ...data, ...one.estimates }),
-    one.estimates["hours on one GPU"] ? el("p", { class: "soft" }, "Hours are estimates from 0.3 of the data sheet's peak, without validation.") : null,
+    one.estimates["hours on one GPU"] ? el("p", { class: "soft" }, "Estimates: hours at 0.3 of the data sheet's peak, without validation; memory of one GPU.") : null,
+    Object.keys(one.network).length ? [el("h3", {}, "Its network"), list(one.network)] : null,
     el("h3", {}, "Files"), el("ul", {}, one.links.map(([text, url]) => el("li", {}, outside(breakable(text), url)))));
 }
 
