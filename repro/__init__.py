@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from repro.zoo import Zoo as Zoo
     from repro.zoo import open_zoo as open
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Result", "Zoo", "log", "open", "score"]
 
 _PUBLIC = {
