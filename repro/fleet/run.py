@@ -44,13 +44,17 @@ class Job:
 
 @dataclass(kw_only=True)
 class Fleet:
-    """Runs `jobs` in `slots` parallel slots, each with one of `gpus`; `budget` is in seconds of wall time."""
+    """Runs `jobs` in `slots` parallel slots, each with one of `gpus`; `budget` is in seconds of wall time.
+
+    A job that fails is started again until it was started `attempts` times.
+    """
 
     project: Project
     jobs: Sequence[Job]
     slots: int = 1
     gpus: Sequence[str] = ()
     budget: float | None = None
+    attempts: int = ATTEMPTS
     launcher: Launcher = field(default_factory=LocalLauncher)
     is_here: bool = True  # the slots share the cores of this machine
     command: Callable[[Project, str], list[str]] = field(default_factory=lambda: experiment_command)
@@ -139,7 +143,7 @@ class Fleet:
         if code == 0:
             job.state = "done"
         else:
-            job.state = "waiting" if job.attempts < ATTEMPTS else "failed"
+            job.state = "waiting" if job.attempts < self.attempts else "failed"
 
     def _free(self) -> int | None:
         taken = {job.slot for job in self.jobs if job.state == "running"}

@@ -42,6 +42,7 @@ CACHES = {
     "smoke": "smoke run",
     "replay": "replayed run",
     "fleet": "log of a fleet",
+    "verify": "log of a verification",
     "import": "unpacked run",
     "splits": "unpacked split",
     "maps": "label maps of a program",

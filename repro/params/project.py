@@ -88,6 +88,10 @@ class Project:
         """The states of published links: `repro page links --check --write`."""
         return self.root / "reports" / "links.json"
 
+    def verified(self, experiment: str) -> Path:
+        """What `repro verify` last found of the released weights of an experiment."""
+        return plain_path(self.root / "reports" / "verified", f"{experiment}.json")
+
     def record(self, experiment: str) -> Path:
         return plain_path(self.rows, f"{experiment}.json")
 

@@ -22,11 +22,14 @@ WORDS = {
 }
 
 
-def protocol_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+def protocol_differences(
+    one: Mapping[str, Any], other: Mapping[str, Any], *, between: str = "against"
+) -> list[str]:
     """Every field in which two protocols differ, `one` first.
 
     Args:
         one, other: protocols as JSON types, as records hold them. A missing field has its default.
+        between: what stands between the two values.
 
     Example:
         >>> protocol_differences({"scales": [1.0]}, {"scales": [0.5, 1.0, 1.75], "crop": [321, 321]})
@@ -34,7 +37,7 @@ def protocol_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> li
     """
     names = dict.fromkeys([*one, *other])
     pairs = [(name, one.get(name), other.get(name)) for name in names]
-    return [f"{_named(name)} {_shown(name, a)} against {_shown(name, b)}" for name, a, b in pairs if a != b]
+    return [f"{_named(name)} {_shown(name, a)} {between} {_shown(name, b)}" for name, a, b in pairs if a != b]
 
 
 def _named(field: str) -> str:

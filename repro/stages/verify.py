@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +19,30 @@ from repro.errors import ParamsError
 from repro.evaluation import published_weights
 from repro.evaluation.evaluate import evaluate
 from repro.evaluation.outputs import write_result
-from repro.io.json_reader import read_json
 from repro.io.sources import trust
 from repro.models import build, build_on_meta
-from repro.params import Experiment, ModelParams, Project, TrainedExperiment, to_plain
+from repro.params import Experiment, ModelParams, Project, TrainedExperiment
 from repro.params.experiment import num_classes
-from repro.params.protocol import protocol_hash
 from repro.published import Row
-from repro.records import device_identity, run_key
+from repro.records import device_identity
 from repro.stages.lookup import open_split
 from repro.stages.model_setup import chosen_device
 from repro.stages.reporter import SILENT, Reporter
+from repro.stages.verify_inputs import kept_metrics, network_inputs, versions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """Measured and published metrics; `reasons` are possible causes of a difference."""
+    """Measured and published metrics; `reasons` are possible causes of a difference.
+
+    `inputs` is what the metrics depend on, `at` when they were measured, in seconds since 1970.
+    """
 
     experiment: str
     row: str
     weights_sha256: str
+    at: float
+    inputs: Mapping[str, Any]
     metrics: dict[str, Any]
     checked: tuple[published_weights.MetricCheck, ...]
     verdict: str
@@ -52,6 +57,10 @@ class Source:
     sha256: str
     key: str | None = None
 
+    @property
+    def identity(self) -> str:
+        return self.sha256 if self.key is None else f"{self.sha256} {self.key}"
+
 
 def verify_released(
     project: Project,
@@ -61,7 +70,7 @@ def verify_released(
     sha256: str | None = None,
     key: str | None = None,
     device: str = "auto",
-    fresh: bool = False,
+    max_age: float = inf,
     reporter: Reporter = SILENT,
 ) -> Verification:
     """Evaluate released weights under the experiment's protocol and compare with the published row.
@@ -73,7 +82,7 @@ def verify_released(
         sha256: expected hash of the file.
         key: selects one of several networks in the file.
         device: auto, cpu, cuda, cuda:N or mps.
-        fresh: evaluate again even if a result is cached.
+        max_age: evaluate again if the cached result is older, in seconds; 0: in any case.
         reporter: output for messages and progress.
 
     Raises:
@@ -88,12 +97,17 @@ def verify_released(
     file, digest = find_weights(row, weights, sha256, reporter)
     place = chosen_device(device)
     source = Source(file=file, sha256=digest, key=key)
-    metrics = cached_or_measured(project, experiment, split, source, place, fresh=fresh, reporter=reporter)
+    inputs = network_inputs(experiment, split, weights=source.identity, device=place)
+    metrics, at = cached_or_measured(
+        project, experiment, split, source, place, inputs=inputs, max_age=max_age, reporter=reporter
+    )
     found = published_weights.check(metrics, row.metrics)
     return Verification(
         experiment=experiment.name,
         row=row.id,
         weights_sha256=digest,
+        at=at,
+        inputs=inputs,
         metrics=metrics,
         checked=found,
         verdict=published_weights.verdict(found),
@@ -139,17 +153,11 @@ def cached_or_measured(
     source: Source,
     device: str,
     *,
-    fresh: bool,
+    inputs: Mapping[str, Any],
+    max_age: float,
     reporter: Reporter,
-) -> dict[str, Any]:
-    """metrics.json of these weights, protocol and data, from the cache or a new evaluation."""
-    made_from = {
-        "weights": source.sha256 if source.key is None else f"{source.sha256} {source.key}",
-        "model": to_plain(experiment.model),
-        "protocol": protocol_hash(experiment.protocol, classes=split.classes),
-        "fingerprint": split.fingerprint,
-        "engine": experiment.engine.evaluation,
-    }
+) -> tuple[dict[str, Any], float]:
+    """metrics.json of these weights, protocol and data, from the cache or a new evaluation, and its time."""
 
     def measure(folder: Path) -> None:
         with reporter.bar("verify") as progress:
@@ -164,17 +172,7 @@ def cached_or_measured(
             )
         write_result(result, folder, split=experiment.evaluation.split)
 
-    return kept_metrics(project, made_from, measure, fresh=fresh)
-
-
-def kept_metrics(
-    project: Project, made_from: Mapping[str, Any], measure: Callable[[Path], object], *, fresh: bool
-) -> dict[str, Any]:
-    """metrics.json of what is evaluated, from .repro/released; `measure` writes it into a folder."""
-    folder = project.root / ".repro" / "released" / run_key(made_from)
-    if fresh or not (folder / "metrics.json").is_file():
-        measure(folder)
-    return read_json(folder / "metrics.json", hint="repeat the command with --fresh")
+    return kept_metrics(project, inputs, measure, max_age=max_age)
 
 
 def converted(source: Source, experiment: TrainedExperiment) -> nn.Module:
@@ -206,7 +204,6 @@ def explain(
 ) -> list[str]:
     """Possible causes of a difference: settings, versions, device."""
     identity = device_identity(device)
-    names = ("torch", "numpy", "opencv-python-headless")
     return published_weights.why_different(
         experiment,
         row,
@@ -214,9 +211,14 @@ def explain(
         fingerprint=split.fingerprint,
         n_images=metrics["n_images"],
         official=described(project, experiment.dataset).SPLITS.get(experiment.evaluation.split),
-        packages={name: version(name) for name in names},
+        packages=versions(),
         device=str(identity.get("gpu") or f"{identity['cpu']}, {identity['threads']} threads"),
     )
+
+
+def utc(seconds: float) -> str:
+    """Seconds since 1970 as UTC: 2026-11-20T05:19:06Z."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def to_json(found: Verification) -> dict[str, Any]:
@@ -228,5 +230,7 @@ def to_json(found: Verification) -> dict[str, Any]:
         "verdict": found.verdict,
         "checked": [asdict(one) for one in found.checked],
         "metrics": found.metrics,
+        "at": utc(found.at),
+        "inputs": dict(found.inputs),
         "may_differ": [] if found.verdict == "reproduced" else found.reasons,
     }

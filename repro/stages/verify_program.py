@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from typing import Any
 
 from repro.datasets.prepare.prepared_split import Split
 from repro.errors import ParamsError
 from repro.evaluation import published_weights
 from repro.params import ExternalExperiment, Project
-from repro.params.protocol import protocol_hash
 from repro.published import Row
-from repro.stages.evaluate_program import evaluate_with_program, program_sha256
+from repro.stages.evaluate_program import evaluate_with_program
 from repro.stages.lookup import open_split
 from repro.stages.reporter import SILENT, Reporter
-from repro.stages.verify import Verification, first_row, kept_metrics
+from repro.stages.verify import Verification, first_row
+from repro.stages.verify_inputs import kept_metrics, program_inputs
 
 
 def verify_program(
-    project: Project, experiment: ExternalExperiment, *, fresh: bool = False, reporter: Reporter = SILENT
+    project: Project, experiment: ExternalExperiment, *, max_age: float = inf, reporter: Reporter = SILENT
 ) -> Verification:
     """Predict with the released weights of `external.weights`, score the maps, and compare with the row.
 
-    Results are cached by weights, program, protocol and data; `fresh` evaluates again.
+    Results are cached by weights, program, protocol, data and versions; one that is older than `max_age`
+    seconds is evaluated again.
 
     Raises:
         ParamsError: The experiment has no row to compare with, or no released weights.
@@ -37,33 +39,21 @@ def verify_program(
             hint=f"`repro evaluate {experiment.name}` measures what was trained here",
         )
     row, split = first_row(project, experiment), open_split(project, experiment)
-    metrics = _metrics(project, experiment, split, fresh=fresh, reporter=reporter)
+    inputs = program_inputs(project, experiment, split)
+    measure = partial(evaluate_with_program, project, experiment, reporter=reporter)
+    metrics, at = kept_metrics(project, inputs, measure, max_age=max_age)
     found = published_weights.check(metrics, row.metrics)
     return Verification(
         experiment=experiment.name,
         row=row.id,
         weights_sha256=weights.sha256,
+        at=at,
+        inputs=inputs,
         metrics=metrics,
         checked=found,
         verdict=published_weights.verdict(found),
         reasons=_reasons(experiment, row, split, metrics),
     )
-
-
-def _metrics(
-    project: Project, experiment: ExternalExperiment, split: Split, *, fresh: bool, reporter: Reporter
-) -> dict[str, Any]:
-    """metrics.json, from the cache or a new evaluation."""
-    weights = experiment.external.weights
-    made_from = {
-        "weights": weights.sha256 if weights else "",
-        "program": program_sha256(project, experiment),
-        "protocol": protocol_hash(experiment.protocol, classes=split.classes),
-        "fingerprint": split.fingerprint,
-        "engine": experiment.engine.evaluation,
-    }
-    measure = partial(evaluate_with_program, project, experiment, reporter=reporter)
-    return kept_metrics(project, made_from, measure, fresh=fresh)
 
 
 def _reasons(experiment: ExternalExperiment, row: Row, split: Split, metrics: dict[str, Any]) -> list[str]:

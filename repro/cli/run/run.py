@@ -14,6 +14,7 @@ from repro.cli.console import Json, emit_json
 from repro.cli.reporter import aloud, name_broken, note
 from repro.cli.run.fleet_options import FleetOptions, LauncherName
 from repro.cli.run.fleet_run import before_start, require_all, run_fleet
+from repro.cli.selection import of_pages
 
 if TYPE_CHECKING:
     from repro.params import AnyExperiment, Project
@@ -150,33 +151,6 @@ def typed(project: Project, names: Sequence[str] | None, everything: bool) -> li
     from repro.params import experiment_names
 
     return experiment_names(project) if everything else list(names or ())
-
-
-def of_pages(
-    project: Project, patterns: Sequence[str] | None, page: str | None, dataset: str | None
-) -> list[str]:
-    """Experiments of a published page, on a data set, among those that `patterns` match."""
-    from repro.errors import ParamsError
-    from repro.params import matching
-    from repro.reports.results import load_results
-
-    results = load_results(project)
-    name_broken(results.broken)
-    if dataset:
-        results.require_dataset(dataset)
-    wanted = results.published.page_id(page) if page else ""
-    found = [
-        name
-        for name in matching(patterns or (), results.experiments)
-        if (one := results.experiments[name]).dataset == (dataset or one.dataset)
-        and (not page or wanted in results.pages_of(one.rows))
-    ]
-    if not found:
-        asked = ", ".join(
-            [*(patterns or ()), *([f"page {wanted}"] if page else []), *([dataset] if dataset else [])]
-        )
-        raise ParamsError(f"no experiments: {asked}", hint="`repro list --page ID --dataset NAME`")
-    return found
 
 
 def refuse_schedule(asked: bool) -> None:

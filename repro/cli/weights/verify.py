@@ -2,23 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from repro.cli import completion
 from repro.cli.arguments import Device, Key
-from repro.cli.console import Json, Name, emit_json
+from repro.cli.console import Json, emit_json
 from repro.cli.output_path import output_file
 from repro.cli.reporter import aloud, say
+from repro.cli.weights.verify_many import Many, parse_age, verify_many
 
 if TYPE_CHECKING:
     from repro.params import ExternalExperiment, Project
     from repro.stages.verify import Verification
 
+MANY = "Several experiments"
+
 
 def verify(
-    name: Name,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Experiments, or patterns such as 'camvid_*'.",
+            autocompletion=completion.experiments,
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every experiment with released weights.", rich_help_panel=MANY)
+    ] = False,
+    page: Annotated[
+        str | None,
+        typer.Option(
+            "--page",
+            "-p",
+            help="Experiments of this published page.",
+            autocompletion=completion.pages,
+            rich_help_panel=MANY,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            "-d",
+            help="Experiments on this data set.",
+            autocompletion=completion.datasets,
+            rich_help_panel=MANY,
+        ),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Parallel processes.", rich_help_panel=MANY)] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Percent points that a number may move.", rich_help_panel=MANY)
+    ] = 0.05,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Keep numbers that moved.", rich_help_panel=MANY)
+    ] = False,
+    stale: Annotated[
+        str | None, typer.Option(help="Only what was not evaluated within this time: 30d, 2w, 12h.")
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="Local file to use instead of the linked one.")] = None,
     sha256: Annotated[str | None, typer.Option(help="Expected sha256 (8 digits or more).")] = None,
     key: Key = None,
@@ -33,23 +79,76 @@ def verify(
     """Evaluate the weights that NAME's published row links and compare with the row, within ±0.05.
 
     The file comes from the local store (`repro weights list`) or its link, and is converted strictly. Results
-    are cached: the same file, network, protocol and data are evaluated once. Exit code 1 with a list of
-    possible reasons where the numbers differ. In a pipeline: dvc repro experiments/NAME/dvc.yaml:released
+    are cached: the same file, network, protocol, data and package versions are evaluated once. Exit code 1
+    with a list of possible reasons where the numbers differ. In a pipeline: dvc repro
+    experiments/NAME/dvc.yaml:released
 
     An experiment with `external.weights` is verified by its program (docs/programs.md).
 
-    Example: repro verify loveda_r18_os8
+    Several names, patterns, --all, --page, --dataset, --jobs or --accept print one table and keep each result
+    in reports/verified, for git: what was published, the last time and now, and what changed since. Exit code
+    1 if a number moved, 2 if a row could not be looked at. Rerun an interrupted command to resume.
+
+    Example: repro verify --all --stale 30d --jobs 2
     """
+    from repro.params import find_project
+
+    project, asked = find_project(), list(names or ())
+    require_one_choice(asked, everything, page, dataset)
+    age = 0.0 if fresh else parse_age(stale)
+    selects = everything or jobs is not None or accept or page is not None or dataset is not None
+    if selects or len(asked) > 1 or any(mark in asked[0] for mark in "*?["):
+        refuse((weights, sha256, key), "one experiment")
+        many = Many(
+            page=page, dataset=dataset, stale=stale, jobs=jobs or 1, tolerance=tolerance, accept=accept
+        )
+        arguments = ["--device", device, *["--fresh"] * fresh, *(["--stale", stale] if stale else [])]
+        return verify_many(project, asked, many, arguments, out=out, json=json)
+    verify_one(
+        project,
+        asked[0],
+        inf if age is None else age,
+        weights=weights,
+        sha256=sha256,
+        key=key,
+        device=device,
+        out=out,
+        json=json,
+    )
+
+
+def require_one_choice(names: Sequence[str], everything: bool, page: str | None, dataset: str | None) -> None:
+    """ParamsError unless exactly one of names, --all, and --page or --dataset, says what to verify."""
+    from repro.errors import ParamsError
+
+    chosen = bool(names or page is not None or dataset is not None)
+    if chosen == everything:
+        what = "names or filters with --all" if chosen else "nothing to verify"
+        raise ParamsError(what, allowed="NAME or patterns, --page, --dataset; or --all")
+
+
+def verify_one(
+    project: Project,
+    name: str,
+    max_age: float,
+    *,
+    weights: Path | None,
+    sha256: str | None,
+    key: str | None,
+    device: str,
+    out: Path | None,
+    json: bool,
+) -> None:
+    """Verify one experiment and print the verdict. Raises CheckFailed where the numbers differ."""
     from repro.errors import CheckFailed
-    from repro.params import ExternalExperiment, find_project, load_experiment
+    from repro.params import ExternalExperiment, load_experiment
     from repro.records import write_json
     from repro.stages.verify import to_json, verify_released
 
-    project = find_project()
     experiment = load_experiment(project, name)
     if isinstance(experiment, ExternalExperiment):
-        refuse((weights, sha256, key))
-        found = verify_by_program(project, experiment, fresh=fresh)
+        refuse((weights, sha256, key), "networks of this project")
+        found = verify_by_program(project, experiment, max_age)
     else:
         found = verify_released(
             project,
@@ -58,7 +157,7 @@ def verify(
             sha256=sha256,
             key=key,
             device=device,
-            fresh=fresh,
+            max_age=max_age,
             reporter=aloud(),
         )
     if out is not None:
@@ -69,19 +168,19 @@ def verify(
         raise CheckFailed("\n".join([what, *found.reasons]))
 
 
-def refuse(options: tuple[object, ...]) -> None:
-    """ParamsError for options that concern the files of a network of this project."""
+def refuse(options: tuple[object, ...], whose: str) -> None:
+    """ParamsError for options that concern the file of one network of this project."""
     from repro.errors import ParamsError
 
     if any(option is not None for option in options):
-        what = "--weights, --sha256 and --key are for networks of this project"
+        what = f"--weights, --sha256 and --key are for {whose}"
         raise ParamsError(what, hint="`external.weights` in params.yaml names the file of a program")
 
 
-def verify_by_program(project: Project, experiment: ExternalExperiment, *, fresh: bool) -> Verification:
+def verify_by_program(project: Project, experiment: ExternalExperiment, max_age: float) -> Verification:
     from repro.stages.verify_program import verify_program
 
-    return verify_program(project, experiment, fresh=fresh, reporter=aloud())
+    return verify_program(project, experiment, max_age=max_age, reporter=aloud())
 
 
 def print_verdict(found: Verification) -> None:
