@@ -48,6 +48,17 @@ def test_the_comment_is_written_by_a_workflow_that_runs_no_foreign_code() -> Non
     assert "${{" not in scripts(comment)  # what a fork names reaches the shell by the environment alone
 
 
+def test_released_weights_are_verified_on_a_schedule_by_a_workflow_that_may_only_read() -> None:
+    """Here, and in the template of `repro init`: for no pull request, because it runs the project's code."""
+    templates = FOLDER.parents[1] / "repro" / "templates" / "zoo" / "dot_github" / "workflows"
+    for folder in (FOLDER, templates):
+        verify = yaml.safe_load((folder / "verify.yml").read_text())
+        assert verify[True].keys() == {"schedule", "workflow_dispatch"}, folder
+        assert verify["permissions"] == {"contents": "read"}, folder
+        assert "repro verify --all --stale 30d" in scripts(verify), folder
+        assert "${{" not in scripts(verify), folder
+
+
 @pytest.mark.slow
 def test_the_action_fails_for_a_regression_and_says_so(tmp_path: Path) -> None:
     """Its scripts, as bash runs them, in a zoo with one good and then one bad result."""

@@ -29,7 +29,7 @@ EXAMPLE, EXPERIMENT = "example", "synthetic_mobilenetv2_os16"
 CHECKOUT = Path(__file__).parents[2]  # of the package, where it is not installed from a wheel
 # What an existing zoo has its own of.
 OF_EXAMPLE = ("params.yaml", "published/", f"experiments/{EXPERIMENT}/")
-WORKFLOW, IGNORE, DVC = ".github/workflows/repro.yml", ".gitignore", ".dvc/config"
+WORKFLOWS, IGNORE, DVC = ".github/workflows/", ".gitignore", ".dvc/config"  # the first is a folder
 NO_GIT = "    no_scm = true\n"
 
 
@@ -93,12 +93,15 @@ def zoo_texts(root: Path, top: Path | None, *, is_new: bool) -> dict[Path, str]:
     found = {target(path): path.read_text(encoding="utf-8") for path in ZOO.rglob("*") if path.is_file()}
     texts = {root / name: text for name, text in found.items() if is_new or not name.startswith(OF_EXAMPLE)}
     del texts[root / IGNORE]
-    gate = texts.pop(root / WORKFLOW)
+    workflows = {name: texts.pop(root / name) for name in found if name.startswith(WORKFLOWS)}
     if top is None:
         texts[root / DVC] += NO_GIT
     else:
         folder = root.resolve().relative_to(top.resolve()).as_posix()
-        texts[top / WORKFLOW] = gate.replace("FOLDER", folder).replace("REQUIREMENT", requirement(top))
+        texts |= {
+            top / name: text.replace("FOLDER", folder).replace("REQUIREMENT", requirement(top))
+            for name, text in workflows.items()
+        }
     return {**texts, **example_page(root, found)} if is_new else texts
 
 
