@@ -86,7 +86,7 @@ class Zoo(Mapping[str, "Result"]):
         from repro.reports.results import load_results
 
         findings = check(load_results(self.project, thorough=True))
-        columns = ["experiment", "verdict", "metric", "measured", "reference", "band", "reason"]
+        columns = ["experiment", "verdict", "tier", "metric", "measured", "reference", "band", "reason"]
         return pd.DataFrame([asdict(one) for one in findings], columns=columns)
 
 

@@ -27,7 +27,7 @@ _RULES = {
 }
 COLUMNS = (
     *("", "experiment", "row", "metric", "measured", "reference", "band", "difference", "verdict"),
-    "why",
+    *("tier", "why"),
 )
 _MARK = {
     **dict.fromkeys(PASSING, "✅"),
@@ -42,10 +42,10 @@ def message(one: Finding) -> str:
     """'mIoU 46.10, reference 47.70 ± 0.80 (-1.60): regressed. <reason>', and what could not be recomputed."""
     if one.measured is None or one.reference is None:
         measured = "" if one.measured is None else f"{one.metric} {one.measured:.2f}: "
-        text = f"{measured}{one.verdict}. {one.reason}"
+        text = f"{measured}{one.verdict_and_tier}. {one.reason}"
     else:
         against = f"reference {one.reference:.2f} ± {one.band or 0:g} ({one.difference:+z.2f})"
-        text = f"{one.metric} {one.measured:.2f}, {against}: {one.verdict}. {one.reason}"
+        text = f"{one.metric} {one.measured:.2f}, {against}: {one.verdict_and_tier}. {one.reason}"
     return text + "".join(f"; {numbers}" for numbers in one.not_recomputed)
 
 
@@ -63,6 +63,7 @@ def _json(one: Finding) -> dict[str, Any]:
         "dataset": one.dataset,
         "rows": list(one.rows),
         "verdict": one.verdict,
+        "tier": one.tier or None,
         "reason": one.reason,
         "metric": one.metric,
         "published": one.published,
@@ -154,6 +155,7 @@ def grid(findings: Iterable[Finding], title: str = "") -> Grid:
             "" if one.band is None else f"{one.band:g}",
             formatting.difference(one.measured, one.reference),
             one.verdict,
+            one.tier,
             one.reason,
         )
         for one in findings

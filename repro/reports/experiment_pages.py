@@ -50,6 +50,7 @@ def experiment_page(
     page = {
         "dataset": results.dataset(name),
         "verdict": found.verdict,
+        "tier": found.tier,
         "rows": [_published(results, row) for row in rows_of(results, name)],
         "links": list(_links(results, name, record)),
         "data": _data(results, name),

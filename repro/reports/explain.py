@@ -11,6 +11,7 @@ from repro.published import Published, Row
 from repro.published.sources import Source
 from repro.records import Record
 from repro.records.network import network_package
+from repro.records.tier import tier_of
 from repro.reports import formatting
 from repro.reports.frame import claimed
 from repro.reports.gate import finding
@@ -33,6 +34,7 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
         and f"{formatting.interval(record, metric)} ({record.interval_kind})",
         "published": _published(record, metric),
         "verdict": f"{record.verdict} ({_reason(record)})" if metric == record.primary else "",
+        "tier": _tier(record) if metric == record.primary else "",
         "measured on": "" if is_cost else f"{record.dataset} {record.split}, {record.n_images} images",
         "data": "" if is_cost else f"fingerprint {record.dataset_fingerprint}",
         "protocol": ""
@@ -48,6 +50,11 @@ def explanation(record: Record, metric: str, path: Path) -> dict[str, str]:
         "notes": "; ".join(record.notes),
     }
     return {key: text for key, text in facts.items() if text}
+
+
+def _tier(record: Record) -> str:
+    seeds = len(record.seeds.values) if record.seeds else 1
+    return tier_of(record, seeds=seeds, published=bool(record.published)) or ""
 
 
 def _network(record: Record) -> str:
@@ -94,7 +101,7 @@ def values(results: Results, name: str, metric: str) -> dict[str, Any]:
     published = [results.published.rows[row_id] for row_id in claimed(results, name)]
     printed = (value for row in published if (value := _printed(row, metric)) is not None)
     number, expected = _number(record, metric), next(printed, None)
-    judged = {key: getattr(found, key) for key in ("verdict", "reason", "reference", "band")}
+    judged = {key: getattr(found, key) for key in ("verdict", "tier", "reason", "reference", "band")}
     judged = judged if metric == found.metric else dict.fromkeys(judged)
     reference = judged["reference"] if expected is None else expected
     low, high = record.intervals.get(metric, (None, None)) if record else (None, None)

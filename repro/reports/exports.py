@@ -11,6 +11,7 @@ from repro.io.safe_text import printable_texts
 from repro.records import Record
 from repro.records.metrics_io import read_curve
 from repro.records.network import described_network, network_package
+from repro.reports.badge import badge
 from repro.reports.columns import COUNT, NUMBER, TEXT, typed
 from repro.reports.data_formats import csv_text, json_text, parquet
 from repro.reports.formatting import device_text, size_text
@@ -102,6 +103,7 @@ EXPORTS: Mapping[str, Callable[[Results, Sequence[str]], str | bytes]] = {
     "json": lambda results, names: json_text(_frame(results, names)),
     "parquet": lambda results, names: parquet(_frame(results, names)),
     "curves": curves,
+    "badge": badge,
 }
 MEASURED = ("model-index", "metafile")  # those that hold what was measured alone
 

@@ -15,6 +15,7 @@ from repro.published import Row
 from repro.published.page import QUIRK
 from repro.records import Record
 from repro.records.network import NETWORK, described_network
+from repro.records.tier import PUBLISHED_ONLY
 from repro.reports.columns import COUNT, NUMBER, TEXT, typed
 from repro.reports.costs import compared, cost_of
 from repro.reports.formatting import device_text, size_text
@@ -45,7 +46,8 @@ _PUBLISHED_LINKS = {"published_config_url": "config", "published_weights_url": "
 _TYPES = {
     TEXT: (
         *("row", "page", "experiment", "dataset", "published_dataset", "family", "backbone", "label"),
-        *("recipe", "interval_kind", "verdict", "reason", "metric", "undefined", "kind", "split", "protocol"),
+        *("recipe", "interval_kind", "verdict", "tier", "reason", "metric", "undefined", "kind"),
+        *("split", "protocol"),
         *("dataset_fingerprint", "input_size", "device", "model_sha256", "run_key", "git_commit"),
         *("measured_at", "config_path", "log_path", "weights_url", *_PUBLISHED_LINKS),
         *("published_device", "published_weights_state", "published_weights_of", *VERDICTS),
@@ -56,7 +58,7 @@ _KINDS = {name: kind for kind, names in _TYPES.items() for name in names}
 ORDER = (
     *("row", "page", "experiment", "dataset", "published_dataset", "family", "backbone", "output_stride"),
     *("label", "recipe", "published", "measured", "gap", "interval_low", "interval_high", "interval_kind"),
-    *("verdict", "reason", "metric", "reference", "band", "undefined"),
+    *("verdict", "tier", "reason", "metric", "reference", "band", "undefined"),
     *("published_ms_flip", "measured_ms_flip", "measured_as_published", *ACCURACIES),
     *("kind", "split", "n_images", "protocol", "dataset_fingerprint"),
     *(f"published_{name}" for name in ACCURACIES),
@@ -66,6 +68,9 @@ ORDER = (
     *("published_weights_state", "published_weights_of"),
 )
 COLUMNS: Mapping[str, str] = {name: _KINDS.get(name, NUMBER) for name in ORDER}
+
+
+NOT_RUN = {"verdict": "unmeasured", "tier": PUBLISHED_ONLY}  # a row that no experiment stands for
 
 
 def results_frame(results: Results) -> DataFrame:
@@ -89,7 +94,7 @@ def result_lines(results: Results) -> Iterator[dict[str, Any]]:
         first = results.by_row.get(row.id, "")
         names = sorted(standing.get(row.id, [""]), key=lambda name: (name != first, name))
         more = of_printed(results, row)
-        yield from (beside(known.get(name, {"verdict": "unmeasured"}), row) | more for name in names)
+        yield from (beside(known.get(name, NOT_RUN), row) | more for name in names)
     yield from (beside(known[name]) for name in known if not claims[name])
 
 
@@ -166,7 +171,7 @@ def _of_experiment(results: Results, name: str) -> dict[str, Any]:
 
 
 def _judged(found: Finding) -> dict[str, Any]:
-    keys = ("verdict", "reason", "metric", "reference", "band")
+    keys = ("verdict", "tier", "reason", "metric", "reference", "band")
     return {key: getattr(found, key) for key in keys}
 
 

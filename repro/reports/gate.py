@@ -8,7 +8,7 @@ are counted, and fail only when they were asked for by name, by data set or with
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from repro.io import limits
 from repro.params import matching
 from repro.records import FAILING, PASSING, Record, Verdict
 from repro.records.printed_costs import COSTS
+from repro.records.tier import TIERS, tier_of
 from repro.reports.costs import all_compared, cost_counts
 from repro.reports.results import Results
 
@@ -41,11 +42,17 @@ class Finding:
     interval_kind: str = ""
     file: str = ""
     line: int = 1
+    tier: str = ""  # of evidence, see repro.records.tier; "": nothing is measured or published
     not_recomputed: tuple[str, ...] = ()  # numbers that could not be recomputed
 
     @property
     def passes(self) -> bool:
         return self.verdict in PASSING
+
+    @property
+    def verdict_and_tier(self) -> str:
+        """'reproduced (re-evaluated)'; of a failing verdict only that."""
+        return f"{self.verdict} ({self.tier})" if self.passes and self.tier else self.verdict
 
     @property
     def difference(self) -> float | None:
@@ -93,8 +100,13 @@ def _finding(results: Results, name: str) -> Finding:
         why = f"its params.yaml cannot be read: {results.broken[name].what}"
         return about(results, name, "incomparable", why)
     if name not in results.records:
-        return about(results, name, "unmeasured", "nothing recorded")
+        return about(results, name, "unmeasured", "nothing recorded", tier=_tier(results, name, seeds=0))
     return _judged(results, results.records[name])
+
+
+def _tier(results: Results, name: str, *, seeds: int) -> str:
+    published = name in results.by_row.values()
+    return tier_of(results.records.get(name), seeds=seeds, published=published) or ""
 
 
 def about(
@@ -107,6 +119,7 @@ def about(
     measured: float | None = None,
     reference: float | None = None,
     band: float | None = None,
+    tier: str = "",
     not_recomputed: tuple[str, ...] = (),
 ) -> Finding:
     """A finding with everything that is known of the experiment apart from its numbers."""
@@ -130,6 +143,7 @@ def about(
         interval_kind=record.interval_kind if record and metric in record.intervals else "",
         file=file,
         line=row_line(results.project.root / file),
+        tier=tier,
         not_recomputed=not_recomputed,
     )
 
@@ -145,6 +159,7 @@ def _judged(results: Results, record: Record) -> Finding:
         measured=found.measured,
         reference=found.reference,
         band=found.band,
+        tier=_tier(results, record.experiment, seeds=len(found.seeds)),
         not_recomputed=found.not_recomputed,
     )
 
@@ -192,19 +207,42 @@ def summary(findings: Sequence[Finding]) -> str:
 
 
 def headline(results: Results) -> str:
-    """'1 of 133 published mIoU, 43 of 46 parameters, 1 of 1 FLOPs reproduced'.
+    """'1 of 133 published mIoU (1 retrained, one run), 43 of 46 parameters, 1 of 1 FLOPs reproduced'.
 
     Of the rows that experiments stand for, never own numbers; costs only where the networks are counted.
     """
-    rows = results.published.rows
-    claimed = {
-        row: name for row, name in results.by_row.items() if row in rows and "mIoU" in rows[row].metrics
-    }
-    verdicts = {name: finding(results, name).verdict for name in set(claimed.values())}
-    counts = Counter(verdicts[name] for name in claimed.values())
+    found = _of_rows(results)
+    counts = Counter(one.verdict for one in found)
     better = f" ({counts['improved']} improved)" if counts["improved"] else ""
-    accuracy = f"{counts['reproduced']} of {len(claimed)} published mIoU{better}"
+    tiers, claimed = accuracy_counts(results)
+    accuracy = f"{counts['reproduced']} of {claimed} published mIoU{better}"
+    accuracy = " ".join(filter(None, [accuracy, tiers_text(tiers)]))
     return f"{', '.join([accuracy, *cost_counts(results)])} reproduced"
+
+
+def _of_rows(results: Results, names: Sequence[str] = ()) -> list[Finding]:
+    """The finding on each published row with an mIoU that an experiment stands for; `names` limit them."""
+    rows = results.published.rows
+    claimed = [
+        name
+        for row, name in results.by_row.items()
+        if row in rows and "mIoU" in rows[row].metrics and (not names or name in names)
+    ]
+    found = {name: finding(results, name) for name in set(claimed)}
+    return [found[name] for name in claimed]
+
+
+def accuracy_counts(results: Results, names: Sequence[str] = ()) -> tuple[Counter[str], int]:
+    """Count reproduced or improved mIoU by tier, and the published mIoU that experiments stand for."""
+    found = _of_rows(results, names)
+    passing = ("reproduced", "improved")
+    return Counter(one.tier for one in found if one.verdict in passing), len(found)
+
+
+def tiers_text(counts: Mapping[str, int]) -> str:
+    """'(2 re-evaluated; 1 retrained, one run)', the strongest tier last; "" without any."""
+    texts = [f"{counts[tier]} {tier}" for tier in TIERS if counts.get(tier)]
+    return f"({'; '.join(texts)})" if texts else ""
 
 
 def cost_findings(results: Results, names: Iterable[str] | None = None) -> list[Finding]:

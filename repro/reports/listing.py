@@ -25,7 +25,7 @@ ORDER: dict[str, Callable[[Any, float], Any]] = {">": gt, ">=": ge, "<": lt, "<=
 OF_ROWS = ("row", "page", "published_dataset")  # an experiment may stand for several rows
 OF_EXPERIMENT = {name: kind for name, kind in COLUMNS.items() if name not in OF_ROWS}
 FIELDS = ("experiment", "rows", "datasets", *(name for name in OF_EXPERIMENT if name != "experiment"))
-SHORT = ("experiment", "row", "published", "measured", "gap", "verdict")
+SHORT = ("experiment", "row", "published", "measured", "gap", "verdict", "tier")
 WIDE = ("dataset", "backbone", "output_stride", "recipe", "label", "interval", "reason")
 
 
@@ -126,7 +126,7 @@ def shown(line: Line, *, wide: bool = False) -> tuple[str, ...]:
     published, measured = percent(line["published"]), percent(line["measured"])
     unknown = "undef." if line["undefined"] else ""
     cells = [line["experiment"], " ".join(line["rows"]), published, measured or unknown]
-    cells += [difference(line["gap"], 0.0), line["verdict"]]
+    cells += [difference(line["gap"], 0.0), line["verdict"], line["tier"] or ""]
     if not wide:
         return tuple(cells)
     low, high = line["interval_low"], line["interval_high"]

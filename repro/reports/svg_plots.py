@@ -188,7 +188,8 @@ def described(line: Line) -> str:
     text += f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
     published = _number(line, "published")
     text += f", published {published:.2f}" if published is not None else ", no published number"
-    return f"{text}, {line.get('verdict')}"
+    tier = f" ({line['tier']})" if line.get("tier") else ""
+    return f"{text}, {line.get('verdict')}{tier}"
 
 
 def _measured(line: Line) -> float | None:

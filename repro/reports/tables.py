@@ -9,6 +9,7 @@ from repro.published import Row
 from repro.published.page import QUIRK
 from repro.records import Record
 from repro.records.record import Measured
+from repro.records.tier import PUBLISHED_ONLY
 from repro.reports import cost_cells, formatting
 from repro.reports.costs import compared, cost_of
 from repro.reports.formatting import noted
@@ -20,7 +21,7 @@ from repro.reports.results import Results
 
 COLUMNS = (
     *("row", "experiment", "model", "published mIoU", "measured mIoU", "95 % interval", "seeds"),
-    *("as the page computes", "difference", "verdict", "published ms+flip", "measured ms+flip"),
+    *("as the page computes", "difference", "verdict", "tier", "published ms+flip", "measured ms+flip"),
     *("published aAcc", "aAcc", "published mAcc", "mAcc", "published fwIoU", "fwIoU"),
     *cost_cells.COLUMNS,
     *("protocol", "other protocols", "links"),
@@ -28,8 +29,8 @@ COLUMNS = (
 ACCURACIES = ("aAcc", "mAcc", "fwIoU")
 # What README shows; the tables in reports/ have all columns.
 SHORT = (
-    *("row", "experiment", "published mIoU", "measured mIoU", "95 % interval", "difference", "verdict"),
-    *("protocol",),
+    *("row", "experiment", "published mIoU", "measured mIoU", "95 % interval", "difference"),
+    *("verdict (tier)", "protocol"),
 )
 MACS_NOTE = (
     "GMACs: multiply-accumulates of the convolutions of one image at the size given; FLOPs are twice as many"
@@ -170,6 +171,9 @@ def _line(results: Results, row: Row | None, name: str, base: str) -> dict[str, 
 def _cells(results: Results, row: Row | None, name: str, base: str) -> dict[str, str]:
     record = results.records.get(name)
     line = {"row": row.id if row else "", "experiment": name, "verdict": "unmeasured" if name else "not run"}
+    found = finding(results, name) if name else None
+    line |= {"tier": found.tier if found else PUBLISHED_ONLY}
+    line |= {"verdict (tier)": found.verdict_and_tier if found else line["verdict"]}
     line |= _published(row) if row else {}
     cost = cost_of(results, name) if name else {}
     line |= cost_cells.cost_cells(row, cost, compared(results, row) if row else [])

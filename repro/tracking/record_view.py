@@ -25,6 +25,7 @@ from repro.records.dvc_files import is_project_file
 from repro.records.metrics_io import read_confusion, read_curve
 from repro.records.network import described_network, network_package
 from repro.records.overlays import overlays, thumbnail
+from repro.records.tier import tier_of
 from repro.tracking.tags import KEY, NOTE_TAG
 
 MARKS = {
@@ -68,6 +69,7 @@ def tags_of(record: Record, found: Judgement, published: Published | None = None
         KEY: record.run_key,
         "repro.experiment": record.experiment,
         "verdict": found.verdict,
+        "tier": _tier(record, found),
         "kind": record.kind,
         "dataset": record.dataset,
         "row": ", ".join(record.rows),
@@ -100,7 +102,7 @@ def note_of(record: Record, found: Judgement, published: Published | None = None
         lines += [f"{one_line(found.reason)}.", ""]
     if record.rows:
         rows = ", ".join(_row_link(row, published) for row in record.rows)
-        lines += [f"Published row {rows}, {record.dataset} {record.split}.", ""]
+        lines += [f"Published row {rows}, {record.dataset} {record.split}; {_tier(record, found)}.", ""]
     lines += [f"Again: `dvc repro experiments/{record.experiment}`", ""]
     numbers = [_note_row(record, name) for name in record.metrics]
     numbers += [(name, f"undefined: {reason}", "", "") for name, reason in record.undefined.items()]
@@ -116,6 +118,10 @@ def note_of(record: Record, found: Judgement, published: Published | None = None
         f"{record.n_images} images, protocol `{record.protocol_hash}`, commit `{git.get('commit') or '?'}`."
     ]
     return "\n".join(lines)
+
+
+def _tier(record: Record, found: Judgement) -> str:
+    return tier_of(record, seeds=len(found.seeds), published=bool(record.published)) or ""
 
 
 def _numbers(record: Record) -> str:

@@ -144,6 +144,7 @@ def test_published_beside_measured() -> None:
         "95 % interval": "48.90–51.70 (i1)",
         "difference": "+0.55",
         "verdict": "reproduced",
+        "tier": "retrained, one run",
         "aAcc": "",
         "published params (M)": "2.9",
         "params (M)": "2.99",
@@ -155,6 +156,7 @@ def test_published_beside_measured() -> None:
         "links": "",
     }
     assert shown["003-029"]["measured mIoU"] == "52.70 (smoke run)"
+    assert shown["003-029"]["tier"] == shown["003-030"]["tier"] == "published only"
     assert shown["003-030"]["verdict"] == "not run"
     assert page.notes[1] == "(a) device: Test CPU, 2 threads, torch 2.15.0, fp32, batch 1"
     assert "(1) protocol: camvid test, 233 images, whole" in page.notes[2]
@@ -400,7 +402,8 @@ def test_short_tables_have_at_most_eight_columns_and_only_their_notes(tmp_path: 
     (short,) = measured_table(results, columns=SHORT)
     (whole,) = measured_table(results)
     assert len(short.columns) <= 8 < len(whole.columns)
-    assert set(short.columns) <= set(whole.columns)
+    assert set(short.columns) - {"verdict (tier)"} <= set(whole.columns)
+    assert short.rows[0][short.columns.index("verdict (tier)")] == "reproduced (retrained, one run)"
     assert any("device:" in note for note in whole.notes)
     assert not any("device:" in note or "GMACs" in note for note in short.notes)
     assert any("protocol:" in note for note in short.notes)
@@ -548,7 +551,7 @@ def test_what_is_not_a_record_of_an_experiment_is_not_listed(
     monkeypatch.chdir(tmp_path)
     answer = CliRunner().invoke(app, ["list"])
     head, *lines = answer.stdout.splitlines()
-    assert head.split() == ["experiment", "row", "published", "measured", "gap", "verdict"]
+    assert head.split() == ["experiment", "row", "published", "measured", "gap", "verdict", "tier"]
     assert [line.split()[0] for line in lines] == ["camvid_x", "camvid_y"]
     assert lines[1].endswith("damaged record")
     *told, damaged, where, counts = answer.stderr.splitlines()

@@ -19,13 +19,13 @@ def metadata(
         str,
         typer.Argument(
             metavar="KIND",
-            help="model-index (model cards), metafile (mmsegmentation), csv, json, parquet, curves.",
+            help="model-index (model cards), metafile (mmsegmentation), csv, json, parquet, curves, badge (shields.io).",
         ),
     ],
     names: Names = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; none prints.")] = None,
 ) -> None:
-    """Export results: a model card's model-index, a metafile.yaml, one flat table, or the learning curves.
+    """Export results: a model card's model-index, a metafile.yaml, one flat table, learning curves, a badge.
 
     csv, json and parquet have a row per result with numbers as numbers: docs/json.md describes the columns.
 

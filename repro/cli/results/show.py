@@ -119,11 +119,12 @@ def chosen(params: Any) -> dict[str, Any]:
 
 
 def verdict_now(results: Results, name: str) -> str:
-    """The gate's verdict, with the reason where it cannot compare: a record may be older than its params."""
+    """The gate's verdict with its tier; the reason where it cannot compare (params newer than record)."""
     from repro.reports.gate import finding
 
     judged = finding(results, name)
-    return f"{judged.verdict}: {judged.reason}" if judged.verdict == "incomparable" else judged.verdict
+    reason = f": {judged.reason}" if judged.verdict == "incomparable" else ""
+    return judged.verdict_and_tier + reason
 
 
 def about(known: Mapping[str, Row], experiment: Experiment, verdict: str) -> dict[str, str]:

@@ -64,7 +64,7 @@ function folded(id, name, values) {
 function experiment(name) {
   const one = DATA.experiments[name];
   if (!one) return [heading("No experiment " + name), el("p", {}, el("a", { href: "#/" }, "all results"))];
-  const head = [heading(breakable(name), " ", verdict(one.verdict)), one.note ? el("p", {}, one.note) : null, one.about ? el("p", { class: "soft" }, one.about) : null,
+  const head = [heading(breakable(name), " ", verdict(one.verdict)), one.tier ? el("p", { class: "soft" }, "evidence: " + one.tier) : null, one.note ? el("p", {}, one.note) : null, one.about ? el("p", { class: "soft" }, one.about) : null,
     one.state ? el("p", {}, one.state + ".") : null];
   const facts = el("div", { class: "grid" }, one.rows.map(printed), needs(one));
   const rest = one.metrics ? [metrics(one), one.notes.length ? el("ul", {}, one.notes.map((note) => el("li", {}, note))) : null, facts, bars([name]), images(one.gallery), curves([name]),
