@@ -19,7 +19,7 @@ def metadata(
         str,
         typer.Argument(
             metavar="KIND",
-            help="model-index (model cards), metafile (mmsegmentation), csv, json, parquet, curves, badge (shields.io).",
+            help="model-index (model cards), metafile (mmsegmentation), csv, json, parquet, curves, badge.",
         ),
     ],
     names: Names = None,
