@@ -38,16 +38,6 @@ class Grid:
         for name, found in vars(self).items():
             object.__setattr__(self, name, _lines(found))
 
-    def used(self) -> Grid:
-        """Without columns that are empty in every row."""
-        keep = [i for i in range(len(self.columns)) if any(row[i] for row in self.rows)]
-        return Grid(
-            title=self.title,
-            columns=tuple(self.columns[i] for i in keep),
-            rows=tuple(tuple(row[i] for i in keep) for row in self.rows),
-            notes=self.notes,
-        )
-
 
 def _lines(found: Any) -> Any:
     return one_line(found) if isinstance(found, str) else tuple(map(_lines, found))

@@ -98,7 +98,7 @@ class Marks:
 
     def resolved(self, cell: str) -> str:
         """`cell` with the marks of its notes in place of the notes."""
-        while found := _NOTE.search(cell):
+        while "\0" in cell and (found := _NOTE.search(cell)):
             kind, note = found.groups()
             cell = self._of[kind].mark(cell[: found.start()], note) + cell[found.end() :]
         return cell
@@ -123,10 +123,10 @@ def _table(
     found += [_line(results, None, name, base) for name in own]
     results.cache.save()
     lines = [{key: marks.resolved(cell) for key, cell in line.items()} for line in found]
-    cells = tuple(tuple(line.get(column, "") for column in columns) for line in lines)
-    grid = Grid(title=title, columns=tuple(columns), rows=cells).used()
-    notes = [MACS_NOTE] if "GMACs" in grid.columns else []
-    shown = " ".join(cell for row in grid.rows for cell in row)
+    used = tuple(column for column in columns if any(line.get(column) for line in lines))
+    cells = tuple(tuple(line.get(column, "") for column in used) for line in lines)
+    notes = [MACS_NOTE] if "GMACs" in used else []
+    shown = " ".join(cell for row in cells for cell in row)
     notes += [note for note in marks.notes() if note.partition(" ")[0] in shown]
     notes += own_notes(results, dict.fromkeys(line["experiment"] for line in lines))
     notes += dict.fromkeys(note for line in lines for note in line["undefined"].splitlines())
@@ -140,7 +140,7 @@ def _table(
         and any("[published" in line["links"] for line in lines)
     ):
         notes.append(UNCHECKED)
-    return Grid(title=title, columns=grid.columns, rows=grid.rows, notes=tuple(notes))
+    return Grid(title=title, columns=used, rows=cells, notes=tuple(notes))
 
 
 def own_notes(results: Results, names: Iterable[str]) -> list[str]:
