@@ -18,10 +18,10 @@ from repro.errors import RecordError, ReproError
 from repro.fleet import Fleet, Job
 from repro.io.json_reader import read_json
 from repro.params import Project, read_each
-from repro.published.page import METRICS
+from repro.published.page import METRICS, Row
 from repro.published.sources import row_with_weights
 from repro.records.verified import Number, Verified, changes, moved, read_verified, write_verified
-from repro.reports.claims import Declared
+from repro.reports.claims import Declared, read_declared
 from repro.reports.results import Results
 
 FOLDER = "verify"  # in .repro: logs and results of the processes
@@ -69,18 +69,19 @@ def with_weights(results: Results, names: Iterable[str]) -> list[str]:
 
 
 def _has_weights(results: Results, name: str) -> bool:
-    declared, rows = results.experiments[name], results.published.rows
-    if declared.raw.get("measure") == "cost":
-        return False
-    if "external" in declared.raw:
-        return _names_weights(declared) and any(rows[row].metrics for row in declared.rows if row in rows)
-    row = row_with_weights(declared.rows, rows)
+    row = row_of(results.experiments[name], results.published.rows)
     return row is not None and bool(row.metrics)
 
 
-def _names_weights(declared: Declared) -> bool:
+def row_of(declared: Declared, rows: Mapping[str, Row]) -> Row | None:
+    """Return the row that the released weights of an experiment are compared with; None without weights."""
     external = declared.raw.get("external")
-    return isinstance(external, Mapping) and bool(external.get("weights")) and not external.get("train")
+    if declared.raw.get("measure") == "cost":
+        return None
+    if not isinstance(external, Mapping):
+        return row_with_weights(declared.rows, rows)
+    released = external.get("weights") and not external.get("train")
+    return next((rows[row] for row in declared.rows if row in rows), None) if released else None
 
 
 def not_since(project: Project, names: Iterable[str], max_age: float) -> list[str]:
@@ -125,15 +126,30 @@ def outcome(project: Project, job: Job, options: Options) -> Outcome:
     """Return what a process found, beside the last time; and keep it."""
     path = _file(project, job.name, "json")
     if not path.is_file():
-        return not_looked_at(job.name, error_in(job))
+        return not_looked_at(project, job.name, error_in(job))
     try:
         return compare(project, job.name, verified_of(read_json(path, error=RecordError)), options)
     except ReproError as error:
-        return not_looked_at(job.name, str(error))
+        return not_looked_at(project, job.name, str(error))
 
 
-def not_looked_at(name: str, error: str) -> Outcome:
-    return Outcome(experiment=name, state="not looked at", error=error)
+def not_looked_at(project: Project, name: str, error: str) -> Outcome:
+    """Return that there is no number, beside what the page prints and the last time."""
+    row = row_of(read_declared(project, name), project.published.rows)
+    metric = next((one for one in METRICS if row and one in row.metrics), "mIoU")
+    known, _ = read_each([name], lambda name: read_verified(project.verified(name)))
+    before = known.get(name)
+    last = before.numbers.get(metric) if before else None
+    return Outcome(
+        experiment=name,
+        state="not looked at",
+        row=row.id if row else "",
+        metric=metric,
+        published=row.metrics.get(metric) if row else None,
+        last=last.measured if last else None,
+        last_at=before.at if before else "",
+        error=error,
+    )
 
 
 def verified_of(found: Mapping[str, Any]) -> Verified:
@@ -151,7 +167,7 @@ def compare(project: Project, name: str, now: Verified, options: Options) -> Out
     path = project.verified(name)
     before = read_verified(path)
     if now.verdict == "unmeasured":
-        return not_looked_at(name, "its protocol measures none of the metrics that the row prints")
+        return not_looked_at(project, name, "its protocol measures none of the metrics that the row prints")
     found = moved(before, now, tolerance=options.tolerance)
     if options.accept or not found:
         write_verified(path, now)

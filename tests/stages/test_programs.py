@@ -33,6 +33,7 @@ from repro.errors import (
 from repro.fleet import plan, speeds
 from repro.fleet.bundle import export_run, import_run
 from repro.fleet.replay import replay
+from repro.io.atomic import sha256_tree
 from repro.judgement import Judge, from_project
 from repro.params import Project
 from repro.programs.dvc_stages import external_pipeline
@@ -310,6 +311,7 @@ def verified_with_its_row(project: Project, mIoU: float) -> None:
         again = Project(project.root)  # which reads the page again
         found = verify_program(again, loaded(again, "released"))
         assert (found.row, found.verdict) == ("mine-01", verdict)
+        assert found.inputs["files"] == {"tools/predict.py": sha256_tree(again.root / "tools/predict.py")}
         shutil.rmtree(project.root / ".repro" / "maps", ignore_errors=True)
     assert not (project.root / ".repro" / "maps").exists()  # the second one came from the cache
     with pytest.raises(ParamsError, match="no released weights to verify"):

@@ -184,7 +184,8 @@ def all_but_one_verified(project: Project, address: str) -> None:
     assert getattr(done.exception, "exit_code", None) == 2
     lines = {one["experiment"]: one for one in json.loads(done.stdout)}
     assert (lines["small"]["state"], lines["small"]["verdict"]) == ("same", "reproduced")
-    assert lines["gone"]["state"] == "not looked at"
+    assert (lines["gone"]["state"], lines["gone"]["row"]) == ("not looked at", "mine-02")
+    assert lines["gone"]["published"] == lines["small"]["published"]
     assert address in lines["gone"]["error"]
     assert read_verified(project.verified("small")) is not None
 
@@ -193,7 +194,7 @@ def test_what_to_verify_must_be_said(project: Project) -> None:
     write(project.params_of("plain"), OWN)
     for words, said in (
         ([], "nothing to verify"),
-        (["small", "--all"], "names or filters with --all"),
+        (["small", "--all"], "names with --all"),
         (["plain*"], "none of 1 experiment has released weights"),
         (["*", "--stale", "a month"], "not an age: 'a month'"),
         (["*", "--weights", "small.pth"], "are for one experiment"),

@@ -94,7 +94,7 @@ def verify(
     from repro.params import find_project
 
     project, asked = find_project(), list(names or ())
-    require_one_choice(asked, everything, page, dataset)
+    require_choice(asked, everything, (page, dataset))
     age = 0.0 if fresh else parse_age(stale)
     selects = everything or jobs is not None or accept or page is not None or dataset is not None
     if selects or len(asked) > 1 or any(mark in asked[0] for mark in "*?["):
@@ -117,14 +117,14 @@ def verify(
     )
 
 
-def require_one_choice(names: Sequence[str], everything: bool, page: str | None, dataset: str | None) -> None:
-    """ParamsError unless exactly one of names, --all, and --page or --dataset, says what to verify."""
+def require_choice(names: Sequence[str], everything: bool, filters: Sequence[str | None]) -> None:
+    """ParamsError unless names, --all, --page or --dataset say what to verify, and not names with --all."""
     from repro.errors import ParamsError
 
-    chosen = bool(names or page is not None or dataset is not None)
-    if chosen == everything:
-        what = "names or filters with --all" if chosen else "nothing to verify"
-        raise ParamsError(what, allowed="NAME or patterns, --page, --dataset; or --all")
+    if names and everything:
+        raise ParamsError("names with --all", allowed="NAME or patterns, or --all")
+    if not (names or everything or any(filters)):
+        raise ParamsError("nothing to verify", allowed="NAME or patterns, --page, --dataset, or --all")
 
 
 def verify_one(

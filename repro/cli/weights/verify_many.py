@@ -115,9 +115,16 @@ def cells(one: Outcome) -> tuple[str, ...]:
 
     numbers = percent(one.published), percent(one.last), percent(one.measured)
     result = ", ".join(filter(None, [one.verdict, one.state if one.state != "same" else ""]))
-    why = "; ".join(one.changes) or one.error.partition("\n")[0]
+    why = "; ".join(one.changes) or reason(one.error)
     gap = difference(one.measured, one.published)
     return one.row, one.experiment, one.metric, *numbers, gap, result, why
+
+
+def reason(error: str) -> str:
+    """What failed and where, of a message of several lines."""
+    what, _, rest = error.partition("\n")
+    where = next((line.strip() for line in rest.splitlines() if line.strip().startswith("where:")), "")
+    return f"{what} ({where.removeprefix('where:').strip()})" if where else what
 
 
 def summary(found: Sequence[Outcome]) -> str:
@@ -139,8 +146,7 @@ def require_same(found: Sequence[Outcome], tolerance: float) -> None:
     if moved:
         what = f"{counted(len(moved), 'number')} moved by more than ±{tolerance:g}: {some_of(moved)}"
         raise CheckFailed(what, hint="the table names what changed; --accept keeps the new numbers")
-    failed = [one for one in found if one.state == "not looked at"]
+    failed = [one.experiment for one in found if one.state == "not looked at"]
     if failed:
-        lines = "".join(f"\n  {one.experiment}: {one.error.partition(chr(10))[0]}" for one in failed)
-        what = f"{counted(len(failed), 'experiment')} could not be looked at:{lines}"
-        raise ReproError(what, hint="the whole output is in .repro/verify/NAME.log")
+        what = f"{counted(len(failed), 'experiment')} could not be looked at: {some_of(failed)}"
+        raise ReproError(what, hint="the table says why; the whole output is in .repro/verify/NAME.log")
