@@ -23,8 +23,10 @@ from repro.io.git import commit_id, git, is_shallow, run_git
 from repro.io.names import require_inside
 from repro.judgement.evidence import OUT, dependency_sha256
 from repro.params import Project
-from repro.records import DIFF, Record, read_journal, read_row, sha256_file
-from repro.records.build import program_deps
+from repro.params.expectation import expectation_for, made_on
+from repro.params.experiment import parse_experiment
+from repro.records import DIFF, Expected, Record, collect, read_journal, read_row, sha256_file
+from repro.records.build import precision_of, program_deps
 
 _INCOMPLETE = {
     "not_kept": "not committed and not in the recorded difference, so not in this replay",
@@ -61,6 +63,7 @@ def replay(
         RecordError: its commit is not known, or has other programs than those of the record.
     """
     record = read_row(project.record(name))
+    wanted = expected_here(project, record)
     tree = project.cache_folder("replay", record.experiment)
     try:
         worktree(project, record, tree)
@@ -69,7 +72,7 @@ def replay(
         for stage in stages(record, tree):
             say(f"repro {' '.join(stage)} in {tree.relative_to(project.root)}")
             (run or run_stage)(tree, stage)
-        return list(compare(project, record, tree))
+        return list(compare(project, record, tree, wanted))
     finally:
         remove(tree)
         run_git(project.root, "worktree", "prune")
@@ -177,13 +180,15 @@ def run_stage(tree: Path, arguments: Sequence[str]) -> None:
         )
 
 
-def compare(project: Project, record: Record, tree: Path) -> Iterator[Compared]:
-    """Compare all outputs, and the losses step by step."""
+def compare(
+    project: Project, record: Record, tree: Path, wanted: Expected | None = None
+) -> Iterator[Compared]:
+    """Compare all outputs, and the losses step by step; `wanted` is the number of this device."""
     here, there = (one.experiment_folder(record.experiment) for one in (project, Project(tree)))
     trained = ["train", record.experiment] in list(stages(record, tree))
     if trained:
         yield compare_weights(record, there / (OUT if record.kind == "external" else "model.safetensors"))
-    yield compare_metrics(record, there / "metrics.json")
+    yield compare_metrics(record, there / "metrics.json", wanted)
     for name in ("curve.csv", "confusion.csv") if trained else ("confusion.csv",):
         yield compare_bytes(name, here / name, there / name)
     if trained:
@@ -198,8 +203,25 @@ def compare_weights(record: Record, path: Path) -> Compared:
     return Compared(output=path.name, outcome="bit-equal" if same else "different")
 
 
-def compare_metrics(record: Record, path: Path) -> Compared:
-    """Compare metrics; the tolerance is the band in the record, or else 0.05 points."""
+def expected_here(project: Project, record: Record) -> Expected | None:
+    """The number that is expected on this device; that of the record if it does not depend on the device.
+
+    Raises:
+        ParamsError: None of several expected numbers is for this device.
+    """
+    from repro.training.distributed import pick_device  # imports torch
+
+    experiment = parse_experiment(record.params, record.experiment)
+    if record.published or not isinstance(experiment.expect, tuple):
+        return record.expectation
+    here = collect(project.root, device=str(pick_device("auto")))
+    where = f"experiments/{record.experiment}/params.yaml: expect"
+    own = expectation_for(experiment.expect, made_on(here, precision_of(experiment)), where)
+    return Expected(metric="mIoU", value=own.mIoU, band=own.band, source=own.source) if own else None
+
+
+def compare_metrics(record: Record, path: Path, wanted: Expected | None = None) -> Compared:
+    """Compare metrics; the tolerance is the band of the expected number, or else 0.05 points."""
     name = "metrics.json"
     if not path.is_file():
         return Compared(output=name, outcome="missing")
@@ -212,9 +234,12 @@ def compare_metrics(record: Record, path: Path) -> Compared:
     worst = max(gaps, key=lambda key: gaps[key])
     if gaps[worst] == 0:
         return Compared(output=name, outcome="bit-equal")
-    band = record.expectation.band if record.expectation else 0.05
-    inside = gaps.get(record.primary, gaps[worst]) <= band
-    detail = f"{worst} differs by {gaps[worst]:.4f} points"
+    wanted = wanted or record.expectation
+    gap, detail = gaps.get(record.primary, gaps[worst]), f"{worst} differs by {gaps[worst]:.4f} points"
+    if wanted is not None and wanted != record.expectation:  # another device has a number of its own
+        gap = abs(float(found.get(wanted.metric, float("inf"))) - wanted.value)
+        detail += f"; {wanted.value:g} ± {wanted.band:g} is expected here"
+    inside = gap <= (wanted.band if wanted else 0.05)
     return Compared(output=name, outcome="inside tolerance" if inside else "different", detail=detail)
 
 

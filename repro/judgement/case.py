@@ -64,7 +64,9 @@ class Case:
     def expected_now(self, current: Experiment) -> Expected | None:
         """What a record of `current` that was made now would be compared with."""
         printed, _ = published_metrics(self.project.published, current)
-        return expected(self.project, current, self.record.kind, printed)
+        record = self.record
+        number, made = record.metrics.get("mIoU"), record.provenance
+        return expected(self.project, current, record.kind, printed, provenance=made, measured=number)
 
     @cached_property
     def main(self) -> Measurement:

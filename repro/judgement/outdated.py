@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from repro.errors import ReproError
+from repro.errors import ParamsError, ReproError
 from repro.judgement.case import Case
 from repro.params import Experiment, ExternalExperiment, to_plain
 from repro.params.program import External
@@ -81,8 +81,7 @@ def _outdated_record(case: Case, record: Record, now: Experiment) -> Iterator[st
     again = f"since it was recorded: `repro record {record.experiment}`"
     if record.rows != now.rows:
         yield f"rows changed {again}"
-    if _reference(case.expectation) != _reference(case.expected_now(now)):
-        yield f"the expected number changed {again}"
+    yield from _expected_number(case, now, again)
     if record.kind == "cost":
         return
     yield from mismatches(now, {"split": record.split, "n_images": record.n_images}, now.protocol)
@@ -90,6 +89,16 @@ def _outdated_record(case: Case, record: Record, now: Experiment) -> Iterator[st
         yield from mismatches(
             now, {"split": record.split, "n_images": one.n_images}, now.also.get(name, now.protocol)
         )
+
+
+def _expected_number(case: Case, now: Experiment, again: str) -> Iterator[str]:
+    try:
+        wanted = case.expected_now(now)
+    except ParamsError as error:  # none of several is for its device
+        yield f"{error.what}: {error.hint}"
+        return
+    if _reference(case.expectation) != _reference(wanted):
+        yield f"the expected number changed {again}"
 
 
 def _reference(wanted: Expected | None) -> tuple[str, float, float] | None:

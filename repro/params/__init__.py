@@ -4,11 +4,11 @@ from repro.io.yaml_reader import read_yaml
 from repro.params.augmentation import Augmentation
 from repro.params.bands import Band
 from repro.params.dataset import DatasetFacts, dataset_facts, dataset_names
+from repro.params.expectation import Expectation
 from repro.params.experiment import (
     AnyExperiment,
     Engine,
     Evaluation,
-    Expectation,
     Experiment,
     ExternalExperiment,
     TrainedExperiment,

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 from pydantic import Discriminator, Tag
 
 from repro.errors import ParamsError, UnknownNameError, nearest
@@ -20,6 +20,7 @@ from repro.io.sources import source_hashes
 from repro.io.yaml_reader import read_yaml
 from repro.params.augmentation import Augmentation
 from repro.params.dataset import DatasetFacts, parse_facts
+from repro.params.expectation import Expect
 from repro.params.model import ModelParams
 from repro.params.names import experiment_name, experiment_names
 from repro.params.parse import Later, PlainName, parse, to_plain
@@ -42,15 +43,6 @@ class Evaluation:
 
     split: PlainName
     protocol: str  # a key of `protocols:` in the root params.yaml
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expectation:
-    """A number this project measured before, as reference of the verdict; percent points."""
-
-    mIoU: float
-    band: Annotated[float, Gt(0)]
-    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +69,7 @@ class Experiment:
     rows: tuple[str, ...] = ()
     note: str = ""
     seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
-    expect: Expectation | None = None
+    expect: Expect = None
     evaluation: Evaluation
     protocol: Protocol
     also: Mapping[PlainName, Protocol] = field(default_factory=dict)  # additional protocols

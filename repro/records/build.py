@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median, stdev
@@ -19,6 +19,7 @@ from repro.params import (
     TrainedExperiment,
     to_plain,
 )
+from repro.params.expectation import expectation_for, made_on
 from repro.published import Published, Row
 from repro.published.page import QUIRK, page_value
 from repro.records.flatten import drop_neutral_defaults
@@ -117,6 +118,7 @@ def make_record(
     key: str,
     kind: Kind = "trained",
     inputs: Mapping[str, Any] | None = None,
+    known: Collection[Record] = (),
 ) -> Record:
     """Build the record of an experiment from the outputs of its stages, with the verdict "unmeasured".
 
@@ -127,21 +129,22 @@ def make_record(
         key: Run key of the training.
         kind: How the weights were obtained.
         inputs: Inputs of the run key besides the params: `training_fingerprint`, `initial_sha256`.
+        known: Earlier records; that of the same weights knows their training, if the journal is elsewhere.
 
     Raises:
         RecordError: The evaluation has not run, or its outputs are invalid.
+        ParamsError: None of several expected numbers is for this device.
     """
     folder = project.experiment_folder(experiment.name)
     found = read_metrics(folder / "metrics.json")
     weights, journal = folder / "model.safetensors", read_journal(project.journal(key))
     locks, training = lock_hashes(project.root, experiment.name), training_provenance(journal)
     published, notes = published_metrics(project.published, experiment)
-    expectation = expected(project, experiment, kind, published)
     further = experiment.also.items()
     cost = inference_cost(folder / "cost.json") | training_cost(experiment, journal)
     plain = to_plain(experiment)
     origin = collect(project.root, params=plain)
-    return Record(
+    made = Record(
         experiment=experiment.name,
         rows=experiment.rows,
         kind=kind,
@@ -159,7 +162,7 @@ def make_record(
         also={name: measurement_under(experiment, folder / ALSO / name, one) for name, one in further},
         cost=cost,
         published=published,
-        expectation=expectation,
+        expectation=None,
         verdict="unmeasured",
         notes=notes,
         model_sha256=sha256_file(weights) if weights.is_file() else found.get("model_sha256"),
@@ -167,6 +170,10 @@ def make_record(
         run_key=key,
         provenance=origin | {"locks": locks, "training": training, "inputs": inputs},
     )
+    made = with_earlier_training(made, known)
+    number = made.metrics.get("mIoU")
+    wanted = expected(project, experiment, kind, published, provenance=made.provenance, measured=number)
+    return replace(made, expectation=wanted)
 
 
 def make_cost_record(project: Project, experiment: Experiment) -> Record:
@@ -322,17 +329,45 @@ def remarks_of(row: Row) -> tuple[str, ...]:
 
 
 def expected(
-    project: Project, experiment: Experiment, kind: Kind, published: Mapping[str, float]
+    project: Project,
+    experiment: Experiment,
+    kind: Kind,
+    published: Mapping[str, float],
+    *,
+    provenance: Mapping[str, Any] | None = None,
+    measured: float | None = None,
 ) -> Expected | None:
-    """Return the reference of the verdict: the published row, or else the experiment's `expect:`."""
+    """Return the reference of the verdict: the published row, or else the experiment's `expect:`.
+
+    Args:
+        project: The project.
+        experiment: The experiment, as params.yaml is now.
+        kind: How the weights were obtained.
+        published: The numbers of its rows.
+        provenance: Where the result was measured, which chooses one of several expected numbers.
+        measured: The number of the result, for the message that one is missing.
+
+    Raises:
+        ParamsError: None of several expected numbers is for the device of the result.
+    """
     is_released = isinstance(experiment, ExternalExperiment) and experiment.external.train is None
-    kind = "released" if is_released else kind
-    own, band = experiment.expect, default_band(project.bands, kind, experiment.dataset)
+    band = default_band(project.bands, "released" if is_released else kind, experiment.dataset)
     for metric in ("mIoU", "mIoU_ms_flip", *published):
         if metric in published:
             source = f"row {experiment.rows[0]}; band: {band.source}"
             return Expected(metric=metric, value=published[metric], band=band.value, source=source)
+    where, on = (
+        f"{experiment.folder}/params.yaml: expect",
+        made_on(provenance or {}, precision_of(experiment)),
+    )
+    own = expectation_for(experiment.expect, on, where, measured=measured)
     return Expected(metric="mIoU", value=own.mIoU, band=own.band, source=own.source) if own else None
+
+
+def precision_of(experiment: Experiment) -> str:
+    """The precision that decides a result: of the training, else of the evaluation."""
+    trained = experiment.training.precision if isinstance(experiment, TrainedExperiment) else ""
+    return trained or experiment.protocol.precision
 
 
 def measured_value(metrics: Mapping[str, Any], expectation: Expected | None) -> float | None:

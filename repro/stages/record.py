@@ -15,7 +15,6 @@ from repro.records import (
     Record,
     make_record,
     read_records,
-    with_earlier_training,
     with_seed_statistics,
     write_record,
 )
@@ -52,6 +51,7 @@ def build(project: Project, experiment: AnyExperiment, *, kind: Kind = "trained"
     folder = project.experiment_folder(experiment.name)
     for name in ("", *(f"{ALSO}/{one}" for one in experiment.also)):
         read_confusions(folder / name / NPZ)  # the interval is recomputed from it
+    known, _ = read_records(project.rows)
     made = make_record(
         project,
         experiment,
@@ -59,9 +59,9 @@ def build(project: Project, experiment: AnyExperiment, *, kind: Kind = "trained"
         key=run_key_of(experiment, inputs),
         kind=kind,
         inputs=inputs,
+        known=known.values(),
     )
-    known, _ = read_records(project.rows)
-    made = with_replicates(with_earlier_training(made, known.values()), known.values())
+    made = with_replicates(made, known.values())
     made = with_seed_statistics(made, known.values())
     return judged(made, judgement_of(project, experiment, {**known, made.experiment: made}))
 

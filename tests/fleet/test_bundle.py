@@ -26,16 +26,16 @@ from typer.testing import CliRunner
 from repro.checkpoints import save_model
 from repro.cli.app import app
 from repro.cli.results.show import sparkline
-from repro.errors import RecordError, ReproError, StorageError
+from repro.errors import ParamsError, RecordError, ReproError, StorageError
 from repro.evaluation.confusion import Confusions
 from repro.fleet.bundle import export_run, import_run
 from repro.fleet.check_bundle import allowed, difference, verify_bundle
-from repro.fleet.replay import compare_metrics, first_divergence, replay, run_stage
+from repro.fleet.replay import compare_metrics, expected_here, first_divergence, replay, run_stage
 from repro.fleet.workspace import garbage, remove, size_of
 from repro.params import Project, load_experiment, to_plain
 from repro.records import Journal, read_record, sha256_file, source_diff, to_json, write_record
 from repro.records.build import expected, training_key
-from repro.records.record import Measured
+from repro.records.record import Expected, Measured
 from repro.tracking.mirror import Mirror
 from repro.tracking.run_info import Run
 from tests.kit import copy_pages
@@ -657,3 +657,22 @@ def test_sizes_do_not_follow_links(tmp_path: Path) -> None:
     assert size_of(folder) < 200
     remove(folder / "link")
     assert (tmp_path / "big").exists()
+
+
+def test_a_replay_is_compared_with_the_number_expected_on_its_device(
+    committed: Project, tmp_path: Path
+) -> None:
+    record = read_record(committed.record(NAME))
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps(dict(record.metrics) | {"mIoU": 44.1}))
+    here = Expected(metric="mIoU", value=44.0, band=0.5, source="this device")
+    assert compare_metrics(record, path, record.expectation).outcome == "different"
+    found = compare_metrics(record, path, here)
+    assert found.outcome == "inside tolerance"
+    assert found.detail.endswith("44 ± 0.5 is expected here")
+    assert expected_here(committed, record) == record.expectation, "one number is for every device"
+    several = [{"mIoU": 44.0, "band": 0.5, "source": "x", "device": name} for name in ("No such device", "*")]
+    varied = replace(record, params=dict(record.params) | {"expect": several})
+    assert expected_here(committed, varied) == replace(here, source="x")
+    with pytest.raises(ParamsError, match="no expected number for this result"):
+        expected_here(committed, replace(record, params=dict(record.params) | {"expect": several[:1]}))

@@ -15,7 +15,7 @@ from repro.records import Record, sha256_file, write_record
 from repro.reports import gate
 from repro.reports.listing import listing
 from repro.reports.results import load_results
-from tests.reports.kit import a_project, a_record, add
+from tests.reports.kit import CPU, a_project, a_record, add
 
 
 @pytest.fixture
@@ -84,6 +84,24 @@ def test_another_expectation_is_not_met_by_the_old_verdict(project: Project, old
     one = found(project, "camvid_own")
     assert one.verdict == "incomparable"
     assert one.reason == "the expected number changed since it was recorded: `repro record camvid_own`"
+
+
+def test_of_several_expectations_the_one_of_its_device_judges(project: Project) -> None:
+    trained = a_record().provenance | {"training": {"device": CPU}}
+    add(project, a_record("camvid_own", row=None, provenance=trained))
+    path = project.experiments / "camvid_own" / "params.yaml"
+    old = next(line for line in path.read_text().splitlines() if line.startswith("expect:"))
+    one = old.removeprefix("expect: ").removesuffix("}")
+    edit(
+        path,
+        old,
+        f'expect:\n- {one}, device: "Test CPU"}}\n- {{mIoU: 9.0, band: 0.1, source: x, device: "NVIDIA*"}}',
+    )
+    assert found(project, "camvid_own").verdict == "holds"
+    edit(path, '"Test CPU"', '"Other CPU"')
+    other = found(project, "camvid_own")
+    assert (other.verdict, gate.exit_code([other], strict=False)) == ("incomparable", 2)
+    assert 'device: "Test CPU", torch: "2.15"' in other.reason
 
 
 def test_a_published_number_is_judged_by_the_present_band(

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from repro.errors import RecordError, UnknownNameError
+from repro.errors import ParamsError, RecordError, UnknownNameError
 from repro.params import Expectation, Experiment, Project, load_experiment
+from repro.params.expectation import ExpectationOn
 from repro.records import (
     Journal,
     from_json,
@@ -215,6 +216,20 @@ def test_without_a_row_the_own_expectation_counts() -> None:
     assert wanted is not None
     assert (wanted.metric, wanted.value, wanted.band, wanted.source) == ("mIoU", 47.7, 1.0, "measured before")
     assert expected(Project(ROOT), replace(own, expect=None), "trained", {}) is None
+
+
+def test_of_several_expectations_the_one_of_the_device_counts() -> None:
+    several = tuple(
+        ExpectationOn(mIoU=value, band=0.5, source="measured", device=name)
+        for value, name in ((40.3, "AMD EPYC*"), (41.2, "Intel*"))
+    )
+    own = replace(an_experiment(), rows=(), expect=several)
+    made = {"training": {"device": {"cpu": "Intel Xeon", "torch": "2.15.0"}}}
+    wanted = expected(Project(ROOT), own, "trained", {}, provenance=made)
+    assert wanted is not None
+    assert wanted.value == 41.2
+    with pytest.raises(ParamsError, match="no expected number"):
+        expected(Project(ROOT), own, "trained", {}, provenance={"device": {"cpu": "Apple M4"}})
 
 
 def test_only_what_changes_weights_changes_the_training_key() -> None:
