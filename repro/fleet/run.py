@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -46,7 +46,7 @@ class Job:
 class Fleet:
     """Runs `jobs` in `slots` parallel slots, each with one of `gpus`; `budget` is in seconds of wall time.
 
-    A job that fails is started again until it was started `attempts` times.
+    A job fails by an exit status that is not in `succeeds`; it is started up to `attempts` times.
     """
 
     project: Project
@@ -55,6 +55,7 @@ class Fleet:
     gpus: Sequence[str] = ()
     budget: float | None = None
     attempts: int = ATTEMPTS
+    succeeds: Collection[int] = (0,)
     launcher: Launcher = field(default_factory=LocalLauncher)
     is_here: bool = True  # the slots share the cores of this machine
     command: Callable[[Project, str], list[str]] = field(default_factory=lambda: experiment_command)
@@ -140,7 +141,7 @@ class Fleet:
         if code is None:
             return
         job.code, job.ended, job.slot = code, time.monotonic(), None
-        if code == 0:
+        if code in self.succeeds:
             job.state = "done"
         else:
             job.state = "waiting" if job.attempts < self.attempts else "failed"

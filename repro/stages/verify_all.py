@@ -14,7 +14,7 @@ from pathlib import Path
 from time import time
 from typing import Any, Literal
 
-from repro.errors import RecordError, ReproError
+from repro.errors import CheckFailed, RecordError, ReproError
 from repro.fleet import Fleet, Job
 from repro.io.json_reader import read_json
 from repro.params import Project, read_each
@@ -114,7 +114,15 @@ def verify_all(
         out = str(_file(project, name, "json"))
         return [sys.executable, "-m", "repro", "verify", name, "--out", out, *options.arguments]
 
-    fleet = Fleet(project=project, jobs=jobs, slots=options.slots, attempts=1, command=command, shown=shown)
+    fleet = Fleet(
+        project=project,
+        jobs=jobs,
+        slots=options.slots,
+        attempts=1,
+        succeeds=(0, CheckFailed.exit_code),  # a number that differs was looked at
+        command=command,
+        shown=shown,
+    )
     return [outcome(project, job, options) for job in fleet.run()]
 
 

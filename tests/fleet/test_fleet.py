@@ -118,6 +118,10 @@ sys.exit(3 if name == "fails" else 0)
         ("works", "done", 1),
     ]
     assert done[1].code == 3
+    once = fleet(project, jobs_of(project, "fails", "works"), text, attempts=1).run()
+    assert [(job.state, job.attempts) for job in once] == [("failed", 1), ("done", 1)]
+    fine = fleet(project, jobs_of(project, "fails"), text, succeeds=(0, 3)).run()
+    assert [(job.state, job.attempts, job.code) for job in fine] == [("done", 1, 3)]
 
 
 SAVES = """
