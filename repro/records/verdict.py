@@ -76,6 +76,19 @@ def seed_band(values: Sequence[float]) -> Band | None:
     return Band(value=round(half, 3), source=f"95 % prediction interval of one more run, from {count} seeds")
 
 
+def mean_half_width(values: Sequence[float]) -> float | None:
+    """Return half the 95 % confidence interval of the mean of seeds; None for fewer than three.
+
+    t * s / sqrt(n) shrinks with every seed, unlike the prediction interval of one more run.
+    """
+    count = len(values)
+    if count < 3:
+        return None
+    from scipy.special import stdtrit
+
+    return float(stdtrit(count - 1, 0.975)) * stdev(values) / math.sqrt(count)
+
+
 def verdict(
     *,
     measured: float | None,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 
 from repro.errors import CheckFailed, ParamsError
 from repro.fleet.check_bundle import difference
@@ -11,14 +13,116 @@ from repro.fleet.workspace import has_dvc, run_dvc
 from repro.params import AnyExperiment, Project, experiment_name, load_experiment, to_plain
 from repro.params.names import SEED_COPY
 from repro.records import read_record, write_text
+from repro.records.build import measured_value
 from repro.records.record import Seeds
+from repro.records.verdict import mean_half_width
 from repro.scaffold.dvc_files import sync
 from repro.stages.pipeline import each, run_pipeline
 from repro.stages.reporter import SILENT, Reporter, Say
 from repro.stages.summary import show_in_mlflow
 
+MOST = 8  # seeds of `--seeds until:WIDTH` without --max
 OWN = ("name", "seed", "note", "expect", "rows", "also")  # parameters in which the copies may differ
 SEED, DATASET = (re.compile(rf"""(['"]?){key}\1\s*:""") for key in ("seed", "dataset"))  # in params.yaml
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedPlan:
+    """How many seeds to run: `most`, or fewer where the mean is known well enough before."""
+
+    most: int = 1
+    until: float | None = None  # half of the mean's 95 % confidence interval, in points
+
+    @property
+    def several(self) -> bool:
+        return self.most > 1
+
+
+def seed_plan(text: str, most: int | None = None) -> SeedPlan:
+    """Parse "3" or "until:0.5"; `most` (default: 8) is the largest number of seeds of the latter.
+
+    Raises:
+        ParamsError: the text is neither, or `most` is given for a fixed number.
+    """
+    allowed = "a number from 1, or until:WIDTH, such as until:0.5"
+    wrong = ParamsError(f"not a number of seeds: '{text}'", where="--seeds", allowed=allowed)
+    if text.isdecimal() and int(text) > 0:
+        if most is not None:
+            raise ParamsError(
+                "--max is for --seeds until:WIDTH", where="--max", hint=f"--seeds {text} runs {text}"
+            )
+        return SeedPlan(most=int(text))
+    if not text.startswith("until:"):
+        raise wrong
+    try:
+        half = float(text.removeprefix("until:"))
+    except ValueError:
+        raise wrong from None
+    if not 0 < half < 100:
+        raise wrong
+    if most is not None and most < 3:
+        raise ParamsError("fewer than three seeds have no interval", where="--max", allowed="3 or more")
+    return SeedPlan(most=most or MOST, until=half)
+
+
+def run_plan(
+    project: Project,
+    experiment: AnyExperiment,
+    plan: SeedPlan,
+    device: str,
+    reporter: Reporter = SILENT,
+    *,
+    stdout: int | None = None,
+) -> None:
+    """Run the seeds of a plan, see `run_seeds` and `run_seeds_until`."""
+    if plan.until is None:
+        return run_seeds(project, experiment, plan.most, device, reporter, stdout=stdout)
+    run_seeds_until(project, experiment, plan.until, plan.most, device, reporter, stdout=stdout)
+
+
+def run_seeds_until(
+    project: Project,
+    experiment: AnyExperiment,
+    half: float,
+    most: int,
+    device: str,
+    reporter: Reporter = SILENT,
+    *,
+    stdout: int | None = None,
+) -> None:
+    """Add seeds until half of the mean's 95 % confidence interval is below `half` points, or `most` ran.
+
+    Seeds that ran before count, so that an interrupted command continues.
+    """
+    values: dict[str, float] = {}
+    try:
+        for number in range(most):
+            member = seed_copy(project, experiment, number) if number else experiment
+            run_pipeline(project, member, device, reporter, stdout=stdout)
+            values |= measured_seeds(project, member)
+            reached = mean_half_width(list(values.values()))
+            reporter.say(f"{experiment.name}: {progress_text(list(values.values()), half, most)}")
+            if reached is not None and reached < half:
+                return
+    finally:
+        report_seeds(project, [experiment], reporter.say, reporter.note)
+
+
+def measured_seeds(project: Project, member: AnyExperiment) -> dict[str, float]:
+    """The compared number of a seed by its name; {} if it has none."""
+    record = read_record(project.record(member.name))
+    value = measured_value(record.metrics, record.expectation)
+    return {} if value is None else {member.name: value}
+
+
+def progress_text(values: Sequence[float], half: float, most: int) -> str:
+    """'3 of at most 8 seeds: mean 50.12 ± 0.61, wanted below 0.5'."""
+    count, reached = len(values), mean_half_width(values)
+    begun = f"{count} of at most {most} seeds"
+    if reached is None:
+        return f"{begun}; three have an interval"
+    wanted = "enough: below" if reached < half else "wanted: below"
+    return f"{begun}: mean {fmean(values):.2f} ± {reached:.2f} (95 % confidence interval), {wanted} {half:g}"
 
 
 def run_seeds(

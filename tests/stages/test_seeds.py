@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,18 +11,21 @@ from statistics import fmean, stdev
 
 import pytest
 import yaml
+from scipy.special import stdtrit
 
 from repro.cli.results.show import result
-from repro.params import Project, load_experiment
-from repro.records import Record, read_record
+from repro.errors import ParamsError
+from repro.params import AnyExperiment, Project, load_experiment
+from repro.records import Record, read_record, write_record
 from repro.records.build import with_seed_statistics
 from repro.reports.results import load_results
 from repro.reports.tables import dataset_tables
-from repro.stages import local_runner
-from repro.stages.seeds import run_seeds
+from repro.stages import local_runner, seeds
+from repro.stages.reporter import SILENT
+from repro.stages.seeds import SeedPlan, run_plan, run_seeds, seed_plan
 from repro.stages.smoke import smoke_project
 from repro.tracking.store import open_client
-from tests.reports.kit import a_record
+from tests.reports.kit import a_project, a_record
 
 pytestmark = [  # MLflow's own
     pytest.mark.mlflow,
@@ -29,6 +33,7 @@ pytestmark = [  # MLflow's own
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
+ROOT = Path(__file__).parents[2]
 NAME = "synthetic_mobilenetv2_os16"
 FAMILY = (NAME, f"{NAME}_seed1", f"{NAME}_seed2")
 T_2 = 4.3027  # 97.5 % quantile of Student's t with two degrees of freedom
@@ -110,6 +115,53 @@ def test_one_seed_has_no_spread_and_two_have_no_interval() -> None:
     made = [a_record(f"x_seed{seed}", metrics={"mIoU": 50.0 + seed}) for seed in (0, 1)]
     one, two = (replace(record, params={**record.params, "seed": i}) for i, record in enumerate(made))
     assert with_seed_statistics(one, [one]).seeds is None
-    seeds = with_seed_statistics(one, [one, two]).seeds
-    assert seeds is not None
-    assert (seeds.mean, seeds.sd, seeds.half) == (50.5, 0.7071, None)
+    found = with_seed_statistics(one, [one, two]).seeds
+    assert found is not None
+    assert (found.mean, found.sd, found.half) == (50.5, 0.7071, None)
+
+
+def test_a_plan_of_seeds_is_a_number_or_a_width() -> None:
+    assert seed_plan("3") == SeedPlan(most=3)
+    assert seed_plan("until:0.5") == SeedPlan(most=8, until=0.5)
+    assert seed_plan("until:2", 5) == SeedPlan(most=5, until=2.0)
+    for text, most in (("0", None), ("-1", None), ("x", None), ("until:", None), ("until:0", None)):
+        with pytest.raises(ParamsError, match="not a number of seeds"):
+            seed_plan(text, most)
+    for text, most in (("until:nan", None), ("until:inf", None), ("1.5", None), ("until:-1", None)):
+        with pytest.raises(ParamsError, match="not a number of seeds"):
+            seed_plan(text, most)
+    with pytest.raises(ParamsError, match="--max is for"):
+        seed_plan("3", 4)
+    with pytest.raises(ParamsError, match="fewer than three seeds"):
+        seed_plan("until:0.5", 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "half", "ran"),
+    [
+        ([50.0, 50.1, 50.2, 50.1], 0.5, 3),  # t(2) * 0.1 / sqrt(3) = 0.25
+        ([50.0, 51.0, 49.0, 50.0, 50.0, 50.0], 1.1, 5),  # 2.48, 1.30, 0.88
+        ([40.0, 60.0, 40.0, 60.0], 0.5, 4),  # not reached
+    ],
+)
+def test_seeds_are_added_until_the_mean_is_known(
+    values: list[float], half: float, ran: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records of planted numbers; what trains is replaced, since no training has a known spread."""
+    project = a_project(tmp_path, a_record("camvid_own", row=None))
+    shutil.copy(ROOT / "params.yaml", project.params)
+    base, said, started = load_experiment(project, "camvid_own"), list[str](), list[str]()
+
+    def run(project: Project, member: AnyExperiment, *_: object, **__: object) -> None:
+        value = values[len(started)]
+        started.append(member.name)
+        write_record(project.record(member.name), a_record(member.name, row=None, metrics={"mIoU": value}))
+
+    monkeypatch.setattr(seeds, "run_pipeline", run)
+    monkeypatch.setattr(seeds, "report_seeds", lambda *_: None)
+    run_plan(project, base, SeedPlan(most=len(values), until=half), "cpu", replace(SILENT, say=said.append))
+    assert started == ["camvid_own", *(f"camvid_own_seed{number}" for number in range(1, ran))]
+    reached = stdtrit(ran - 1, 0.975) * stdev(values[:ran]) / math.sqrt(ran)
+    assert (reached < half) == (ran < len(values))
+    assert said[1] == f"camvid_own: 2 of at most {len(values)} seeds; three have an interval"
+    assert f"mean {fmean(values[:ran]):.2f} ± {reached:.2f}" in said[-1]

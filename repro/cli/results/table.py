@@ -96,12 +96,11 @@ def table(
 def _write(results: Results, files: Mapping[Path, str | None]) -> None:
     """Write stale tables, and what DVC's own views show of the same results."""
     from repro.reports import generated_files
-    from repro.stages.inputs_ready import write_files
+    from repro.scaffold.dvc_files import renew_views
 
-    root = results.project.root
-    written = [str(path.relative_to(root)) for path in generated_files.write(files)]
-    for name in [*written, *write_files(results.project)]:
-        console().print(f"wrote {name}")
+    for path in generated_files.write(files):
+        console().print(f"wrote {path.relative_to(results.project.root)}")
+    renew_views(results.project)
 
 
 def _published(page_id: str | None) -> None:

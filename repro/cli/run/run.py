@@ -19,6 +19,7 @@ from repro.cli.selection import of_pages
 if TYPE_CHECKING:
     from repro.params import AnyExperiment, Project
     from repro.stages.reporter import Reporter
+    from repro.stages.seeds import SeedPlan
 
 WHICH = "Which experiments"
 SCHEDULE = "Where, how many in parallel, how long"
@@ -92,9 +93,18 @@ def run(
         ),
     ] = False,
     seeds: Annotated[
-        int,
-        typer.Option(min=1, help="Number of seeds; each becomes NAME_seedK.", rich_help_panel=KIND),
-    ] = 1,
+        str,
+        typer.Option(
+            metavar="N|until:WIDTH",
+            help="Number of seeds, each an experiment NAME_seedK; or add seeds until half of the mean's "
+            "95 % confidence interval is below WIDTH points.",
+            rich_help_panel=KIND,
+        ),
+    ] = "1",
+    most: Annotated[
+        int | None,
+        typer.Option("--max", min=1, help="Most seeds of until:WIDTH (default: 8).", rich_help_panel=KIND),
+    ] = None,
     smoke: Annotated[
         bool,
         typer.Option(
@@ -118,7 +128,9 @@ def run(
     """
     from repro.errors import ParamsError
     from repro.params import experiment_names, find_project, matching
+    from repro.stages.seeds import seed_plan
 
+    plan = seed_plan(seeds, most)
     project = find_project()
     options = FleetOptions(
         jobs=jobs,
@@ -133,17 +145,20 @@ def run(
     )
     selects = page is not None or dataset is not None
     if smoke:
-        refuse_schedule(selects or options.schedules or seeds > 1)
+        refuse_schedule(selects or options.schedules or plan.several)
         return smoke_run(project, typed(project, names, all_), device, as_json)
     wanted = of_pages(project, names, page, dataset) if selects else typed(project, names, all_)
     if not wanted:
         allowed = "experiment names or patterns, --page, --dataset, or --all"
         raise ParamsError("nothing to run", allowed=allowed, hint="`repro list` shows all experiments")
     if not (selects or options.schedules or any(mark in name for name in wanted for mark in "*?[")):
-        return run_here(project, wanted, options, seeds, device, everything=all_)
+        return run_here(project, wanted, options, plan, device, everything=all_)
     if device != "auto":
         raise ParamsError(f"a fleet takes no --device {device}", hint="--gpus 0,1 says which GPUs it has")
-    run_fleet(project, matching(wanted, experiment_names(project)), options, seeds, asked=names or ())
+    if plan.until is not None:
+        allowed = "names, without a schedule"
+        raise ParamsError("a fleet takes a fixed number of seeds", where="--seeds", allowed=allowed)
+    run_fleet(project, matching(wanted, experiment_names(project)), options, plan.most, asked=names or ())
 
 
 def typed(project: Project, names: Sequence[str] | None, everything: bool) -> list[str]:
@@ -166,7 +181,7 @@ def run_here(
     project: Project,
     names: Sequence[str],
     options: FleetOptions,
-    seeds: int,
+    plan: SeedPlan,
     device: str,
     *,
     everything: bool,
@@ -182,7 +197,7 @@ def run_here(
     if device != "auto" and has_dvc(project):
         hint = "CUDA_VISIBLE_DEVICES= hides the GPUs; `repro train NAME --device` trains without DVC"
         raise ParamsError(f"DVC's stages take the device that is there, not --device {device}", hint=hint)
-    chosen, as_json = without_copies(names) if seeds > 1 else names, options.as_json
+    chosen, as_json = without_copies(names) if plan.several else names, options.as_json
     whole, broken = read_each(chosen, lambda name: load_experiment(project, name))
     if broken and (not whole or not (everything or options.keep_going)):
         raise (
@@ -195,22 +210,22 @@ def run_here(
     experiments = [one for one in whole.values() if one.name not in stopped]
     regenerate_files(project, voice.note)
     with document(as_json) as done:
-        each(experiments, lambda one: done.append(run_one(project, one, seeds, device, as_json)), voice.note)
+        each(experiments, lambda one: done.append(run_one(project, one, plan, device, as_json)), voice.note)
     require_all((), stopped, broken, project)
 
 
 def run_one(
-    project: Project, experiment: AnyExperiment, seeds: int, device: str, as_json: bool
+    project: Project, experiment: AnyExperiment, plan: SeedPlan, device: str, as_json: bool
 ) -> dict[str, Any]:
     """Run one experiment with its other seeds, if any, and return what its record says."""
     from repro.records import read_record
     from repro.stages.pipeline import run_pipeline
-    from repro.stages.seeds import run_seeds
+    from repro.stages.seeds import run_plan
     from repro.stages.summary import facts
 
     voice, stdout = voice_of(as_json), 2 if as_json else None  # DVC's output stays out of the JSON
-    if seeds > 1:
-        run_seeds(project, experiment, seeds, device, voice, stdout=stdout)
+    if plan.several:
+        run_plan(project, experiment, plan, device, voice, stdout=stdout)
     else:
         run_pipeline(project, experiment, device, voice, stdout=stdout)
     return facts(read_record(project.record(experiment.name))) if as_json else {}
