@@ -16,6 +16,7 @@ from repro.reports.columns import COUNT, NUMBER, TEXT, typed
 from repro.reports.data_formats import csv_text, json_text, parquet
 from repro.reports.formatting import device_text, size_text
 from repro.reports.links import measured_links
+from repro.reports.model_cards import eval_results, every_eval_ever, model_index
 from repro.reports.results import Results
 
 if TYPE_CHECKING:
@@ -28,13 +29,6 @@ _PAPERS = {
     "deeplabv3plus": ("DeepLabV3+", "https://arxiv.org/abs/1802.02611"),
     "densenet": ("DenseNet", "https://arxiv.org/abs/1608.06993"),
 }
-_NAMES = {
-    "mIoU": "mIoU",
-    "mIoU_ms_flip": "mIoU (multi-scale + flip)",
-    "aAcc": "pixel accuracy",
-    "mAcc": "mean accuracy",
-}
-_TYPES = {"mIoU": "mean_iou", "mIoU_ms_flip": "mean_iou", "aAcc": "overall_accuracy", "mAcc": "mean_accuracy"}
 # Columns of earlier CSV exports, which scripts may read: kept until the next release, after the new ones.
 _FORMER = {
     "published_mIoU": "published",
@@ -55,12 +49,6 @@ _FORMER = {
     "log": "log_path",
 }
 _CURVES = {"experiment": TEXT, "step": COUNT, "loss": NUMBER, "lr": NUMBER, "val_miou": NUMBER}
-
-
-def model_index(results: Results, names: Sequence[str]) -> str:
-    """The `model-index` block of a model card (Hugging Face's metadata) for measured experiments."""
-    entries = [_index_entry(results.records[name]) for name in names]
-    return _yaml({"model-index": entries})
 
 
 def metafile(results: Results, names: Sequence[str]) -> str:
@@ -98,6 +86,8 @@ def _curve(results: Results, name: str) -> Iterator[dict[str, Any]]:
 
 EXPORTS: Mapping[str, Callable[[Results, Sequence[str]], str | bytes]] = {
     "model-index": model_index,
+    "eval-results": eval_results,
+    "eee": every_eval_ever,
     "metafile": metafile,
     "csv": everything,
     "json": lambda results, names: json_text(_frame(results, names)),
@@ -105,18 +95,7 @@ EXPORTS: Mapping[str, Callable[[Results, Sequence[str]], str | bytes]] = {
     "curves": curves,
     "badge": badge,
 }
-MEASURED = ("model-index", "metafile")  # those that hold what was measured alone
-
-
-def _index_entry(record: Record) -> dict[str, Any]:
-    metrics = [
-        {"type": _TYPES[metric], "value": round(value, 4), "name": _NAMES[metric], "verified": False}
-        for metric, value in record.metrics.items()
-        if metric in _NAMES
-    ]
-    data = {"type": record.dataset, "name": record.dataset, "split": record.split}
-    result = {"task": {"type": "image-segmentation", "name": "Semantic segmentation"}, "dataset": data}
-    return {"name": record.experiment, "results": [result | {"metrics": metrics}]}
+MEASURED = ("model-index", "eval-results", "eee", "metafile")  # those that hold what was measured alone
 
 
 def _collection(family: str, records: Sequence[Record]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import yaml
 from typer.testing import CliRunner
 
 from repro.cli.app import app
-from repro.reports.exports import everything, metafile, model_index
+from repro.reports.exports import everything, metafile
+from repro.reports.model_cards import model_index
 from tests.kit import PUBLISHED
 from tests.reports.kit import a_project, a_record, results, unjudged
 

@@ -19,13 +19,16 @@ def metadata(
         str,
         typer.Argument(
             metavar="KIND",
-            help="model-index (model cards), metafile (mmsegmentation), csv, json, parquet, curves, badge.",
+            help="model-index, eval-results (model cards), eee (Every Eval Ever), metafile (mmsegmentation),"
+            " csv, json, parquet, curves, badge.",
         ),
     ],
     names: Names = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; none prints.")] = None,
 ) -> None:
     """Export results: a model card's model-index, a metafile.yaml, one flat table, learning curves, a badge.
+
+    model-index, eval-results and eee name interval, protocol and tier of each number: docs/exports.md.
 
     csv, json and parquet have a row per result with numbers as numbers: docs/json.md describes the columns.
 
