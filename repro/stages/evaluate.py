@@ -25,6 +25,7 @@ from repro.records.network import network_origin
 from repro.stages.lookup import open_split
 from repro.stages.model_setup import trained_model
 from repro.stages.reporter import SILENT, Reporter
+from repro.stages.unchanged_inputs import EVALUATION, unchanged_inputs
 
 
 def require_outside(project: Project, out: Path) -> Path:
@@ -74,9 +75,11 @@ def evaluate_experiment(
     trust(project.root)
     split = open_split(project, experiment)
     weights = project.weights(experiment.name)
-    model = trained_model(weights, experiment, device)
-    note_other_package(weights, experiment, reporter)
-    with overlay_writer(folder / "overlays", split, protocol) as keep, reporter.bar("evaluate") as progress:
+    inputs = unchanged_inputs(project, experiment.name, EVALUATION, (split.path, weights))
+    overlays, bar = overlay_writer(folder / "overlays", split, protocol), reporter.bar("evaluate")
+    with inputs, overlays as keep, bar as progress:
+        model = trained_model(weights, experiment, device)
+        note_other_package(weights, experiment, reporter)
         result = evaluate(
             model,
             split,

@@ -36,6 +36,7 @@ from repro.stages.train_program import (
     training_inputs,
     weights_file,
 )
+from repro.stages.unchanged_inputs import EVALUATION, unchanged_inputs
 
 MAPS = "maps"  # in .repro: the label maps of the last evaluation
 
@@ -78,9 +79,12 @@ def evaluate_with_program(
     note_unlisted(project, predict, key, reporter)
     weights, program = identity(project, experiment), program_sha256(project, experiment, protocol)
     with locked(project.root / ".repro" / MAPS / f".{experiment.name}.lock", "this evaluation is running"):
-        maps = _predict(project, experiment, protocol, split, reporter)
-        chosen = experiment.protocol if protocol is None else experiment.also[protocol]
-        result = _score(maps, split, chosen, folder, reporter)
+        out = project.experiment_folder(experiment.name) / OUT
+        paths: list[Path | str] = [split.path, out, *predict.deps]
+        with unchanged_inputs(project, experiment.name, EVALUATION, paths):
+            maps = _predict(project, experiment, protocol, split, reporter)
+            chosen = experiment.protocol if protocol is None else experiment.also[protocol]
+            result = _score(maps, split, chosen, folder, reporter)
     if protocol is None:
         _write_cost(project, experiment, folder)
     write_result(

@@ -25,6 +25,7 @@ from repro.stages.lookup import open_split, training_split
 from repro.stages.model_setup import initial_weights
 from repro.stages.reporter import SILENT, Reporter, Say
 from repro.stages.trial import check_network
+from repro.stages.unchanged_inputs import TRAINING, unchanged_inputs
 from repro.tracking.mirror import Mirror
 from repro.tracking.run_info import Run
 from repro.training import checkpoint
@@ -58,6 +59,7 @@ def train_experiment(
         StorageError: another job is running the same training.
         DataError: the data is not prepared.
         CheckpointError, Interrupted, TrainingDiverged: see `training.train.train`.
+        ParamsError: params or data changed while it trained; its checkpoints are kept.
     """
     trust(project.root)
     check_network(project, experiment)
@@ -73,7 +75,8 @@ def train_experiment(
         with journal or nullcontext(), _mirror(project, experiment, split, key, ranks):
             if journal is not None:
                 check_pretrained(experiment, work, journal)
-            with reporter.training_bar() if ranks.first else nullcontext() as progress:
+            inputs = unchanged_inputs(project, experiment.name, TRAINING, (split.path,))
+            with inputs, reporter.training_bar() if ranks.first else nullcontext() as progress:
                 outcome = train(
                     experiment,
                     split=split,

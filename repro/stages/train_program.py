@@ -31,6 +31,7 @@ from repro.records import locked, truncate_journal, write_bytes
 from repro.records.build import program_key
 from repro.records.curve import curve_csv
 from repro.stages.reporter import SILENT, Reporter
+from repro.stages.unchanged_inputs import TRAINING, unchanged_inputs
 from repro.tracking.mirror import Mirror
 from repro.tracking.run_info import Run
 
@@ -71,7 +72,8 @@ def train_with_program(
             params=to_plain(experiment),
         )
         with Mirror(project, project.journal(key), run=run):
-            _run(project, experiment, train, split, work, reporter)
+            with unchanged_inputs(project, experiment.name, TRAINING, (split.path, *train.deps)):
+                _run(project, experiment, train, split, work, reporter)
             _promote(project, experiment, work, reporter)
     return project.experiment_folder(experiment.name) / OUT
 

@@ -107,6 +107,28 @@ def test_a_training_is_followed_live_and_ctrl_c_lets_it_save(zoo: Project, empty
     assert (zoo.root / FOLDER / "out" / "half").is_file()
 
 
+def test_a_result_whose_inputs_were_edited_while_it_was_made_is_refused(zoo: Project) -> None:
+    """DVC hashes dependencies after the command: its lock would name the edited file."""
+    code = """
+        import sys
+        out, = sys.argv[1:]
+        open(out + "/weights", "w").close()
+        with open("tools/edits.py", "r+") as file:
+            text = file.read()
+            if not text.endswith("# edited"):
+                file.write("# edited")
+    """
+    write_experiment(zoo.root, train=program(zoo, "edits", code, "{out}") | {"split": "train"})
+    run(zoo.root, "repro", "sync", "--files")
+    lock = zoo.root / FOLDER / "dvc.lock"
+    before, stage = lock.read_text(), f"{FOLDER}/dvc.yaml:train"
+    output = run(zoo.root, "dvc", "repro", stage, ok=False)
+    assert "changed while this ran: tools/edits.py; the result is of neither version" in output
+    assert lock.read_text() == before
+    assert ran(run(zoo.root, "dvc", "repro", stage)) == ["train"]
+    assert lock.read_text() != before
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     """Wait until a condition holds; processes that import MLflow take seconds."""
     until = time.monotonic() + seconds
