@@ -14,7 +14,7 @@ const SHOWN = {
   gap: { title: "gap", show: (r) => signed(r.gap), n: 2 },
   interval_low: { title: "95 % interval", show: (r) => (missing(r.interval_low) ? "" : number(r.interval_low) + " to " + number(r.interval_high)), n: 2 },
   verdict: { title: "verdict", show: (r) => verdict(r.verdict) },
-  tier: { title: "tier", class: "text" },
+  tier: { title: "tier", class: "words" },
   reason: { title: "reason", class: "text" },
   params_m: { title: "params, M", n: 2 },
   published_params_m: { title: "published params, M", n: 2 },
@@ -32,7 +32,7 @@ const KEYS = [...new Set([...Object.keys(SHOWN), ...DATA.rows.flatMap((row) => O
 const NUMERIC = new Set(KEYS.filter((key) => DATA.rows.some((row) => typeof row[key] === "number")));
 const title = (key) => SHOWN[key]?.title ?? key.replaceAll("_", " ").replace(/ m$/, ", M").replace(/ mib$/, ", MiB").replace("miou", "mIoU");
 const DEFAULTS = [
-  ["(min-width: 1200px)", ["row", "experiment", "dataset", "backbone", "output_stride", "published", "measured", "interval_low", "gap", "verdict", "tier", "params_m", "gmacs_conv"]],
+  ["(min-width: 1200px)", ["row", "experiment", "dataset", "backbone", "published", "measured", "interval_low", "gap", "verdict", "tier", "params_m", "gmacs_conv"]],
   ["(min-width: 760px)", ["row", "experiment", "dataset", "published", "measured", "gap", "verdict", "tier"]],
   ["all", ["experiment", "published", "measured", "verdict"]],
 ];
