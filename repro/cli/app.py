@@ -13,7 +13,19 @@ from repro.cli.aliases import WithFormerNames
 from repro.cli.data import check as data_check
 from repro.cli.data import data, prepare
 from repro.cli.pages import import_page, links, lint
-from repro.cli.results import check, compare, metadata, predict, promote, report, score, show, table, ui
+from repro.cli.results import (
+    attest,
+    check,
+    compare,
+    metadata,
+    predict,
+    promote,
+    report,
+    score,
+    show,
+    table,
+    ui,
+)
 from repro.cli.run import (
     benchmark,
     bundle,
@@ -88,6 +100,7 @@ PAGE: dict[str, Command] = {
     "import": import_page.import_,
     "links": links.links,
     "export": metadata.metadata,
+    "attest": attest.attest,
 }
 WEIGHTS: dict[str, Command] = {
     "list": weights.list_,
@@ -104,7 +117,7 @@ PANELS: dict[str, dict[str, Command | typer.Typer]] = {
         "init": init.init,
         "doctor": doctor.doctor,
         "data": _group("Data sets: list, download, link, verify.", DATA),
-        "page": _group("Published result pages: lint, import, check links, export.", PAGE),
+        "page": _group("Published result pages: lint, import, check links, export, attest.", PAGE),
         "new": scaffold.new,
         "plan": plan.plan,
     },

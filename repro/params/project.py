@@ -92,6 +92,15 @@ class Project:
         """What `repro verify` last found of the released weights of an experiment."""
         return plain_path(self.root / "reports" / "verified", f"{experiment}.json")
 
+    @property
+    def attested_folder(self) -> Path:
+        """What `repro page attest --write` keeps."""
+        return self.root / "published" / "attested"
+
+    def attested(self, name: str) -> Path:
+        """The attestation of an experiment; markdown of the same name lies beside it."""
+        return plain_path(self.attested_folder, f"{name}.json")
+
     def record(self, experiment: str) -> Path:
         return plain_path(self.rows, f"{experiment}.json")
 

@@ -36,6 +36,8 @@ def measured_links(project: Project, name: str, *, base: str = "") -> dict[str, 
         found["model"] = weights
     if (project.root / folder / "curve.csv").is_file():
         found["log"] = f"{base}{folder}/curve.csv"
+    if project.attested(name).is_file():
+        found["attested"] = f"{base}published/attested/{name}.md"
     return found
 
 
