@@ -70,7 +70,7 @@ def repro(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Reproduce published DeepLab results: prepare, train, evaluate, record, compare."""
+    """Reproduce published segmentation results: prepare, train, evaluate, record, compare."""
 
 
 def _help(command: Command) -> str:

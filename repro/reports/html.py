@@ -21,7 +21,10 @@ from repro.reports.gate import headline
 from repro.reports.results import Results
 from repro.reports.svg_plots import plots
 
-TITLE = b"<title>DeepLab results: published and measured</title>"
+TITLES = (  # of a report, and of one by version 0.1
+    b"<title>Results: published and measured</title>",
+    b"<title>DeepLab results: published and measured</title>",
+)
 SCRIPTS = ("report.js", "charts.js", "overview.js", "experiment.js", "compare.js", "router.js")
 # Columns of `result_lines` that a reader of a table cannot use: hashes, and paths that other links lead to.
 _LEFT_OUT = (
@@ -58,7 +61,8 @@ def html_report(results: Results, *, missing: Mapping[str, str] | None = None) -
 def is_report(path: Path) -> bool:
     """Whether a file is a report, of whatever version: by its title, which stands at its beginning."""
     with path.open("rb") as file:
-        return TITLE in file.read(1000)
+        start = file.read(1000)
+    return any(title in start for title in TITLES)
 
 
 def _asset(name: str) -> str:

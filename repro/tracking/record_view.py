@@ -247,7 +247,7 @@ SECTIONS = {"train": True, "val": True, "Model metrics": True, "published": True
 FOLDED = ("cost", "IoU", "System metrics")
 NOTE = (
     "[**Results: measured beside published**]({}), best first."
-    "{} DeepLab on {}, in percent: `gap/mIoU` is `mIoU` (measured) minus `published/mIoU`."
+    "{} Networks on {}, in percent: `gap/mIoU` is `mIoU` (measured) minus `published/mIoU`."
     " Filter and group by the tags `verdict`, `page`, `row`, `family`, `backbone`, `output_stride`."
 )
 

@@ -165,7 +165,7 @@ def ensure_version(client: Any, name: str, run_id: str, model_id: str, record: R
     """Model version of a run, created if needed; its description is the run's note."""
     note = str(client.get_run(run_id).data.tags.get(NOTE_TAG, ""))
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description=f"DeepLab on {record.dataset}; weights are in DVC")
+        client.create_registered_model(name, description=f"Networks on {record.dataset}; weights are in DVC")
     for found in client.search_model_versions(f"name = '{name}'"):
         if found.run_id == run_id:
             if found.description != note:
