@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -18,9 +19,11 @@ from repro.errors import ParamsError
 from repro.params import AnyExperiment, Project, load_experiment
 from repro.records import Record, read_record, write_record
 from repro.records.build import with_seed_statistics
+from repro.reports.grid import Grid
 from repro.reports.results import load_results
 from repro.reports.tables import dataset_tables
 from repro.stages import local_runner, seeds
+from repro.stages.record import record_experiment
 from repro.stages.reporter import SILENT
 from repro.stages.seeds import SeedPlan, run_plan, run_seeds, seed_plan
 from repro.stages.smoke import smoke_project
@@ -79,6 +82,29 @@ def test_the_record_holds_mean_deviation_and_t_interval(trained: Project) -> Non
     assert seeds.sd == pytest.approx(stdev(values.values()), abs=1e-4)
     assert seeds.half == pytest.approx(T_2 * stdev(values.values()) * math.sqrt(4 / 3), abs=1e-3)
     assert "judged by the mean of 3 seeds" in found[0].notes
+
+
+@pytest.mark.slow
+def test_recording_an_unchanged_result_again_changes_its_provenance_alone(trained: Project) -> None:
+    """And the hash over all of it; no table and no other file of the project moves."""
+
+    def kept() -> dict[str, bytes]:
+        found = {path.relative_to(trained.root): path for path in trained.root.rglob("*") if path.is_file()}
+        return {
+            name.as_posix(): path.read_bytes() for name, path in found.items() if name.parts[0] != ".repro"
+        }
+
+    def grids() -> list[Grid]:
+        return dataset_tables(load_results(trained), "synthetic")
+
+    record = trained.record(NAME).relative_to(trained.root).as_posix()
+    before, tables = kept(), grids()
+    record_experiment(trained, load_experiment(trained, NAME))
+    after = kept()
+    assert {name for name in before | after if before.get(name) != after.get(name)} <= {record}
+    old, new = (json.loads(one[record]) for one in (before, after))
+    assert {key for key in old | new if old.get(key) != new.get(key)} <= {"provenance", "content_hash"}
+    assert grids() == tables
 
 
 @pytest.mark.slow
