@@ -13,6 +13,7 @@ from repro.records.metrics_io import read_curve
 from repro.records.network import described_network, network_package
 from repro.reports.badge import badge
 from repro.reports.columns import COUNT, NUMBER, TEXT, typed
+from repro.reports.croissant import croissant
 from repro.reports.data_formats import csv_text, json_text, parquet
 from repro.reports.formatting import device_text, size_text
 from repro.reports.links import measured_links
@@ -94,8 +95,10 @@ EXPORTS: Mapping[str, Callable[[Results, Sequence[str]], str | bytes]] = {
     "parquet": lambda results, names: parquet(_frame(results, names)),
     "curves": curves,
     "badge": badge,
+    "croissant": croissant,
 }
 MEASURED = ("model-index", "eval-results", "eee", "metafile")  # those that hold what was measured alone
+OF_DATA = ("croissant",)  # those whose names are of data sets
 
 
 def _collection(family: str, records: Sequence[Record]) -> dict[str, Any]:

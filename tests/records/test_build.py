@@ -25,6 +25,7 @@ from repro.records import (
 )
 from repro.records.build import expected
 from repro.records.metrics_io import intervals, plain_metrics
+from repro.records.seeds import with_replicates
 from tests.kit import copy_pages
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +155,24 @@ def test_a_record_made_where_no_journal_is_keeps_the_training(project: Project) 
     other = with_earlier_training(made(project), [first])
     assert other.provenance["training"] == {}
     assert "train_images_per_s" not in other.cost
+
+
+def test_recorded_again_an_unchanged_result_differs_in_its_provenance_alone(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later, with another version of Python and another environment: git shows no other line."""
+    first = made(project)
+    monkeypatch.setattr("repro.records.provenance.timestamp", lambda: "2027-01-01T00:00:00Z")
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
+    again = with_replicates(
+        with_seed_statistics(with_earlier_training(made(project), [first]), [first]), [first]
+    )
+    before, after = to_json(first), to_json(again)
+    changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    assert changed == {"provenance", "content_hash"}, "the hash is of the whole record"
+    lines = [json.dumps(one | {"content_hash": ""}, indent=2).splitlines() for one in (before, after)]
+    differing = [new.strip() for old, new in zip(*lines, strict=True) if old != new]
+    assert differing == ['"at": "2027-01-01T00:00:00Z",', '"python": "3.99.0",']
 
 
 @pytest.mark.parametrize("missing", ["split", "n_images", "protocol", "IoU"])

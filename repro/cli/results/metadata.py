@@ -20,7 +20,7 @@ def metadata(
         typer.Argument(
             metavar="KIND",
             help="model-index, eval-results (model cards), eee (Every Eval Ever), metafile (mmsegmentation),"
-            " csv, json, parquet, curves, badge.",
+            " csv, json, parquet, curves, badge; croissant, of a data set.",
         ),
     ],
     names: Names = None,
@@ -28,7 +28,8 @@ def metadata(
 ) -> None:
     """Export results: a model card's model-index, a metafile.yaml, one flat table, learning curves, a badge.
 
-    model-index, eval-results and eee name interval, protocol and tier of each number: docs/exports.md.
+    model-index, eval-results and eee name interval, protocol and tier of each number, croissant describes a
+    data set: docs/exports.md.
 
     csv, json and parquet have a row per result with numbers as numbers: docs/json.md describes the columns.
 
@@ -37,17 +38,21 @@ def metadata(
     from repro.cli.output_path import require_target
     from repro.errors import ParamsError, UnknownNameError
     from repro.params.project import find_project
-    from repro.reports.exports import EXPORTS, MEASURED
+    from repro.reports.exports import EXPORTS, MEASURED, OF_DATA
     from repro.reports.results import load_results
 
     if kind not in EXPORTS:
         raise UnknownNameError("export", kind, EXPORTS)
     results = load_results(find_project())
     name_broken(results.left_out)
-    require_asked(names or (), results.left_out)
+    if kind not in OF_DATA:
+        require_asked(names or (), results.left_out)
     if kind == "parquet" and out is None:
         raise ParamsError("Parquet cannot be printed", hint="write it to a file: --out results.parquet")
-    made = EXPORTS[kind](results, chosen(results, names or [], measured=kind in MEASURED))
+    of_data, measured = kind in OF_DATA, kind in MEASURED
+    made = EXPORTS[kind](
+        results, (names or []) if of_data else chosen(results, names or [], measured=measured)
+    )
     if out is None:
         write(str(made))
         return
