@@ -19,11 +19,13 @@ from repro.judgement.checks import contradictions, not_recomputed
 from repro.judgement.evidence import Evidence, folder_evidence
 from repro.judgement.outdated import outdated, outdated_measurement
 from repro.judgement.peers import Peers, collect_facts, conflicts, facts_of
+from repro.judgement.selection import not_selected, selected, selection_note
 from repro.params import Band, Experiment, Project, read_yaml
 from repro.params.experiment import resolve
 from repro.records import Record, Verdict, disagreement, families, seed_band, seeds_of, verdict
 from repro.records.build import costs_of, measured_value, why_undefined
 from repro.records.printed_costs import cost_text, cost_verdict
+from repro.records.seeds import is_other_choice
 
 KEPT = 256  # parsed results in memory: ten thousand would be gigabytes
 NO_REFERENCE = "no reference: no published number, and no `expect:` in its params.yaml"
@@ -133,30 +135,31 @@ class Judge:
         if record.kind == "cost":
             return _judge_costs(case, self.contradiction(name))
         family = self._family(record)
-        numbers = (_number(self.case(one.experiment), record.primary) for one in family)
-        seeds = tuple(value for value in numbers if value is not None)
+        numbers = [(one, _number(self.case(one.experiment), record.primary)) for one in family]
+        runs = [(int(one.params.get("seed", 0)), value) for one, value in numbers if value is not None]
+        seeds = tuple(value for _, value in runs)
         doubt = (
             self.contradiction(name)
             or next(incomparable_reasons(case, seeds), "")
             or self._invalid_seed(name, family)
         )
-        measured = _number(case, record.primary)
+        measured, chosen = _number(case, record.primary), selected(case, runs)
         if not doubt and measured is None:
             doubt = f"{record.primary} cannot be recomputed: `dvc pull` fetches confusion.npz"
-        spread = seed_band(seeds)
+        spread = seed_band(seeds) if chosen is None else None  # that of a single run
         value = wanted.band if wanted else 0.0
         band = spread or Band(value=value, source=wanted.source if wanted else NO_REFERENCE)
         decided = verdict(
-            measured=0.0 if measured is None else measured,
+            measured=(measured or 0.0) if chosen is None else chosen,
             reference=wanted.value if wanted else None,
             band=band.value,
             published=bool(record.published),
             comparable=not doubt,
-            seeds=seeds,
+            seeds=seeds if chosen is None else (),
         )
         return Judgement(
             verdict=decided,
-            reason=doubt or band.source,
+            reason=doubt or band.source + selection_note(case, chosen),
             metric=record.primary,
             measured=measured_value(record.metrics, wanted) if measured is None else measured,
             reference=wanted.value if wanted else None,
@@ -224,10 +227,12 @@ def incomparable_reasons(case: Case, seeds: tuple[float, ...]) -> Iterator[str]:
     if compared_metric(record.primary, case.main.protocol) not in record.metrics:
         yield why_undefined(record.undefined, wanted) or f"the record has no {record.primary}"
     yield from _published(case)
+    if not_ours := not_selected(case, len(seeds)):
+        yield not_ours
     disagreed = disagreement(seeds, wanted.band) if wanted else ""
     if disagreed:
         yield disagreed
-    if record.verdict == "incomparable" and wanted:
+    if record.verdict == "incomparable" and wanted and not is_other_choice(record):
         yield record.notes[-1] if record.notes else "recorded as incomparable"  # after remarks on the row
     yield from outdated(case)
     if wanted is None:

@@ -14,6 +14,7 @@ from repro.errors import DataError, ParamsError
 from repro.io.names import plain_name
 from repro.published.cell import plain
 from repro.published.datasets import dataset_named
+from repro.published.selection import Selection, read_selections
 
 # Percent. The suffix says what differs from one scale without flipping.
 METRICS = (
@@ -39,6 +40,7 @@ TEXTS = (
 PROTOCOLS = {(True, True): "_ms_flip", (True, False): "_ms", (False, True): "_flip"}  # several scales, flip
 LINKS = ("config_link", "links")
 SWITCHES = ("multi_scale", "flip")  # columns of yes and no, or of scales: the protocol of the row's metric
+KEYS = {"dataset", "columns", "lint", "differences", "selection"}  # of a map
 FIELDS = (*METRICS, *COSTS, *TEXTS, *LINKS, *SWITCHES, "text", "ignore")
 
 _IOU = r"(?<![a-z])m?[ _-]?iou(?![a-z])|mean (?:iou|iu\b|intersection|jaccard)|^(?:pre|jaccard)$"
@@ -110,6 +112,7 @@ class ColumnMap:
     own: Words by which pages name the data sets that the project declares; from its params.yaml.
     differences: Printed costs that the network does not have, with the reason, by row and cost
         (`differences: {mine-03: {params_M: a misprint}}`).
+    selections: How printed numbers were chosen, by row; that of the whole page under "".
     """
 
     dataset: Mapping[str, str | int] = field(default_factory=dict)
@@ -118,15 +121,17 @@ class ColumnMap:
     lint_datasets: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, str] = field(default_factory=dict)
     differences: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    selections: Mapping[str, Selection] = field(default_factory=dict)
 
 
 def read_map(raw: object, where: object) -> ColumnMap:
     """Check the content of a map file. Raises ParamsError for unknown keys and fields."""
     allowed = (
         "dataset: {column: TITLE | heading: LEVEL} or a name; columns: {TITLE: FIELD}; "
-        "lint: {ignore: [RULE], datasets: {WORD: NAME}}; differences: {ROW: {COST: REASON}}"
+        "lint: {ignore: [RULE], datasets: {WORD: NAME}}; differences: {ROW: {COST: REASON}}; "
+        "selection: {statistic: best | median | mean | last, of: RUNS, rows: {ROW: {...}}}"
     )
-    if not isinstance(raw, Mapping) or set(raw) - {"dataset", "columns", "lint", "differences"}:
+    if not isinstance(raw, Mapping) or set(raw) - KEYS:
         raise ParamsError("not a column map", where=where, allowed=allowed)
     dataset, columns = raw.get("dataset", {}), raw.get("columns", {})
     if isinstance(dataset, str):
@@ -148,6 +153,7 @@ def read_map(raw: object, where: object) -> ColumnMap:
         lint_off=off,
         lint_datasets=words,
         differences=_differences(raw.get("differences", {}), where),
+        selections=read_selections(raw.get("selection", {}), where),
     )
 
 

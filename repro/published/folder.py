@@ -7,11 +7,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from repro.errors import ParamsError, UnknownNameError
 from repro.io.names import plain_name
 from repro.published.page import Page, Row, read_page
 from repro.published.sources import FILE, Source, read_sources
+
+if TYPE_CHECKING:
+    from repro.published.columns import ColumnMap
+    from repro.published.selection import Selection
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
 IDS = "letters, digits and underscores, e.g. mine"
@@ -55,12 +60,24 @@ class Published:
 
     @cached_property
     def _differences(self) -> Mapping[str, Mapping[str, str]]:
+        return {row: reasons for one in self._maps.values() for row, reasons in one.differences.items()}
+
+    def selection(self, row_id: str) -> Selection | None:
+        """How the number of a row was chosen, from published/ID.yaml; None if that does not say it.
+
+        Raises ParamsError for a file that cannot be read.
+        """
+        found = self._maps.get(row_id.rpartition("-")[0])
+        return None if found is None else found.selections.get(row_id) or found.selections.get("")
+
+    @cached_property
+    def _maps(self) -> Mapping[str, ColumnMap]:
+        """The maps of the pages that have one, by id of the page."""
         from repro.io.yaml_reader import read_yaml  # most commands do not need it
         from repro.published.columns import read_map
 
-        maps = [self.folder / f"{page_id}.yaml" for page_id in self.ids]
-        found = [read_map(read_yaml(path), path) for path in maps if path.is_file()]
-        return {row: reasons for one in found for row, reasons in one.differences.items()}
+        paths = {page_id: self.folder / f"{page_id}.yaml" for page_id in self.ids}
+        return {page_id: read_map(read_yaml(path), path) for page_id, path in paths.items() if path.is_file()}
 
     def path(self, page_id: str) -> Path:
         return self.folder / f"{page_id}.json"

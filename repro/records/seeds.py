@@ -11,6 +11,7 @@ from repro.records.verdict import seed_band
 # In bands of a single run, which are about the spread of seeds: three seeds with that standard deviation have
 # an interval of 5 bands. A wider one is not seed noise (a seed failed), and would accept any number.
 MAX_SEED_BAND = 5.0
+OTHER_CHOICE = "the page prints"  # so begins why ours is not the statistic that a page prints
 
 
 def families(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -54,11 +55,16 @@ def _measurement(record: Record) -> tuple[str, str, int, str]:
 
 
 def _is_rejected(record: Record) -> bool:
-    """Whether it is incomparable for reasons other than disagreeing seeds or a missing reference."""
+    """Whether it is incomparable for reasons other than other seeds or a missing reference."""
     wanted, seeds = record.expectation, record.seeds
-    if record.verdict != "incomparable" or wanted is None:
+    if record.verdict != "incomparable" or wanted is None or is_other_choice(record):
         return False
     return seeds is None or not disagreement(list(seeds.values.values()), wanted.band)
+
+
+def is_other_choice(record: Record) -> bool:
+    """Whether it was recorded as incomparable only because of how the page chose its number."""
+    return bool(record.notes) and record.notes[-1].startswith(OTHER_CHOICE)
 
 
 MAX_REPLICATES = 20  # per record
