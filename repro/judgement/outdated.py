@@ -47,6 +47,7 @@ def _changed(record: Record, old: Experiment, new: Experiment) -> Iterator[str]:
     keys += [f"protocol {name}" for name in both if _under(old, name) != _under(new, name)]
     if keys:
         words = protocol_differences(to_plain(old.protocol), to_plain(new.protocol))
+        words += [f"engine {one}" for one in protocol_differences(to_plain(old.engine), to_plain(new.engine))]
         how = f"; {', '.join(words)}" if words else ""
         yield f"params changed since it was measured ({', '.join(keys)}{how}): {_measure(record)}"
 

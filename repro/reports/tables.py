@@ -128,7 +128,9 @@ def _table(
     notes = [MACS_NOTE] if "GMACs" in used else []
     shown = " ".join(cell for row in cells for cell in row)
     notes += [note for note in marks.notes() if note.partition(" ")[0] in shown]
-    notes += own_notes(results, dict.fromkeys(line["experiment"] for line in lines))
+    names = tuple(dict.fromkeys(line["experiment"] for line in lines))
+    notes += engine_notes([results.records[name] for name in names if name in results.records])
+    notes += own_notes(results, names)
     notes += dict.fromkeys(note for line in lines for note in line["undefined"].splitlines())
     if "links" in columns and any(
         "[log]" in line["links"] and "[model]" not in line["links"] for line in lines
@@ -141,6 +143,19 @@ def _table(
     ):
         notes.append(UNCHECKED)
     return Grid(title=title, columns=used, rows=cells, notes=tuple(notes))
+
+
+def engine_notes(records: Iterable[Record]) -> list[str]:
+    """The versions of the engine that made the numbers of a table, with the experiments where they differ."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        versions = record.params.get("engine") or {}
+        if record.metrics and versions:
+            text = ", ".join(f"{name} {version}" for name, version in versions.items())
+            found.setdefault(text, []).append(record.experiment)
+    if len(found) < 2:
+        return [f"engine: {text}" for text in found]
+    return [f"engine of {', '.join(names)}: {text}" for text, names in found.items()]
 
 
 def own_notes(results: Results, names: Iterable[str]) -> list[str]:

@@ -60,7 +60,7 @@ def test_nothing_has_changed(project: Project) -> None:
             "(scales 0.5 to 1.75 (6), mirror images yes) against none",
         ),
         ("params.yaml", "weight_decay: 5.0e-4", "weight_decay: 5.0e-3", "training"),
-        ("params.yaml", "training: 1", "training: 2", "engine"),
+        ("params.yaml", "training: 1", "training: 2", "engine; engine training 1 against 2"),
     ],
 )
 def test_other_params_need_a_measurement(project: Project, file: str, old: str, new: str, key: str) -> None:

@@ -726,3 +726,16 @@ print(frame.to_json(orient="records", double_precision=15))
                 else math.isclose(float(cell), theirs, rel_tol=1e-9)
             )
             assert same, (column, cell, theirs)
+
+
+def test_a_table_names_the_engine_of_its_numbers() -> None:
+    old, new = ({"engine": {"data": 1, "training": 1, "evaluation": version}} for version in (1, 2))
+    first, second = a_record(params=old), a_record("camvid_own", row=None, params=new)
+    assert tables.engine_notes([first, first]) == ["engine: data 1, training 1, evaluation 1"]
+    assert tables.engine_notes([first, second]) == [
+        "engine of camvid_x: data 1, training 1, evaluation 1",
+        "engine of camvid_own: data 1, training 1, evaluation 2",
+    ]
+    assert any(
+        note.startswith("engine: data ") for note in tables.measured_table(results(a_record()))[0].notes
+    )
