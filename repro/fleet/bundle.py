@@ -1,7 +1,8 @@
 """Export a finished run as one file, and import it in another clone.
 
-The file is a zip of the stages' outputs, the record, the journal, and `manifest.json` with the sha256 of
-every member; of a program's run also what its training left, and the files that its programs depend on.
+The file is a zip of the stages' outputs, the record, the journal, the metadata of an RO-Crate, and
+`manifest.json` with the sha256 of every member; of a program's run also what its training left, and the files
+that its programs depend on.
 Before it writes anything, import verifies all members, that the parameters are those of the local experiment,
 and that the result passes the checks of `record` and `check`. It runs no program.
 """
@@ -29,8 +30,9 @@ from repro.fleet.check_bundle import (
     recorded_diff,
     verify_bundle,
 )
+from repro.fleet.ro_crate import CRATE, ro_crate
 from repro.fleet.workspace import remove, training_lock
-from repro.io.atomic import tree_files
+from repro.io.atomic import sha256_text, tree_files
 from repro.io.names import require_inside
 from repro.judgement import Case, folder_evidence, require_consistent
 from repro.judgement.evidence import OUT, dependency
@@ -64,7 +66,10 @@ def export_run(project: Project, name: str, out: Path) -> Bundle:
         ),
         hint=again,
     )
-    _write(out, {"name": name, "files": hashes}, sources)
+    crate = ro_crate(record, hashes)
+    hashes |= {CRATE: sha256_text(crate)}
+    manifest = json.dumps({"name": name, "files": hashes}, indent=2)
+    _write(out, {MANIFEST: manifest, CRATE: crate}, sources)
     return Bundle(path=out, record=record, hashes=hashes)
 
 
@@ -106,12 +111,13 @@ def require_small(sources: Mapping[str, Path], where: Path) -> None:
         check_size(member, path.stat().st_size, where)
 
 
-def _write(out: Path, manifest: Mapping[str, object], sources: Mapping[str, Path]) -> None:
+def _write(out: Path, texts: Mapping[str, str], sources: Mapping[str, Path]) -> None:
     """Write the zip atomically; members are dated 1980, so that equal runs give equal files."""
     half = out.with_name(f".{out.name}.part")
     try:
         with zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            archive.writestr(zipfile.ZipInfo(MANIFEST), json.dumps(manifest, indent=2))
+            for member, text in texts.items():
+                archive.writestr(zipfile.ZipInfo(member), text)
             for member, path in sources.items():
                 with path.open("rb") as source, archive.open(member, mode="w", force_zip64=True) as target:
                     shutil.copyfileobj(source, target, 2**20)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from repro.errors import RecordError, ReproError, UnknownNameError
+from repro.fleet.ro_crate import CRATE
 from repro.io.limits import require_regular
 from repro.io.names import is_plain_name
 from repro.judgement import Case, Evidence, bundle_evidence, contradictions
@@ -168,7 +169,7 @@ def allowed(member: str) -> bool:
     further = len(parts) > 2 and parts[0] == ALSO and is_plain_name(parts[1])  # one folder per protocol
     inner = parts[2:] if further else parts
     overlay = len(inner) == 2 and inner[0] == "overlays" and _is_overlay(inner[1])
-    known = "/".join(inner) in (*OUTPUTS, *(() if further else (RECORD, *OF_WORK)))
+    known = "/".join(inner) in (*OUTPUTS, *(() if further else (RECORD, CRATE, *OF_WORK)))
     return known or overlay
 
 

@@ -113,9 +113,11 @@ def _links(results: Results, name: str, record: Record | None) -> Iterator[Link]
     commit = (record.provenance.get("git") or {}).get("commit")
     if commit:
         yield f"commit {str(commit)[:12]}", commit_url(root, commit)
-    weights = measured_links(results.project, name).get("model")
-    if weights:
-        yield "weights", weights
+    ours = measured_links(results.project, name)
+    if "model" in ours:
+        yield "weights", ours["model"]
+    if "attested" in ours:
+        yield ours["attested"], file_url(root, ours["attested"])
 
 
 def _data(results: Results, name: str) -> dict[str, str]:

@@ -138,6 +138,7 @@ def test_a_run_arrives_as_it_left(project: Project, tmp_path: Path) -> None:
     named = {"git": {**(record.provenance.get("git") or {}), "diff_sha256": sha256_file(diff)}}
     write_record(project.record(NAME), replace(record, provenance={**record.provenance, **named}))
     bundle = export_run(project, NAME, tmp_path / "run.zip")
+    assert "ro-crate-metadata.json" in bundle.members, "it describes the others, and is not imported"
     home = checkout(tmp_path / "home")
     record = import_run(home, bundle.path)
     assert record == read_record(project.record(NAME))

@@ -11,7 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from repro.cli.app import app
+from repro.params import Project
 from repro.records import write_record
+from repro.reports.experiment_pages import experiment_page
+from repro.reports.results import load_results
 from tests.reports.kit import a_project, a_record
 
 RUN = CliRunner()
@@ -52,6 +55,12 @@ def test_written_again_it_is_the_same_and_a_changed_record_is_found(kept: Path) 
     checked = RUN.invoke(app, ["page", "attest", "--check"])
     assert checked.exit_code == 1
     assert "camvid_x.json" in str(checked.exception) + checked.output
+
+
+def test_the_report_links_it_from_the_page_of_the_experiment(kept: Path) -> None:
+    results = load_results(Project(kept.parents[2]))
+    shown = dict(experiment_page(results, "camvid_x", {}, {})["links"])
+    assert "published/attested/camvid_x.md" in shown
 
 
 def test_what_was_not_measured_cannot_be_attested(kept: Path) -> None:
