@@ -75,6 +75,7 @@ check: setup site ## ruff, formatting, types, generated files, the documentation
 	repro sync --check
 	repro cost --all --check
 	repro table --check
+	repro page attest --check
 	repro docs --check
 
 smoke: setup ## run all stages of an experiment of each page and family on stand-in data, examples/ and the walk

@@ -58,6 +58,8 @@ def _number(record: Record, found: Finding) -> dict[str, Any]:
         "interval_high": high,
         "interval_kind": record.interval_kind if low is not None else None,
         "published": found.published,
+        "reference": found.reference,
+        "band": found.band,
         "verdict": found.verdict,
         "tier": found.tier or None,
         "reason": found.reason,
@@ -139,7 +141,7 @@ def _lines(facts: Attestation) -> dict[str, str]:
     engine = facts["engine"]
     said = {
         "Published rows": ", ".join(facts["rows"]),
-        "Why": facts["reason"],
+        "Compared with": _compared(facts),
         "Interval": facts["interval_kind"],
         "Protocol": f"{facts['protocol_words']} (`{facts['protocol']}`)",
         "Data": f"{facts['dataset']} {facts['split']}, {facts['n_images']} images, fingerprint"
@@ -154,6 +156,13 @@ def _lines(facts: Attestation) -> dict[str, str]:
         "Repeat": f"`{facts['repeat']}`",
     }
     return {key: one_line(str(text)) if text else "" for key, text in said.items()}
+
+
+def _compared(facts: Attestation) -> str:
+    """The number and the band that the verdict is of, and where they come from: '50.00 ± 0.8: row ...'."""
+    reference, band = facts["reference"], facts["band"]
+    accepted = "" if reference is None or band is None else f"{reference:.2f} ± {band:g}"
+    return ": ".join(filter(None, [accepted, facts["reason"]]))
 
 
 def files(project: Project, facts: Attestation) -> dict[Path, str]:

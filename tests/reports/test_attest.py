@@ -34,6 +34,7 @@ def test_it_says_number_protocol_data_weights_and_who(kept: Path) -> None:
     text, facts = kept.with_suffix(".md").read_text(), json.loads(kept.read_text())
     for said in (
         "**mIoU 50.00** (95 % interval 48.90 to 51.70); published is 50.00.",
+        "- Compared with: 50.00 ± ",
         "- Protocol: camvid test, 233 images, whole (`",
         "ab" * 32,
         f"sha256 `{'cd' * 32}`",
