@@ -13,7 +13,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-LINK = re.compile(r'href="((?:\.\./)+[^"#?:]*)"')
+LINK = re.compile(r'href="((?:\.\./)+[^"#?:]*)(?:\?plain=1)?"')
 
 
 def main(site: Path) -> None:
@@ -33,6 +33,8 @@ def _followed(link: re.Match[str], page: Path, site: Path, missing: list[str]) -
     target, root = (page.parent / link[1]).resolve(), site.parent
     if target.is_relative_to(site):
         return link[0]
+    if link[1].endswith("/"):  # the site's form of a link to NAME.md
+        target = target.with_suffix(".md")
     if not (target.is_relative_to(root) and target.is_file()):
         missing.append(f"{page.relative_to(site)}: {link[1]}")
         return link[0]

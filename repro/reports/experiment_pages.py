@@ -117,7 +117,8 @@ def _links(results: Results, name: str, record: Record | None) -> Iterator[Link]
     if "model" in ours:
         yield "weights", ours["model"]
     if "attested" in ours:
-        yield ours["attested"], file_url(root, ours["attested"])
+        path = ours["attested"].partition("?")[0]
+        yield path, file_url(root, path)
 
 
 def _data(results: Results, name: str) -> dict[str, str]:

@@ -37,7 +37,8 @@ def measured_links(project: Project, name: str, *, base: str = "") -> dict[str, 
     if (project.root / folder / "curve.csv").is_file():
         found["log"] = f"{base}{folder}/curve.csv"
     if project.attested(name).is_file():
-        found["attested"] = f"{base}published/attested/{name}.md"
+        # As text: a link from docs/ to a .md file outside of it would be a missing page of the site.
+        found["attested"] = f"{base}published/attested/{name}.md?plain=1"
     return found
 
 

@@ -106,7 +106,7 @@ def test_every_data_set_step_names_the_registry() -> None:
 
 def test_links_between_documents_resolve() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]:
-        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", _prose(page.read_text())):
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#?\s]+)", _prose(page.read_text())):
             # weights are DVC's, not git's: where they lie is known, that they are here is not
             path = page.parent / target.replace("model.safetensors", "dvc.yaml")
             assert path.exists(), f"{page.name}: {target}"
