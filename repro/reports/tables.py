@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from repro.published import Row
 from repro.published.page import QUIRK
@@ -129,7 +129,7 @@ def _table(
     shown = " ".join(cell for row in cells for cell in row)
     notes += [note for note in marks.notes() if note.partition(" ")[0] in shown]
     names = tuple(dict.fromkeys(line["experiment"] for line in lines))
-    notes += engine_notes([results.records[name] for name in names if name in results.records])
+    notes += engine_notes({line["experiment"]: line["engine"] for line in lines})
     notes += own_notes(results, names)
     notes += dict.fromkeys(note for line in lines for note in line["undefined"].splitlines())
     if "links" in columns and any(
@@ -145,14 +145,18 @@ def _table(
     return Grid(title=title, columns=used, rows=cells, notes=tuple(notes))
 
 
-def engine_notes(records: Iterable[Record]) -> list[str]:
-    """The versions of the engine that made the numbers of a table, with the experiments where they differ."""
+def engine_text(record: Record) -> str:
+    """'data 1, training 1, evaluation 1': the versions of the engine that made a result; "" without a number."""
+    versions = record.params.get("engine") or {}
+    return ", ".join(f"{name} {version}" for name, version in versions.items()) if record.metrics else ""
+
+
+def engine_notes(engines: Mapping[str, str]) -> list[str]:
+    """The versions that made the numbers of a table, by experiment, with the experiments where they differ."""
     found: dict[str, list[str]] = {}
-    for record in records:
-        versions = record.params.get("engine") or {}
-        if record.metrics and versions:
-            text = ", ".join(f"{name} {version}" for name, version in versions.items())
-            found.setdefault(text, []).append(record.experiment)
+    for name, text in engines.items():
+        if text:
+            found.setdefault(text, []).append(name)
     if len(found) < 2:
         return [f"engine: {text}" for text in found]
     return [f"engine of {', '.join(names)}: {text}" for text, names in found.items()]
@@ -195,7 +199,8 @@ def _cells(results: Results, row: Row | None, name: str, base: str) -> dict[str,
     if record:
         line |= _measured(record) | _judged(results, record, row)
     undefined = "\n".join(undefined_notes(record)) if record else ""
-    return line | {"links": _links(results, row, name, base), "undefined": undefined}
+    engine = engine_text(record) if record else ""
+    return line | {"links": _links(results, row, name, base), "undefined": undefined, "engine": engine}
 
 
 def _links(results: Results, row: Row | None, name: str, base: str) -> str:

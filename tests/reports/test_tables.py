@@ -731,8 +731,9 @@ print(frame.to_json(orient="records", double_precision=15))
 def test_a_table_names_the_engine_of_its_numbers() -> None:
     old, new = ({"engine": {"data": 1, "training": 1, "evaluation": version}} for version in (1, 2))
     first, second = a_record(params=old), a_record("camvid_own", row=None, params=new)
-    assert tables.engine_notes([first, first]) == ["engine: data 1, training 1, evaluation 1"]
-    assert tables.engine_notes([first, second]) == [
+    one, other = tables.engine_text(first), tables.engine_text(second)
+    assert tables.engine_notes({"camvid_x": one, "b": one, "unmeasured": ""}) == [f"engine: {one}"]
+    assert tables.engine_notes({"camvid_x": one, "camvid_own": other}) == [
         "engine of camvid_x: data 1, training 1, evaluation 1",
         "engine of camvid_own: data 1, training 1, evaluation 2",
     ]
