@@ -146,13 +146,13 @@ def _table(
 
 
 def engine_text(record: Record) -> str:
-    """'data 1, training 1, evaluation 1': the versions of the engine that made a result; "" without a number."""
+    """'data 1, training 1, evaluation 1': the engine that made a result; "" without a number."""
     versions = record.params.get("engine") or {}
     return ", ".join(f"{name} {version}" for name, version in versions.items()) if record.metrics else ""
 
 
 def engine_notes(engines: Mapping[str, str]) -> list[str]:
-    """The versions that made the numbers of a table, by experiment, with the experiments where they differ."""
+    """The engines of a table's experiments: one note, or one of each with its experiments."""
     found: dict[str, list[str]] = {}
     for name, text in engines.items():
         if text:
