@@ -23,10 +23,9 @@ from repro.io.git import commit_id, git, is_shallow, run_git
 from repro.io.names import require_inside
 from repro.judgement.evidence import OUT, dependency_sha256
 from repro.params import Project
-from repro.params.expectation import expectation_for, made_on
 from repro.params.experiment import parse_experiment
 from repro.records import DIFF, Expected, Record, collect, read_journal, read_row, sha256_file
-from repro.records.build import precision_of, program_deps
+from repro.records.build import expected, program_deps
 
 _INCOMPLETE = {
     "not_kept": "not committed and not in the recorded difference, so not in this replay",
@@ -215,9 +214,7 @@ def expected_here(project: Project, record: Record) -> Expected | None:
     if record.published or not isinstance(experiment.expect, tuple):
         return record.expectation
     here = collect(project.root, device=str(pick_device("auto")))
-    where = f"experiments/{record.experiment}/params.yaml: expect"
-    own = expectation_for(experiment.expect, made_on(here, precision_of(experiment)), where)
-    return Expected(metric="mIoU", value=own.mIoU, band=own.band, source=own.source) if own else None
+    return expected(project, experiment, record.kind, {}, provenance=here)
 
 
 def compare_metrics(record: Record, path: Path, wanted: Expected | None = None) -> Compared:

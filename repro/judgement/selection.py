@@ -12,22 +12,25 @@ from repro.records.seeds import OTHER_CHOICE
 
 
 def selection_of(case: Case) -> Selection | None:
-    """How the number that a result is compared with was chosen; None if no page says it."""
+    """How the number that a result is compared with was chosen; None if no page says it.
+
+    None for released weights too: they are those that the page measured, whichever they are.
+    """
+    if not case.record.published or case.record.kind == "released":
+        return None
     found = (case.project.published.selection(row) for row in case.record.rows)
-    return next((one for one in found if one is not None), None) if case.record.published else None
+    return next((one for one in found if one is not None), None)
 
 
 def not_selected(case: Case, runs: int) -> str:
     """Return why ours is not the statistic that the page prints, or "".
-
-    Released weights are those that the page measured, whichever they are.
 
     Args:
         case: The result.
         runs: Number of seeds that were measured.
     """
     chosen, experiment = selection_of(case), case.recorded
-    if chosen is None or case.record.kind == "released":
+    if chosen is None:
         return ""
     if chosen.of > 1:
         more = f"{runs} of ours ran: `repro run {case.record.experiment} --seeds {chosen.of}`"
@@ -53,7 +56,7 @@ def selected(case: Case, seeds: Sequence[tuple[int, float]]) -> float | None:
         The number in percent; None if the page prints a single run.
     """
     chosen = selection_of(case)
-    if chosen is None or chosen.of < 2 or len(seeds) < chosen.of or case.record.kind == "released":
+    if chosen is None or chosen.of < 2 or len(seeds) < chosen.of:
         return None
     values = [value for _, value in sorted(seeds)[: chosen.of]]
     if chosen.statistic == "best":
@@ -64,7 +67,7 @@ def selected(case: Case, seeds: Sequence[tuple[int, float]]) -> float | None:
 def selection_note(case: Case, measured: float | None) -> str:
     """What was compared, for the reason of a verdict; "" where that is one run of known choice."""
     chosen = selection_of(case)
-    if chosen is None or case.record.kind == "released":
+    if chosen is None:
         return ""
     if chosen.of == 1 and not isinstance(case.recorded, TrainedExperiment):
         return f"; the page prints {chosen.words}, which one a program keeps is not known"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Gt, MinLen
 
@@ -89,21 +89,3 @@ def _matches(one: ExpectationOn, made: Mapping[str, str]) -> bool:
 
 def _given(expect: Sequence[ExpectationOn]) -> str:
     return "; ".join(" ".join(f"{key} {value}" for key, value in one.keys.items()) or "any" for one in expect)
-
-
-def made_on(provenance: Mapping[str, Any], precision: str) -> dict[str, str]:
-    """Where a result was measured: the device of its training, else of its evaluation, and torch there."""
-    training = provenance.get("training")
-    source = training if isinstance(training, Mapping) and training.get("device") else provenance
-    device, packages = (_mapping(source.get(key)) for key in ("device", "packages"))
-    version = str(device.get("torch") or _mapping(packages.get("torch")).get("version") or "")
-    minor = ".".join(version.split(".")[:2])
-    return {
-        "device": str(device.get("gpu") or device.get("cpu") or ""),
-        "torch": minor,
-        "precision": precision,
-    }
-
-
-def _mapping(found: object) -> Mapping[str, Any]:
-    return found if isinstance(found, Mapping) else {}

@@ -38,6 +38,11 @@ def _bare(text: str) -> str:
     return Path(text).resolve().name if text in (".", "./") else text.rstrip("/").removeprefix("experiments/")
 
 
+def is_pattern(name: str) -> bool:
+    """Whether `matching` may find several experiments by it."""
+    return any(mark in name for mark in "*?[")
+
+
 def matching(patterns: Sequence[str], known: Collection[str]) -> list[str]:
     """Return the names in `known` that match any of `patterns` ('camvid_*'), sorted; all without patterns.
 

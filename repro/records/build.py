@@ -19,7 +19,7 @@ from repro.params import (
     TrainedExperiment,
     to_plain,
 )
-from repro.params.expectation import expectation_for, made_on
+from repro.params.expectation import expectation_for
 from repro.published import Published, Row
 from repro.published.page import QUIRK, page_value
 from repro.records.flatten import drop_neutral_defaults
@@ -33,7 +33,7 @@ from repro.records.metrics_io import (
     undefined_metrics,
 )
 from repro.records.printed_costs import PrintedCost, cost_text, cost_verdict, printed_costs
-from repro.records.provenance import collect, lock_hashes
+from repro.records.provenance import collect, lock_hashes, made_on
 from repro.records.record import Expected, Measured, Record, Seeds
 from repro.records.seeds import seeds_of
 from repro.records.verdict import Kind, default_band, seed_band

@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ def device_identity(device: str = "cpu") -> dict[str, Any]:
     }
     more = {"cuda": _cuda, "mps": _mps}.get(torch.device(device).type)
     return identity | more(device) if more is not None else identity
+
+
+def device_name(identity: Mapping[str, Any]) -> str:
+    """The name of the GPU, or else of the processor, of a device identity; "" if it has none."""
+    return str(identity.get("gpu") or identity.get("cpu") or "")
 
 
 @lru_cache

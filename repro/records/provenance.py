@@ -21,7 +21,7 @@ from repro.errors import ReproError
 from repro.io.atomic import sha256_file, sha256_text
 from repro.io.git import git, is_shallow
 from repro.io.redact import redact_command
-from repro.records.device import cpu_identity, device_identity, gpu_driver
+from repro.records.device import cpu_identity, device_identity, device_name, gpu_driver
 from repro.records.network import network_origin, own_code
 from repro.records.source_diff import shortened, source_changes
 
@@ -72,9 +72,10 @@ def collect(
     }
 
 
-def timestamp() -> str:
-    """Return the current UTC time in seconds: 2026-11-20T05:19:06Z."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def timestamp(seconds: float | None = None) -> str:
+    """Return seconds since 1970, default: now, as UTC time: 2026-11-20T05:19:06Z."""
+    at = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def git_state(root: Path, code: Collection[str] = ()) -> dict[str, Any]:
@@ -128,3 +129,20 @@ def lock_hashes(root: Path, name: str) -> dict[str, str]:
 
 def _hash(path: Path) -> str | None:
     return sha256_file(path) if path.is_file() else None
+
+
+def made_on(provenance: Mapping[str, Any], precision: str) -> dict[str, str]:
+    """Where a result was measured: the device of its training, else of its evaluation, and torch there.
+
+    The keys are those of `expect:` in params.yaml; "" for what is not known.
+    """
+    training = provenance.get("training")
+    source = training if isinstance(training, Mapping) and training.get("device") else provenance
+    device, packages = (_mapping(source.get(key)) for key in ("device", "packages"))
+    version = str(device.get("torch") or _mapping(packages.get("torch")).get("version") or "")
+    minor = ".".join(version.split(".")[:2])
+    return {"device": device_name(device), "torch": minor, "precision": precision}
+
+
+def _mapping(found: object) -> Mapping[str, Any]:
+    return found if isinstance(found, Mapping) else {}

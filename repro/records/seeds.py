@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from repro.records.device import device_name
 from repro.records.record import Record, Replicate
 from repro.records.verdict import seed_band
 
@@ -92,5 +93,5 @@ def replicate_of(record: Record) -> Replicate:
         model_sha256=record.model_sha256,
         metrics=dict(record.metrics),
         at=str(training.get("at", "")),
-        device=str(names.get("gpu") or names.get("cpu") or ""),
+        device=device_name(names),
     )

@@ -67,13 +67,11 @@ def seed_band(values: Sequence[float]) -> Band | None:
 
     The published number is a single run, so the half-width is t * s * sqrt(1 + 1/n), not that of the mean.
     """
-    count = len(values)
-    if count < 3:
+    half = _student(values, math.sqrt(1 + 1 / max(len(values), 1)))
+    if half is None:
         return None
-    from scipy.special import stdtrit  # Student's t; scipy is slow to import
-
-    half = float(stdtrit(count - 1, 0.975)) * stdev(values) * math.sqrt(1 + 1 / count)
-    return Band(value=round(half, 3), source=f"95 % prediction interval of one more run, from {count} seeds")
+    source = f"95 % prediction interval of one more run, from {len(values)} seeds"
+    return Band(value=round(half, 3), source=source)
 
 
 def mean_half_width(values: Sequence[float]) -> float | None:
@@ -81,12 +79,17 @@ def mean_half_width(values: Sequence[float]) -> float | None:
 
     t * s / sqrt(n) shrinks with every seed, unlike the prediction interval of one more run.
     """
+    return _student(values, 1 / math.sqrt(max(len(values), 1)))
+
+
+def _student(values: Sequence[float], factor: float) -> float | None:
+    """t * s * factor for 95 %, with the deviation s of the values; None for fewer than three."""
     count = len(values)
     if count < 3:
         return None
-    from scipy.special import stdtrit
+    from scipy.special import stdtrit  # Student's t; scipy is slow to import
 
-    return float(stdtrit(count - 1, 0.975)) * stdev(values) / math.sqrt(count)
+    return float(stdtrit(count - 1, 0.975)) * stdev(values) * factor
 
 
 def verdict(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from repro.reports.gate import accuracy_counts, tiers_text
+from repro.reports.gate import of_rows, passing_tiers, tiers_text
 from repro.reports.results import Results
 
 
@@ -14,7 +14,8 @@ def badge(results: Results, names: Sequence[str] = ()) -> str:
 
     Example: {..., "label": "reproduced", "message": "1 of 133 mIoU (1 retrained, one run)", ...}
     """
-    tiers, claimed = accuracy_counts(results, names)
+    found = of_rows(results, names)
+    tiers, claimed = passing_tiers(found), len(found)
     done = sum(tiers.values())
     message = " ".join(filter(None, [f"{done} of {claimed} mIoU", tiers_text(tiers)]))
     colour = "brightgreen" if done == claimed else "green" if done else "lightgrey"

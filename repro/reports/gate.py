@@ -211,16 +211,15 @@ def headline(results: Results) -> str:
 
     Of the rows that experiments stand for, never own numbers; costs only where the networks are counted.
     """
-    found = _of_rows(results)
+    found = of_rows(results)
     counts = Counter(one.verdict for one in found)
     better = f" ({counts['improved']} improved)" if counts["improved"] else ""
-    tiers, claimed = accuracy_counts(results)
-    accuracy = f"{counts['reproduced']} of {claimed} published mIoU{better}"
-    accuracy = " ".join(filter(None, [accuracy, tiers_text(tiers)]))
+    accuracy = f"{counts['reproduced']} of {len(found)} published mIoU{better}"
+    accuracy = " ".join(filter(None, [accuracy, tiers_text(passing_tiers(found))]))
     return f"{', '.join([accuracy, *cost_counts(results)])} reproduced"
 
 
-def _of_rows(results: Results, names: Sequence[str] = ()) -> list[Finding]:
+def of_rows(results: Results, names: Sequence[str] = ()) -> list[Finding]:
     """The finding on each published row with an mIoU that an experiment stands for; `names` limit them."""
     rows = results.published.rows
     claimed = [
@@ -232,11 +231,9 @@ def _of_rows(results: Results, names: Sequence[str] = ()) -> list[Finding]:
     return [found[name] for name in claimed]
 
 
-def accuracy_counts(results: Results, names: Sequence[str] = ()) -> tuple[Counter[str], int]:
-    """Count reproduced or improved mIoU by tier, and the published mIoU that experiments stand for."""
-    found = _of_rows(results, names)
-    passing = ("reproduced", "improved")
-    return Counter(one.tier for one in found if one.verdict in passing), len(found)
+def passing_tiers(found: Iterable[Finding]) -> Counter[str]:
+    """Count reproduced or improved findings by tier."""
+    return Counter(one.tier for one in found if one.verdict in ("reproduced", "improved"))
 
 
 def tiers_text(counts: Mapping[str, int]) -> str:

@@ -75,8 +75,8 @@ def _interval(record: Record, metric: str) -> dict[str, Any]:
 
 
 def _protocol(results: Results, record: Record, metric: str) -> dict[str, Any]:
-    tier = finding(results, record.experiment).tier
-    said = {"protocol": protocol_words(record, metric), "protocol_hash": record.protocol_hash, "tier": tier}
+    words, tier = protocol_words(record, metric), finding(results, record.experiment).tier
+    said = {"protocol": words, "protocol_hash": record.protocol_hash, "tier": tier}
     return {key: value for key, value in said.items() if value}
 
 
@@ -97,14 +97,11 @@ def _eval_result(results: Results, name: str) -> dict[str, Any]:
     interval = _interval(record, "mIoU")
     between = f"; {interval['interval_low']:.2f} to {interval['interval_high']:.2f}" if interval else ""
     how = f" ({interval['interval_kind']})" if interval else ""
-    notes = f"mIoU in percent{between}{how}; {protocol_words(record, 'mIoU')}; {_tier(results, name)}"
+    tier = finding(results, name).tier
+    notes = f"mIoU in percent{between}{how}; {protocol_words(record, 'mIoU')}; {tier}"
     entry = {"dataset": {"id": record.dataset, "task_id": record.split}, "value": record.metrics["mIoU"]}
     at = record.provenance.get("at")
     return entry | ({"date": str(at)} if at else {}) | {"notes": notes}
-
-
-def _tier(results: Results, name: str) -> str:
-    return finding(results, name).tier
 
 
 def _every_eval_ever(results: Results, name: str) -> dict[str, Any]:

@@ -9,15 +9,7 @@ from repro.errors import ReproError
 from repro.params import TrainedExperiment
 from repro.reports.costs import cost_of
 from repro.reports.results import Results
-from repro.training.estimate import (
-    BACKWARD,
-    GPUS,
-    MEMORY,
-    gpu_hours,
-    memory_bytes,
-    optimizer_copies,
-    validations,
-)
+from repro.training.estimate import Estimate, estimate, validations
 from repro.training.schedule import length_of
 
 
@@ -25,7 +17,7 @@ class Network(NamedTuple):
     """The counted cost of a network, of one image of the training's crop."""
 
     params_M: float
-    gmacs: float
+    gmacs_conv: float
     activation_MiB: float
 
 
@@ -43,7 +35,7 @@ def estimates(results: Results, name: str) -> dict[str, str]:
     looks = validations(params, of.iterations, of.steps_per_epoch)
     found |= {"validations": str(looks)} if looks else {}
     network = network_of(cost_of(results, name), height * width)
-    return found | (_of_network(experiment, network, of.iterations) if network else {})
+    return found | (_shown(estimate(experiment, of.iterations, network)) if network else {})
 
 
 def network_of(cost: Mapping[str, Any], pixels: int) -> Network | None:
@@ -55,16 +47,13 @@ def network_of(cost: Mapping[str, Any], pixels: int) -> Network | None:
     return Network(cost["params_M"], cost["gmacs_conv"] * share, cost["activation_MiB"] * share)
 
 
-def _of_network(experiment: TrainedExperiment, network: Network, iterations: int) -> dict[str, str]:
-    params, memory = experiment.training, memory_bytes(experiment, network) / 2**30
-    total = BACKWARD * network.gmacs * iterations * params.batch
-    hours = {gpu: gpu_hours(total, params, peaks) for gpu, peaks in GPUS.items() if MEMORY[gpu] >= memory}
-    weights, kept = network.params_M * 4 / 1e3, 2 * (1 + optimizer_copies(params))
+def _shown(found: Estimate) -> dict[str, str]:
+    hours = {gpu: value for gpu, value in found.hours.items() if gpu not in found.too_small}
+    gpus = ", ".join(f"{gpu} {_hours(value)}" for gpu, value in hours.items())
     return {
-        "hours on one GPU": ", ".join(f"{gpu} {_hours(value)}" for gpu, value in hours.items())
-        or "none is large enough",
-        "memory": f"{memory:.1f} GiB",
-        "disk": f"{weights:.2f} GB weights, {kept * weights:.2f} GB while training",
+        "hours on one GPU": gpus or "none is large enough",
+        "memory": f"{found.memory_GiB:.1f} GiB",
+        "disk": f"{found.weights_GB:.2f} GB weights, {found.checkpoints_GB:.2f} GB while training",
     }
 
 

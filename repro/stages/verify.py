@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from repro.models import build, build_on_meta
 from repro.params import Experiment, ModelParams, Project, TrainedExperiment
 from repro.params.experiment import num_classes
 from repro.published import Row
-from repro.records import device_identity
+from repro.records import device_identity, timestamp
 from repro.stages.lookup import open_split
 from repro.stages.model_setup import chosen_device
 from repro.stages.reporter import SILENT, Reporter
@@ -216,11 +215,6 @@ def explain(
     )
 
 
-def utc(seconds: float) -> str:
-    """Seconds since 1970 as UTC: 2026-11-20T05:19:06Z."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def to_json(found: Verification) -> dict[str, Any]:
     """The output of `--json` and `--out`."""
     return {
@@ -230,7 +224,7 @@ def to_json(found: Verification) -> dict[str, Any]:
         "verdict": found.verdict,
         "checked": [asdict(one) for one in found.checked],
         "metrics": found.metrics,
-        "at": utc(found.at),
+        "at": timestamp(found.at),
         "inputs": dict(found.inputs),
         "may_differ": [] if found.verdict == "reproduced" else found.reasons,
     }

@@ -18,6 +18,7 @@ from repro.io.json_reader import read_json
 from repro.params import Experiment, ExternalExperiment, Project, TrainedExperiment, to_plain
 from repro.params.protocol import Protocol, protocol_hash
 from repro.records import device_identity, run_key
+from repro.records.device import device_name
 from repro.records.flatten import drop_neutral_defaults
 from repro.records.network import network_origin
 from repro.stages.evaluate_program import predict_deps
@@ -38,7 +39,7 @@ def network_inputs(
         "files": network.get("sources") or {},
         **({"package": package} if package else {}),
         **_of_data(experiment, split),
-        "device": device_name(device),
+        "device": device_name(device_identity(device)),
     }
 
 
@@ -82,12 +83,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def device_name(device: str) -> str:
-    """Return the name of the GPU or of the processor."""
-    identity = device_identity(device)
-    return str(identity.get("gpu") or identity["cpu"])
 
 
 def kept_metrics(

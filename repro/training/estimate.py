@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from repro.params import TrainedExperiment
@@ -25,12 +26,44 @@ _PEAK = {"fp32": 0, "tf32": 1, "bf16": 2, "fp16": 2}
 
 
 class Size(Protocol):
-    """What is needed of the cost of a network: parameters, and activations of one image of the crop."""
+    """What is needed of the cost of a network: parameters; MACs and activations of one crop."""
 
     @property
     def params_M(self) -> float: ...  # noqa: N802
     @property
+    def gmacs_conv(self) -> float: ...
+    @property
     def activation_MiB(self) -> float: ...  # noqa: N802
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a training takes on `devices` equal devices; hours do not include validation."""
+
+    images: int  # samples drawn in total
+    gmacs_total: float  # convolutions, forward and backward
+    memory_GiB: float  # per device: weights, gradients, optimiser state, activations
+    weights_GB: float
+    checkpoints_GB: float  # of the two that are kept while training
+    hours: dict[str, float]  # GPU -> estimate for `devices` of them
+    too_small: tuple[str, ...]  # GPUs with less than memory_GiB
+
+
+def estimate(experiment: TrainedExperiment, iterations: int, cost: Size, *, devices: int = 1) -> Estimate:
+    """Estimate a training of `iterations` from the cost of its network."""
+    params = experiment.training
+    images = iterations * params.batch
+    gmacs = BACKWARD * cost.gmacs_conv * images
+    memory_GiB = memory_bytes(experiment, cost, devices=devices) / 2**30
+    return Estimate(
+        images=images,
+        gmacs_total=gmacs,
+        memory_GiB=memory_GiB,
+        weights_GB=cost.params_M * 4 / 1e3,
+        checkpoints_GB=2 * cost.params_M * 4 * (1 + optimizer_copies(params)) / 1e3,
+        hours={name: gpu_hours(gmacs / devices, params, peaks) for name, peaks in GPUS.items()},
+        too_small=tuple(name for name in GPUS if MEMORY[name] < memory_GiB),
+    )
 
 
 def memory_bytes(experiment: TrainedExperiment, cost: Size, *, devices: int = 1) -> float:

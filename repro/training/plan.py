@@ -14,15 +14,7 @@ from repro.models.cost import count
 from repro.params import TrainedExperiment
 from repro.records import synchronize
 from repro.training.distributed import Ranks
-from repro.training.estimate import (
-    BACKWARD,
-    GPUS,
-    MEMORY,
-    gpu_hours,
-    memory_bytes,
-    optimizer_copies,
-    validations,
-)
+from repro.training.estimate import Estimate, estimate, validations
 from repro.training.runtime import runtime_settings
 from repro.training.schedule import length_of, require_statistics
 from repro.training.train import logits_resize, network, network_input
@@ -32,20 +24,13 @@ PROBE_STEPS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Estimate):
     """Estimates for one training; hours do not include validation."""
 
     experiment: str
     iterations: int
     steps_per_epoch: int
-    images: int  # samples drawn in total
-    gmacs_total: float  # convolutions, forward and backward
-    memory_GiB: float  # per device: weights, gradients, optimiser state, activations
-    weights_GB: float
-    checkpoints_GB: float  # of the two that are kept while training
     hours_here: float | None  # measured by a probe
-    hours: dict[str, float]  # GPU -> estimate for `devices` of them
-    too_small: tuple[str, ...]  # GPUs with less than memory_GiB
     validations: int
 
 
@@ -63,25 +48,15 @@ def plan(experiment: TrainedExperiment, *, devices: int = 1, probe: str | None =
     if experiment.cost_only:
         what = "the experiment measures only the cost of a network: there is no training to plan"
         raise ParamsError(what, where=experiment.folder)
-    params, crop = experiment.training, experiment.augmentation.crop
-    of = length_of(experiment)
+    of, crop = length_of(experiment), experiment.augmentation.crop
     cost = count(experiment.model, experiment.facts.num_classes, crop)
-    images = of.iterations * params.batch
-    memory_GiB = memory_bytes(experiment, cost, devices=devices) / 2**30
-    gmacs = BACKWARD * cost.gmacs_conv * images
     return Plan(
         experiment=experiment.name,
         iterations=of.iterations,
         steps_per_epoch=of.steps_per_epoch,
-        images=images,
-        gmacs_total=gmacs,
-        memory_GiB=memory_GiB,
-        weights_GB=cost.params_M * 4 / 1e3,
-        checkpoints_GB=2 * cost.params_M * 4 * (1 + optimizer_copies(params)) / 1e3,
         hours_here=None if probe is None else probe_seconds(experiment, probe) * of.iterations / 3600,
-        hours={name: gpu_hours(gmacs / devices, params, peaks) for name, peaks in GPUS.items()},
-        too_small=tuple(name for name in GPUS if MEMORY[name] < memory_GiB),
-        validations=validations(params, of.iterations, of.steps_per_epoch),
+        validations=validations(experiment.training, of.iterations, of.steps_per_epoch),
+        **vars(estimate(experiment, of.iterations, cost, devices=devices)),
     )
 
 

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from repro.errors import ParamsError
-from repro.params.expectation import ExpectationOn, expectation_for, line_to_add, made_on
+from repro.params.expectation import ExpectationOn, expectation_for, line_to_add
 from repro.params.experiment import Experiment
 from repro.params.parse import parse
+from repro.records.provenance import made_on
 
 EPYC = {"device": "AMD EPYC 9454", "torch": "2.15", "precision": "bf16"}
 

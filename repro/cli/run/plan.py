@@ -86,9 +86,8 @@ def _hours(hours: float) -> str:
 def as_dict(made: Plan) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return {
-        key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(made).items()
-    }
+    found = {"experiment": made.experiment, **asdict(made)}
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
 
 
 def text(made: Plan, lacks: list[str], devices: int) -> str:

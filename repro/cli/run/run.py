@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repro.cli import completion
+from repro.cli.arguments import WHICH, OfDataset, OfPage, Patterns
 from repro.cli.console import Json, emit_json
 from repro.cli.reporter import aloud, name_broken, note
 from repro.cli.run.fleet_options import FleetOptions, LauncherName
@@ -21,41 +21,15 @@ if TYPE_CHECKING:
     from repro.stages.reporter import Reporter
     from repro.stages.seeds import SeedPlan
 
-WHICH = "Which experiments"
 SCHEDULE = "Where, how many in parallel, how long"
 KIND = "Seeds and smoke runs"
 
 
 def run(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME",
-            help="Experiments, or patterns such as 'camvid_*'.",
-            autocompletion=completion.experiments,
-        ),
-    ] = None,
+    names: Patterns = None,
     all_: Annotated[bool, typer.Option("--all", help="Every experiment.", rich_help_panel=WHICH)] = False,
-    page: Annotated[
-        str | None,
-        typer.Option(
-            "--page",
-            "-p",
-            help="Experiments of this published page, e.g. 003.",
-            autocompletion=completion.pages,
-            rich_help_panel=WHICH,
-        ),
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset",
-            "-d",
-            help="Experiments on this data set.",
-            autocompletion=completion.datasets,
-            rich_help_panel=WHICH,
-        ),
-    ] = None,
+    page: OfPage = None,
+    dataset: OfDataset = None,
     again: Annotated[
         bool, typer.Option("--again", help="Also re-run recorded experiments.", rich_help_panel=WHICH)
     ] = False,
@@ -128,6 +102,7 @@ def run(
     """
     from repro.errors import ParamsError
     from repro.params import experiment_names, find_project, matching
+    from repro.params.names import is_pattern
     from repro.stages.seeds import seed_plan
 
     plan = seed_plan(seeds, most)
@@ -151,7 +126,7 @@ def run(
     if not wanted:
         allowed = "experiment names or patterns, --page, --dataset, or --all"
         raise ParamsError("nothing to run", allowed=allowed, hint="`repro list` shows all experiments")
-    if not (selects or options.schedules or any(mark in name for name in wanted for mark in "*?[")):
+    if not (selects or options.schedules or any(map(is_pattern, wanted))):
         return run_here(project, wanted, options, plan, device, everything=all_)
     if device != "auto":
         raise ParamsError(f"a fleet takes no --device {device}", hint="--gpus 0,1 says which GPUs it has")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro.cli import completion
-from repro.cli.arguments import Device, Key
+from repro.cli.arguments import WHICH, Device, Key, OfDataset, OfPage, Patterns
 from repro.cli.console import Json, emit_json
 from repro.cli.output_path import output_file
 from repro.cli.reporter import aloud, say
@@ -24,37 +23,12 @@ MANY = "Several experiments"
 
 
 def verify(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME",
-            help="Experiments, or patterns such as 'camvid_*'.",
-            autocompletion=completion.experiments,
-        ),
-    ] = None,
+    names: Patterns = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every experiment with released weights.", rich_help_panel=MANY)
+        bool, typer.Option("--all", help="Every experiment with released weights.", rich_help_panel=WHICH)
     ] = False,
-    page: Annotated[
-        str | None,
-        typer.Option(
-            "--page",
-            "-p",
-            help="Experiments of this published page.",
-            autocompletion=completion.pages,
-            rich_help_panel=MANY,
-        ),
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset",
-            "-d",
-            help="Experiments on this data set.",
-            autocompletion=completion.datasets,
-            rich_help_panel=MANY,
-        ),
-    ] = None,
+    page: OfPage = None,
+    dataset: OfDataset = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Parallel processes.", rich_help_panel=MANY)] = None,
     tolerance: Annotated[
         float, typer.Option(min=0, help="Percent points that a number may move.", rich_help_panel=MANY)
@@ -92,12 +66,13 @@ def verify(
     Example: repro verify --all --stale 30d --jobs 2
     """
     from repro.params import find_project
+    from repro.params.names import is_pattern
 
     project, asked = find_project(), list(names or ())
     require_choice(asked, everything, (page, dataset))
     age = 0.0 if fresh else parse_age(stale)
     selects = everything or jobs is not None or accept or page is not None or dataset is not None
-    if selects or len(asked) > 1 or any(mark in asked[0] for mark in "*?["):
+    if selects or len(asked) > 1 or is_pattern(asked[0]):
         refuse((weights, sha256, key), "one experiment")
         many = Many(
             page=page, dataset=dataset, stale=stale, jobs=jobs or 1, tolerance=tolerance, accept=accept
